@@ -1,0 +1,87 @@
+/** A circuit breaker: a dependency that is down is not asked on every request. */
+import { systemClock, type Clock } from './clock.ts'
+import { warn } from './warn.ts'
+
+/** `closed`: calls pass. `open`: calls fail at once. `half-open`: one call at a time finds out. */
+export type BreakerState = 'closed' | 'open' | 'half-open'
+
+/** What {@link createBreaker} takes. */
+export interface BreakerOptions {
+  /** Failures in a row that open it. @default 5 */
+  readonly failureThreshold?: number
+  /** How long it stays open before one call may try, in milliseconds. @default 1000 */
+  readonly cooldownMs?: number
+  /** @default the machine's clock */
+  readonly clock?: Clock
+}
+
+/** See {@link createBreaker}. */
+export interface Breaker {
+  readonly state: BreakerState
+  /** Whether a call may go now. Each `true` must be followed by one `succeed` or `fail`. */
+  tryEnter(): boolean
+  /** The call was answered. */
+  succeed(): void
+  /** The call was not answered: a timeout, a lost connection. A refusal is an answer. */
+  fail(): void
+  /** The dependency is known to be back: the next call may try without waiting for the cooldown. */
+  allowProbe(): void
+  /** @returns a function that stops the listener. */
+  onStateChange(listener: (state: BreakerState) => void): () => void
+}
+
+/** Makes a breaker that is closed. */
+export function createBreaker({
+  failureThreshold = 5,
+  cooldownMs = 1000,
+  clock = systemClock,
+}: BreakerOptions = {}): Breaker {
+  const listeners = new Set<(state: BreakerState) => void>()
+  let state: BreakerState = 'closed'
+  let failures = 0
+  let probing = false
+  let cancelCooldown: (() => void) | undefined
+
+  function enter(next: BreakerState): void {
+    if (state === next) return
+    cancelCooldown?.()
+    state = next
+    probing = false
+    if (next === 'closed') failures = 0
+    if (next === 'open') cancelCooldown = clock.schedule(cooldownMs, () => enter('half-open'))
+    for (const listener of listeners) {
+      try {
+        listener(next)
+      } catch (error) {
+        warn(error)
+      }
+    }
+  }
+
+  return {
+    get state() {
+      return state
+    },
+    tryEnter() {
+      if (state === 'closed') return true
+      if (state === 'open' || probing) return false
+      return (probing = true)
+    },
+    succeed() {
+      failures = 0
+      // An answer that was under way when the breaker opened proves nothing about now.
+      if (state === 'half-open') enter('closed')
+    },
+    fail() {
+      if (state === 'half-open') enter('open')
+      else if (state === 'closed' && ++failures >= failureThreshold) enter('open')
+    },
+    allowProbe() {
+      if (state === 'open') enter('half-open')
+    },
+    onStateChange(listener) {
+      listeners.add(listener)
+      return () => void listeners.delete(listener)
+    },
+  }
+}

@@ -1,0 +1,329 @@
+/** Security events, principals and phases: what plugins share on one app. */
+import {
+  createManualClock,
+  createMemoryStore,
+  declarePhase,
+  kitEvents,
+  parsePrincipal,
+  phases,
+  usePrincipal,
+  useSecurityEvents,
+  useStoreEvents,
+  type SecurityEvent,
+  type Store,
+} from '@parapet/kit'
+import Fastify, { type FastifyInstance } from 'fastify'
+import t, { type Test } from 'tap'
+import { SecurityEventBus } from '../src/security-events.ts'
+
+declare module '@parapet/kit' {
+  interface SecurityEventTypes {
+    'example.happened': { n: number }
+    'example.refused': { reason: string }
+  }
+}
+
+const table = {
+  'example.happened': { severity: 'info', outcome: 'success', description: 'It happened' },
+  'example.refused': { severity: 'medium', outcome: 'failure', description: 'It was refused' },
+} as const
+
+function build(t: Test): { app: FastifyInstance; logged: Record<string, unknown>[] } {
+  const logged: Record<string, unknown>[] = []
+  const stream = { write: (line: string) => logged.push(JSON.parse(line) as never) }
+  const app = Fastify({ logger: { level: 'error', stream } })
+  t.after(() => app.close())
+  return { app, logged }
+}
+
+/** A bus without an app, on a clock of its own, and what it logged. */
+function bus() {
+  const clock = createManualClock()
+  const logged: { fields: object; message: string }[] = []
+  const log = { error: (fields: object, message: string) => void logged.push({ fields, message }) }
+  const events = new SecurityEventBus(log, clock.now)
+  events.declare(table)
+  return { events, clock, logged }
+}
+
+await t.test('an event reaches its own listeners and those of all, in the order they came', (t) => {
+  const { events, clock } = bus()
+  const heard: string[] = []
+  events.on('*', ({ type }) => void heard.push(`all ${type}`))
+  events.on('example.happened', ({ details }) => void heard.push(`n ${details.n + 1}`))
+  const off = events.on('*', () => void heard.push('gone'))
+  off()
+  off()
+  const seen: SecurityEvent[] = []
+  events.on('*', (event) => void seen.push(event))
+  events.emit('example.happened', { details: { n: 1 } })
+  events.emit('example.refused', { details: { reason: 'x' }, severity: 'high', ip: '192.0.2.1' })
+  t.strictSame(heard, ['all example.happened', 'n 2', 'all example.refused'])
+  t.match(seen[0], {
+    id: /^[0-9a-f]{8}-[0-9a-f]{4}-7/,
+    time: clock.now(),
+    type: 'example.happened',
+    severity: 'info',
+    outcome: 'success',
+    details: { n: 1 },
+  })
+  t.match(seen[1], { severity: 'high', outcome: 'failure', ip: '192.0.2.1' })
+  t.ok(Object.isFrozen(seen[0]) && Object.isFrozen(seen[0]!.details))
+  t.end()
+})
+
+await t.test('what a listener throws or rejects is logged and reaches nobody', async (t) => {
+  const { events, logged } = bus()
+  let reached = 0
+  events.on('*', () => {
+    throw new Error('thrown')
+  })
+  events.on('*', async () => Promise.reject(new Error('rejected')))
+  events.on('*', () => ++reached)
+  events.emit('example.happened', { details: { n: 1 } })
+  await new Promise(setImmediate)
+  t.equal(reached, 1)
+  t.match(
+    logged.map(({ fields }) => fields),
+    [{ err: { message: 'thrown' }, type: 'example.happened' }, { err: { message: 'rejected' } }],
+  )
+})
+
+await t.test('an event emitted by a listener comes after the event it heard', (t) => {
+  const { events } = bus()
+  const heard: string[] = []
+  events.on('example.happened', ({ details }) => {
+    heard.push(`first ${details.n}`)
+    if (details.n === 1) events.emit('example.happened', { details: { n: 2 } })
+  })
+  events.on('example.happened', ({ details }) => void heard.push(`second ${details.n}`))
+  events.emit('example.happened', { details: { n: 1 } })
+  t.strictSame(heard, ['first 1', 'second 1', 'first 2', 'second 2'])
+  t.end()
+})
+
+await t.test('listeners that answer each event with two come to an end', (t) => {
+  const { events, logged } = bus()
+  let heard = 0
+  events.on('example.happened', () => {
+    heard++
+    events.emit('example.happened', { details: { n: 1 } })
+    events.emit('example.happened', { details: { n: 2 } })
+  })
+  events.emit('example.happened', { details: { n: 0 } })
+  t.equal(heard, 10_000)
+  t.match(logged[0], { message: /^security event dropped/ })
+  heard = 0
+  t.end()
+})
+
+await t.test('an undeclared type is logged, not thrown at the request', (t) => {
+  const { events, logged } = bus()
+  events.on('*', () => void t.fail('nobody hears it'))
+  events.emit('example.unknown' as 'example.happened', { details: { n: 1 } })
+  t.match(logged, [{ message: 'security event could not be built' }])
+  t.end()
+})
+
+await t.test('every context of an app has the one bus, whoever asks first', async (t) => {
+  const { app } = build(t)
+  let child: unknown
+  let sibling: unknown
+  await app.register(async (scope) => {
+    child = useSecurityEvents(scope, { 'example.happened': table['example.happened'] })
+    t.equal(scope.securityEvents, child)
+  })
+  await app.register(async (scope) => {
+    sibling = useSecurityEvents(scope)
+  })
+  t.equal(useSecurityEvents(app), child)
+  t.equal(sibling, child)
+  t.equal(app.securityEvents, child)
+  t.strictSame([...app.securityEvents.declarations.keys()], ['example.happened'])
+  t.not(useSecurityEvents(build(t).app), child, 'another server has another bus')
+})
+
+await t.test('an event of a request says who, where and what, and never the URL', async (t) => {
+  const { app } = build(t)
+  const seen: SecurityEvent[] = []
+  const events = useSecurityEvents(app, table)
+  events.on('*', (event) => void seen.push(event))
+  const principalOf = usePrincipal(app, () => ({ id: 'u1', roles: ['editor'], sessionId: 's1' }))
+  app.get('/users/:id', async (request) => {
+    principalOf(request)
+    events.emit('example.happened', { details: { n: 1 }, resourceId: 'r1' }, request)
+    return {}
+  })
+  app.setNotFoundHandler(async (request, reply) => {
+    events.emit('example.refused', { details: { reason: 'nothing there' } }, request)
+    return reply.code(404).send({})
+  })
+  const headers = { 'user-agent': 'x'.repeat(600) }
+  await app.inject({ url: '/users/7?token=secret', headers })
+  t.match(seen[0], {
+    principalId: 'u1',
+    sessionId: 's1',
+    ip: '127.0.0.1',
+    userAgent: 'x'.repeat(512),
+    requestId: /.+/,
+    route: 'GET /users/:id',
+    resourceId: 'r1',
+  })
+  t.equal(seen[0]!.userAgent!.length, 512)
+  await app.inject({ url: '/nothing?token=secret', headers: { 'user-agent': undefined } })
+  t.equal(seen[1]!.route, undefined)
+  t.notMatch(JSON.stringify(seen), /secret/)
+})
+
+await t.test('the health of a store is told as events', async (t) => {
+  const { app } = build(t)
+  const clock = createManualClock()
+  let tell!: (state: Store['state']) => void
+  let stopped = false
+  const store = {
+    ...createMemoryStore(),
+    onStateChange: (listener: typeof tell) => {
+      tell = listener
+      return () => (stopped = true)
+    },
+  } as Store
+  useStoreEvents(app, store, clock)
+  const seen: string[] = []
+  app.securityEvents.on(
+    '*',
+    ({ type, details }) => void seen.push(`${type} ${JSON.stringify(details)}`),
+  )
+  tell('open')
+  clock.advance(1500)
+  tell('half-open')
+  tell('open')
+  tell('half-open')
+  tell('closed')
+  tell('closed')
+  await app.close()
+  t.equal(stopped, true)
+  t.strictSame(seen, [
+    'kit.store_lost {"reason":"the circuit breaker opened"}',
+    'kit.store_recovered {"downMs":1500}',
+  ])
+  t.strictSame(Object.keys(kitEvents), ['kit.store_lost', 'kit.store_recovered'])
+})
+
+await t.test('a principal is checked, copied and frozen', (t) => {
+  const source = {
+    id: 'u1',
+    roles: ['editor'],
+    permissions: ['a:b'],
+    tenantId: 't1',
+    sessionId: 's1',
+    authenticatedAt: 5,
+    amr: ['pwd'],
+    password: 'never copied',
+  }
+  const principal = parsePrincipal(source)
+  source.roles.push('admin')
+  t.strictSame(principal, {
+    id: 'u1',
+    tenantId: 't1',
+    sessionId: 's1',
+    roles: ['editor'],
+    permissions: ['a:b'],
+    amr: ['pwd'],
+    authenticatedAt: 5,
+  })
+  t.ok(Object.isFrozen(principal) && Object.isFrozen(principal.roles))
+  const refused = { code: 'PARAPET_KIT_INVALID_PRINCIPAL', statusCode: 500 }
+  const bad: unknown[] = [
+    undefined,
+    'u1',
+    {},
+    { id: '', roles: [] },
+    { id: 7, roles: [] },
+    { id: 'u1' },
+    { id: 'u1', roles: 'editor admin' },
+    { id: 'u1', roles: [''] },
+    { id: 'u1', roles: [], permissions: 'all' },
+    { id: 'u1', roles: [], tenantId: '' },
+    { id: 'u1', roles: [], authenticatedAt: '2026' },
+    { id: 'u1', roles: [], amr: [1] },
+  ]
+  for (const value of bad) t.throws(() => parsePrincipal(value), refused, JSON.stringify(value))
+  t.end()
+})
+
+await t.test('anonymous is null, and a login of the app is mapped once', async (t) => {
+  const { app } = build(t)
+  let mapped = 0
+  const plain = usePrincipal(app)
+  const withMapping = usePrincipal(app, (request) => {
+    mapped++
+    return request.headers.authorization === undefined ? null : { id: 'u1', roles: [] }
+  })
+  app.get('/', async (request) => {
+    const before = plain(request)
+    const first = withMapping(request)
+    return { before, same: first === withMapping(request) && first === plain(request), first }
+  })
+  t.strictSame((await app.inject('/')).json(), { before: null, same: true, first: null })
+  t.equal(mapped, 2, 'nobody is asked again: a later hook may do the login')
+  const headers = { authorization: 'x' }
+  t.match((await app.inject({ url: '/', headers })).json(), { same: true, first: { id: 'u1' } })
+  t.equal(mapped, 3)
+})
+
+await t.test(
+  'a context that is older than the decorator is anonymous to every plugin',
+  async (t) => {
+    const { app } = build(t)
+    let read!: ReturnType<typeof usePrincipal>
+    let mapped!: ReturnType<typeof usePrincipal>
+    await app.register(async (older) => {
+      older.get('/', async (request) => ({
+        read: read(request) === null,
+        mapped: mapped(request) === null,
+      }))
+    })
+    read = usePrincipal(app)
+    mapped = usePrincipal(app, () => ({ id: 'u1', roles: [] }))
+    t.match((await app.inject('/')).json(), { read: true, mapped: true })
+  },
+)
+
+await t.test('phases in order register, in whatever order within one phase', async (t) => {
+  const { app } = build(t)
+  for (const phase of phases) declarePhase(app, `@parapet/${phase}`, phase)
+  declarePhase(app, '@example/reaction-too', 'reaction')
+  await app.ready()
+  t.pass('it boots')
+})
+
+await t.test('a wrong order stops the boot and shows the right one', async (t) => {
+  const { app } = build(t)
+  declarePhase(app, '@parapet/security-headers', 'headers')
+  declarePhase(app, '@parapet/rbac', 'authorization')
+  const wrong = t.throws(() => declarePhase(app, '@parapet/rate-limits', 'peer-limits'), {
+    code: 'PARAPET_KIT_WRONG_ORDER',
+    statusCode: 500,
+  }) as Error
+  t.equal(
+    wrong.message,
+    `@parapet/rate-limits (phase "peer-limits") must be registered before @parapet/rbac (phase "authorization"). Register in this order:
+  await app.register(securityHeaders) // headers
+  await app.register(rateLimits) // peer-limits
+  await app.register(rbac) // authorization`,
+  )
+  t.throws(() => declarePhase(app, 'x', 'first' as never), { code: 'PARAPET_KIT_INVALID_ARGUMENT' })
+})
+
+await t.test('a child context keeps the order of its parents; siblings are free', async (t) => {
+  const { app } = build(t)
+  declarePhase(app, '@parapet/sessions', 'authentication')
+  await app.register(async (child) => {
+    declarePhase(child, '@parapet/mfa', 'step-up')
+    t.throws(() => declarePhase(child, '@parapet/audit-log', 'record'), {
+      code: 'PARAPET_KIT_WRONG_ORDER',
+    })
+  })
+  await app.register(async (sibling) => declarePhase(sibling, '@parapet/rbac', 'authorization'))
+  t.pass('the sibling does not stand behind step-up')
+})

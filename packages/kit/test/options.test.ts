@@ -1,0 +1,144 @@
+import { createError, option, optionGroup, readOptions } from '@parapet/kit'
+import t from 'tap'
+
+const allowAnything: unique symbol = Symbol('allowAnything')
+
+const table = {
+  idleTimeoutMs: option.milliseconds({ min: 10, max: 60_000, default: 1000 }),
+  stepSeconds: option.seconds({ default: 30 }),
+  maxBodyBytes: option.bytes({ default: 1024 }),
+  sampleRatio: option.ratio({ default: 0.5 }),
+  attempts: option.integer({ max: 9, default: 5 }),
+  rolling: option.boolean({ default: true }),
+  issuer: option.text({ max: 8, pattern: /^\w+$/, default: 'parapet' }),
+  mode: option.oneOf(['open', 'closed'], { default: 'closed' }),
+  roles: option.list(option.text(), { max: 2, default: ['viewer'] }),
+  limits: option.map(option.integer(), { default: {} }),
+  onEvent: option.optional(option.callback<(name: string) => void>()),
+  clock: option.port<{ now: () => number }>(['now'], { default: { now: () => 7 } }),
+  even: option.custom<number>((value) => ((value as number) % 2 ? 'must be even' : undefined), {
+    default: 2,
+  }),
+  totp: optionGroup({
+    digits: option.oneOf([6, 8], { default: 6 }),
+    driftSeconds: option.seconds({ min: 0, default: 30 }),
+  }),
+  [allowAnything]: option.danger(),
+}
+
+function faultsOf(options: unknown): string {
+  try {
+    readOptions('@parapet/example', options, table)
+    return ''
+  } catch (error) {
+    return (error as Error).message
+  }
+}
+
+await t.test('defaults are filled in and the result is frozen', (t) => {
+  const settings = readOptions('@parapet/example', undefined, table)
+  t.match(settings, {
+    idleTimeoutMs: 1000,
+    sampleRatio: 0.5,
+    mode: 'closed',
+    roles: ['viewer'],
+    totp: { digits: 6, driftSeconds: 30 },
+    [allowAnything]: false,
+  })
+  t.equal(settings.onEvent, undefined)
+  t.equal(settings.clock.now(), 7)
+  t.ok(Object.isFrozen(settings) && Object.isFrozen(settings.totp))
+  const roles = ['a', 'b']
+  const given = readOptions('x', { roles, limits: { a: 1 }, [allowAnything]: true }, table)
+  roles.push('c')
+  t.strictSame(given.roles, ['a', 'b'], "the caller's own array is not kept")
+  t.ok(Object.isFrozen(given.roles) && Object.isFrozen(given.limits))
+  t.equal(Object.getPrototypeOf(given.limits), null)
+  t.equal(given[allowAnything], true)
+  const inherited = Object.create({ mode: 'open' }) as object
+  t.equal(readOptions('x', inherited, table).mode, 'closed', 'what is inherited is not an option')
+  t.end()
+})
+
+await t.test('an unknown option names the nearest known one', (t) => {
+  t.match(faultsOf({ idleTimeout: 5 }), /idleTimeout: is unknown; did you mean "idleTimeoutMs"\?/)
+  t.match(faultsOf({ isuer: 'x' }), /did you mean "issuer"/)
+  t.match(faultsOf({ ROLLING: true }), /did you mean "rolling"/)
+  t.match(faultsOf({ totp: { digit: 6 } }), /totp\.digit: is unknown; did you mean "digits"\?/)
+  t.match(faultsOf({ qqqqqqqqqqqq: 1 }), /is unknown; known are idleTimeoutMs, stepSeconds/)
+  t.match(faultsOf({ [Symbol('allowMore')]: true }), /\[allowMore\]: is unknown/)
+  t.equal(
+    faultsOf({ prefix: '/x', logLevel: 'info', logSerializers: {} }),
+    '',
+    "Fastify's own pass",
+  )
+  t.match(faultsOf({ totp: { prefix: '/x' } }), /totp\.prefix: is unknown/)
+  t.match(faultsOf(JSON.parse('{"__proto__": {"mode": "open"}}')), /__proto__: is unknown/)
+  t.end()
+})
+
+await t.test('units and ranges are checked, and values are not echoed', (t) => {
+  const cases: [unknown, RegExp][] = [
+    [
+      { idleTimeoutMs: '15m' },
+      /idleTimeoutMs: must be a whole number from 10 to 60000, in milliseconds; got a string/,
+    ],
+    [{ idleTimeoutMs: 9 }, /got 9/],
+    [{ idleTimeoutMs: 10.5 }, /whole number/],
+    [{ idleTimeoutMs: Number.NaN }, /got NaN/],
+    [{ stepSeconds: 0 }, /whole number of at least 1, in seconds; got 0/],
+    [{ maxBodyBytes: null }, /in bytes; got null/],
+    [{ sampleRatio: 1.1 }, /from 0 to 1; got 1\.1/],
+    [{ attempts: 10 }, /from 0 to 9; got 10/],
+    [{ rolling: 'yes' }, /true or false; got a string/],
+    [{ issuer: '' }, /1 to 8 characters; it has 0/],
+    [{ issuer: 'a b' }, /must match/],
+    [{ issuer: 5 }, /must be a string/],
+    [{ mode: 'ajar' }, /one of "open", "closed"/],
+    [{ roles: 'viewer' }, /array of 0 to 2 items; got a string/],
+    [{ roles: ['a', 7] }, /roles\[1\]: must be a string; got 7/],
+    [{ limits: [] }, /limits: must be an object; got an array/],
+    [{ limits: { a: 'x' } }, /limits\.a: must be a whole number/],
+    [{ onEvent: 'log' }, /must be a function/],
+    [{ clock: {} }, /must have the method now/],
+    [{ clock: null }, /must have the method now/],
+    [{ even: 3 }, /must be even/],
+    [{ totp: 6 }, /totp: must be an object/],
+    [{ [allowAnything]: false }, /is taken by writing `true`, or left out/],
+    ['text', /options: must be an object/],
+    [[], /options: must be an object/],
+  ]
+  for (const [options, message] of cases) t.match(faultsOf(options), message)
+  t.notMatch(faultsOf({ issuer: 'my secret' }), /my secret/)
+  t.end()
+})
+
+await t.test('all faults come at once, under the error of the plugin', (t) => {
+  const PARAPET_EXAMPLE_INVALID_OPTION = createError(
+    'PARAPET_EXAMPLE_INVALID_OPTION',
+    '%s: %s',
+    500,
+  )
+  t.throws(
+    () =>
+      readOptions(
+        '@parapet/example',
+        { a: 1, attempts: 99 },
+        table,
+        PARAPET_EXAMPLE_INVALID_OPTION,
+      ),
+    { code: 'PARAPET_EXAMPLE_INVALID_OPTION', statusCode: 500, message: /a: .*\n {2}attempts: / },
+  )
+  t.throws(() => readOptions('x', {}, { name: option.text() }), {
+    code: 'PARAPET_KIT_INVALID_OPTION',
+    message: /name: must be a string; got nothing/,
+  })
+  t.end()
+})
+
+await t.test('a table that names a quantity without its unit is refused', (t) => {
+  const wrong = { code: 'PARAPET_KIT_INVALID_ARGUMENT', message: /must end in its unit, "Ms"/ }
+  t.throws(() => readOptions('x', {}, { timeout: option.milliseconds({ default: 1 }) }), wrong)
+  t.equal(readOptions('x', {}, { seconds: option.seconds({ default: 1 }) }).seconds, 1)
+  t.end()
+})

@@ -1,0 +1,143 @@
+import { PGlite } from '@electric-sql/pglite'
+import { createSqlClient, migrate, type Migration, type SqlClient } from '@parapet/kit'
+import { usePostgres } from '@parapet/testing'
+import t, { type Test } from 'tap'
+
+const owner = '@parapet/example'
+const first: Migration = {
+  id: '0001_create_notes',
+  sql: `CREATE TABLE notes (id integer PRIMARY KEY, body text NOT NULL); CREATE INDEX ON notes (body)`,
+}
+const second: Migration = { id: '0002_add_mark', sql: 'ALTER TABLE notes ADD mark boolean' }
+
+const pglite = new PGlite()
+t.teardown(() => pglite.close())
+
+/** Runs a test on PostgreSQL, and on PGlite in a schema made anew. */
+async function onBoth(title: string, body: (t: Test, sql: SqlClient) => Promise<void>) {
+  await t.test(`PGlite: ${title}`, async (t) => {
+    await pglite.exec('DROP SCHEMA public CASCADE; CREATE SCHEMA public')
+    await body(t, createSqlClient(pglite))
+  })
+  await t.test(`PostgreSQL: ${title}`, async (t) => {
+    const postgres = await usePostgres(t)
+    if (postgres !== null) await body(t, createSqlClient(postgres.pool))
+  })
+}
+
+async function tables(sql: SqlClient): Promise<string[]> {
+  const { rows } = await sql.query<{ name: string }>(
+    'SELECT table_name::text AS name FROM information_schema.tables WHERE table_schema = current_schema() ORDER BY 1',
+  )
+  return rows.map(({ name }) => name)
+}
+
+await onBoth('a query answers rows, and how many were written', async (t, sql) => {
+  await migrate(sql, owner, [first])
+  const insert = 'INSERT INTO notes VALUES ($1, $2)'
+  t.strictSame(await sql.query(insert, [1, "it's"]), { rows: [], rowCount: 1 })
+  t.equal((await sql.query(insert, [2, 'b'])).rowCount, 1)
+  t.strictSame(await sql.query('SELECT id, body FROM notes WHERE id = $1', [1]), {
+    rows: [{ id: 1, body: "it's" }],
+    rowCount: 1,
+  })
+  t.equal((await sql.query('UPDATE notes SET body = $1', ['c'])).rowCount, 2)
+  t.equal((await sql.query('DELETE FROM notes WHERE id > 9')).rowCount, 0)
+  t.equal((await sql.query('DELETE FROM notes RETURNING id')).rowCount, 2)
+})
+
+await onBoth('a transaction is all or nothing', async (t, sql) => {
+  await migrate(sql, owner, [first])
+  const answer = await sql.transaction(async (transaction) => {
+    await transaction.query('INSERT INTO notes VALUES (1, $1)', ['kept'])
+    return 'done'
+  })
+  t.equal(answer, 'done')
+  const fault = new Error('changed my mind')
+  await t.rejects(
+    sql.transaction(async (transaction) => {
+      await transaction.query('INSERT INTO notes VALUES (2, $1)', ['dropped'])
+      throw fault
+    }),
+    fault,
+  )
+  await t.rejects(
+    sql.transaction((transaction) => transaction.query('INSERT INTO notes VALUES (1, NULL)')),
+    { code: '23502' },
+  )
+  t.equal((await sql.query('SELECT 1 FROM notes')).rowCount, 1)
+})
+
+await onBoth('migrations run once, in order, and are told', async (t, sql) => {
+  t.strictSame(await migrate(sql, owner, [first]), { applied: [first.id], unknown: [] })
+  t.strictSame(await migrate(sql, owner, [first]), { applied: [], unknown: [] })
+  t.strictSame(await migrate(sql, owner, [first, second]), { applied: [second.id], unknown: [] })
+  t.strictSame(await migrate(sql, owner, [first]), { applied: [], unknown: [second.id] })
+  t.strictSame(await migrate(sql, '@parapet/other', [{ ...first, sql: 'SELECT 1' }]), {
+    applied: [first.id],
+    unknown: [],
+  })
+  t.strictSame(await tables(sql), ['notes', 'parapet_migrations'])
+})
+
+await onBoth('an edited or inserted migration stops the run', async (t, sql) => {
+  await migrate(
+    sql,
+    owner,
+    [second].map((m) => ({ ...m, sql: 'SELECT 1' })),
+  )
+  const changed = { code: 'PARAPET_KIT_MIGRATION_CHANGED', statusCode: 500 }
+  await t.rejects(migrate(sql, owner, [second]), { ...changed, message: /has another text/ })
+  await t.rejects(migrate(sql, owner, [first, { ...second, sql: 'SELECT 1' }]), {
+    ...changed,
+    message: /"0001_create_notes" .* sorts before "0002_add_mark"/,
+  })
+  t.strictSame(await tables(sql), ['parapet_migrations'])
+})
+
+await onBoth('a failing migration leaves nothing behind', async (t, sql) => {
+  const broken: Migration = { id: '0002_broken', sql: 'CREATE TABLE half (); SELECT nonsense' }
+  await t.rejects(migrate(sql, owner, [first, broken]), {
+    code: 'PARAPET_KIT_MIGRATION_FAILED',
+    statusCode: 500,
+    message: /"0002_broken" of "@parapet\/example" failed .*nonsense/,
+    cause: { code: '42703' },
+  })
+  t.strictSame(await tables(sql), [])
+})
+
+await onBoth('two migrators racing run each migration once', async (t, sql) => {
+  const slow: Migration = { id: '0001_slow', sql: `${first.sql}; SELECT pg_sleep(0.05)` }
+  const reports = await Promise.all(
+    Array.from({ length: 8 }, () => migrate(sql, owner, [slow, second])),
+  )
+  const applied = reports.map((report) => report.applied).filter((ids) => ids.length > 0)
+  t.strictSame(applied, [[slow.id, second.id]])
+  t.equal((await sql.query('SELECT 1 FROM parapet_migrations')).rowCount, 2)
+})
+
+await t.test('migrations that are misnamed or out of order are refused', async (t) => {
+  const sql = createSqlClient(pglite)
+  const refused = { code: 'PARAPET_KIT_INVALID_ARGUMENT', statusCode: 500 }
+  await t.rejects(migrate(sql, owner, [{ id: 'first', sql: '' }]), refused)
+  await t.rejects(migrate(sql, owner, [second, first]), refused)
+  await t.rejects(migrate(sql, owner, [first, first]), refused)
+  t.throws(() => createSqlClient({} as never), refused)
+})
+
+await t.test(
+  'a connection that breaks inside a transaction does not return to the pool',
+  async (t) => {
+    const postgres = await usePostgres(t)
+    if (postgres === null) return
+    const { pool } = postgres
+    const sql = createSqlClient(pool)
+    const killed = sql.transaction(async (transaction) => {
+      const { rows } = await transaction.query<{ pid: number }>('SELECT pg_backend_pid() AS pid')
+      await sql.query('SELECT pg_terminate_backend($1)', [rows[0]!.pid])
+      await transaction.query('SELECT 1')
+    })
+    await t.rejects(killed)
+    t.equal((await sql.query('SELECT 1')).rowCount, 1, 'the pool goes on')
+  },
+)

@@ -1,0 +1,176 @@
+/** Redis for tests: a share of the server that runs, or a whole server of one's own. */
+import { randomUUID } from 'node:crypto'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { Redis } from 'ioredis'
+import { findExecutable, findFreePort, retryUntil, ServerProcess } from './server-process.ts'
+import { missService, type TestContext } from './test-context.ts'
+
+/** A share of a Redis that others use too. */
+export interface RedisFixture {
+  readonly url: string
+  /** Every key and channel of the test begins with it; its keys are deleted after the test. */
+  readonly prefix: string
+}
+
+/** A Redis of the test's own. */
+export interface RedisServer {
+  readonly port: number
+  readonly url: string
+  /** Freezes the server: connections stay open, nothing is answered. */
+  pause(): Promise<void>
+  /** Thaws a frozen server. */
+  resume(): void
+  /** Ends the server at once, as a crash would; all data are lost. */
+  kill(): Promise<void>
+  /** Starts the server again on the same port, empty. */
+  restart(): Promise<void>
+  /** Ends the server in good order; all data are lost. */
+  stop(): Promise<void>
+}
+
+const DEFAULT_URL = 'redis://127.0.0.1:6379'
+const CONNECT_DEADLINE_MS = 1000
+const CLUSTER_DEADLINE_MS = 15_000
+const NO_BINARY = 'redis-server is not on PATH'
+
+let shared: Promise<string | null> | undefined
+
+/**
+ * Gives the test a key prefix of its own on a real Redis: that of `REDIS_URL`, else the one on the
+ * standard port, else one started from PATH for this process.
+ *
+ * @returns `null` when there is none; the test is skipped by then (or has failed, where
+ *   `PARAPET_REQUIRE_SERVICES=1`) and should return.
+ * @throws Error `REDIS_URL` is set and nothing answers there.
+ */
+export async function useRedis(t: TestContext): Promise<RedisFixture | null> {
+  shared ??= findRedis()
+  const url = await shared
+  if (url === null) {
+    return missService(t, 'Redis', `nothing answers on ${DEFAULT_URL} and ${NO_BINARY}`)
+  }
+  const prefix = `parapet-test:${randomUUID()}:`
+  t.teardown(() => withRedis(url, (redis) => deletePrefix(redis, prefix)))
+  return { url, prefix }
+}
+
+/**
+ * Starts a Redis that belongs to the test alone, on a free loopback port, and ends it after the
+ * test, also when it is frozen.
+ *
+ * @param options.cluster one node that owns all 16384 slots, so that a script over two slots is
+ *   refused as in a real cluster; it takes two seconds to be ready. @default false
+ * @returns `null` when redis-server is not on PATH, as {@link useRedis} does.
+ */
+export async function startRedis(
+  t: TestContext,
+  options: { readonly cluster?: boolean } = {},
+): Promise<RedisServer | null> {
+  const file = findExecutable('redis-server')
+  if (file === null) return missService(t, 'Redis', NO_BINARY)
+  const server = await createServer(file, options.cluster ?? false)
+  t.teardown(() => server.dispose())
+  await server.restart()
+  return server
+}
+
+async function createServer(
+  file: string,
+  cluster: boolean,
+): Promise<RedisServer & { dispose(): Promise<void> }> {
+  const port = await findFreePort()
+  const url = `redis://127.0.0.1:${port}`
+  const folder = mkdtempSync(join(tmpdir(), 'parapet-redis-'))
+  const args = ['--port', `${port}`, '--bind', '127.0.0.1', '--dir', folder]
+  args.push('--save', '', '--appendonly', 'no')
+  const clusterArgs = ['--cluster-enabled', 'yes', '--cluster-port', `${await findFreePort()}`]
+  // A node that never met another does not know its own address, and clients would not find it.
+  clusterArgs.push('--cluster-announce-ip', '127.0.0.1')
+  const server = new ServerProcess({
+    file,
+    args: cluster ? [...args, ...clusterArgs] : args,
+    folder,
+    endSignal: 'SIGKILL',
+    probe: () => pingRedis(url),
+  })
+  return {
+    port,
+    url,
+    pause: () => server.pause(),
+    resume: () => server.resume(),
+    kill: () => server.end('SIGKILL'),
+    stop: () => server.end('SIGTERM'),
+    restart: async () => {
+      await server.end('SIGTERM')
+      await server.start()
+      if (cluster) await withRedis(url, formCluster)
+    },
+    dispose: async () => {
+      await server.end('SIGKILL')
+      rmSync(folder, { recursive: true, force: true })
+    },
+  }
+}
+
+async function formCluster(redis: Redis): Promise<void> {
+  const info = async () => String(await redis.call('CLUSTER', 'INFO'))
+  if (!(await info()).includes('cluster_slots_assigned:16384')) {
+    await redis.call('CLUSTER', 'ADDSLOTSRANGE', '0', '16383')
+  }
+  await retryUntil(async () => {
+    const state = await info()
+    if (!state.includes('cluster_state:ok')) throw new Error(`the cluster is not ready: ${state}`)
+  }, CLUSTER_DEADLINE_MS)
+}
+
+/** Where a Redis answers, {@link useRedis} tells in which order; `null` for nowhere. */
+export async function findRedis(local = DEFAULT_URL): Promise<string | null> {
+  const given = process.env['REDIS_URL']
+  if (given !== undefined && given !== '') {
+    await pingRedis(given)
+    return given
+  }
+  try {
+    await pingRedis(local)
+    return local
+  } catch {
+    const file = findExecutable('redis-server')
+    if (file === null) return null
+    // Nothing stops it here: its guard does, when this process ends.
+    const server = await createServer(file, false)
+    await server.restart()
+    return server.url
+  }
+}
+
+async function pingRedis(url: string): Promise<void> {
+  await withRedis(url, (redis) => redis.ping())
+}
+
+async function withRedis(url: string, use: (redis: Redis) => Promise<unknown>): Promise<void> {
+  const redis = new Redis(url, {
+    lazyConnect: true,
+    connectTimeout: CONNECT_DEADLINE_MS,
+    retryStrategy: () => null,
+  })
+  let fault: Error | undefined
+  redis.on('error', (error: Error) => {
+    fault = error
+  })
+  try {
+    await redis.connect()
+    await use(redis)
+  } catch (error) {
+    throw fault === undefined ? error : new Error(`${url}: ${fault.message}`, { cause: error })
+  } finally {
+    redis.disconnect()
+  }
+}
+
+async function deletePrefix(redis: Redis, prefix: string): Promise<void> {
+  for await (const keys of redis.scanStream({ match: `${prefix}*`, count: 500 })) {
+    if ((keys as string[]).length > 0) await redis.unlink(...(keys as string[]))
+  }
+}

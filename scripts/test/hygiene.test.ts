@@ -1,0 +1,138 @@
+import { readFileSync, statSync } from 'node:fs'
+import { join } from 'node:path'
+import t from 'tap'
+import {
+  listFiles,
+  listPackages,
+  readCatalog,
+  readManifest,
+  workspaceRoot,
+  type Manifest,
+} from '../workspace.ts'
+
+const read = (path: string): string => readFileSync(join(workspaceRoot, path), 'utf8')
+const files = listFiles()
+const texts = files.filter((path) => !/\.(?:png|ico|gz|woff2?|wasm)$/.test(path))
+const members = listPackages()
+const workflows = files.filter((path) => /^\.github\/workflows\/.*\.ya?ml$/.test(path))
+
+/** What no file may hold: each with a text that it must find, so that no pattern goes blind. */
+const LEAKS: readonly [what: string, pattern: RegExp, sample: string][] = [
+  [
+    'a path of a developer machine',
+    /(?:^|[\s"'`(=:,[]|file:\/\/)\/(?:work|root|home|Users)\/[\w.-]/m,
+    ['', 'home', 'somebody'].join('/'),
+  ],
+  [
+    'the address of a package registry',
+    /\bregistry\.[\w-]+\.[a-z]{2,}|\/\/npm\.[\w-]+\.[a-z]{2,}/i,
+    ['registry', 'example', 'org'].join('.'),
+  ],
+  ['a merge that was not finished', /^(?:<{7}|>{7}) /m, `${'<'.repeat(7)} HEAD`],
+]
+
+await t.test('no file tells of the machine it was written on', async (t) => {
+  for (const [what, pattern, sample] of LEAKS) {
+    t.match(sample, pattern, `the pattern finds ${what}`)
+    const found = texts.filter((path) => pattern.test(read(path)))
+    t.same(found, [], `no file holds ${what}`)
+  }
+})
+
+await t.test('no name of the template is left in what was made of it', async (t) => {
+  const found = files
+    .filter((path) => /^(?:packages|examples)\//.test(path))
+    .filter((path) => /@parapet\/template|PARAPET_TEMPLATE|templatePlugin/.test(read(path)))
+  t.same(found, [])
+})
+
+await t.test('every package says the same of itself', async (t) => {
+  const { engines } = readManifest('.')
+  for (const { folder, manifest } of members) {
+    const isTool = folder === 'packages/testing'
+    await t.test(manifest.name, async (t) => {
+      const name = folder === 'templates/plugin' ? 'template' : folder.split('/')[1]
+      t.match(manifest, { name: `@parapet/${name}`, license: 'MIT', type: 'module' })
+      t.match(manifest.version, /^\d+\.\d+\.\d+/, 'a version for the change log')
+      t.ok((manifest.description ?? '').length >= 10, 'a description')
+      t.same(manifest.engines, engines, 'the engines of the root')
+      if (isTool) return
+      t.equal(manifest.sideEffects, false)
+      t.same(manifest.files, ['dist', 'src', '!dist/.tsbuildinfo'])
+      t.same(
+        Object.entries(manifest.exports?.['.'] ?? {}),
+        [
+          ['@parapet/source', './src/index.ts'],
+          ['types', './dist/index.d.ts'],
+          ['default', './dist/index.js'],
+        ],
+        'the exports, the source first',
+      )
+      t.equal(manifest.exports?.['./package.json'], './package.json')
+      t.ok(files.includes(`${folder}/README.md`), 'a README')
+      t.ok(files.includes(`${folder}/tsconfig.build.json`), 'a build')
+      t.ok(read('tsconfig.build.json').includes(`"${folder}/tsconfig.build.json"`), 'is built')
+      t.same(manifest.publishConfig, manifest.private === true ? undefined : { access: 'public' })
+    })
+  }
+  t.ok(files.includes('LICENSE'), 'the licence that pnpm packs into each of them')
+})
+
+await t.test('versions come from the catalog', async (t) => {
+  const catalog = readCatalog()
+  t.ok(catalog.size > 5 && catalog.has('fastify') && catalog.has('@types/node'), 'it was read')
+  const used = new Set(Object.keys(readManifest('.').devDependencies ?? {}))
+  for (const { folder, manifest } of listPackages(['packages', 'templates', 'examples'])) {
+    const { dependencies, devDependencies, optionalDependencies } = manifest
+    const ranges = { ...dependencies, ...devDependencies, ...optionalDependencies }
+    for (const [name, range] of Object.entries(ranges)) {
+      used.add(name)
+      const expected = name.startsWith('@parapet/') ? /^workspace:[\^*]$/ : /^catalog:$/
+      t.match(range, expected, `${folder} depends on ${name}`)
+    }
+    t.notOk('@parapet/testing' in (dependencies ?? {}), `${folder} ships without the test helpers`)
+  }
+  t.same(
+    [...catalog.keys()].filter((name) => !used.has(name)),
+    [],
+    'nothing in the catalog is unused',
+  )
+})
+
+await t.test('the root pins its tools', async (t) => {
+  const { devDependencies, packageManager } = readManifest('.') as Manifest & {
+    readonly packageManager: string
+  }
+  for (const [name, range] of Object.entries(devDependencies ?? {})) {
+    t.match(range, /^(?:\d+\.\d+\.\d+|catalog:|workspace:\*)$/, name)
+  }
+  const pinned = ['package.json', ...workflows].flatMap(
+    (path) => read(path).match(/pnpm@[\d.]+/g) ?? [],
+  )
+  t.same([...new Set(pinned)], [packageManager], 'one version of pnpm')
+})
+
+await t.test('a workflow starts with no rights, and its actions are pinned', async (t) => {
+  t.ok(workflows.length >= 2, 'there are workflows')
+  for (const path of workflows) {
+    const text = read(path)
+    t.match(text.slice(0, text.indexOf('\njobs:')), /^permissions: \{\}$/m, `${path}: no rights`)
+    const jobs = text.slice(text.indexOf('\njobs:')).match(/^ {2}[\w-]+:\n/gm) ?? []
+    const granted = text.match(/^ {4}permissions:\n {6}\w/gm) ?? []
+    t.equal(granted.length, jobs.length, `${path}: each job names its own`)
+    t.notMatch(text, /pull_request_target|\$\{\{[^}]*(?:head_ref|\.title|\.body)/, `${path}: safe`)
+    const uses = text.match(/^.*\buses:.*$/gm) ?? []
+    t.ok(uses.length > 0, `${path}: uses actions`)
+    for (const line of uses) {
+      t.match(line, /uses: [\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+$/, line.trim())
+    }
+    const checkouts = uses.filter((line) => line.includes('actions/checkout'))
+    const careful = text.match(/persist-credentials: false/g) ?? []
+    t.equal(careful.length, checkouts.length, `${path}: no checkout leaves its token behind`)
+  }
+})
+
+await t.test('the CI script can be run', async (t) => {
+  t.equal(statSync(join(workspaceRoot, '.ci/run')).mode & 0o111, 0o111)
+  t.match(read('.ci/run'), /^#!\/usr\/bin\/env bash\n/)
+})

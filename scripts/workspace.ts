@@ -1,0 +1,81 @@
+/** The workspace on the disk, for the scripts and tests that look at it as a whole. */
+import { execFileSync } from 'node:child_process'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+/** The folder of the workspace. */
+export const workspaceRoot = fileURLToPath(new URL('..', import.meta.url))
+
+/** What the scripts read of a package.json. */
+export interface Manifest {
+  readonly name: string
+  readonly version?: string
+  readonly private?: boolean
+  readonly description?: string
+  readonly license?: string
+  readonly type?: string
+  readonly sideEffects?: boolean
+  readonly engines?: Readonly<Record<string, string>>
+  readonly files?: readonly string[]
+  readonly exports?: Readonly<Record<string, string | Readonly<Record<string, string>>>>
+  readonly publishConfig?: Readonly<Record<string, unknown>>
+  readonly scripts?: Readonly<Record<string, string>>
+  readonly dependencies?: Readonly<Record<string, string>>
+  readonly devDependencies?: Readonly<Record<string, string>>
+  readonly peerDependencies?: Readonly<Record<string, string>>
+  readonly optionalDependencies?: Readonly<Record<string, string>>
+}
+
+/** One package of the workspace. */
+export interface WorkspacePackage {
+  /** From the root: `packages/kit`. */
+  readonly folder: string
+  readonly manifest: Manifest
+}
+
+/** Reads a manifest. @param folder from the root; `.` is the root itself. */
+export function readManifest(folder: string): Manifest {
+  return JSON.parse(readFileSync(join(workspaceRoot, folder, 'package.json'), 'utf8')) as Manifest
+}
+
+/** Lists the packages in some of the workspace's folders, in the order of their names. */
+export function listPackages(
+  parents: readonly ('packages' | 'templates' | 'examples')[] = ['packages', 'templates'],
+): WorkspacePackage[] {
+  return parents
+    .flatMap((parent) =>
+      existsSync(join(workspaceRoot, parent))
+        ? readdirSync(join(workspaceRoot, parent))
+            .toSorted()
+            .map((name) => `${parent}/${name}`)
+        : [],
+    )
+    .filter((folder) => existsSync(join(workspaceRoot, folder, 'package.json')))
+    .map((folder) => ({ folder, manifest: readManifest(folder) }))
+}
+
+/** Lists the packages that are published. */
+export function listPublished(): WorkspacePackage[] {
+  return listPackages(['packages']).filter(({ manifest }) => manifest.private !== true)
+}
+
+/** Every file that is in git, or would be after `git add`, from the root. */
+export function listFiles(): string[] {
+  return execFileSync('git', ['ls-files', '-z', '--cached', '--others', '--exclude-standard'], {
+    cwd: workspaceRoot,
+    encoding: 'utf8',
+    maxBuffer: 64 * 1024 * 1024,
+  })
+    .split('\0')
+    .filter((path) => path !== '' && existsSync(join(workspaceRoot, path)))
+    .toSorted()
+}
+
+/** Reads the catalog of pnpm-workspace.yaml: package → range. */
+export function readCatalog(): ReadonlyMap<string, string> {
+  const text = readFileSync(join(workspaceRoot, 'pnpm-workspace.yaml'), 'utf8')
+  const section = /^catalog:\n((?:[ #].*\n|\n)*)/m.exec(text)?.[1] ?? ''
+  const entries = section.matchAll(/^ +'?([^\s'#:]+)'?: +'?([^\s']+)'?/gm)
+  return new Map([...entries].map(([, name, range]) => [name!, range!]))
+}
