@@ -1,0 +1,228 @@
+/** What a real browser makes of the preset `web`. */
+import { existsSync } from 'node:fs'
+import type { AddressInfo } from 'node:net'
+import type { SecurityEvent } from '@parapet/kit'
+import { securityHeaders } from '@parapet/security-headers'
+import Fastify, { type FastifyInstance, type RouteHandlerMethod } from 'fastify'
+import { chromium, type Browser, type Page } from 'playwright-core'
+import t, { type Test } from 'tap'
+
+const CHROMIUM = process.env['CHROMIUM'] ?? '/usr/bin/chromium'
+
+type Violation = SecurityEvent<'security_headers.violation_reported'>
+
+interface Site {
+  readonly url: string
+  readonly app: FastifyInstance
+  readonly violations: Violation[]
+  readonly handled: string[]
+}
+
+/** Injected in as many ways as there are places: each sets a mark if it runs. */
+const INJECTED = [
+  '<script>marks.push("inline")</script>',
+  '<img src=x onerror=\'marks.push("attribute")\'>',
+  '<svg onload=\'marks.push("svg")\'></svg>',
+  '<a id=link href=\'javascript:marks.push("url")\'>a</a>',
+  '<iframe srcdoc="<script>parent.marks.push(1)</script>"></iframe>',
+  '<script src="/uploads/evil.js"></script>',
+  '<object data="data:text/html,<script>1</script>"></object>',
+  '<base href="https://evil.example/">',
+  '<style>body { background: red }</style>',
+  '<details open ontoggle=\'marks.push("toggle")\'>a</details>',
+].join('\n')
+
+/** A handler that sends a page. */
+function page(body: (nonce: string) => string): RouteHandlerMethod {
+  return (_request, reply) =>
+    reply
+      .type('text/html')
+      .send(`<!doctype html><link rel="icon" href="/icon.png">${body(reply.cspNonce.script)}`)
+}
+
+async function serve(t: Test): Promise<Site> {
+  const app = Fastify({ forceCloseConnections: true })
+  await app.register(securityHeaders, { preset: 'web', reports: {} })
+  const violations: Violation[] = []
+  app.securityEvents.on(
+    'security_headers.violation_reported',
+    (event) => void violations.push(event),
+  )
+  const handled: string[] = []
+  app.addHook('preHandler', async ({ method, routeOptions: { url } }) => {
+    if (url !== '/_reports') handled.push(`${method} ${url}`)
+  })
+  app.get(
+    '/',
+    page(
+      (nonce) => `<title>good</title><script nonce="${nonce}" src="/app.js"></script>
+    <style nonce="${nonce}">h1 { color: rgb(1, 2, 3) }</style><h1>a</h1>`,
+    ),
+  )
+  app.get('/app.js', async (_request, reply) =>
+    reply.type('text/javascript').send(`
+    window.marks = ['app']
+    import('/more.js')
+      .then(() => fetch('/data'))
+      .then((r) => r.json())
+      .then(({ data }) => marks.push(data))
+      .then(() => fetch('/done'))`),
+  )
+  app.get('/done', async () => 'done')
+  app.get('/more.js', async (_request, reply) =>
+    reply.type('text/javascript').send(`marks.push('more')`),
+  )
+  app.get('/icon.png', async (_request, reply) => reply.code(204).send())
+  app.get('/data', async () => ({ data: 'data' }))
+  app.post('/data', async () => ({ data: 'changed' }))
+  app.get(
+    '/injected',
+    page((nonce) => `<script nonce="${nonce}">window.marks = []</script>${INJECTED}`),
+  )
+  app.get('/uploads/evil.js', async (_request, reply) =>
+    reply.type('text/javascript').send('marks.push("upload")'),
+  )
+  app.get(
+    '/trusted',
+    page(
+      (nonce) => `<script nonce="${nonce}">window.marks = []
+    try { document.body.innerHTML = '<img src=x onerror=marks.push(1)>' } catch { marks.push('refused') }</script>`,
+    ),
+  )
+  app.get(
+    '/csrf',
+    page(() => `<p>plain</p>`),
+  )
+  const url = await app.listen({ port: 0, host: '127.0.0.1' })
+  t.after(() => app.close())
+  return { url, app, violations, handled }
+}
+
+/** A page of another site: the same machine under another name. */
+async function serveForeign(t: Test, target: string): Promise<string> {
+  const app = Fastify({ forceCloseConnections: true })
+  app.get('/', async (_request, reply) =>
+    reply.type('text/html').send(`<!doctype html><title>evil</title><link rel="icon" href="data:,">
+      <form id="form" method="post" action="${target}/data" enctype="text/plain"><input name="a" value="b"></form>
+      <a id="link" href="${target}/">a link</a><img id="image" src="${target}/data">
+      <script src="${target}/app.js"></script><iframe src="${target}/"></iframe>`),
+  )
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  t.after(() => app.close())
+  return `http://localhost:${(app.server.address() as AddressInfo).port}`
+}
+
+async function launch(t: Test): Promise<Browser | null> {
+  if (!existsSync(CHROMIUM)) {
+    const message = 'no chromium: none at /usr/bin/chromium or at CHROMIUM'
+    if (process.env['PARAPET_REQUIRE_SERVICES'] === '1') t.fail(message)
+    else t.pass('needs chromium', { skip: message })
+    return null
+  }
+  const browser = await chromium.launch({
+    executablePath: CHROMIUM,
+    // Nothing but this machine is reached, whatever a page asks for.
+    args: [
+      '--no-sandbox',
+      '--proxy-server=127.0.0.1:9',
+      '--proxy-bypass-list=127.0.0.1;localhost',
+      '--short-reporting-delay',
+    ],
+  })
+  t.after(() => browser.close())
+  return browser
+}
+
+/** Opens a page and collects what the browser complains of. */
+async function open(browser: Browser): Promise<{ page: Page; errors: string[] }> {
+  const page = await browser.newPage()
+  page.setDefaultTimeout(10_000)
+  const errors: string[] = []
+  page.on('console', (message) => void (message.type() === 'error' && errors.push(message.text())))
+  page.on('pageerror', (error) => void errors.push(error.message))
+  return { page, errors }
+}
+
+const marksOf = (page: Page) => page.evaluate('window.marks')
+
+await t.test('a browser runs what has the nonce, and nothing that was injected', async (t) => {
+  const browser = await launch(t)
+  if (browser === null) return
+  const { url, violations, handled, app } = await serve(t)
+
+  await t.test('a page with nonces works, and the console stays silent', async (t) => {
+    const { page, errors } = await open(browser)
+    await Promise.all([page.waitForResponse(`${url}/done`), page.goto(url)])
+    t.same(((await marksOf(page)) as string[]).toSorted(), ['app', 'data', 'more'])
+    t.equal(
+      await page.evaluate('getComputedStyle(document.querySelector("h1")).color'),
+      'rgb(1, 2, 3)',
+    )
+    t.same(errors, [])
+    t.same(violations, [])
+  })
+
+  await t.test('injected code does not run, and the violations are reported', async (t) => {
+    const { page } = await open(browser)
+    const reported = new Promise<void>((resolve) => {
+      const seen = new Set<string>()
+      app.securityEvents.on('security_headers.violation_reported', ({ details }) => {
+        seen.add(details.directive)
+        if (['script-src-elem', 'script-src-attr', 'base-uri'].every((name) => seen.has(name)))
+          resolve()
+      })
+    })
+    await page.goto(`${url}/injected`)
+    await page.evaluate('document.getElementById("link").click()')
+    await reported
+    t.same(await marksOf(page), [])
+    t.not(await page.evaluate('getComputedStyle(document.body).backgroundColor'), 'rgb(255, 0, 0)')
+    const { details } = violations.find((event) => event.details.directive === 'script-src-attr')!
+    t.match(details, { kind: 'csp', disposition: 'enforce', page: '/injected' })
+    t.notOk(handled.includes('GET /uploads/evil.js'), 'the script was not even asked for')
+  })
+
+  await t.test('text does not become markup', async (t) => {
+    const { page } = await open(browser)
+    await page.goto(`${url}/trusted`)
+    t.same(await marksOf(page), ['refused'])
+  })
+
+  await t.test('a page of another site gets nowhere, but its link works', async (t) => {
+    const foreign = await serveForeign(t, url)
+    const { page } = await open(browser)
+    handled.length = 0
+    await page.goto(foreign)
+    t.same(handled, [], 'neither image, script nor frame came in')
+    t.equal(await page.evaluate('window.marks'), undefined)
+    const results = await page.evaluate(`Promise.all([
+      fetch('${url}/data').then(() => 'read', () => 'refused'),
+      fetch('${url}/data', { method: 'POST', mode: 'no-cors', body: 'a' }).then((r) => r.type, () => 'refused'),
+      fetch('${url}/data', { method: 'PUT' }).then(() => 'read', () => 'refused'),
+    ])`)
+    t.same(
+      (results as string[]).filter((result) => result === 'read'),
+      [],
+    )
+    t.same(
+      handled.filter((route) => route.includes('/data')),
+      [],
+    )
+    const [posted] = await Promise.all([
+      page.waitForResponse((reply) => reply.request().method() === 'POST'),
+      page.waitForURL(`${url}/data`),
+      page.evaluate('document.getElementById("form").submit()'),
+    ])
+    t.equal(posted.status(), 403)
+    t.same(
+      handled.filter((route) => route.startsWith('POST')),
+      [],
+    )
+    await page.goto(foreign)
+    await Promise.all([
+      page.waitForURL(`${url}/`),
+      page.evaluate('document.getElementById("link").click()'),
+    ])
+    t.equal(await page.title(), 'good')
+  })
+})

@@ -1,0 +1,11 @@
+/** Reads forms, as @fastify/formbody does. */
+import fp from 'fastify-plugin'
+
+export default fp(async (app) => {
+  app.addContentTypeParser(
+    'application/x-www-form-urlencoded',
+    { parseAs: 'string' },
+    async (_request: unknown, body: string | Buffer) =>
+      Object.fromEntries(new URLSearchParams(String(body))),
+  )
+})
