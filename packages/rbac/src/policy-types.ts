@@ -1,0 +1,160 @@
+/** The types of a policy: as an author writes it, and as it is stored. */
+import type { AttributeSchema, AttributeValue } from './attributes.ts'
+import type { Condition, Ref } from './conditions.ts'
+import type { environmentAttributes, subjectAttributes } from './context.ts'
+
+/** A role, as it is stored. */
+export interface RoleDocument {
+  readonly inherits: readonly string[]
+  /** Permissions, or wildcards: `content:*`, `*`. */
+  readonly grants: readonly string[]
+  /** Grants that hold while their condition is true. */
+  readonly when: Readonly<Record<string, Condition>>
+}
+
+/** A rule that overrides every grant. */
+export interface DenyDocument {
+  readonly id: string
+  readonly permissions: readonly string[]
+  /** Whom it concerns; `null` is everybody. */
+  readonly roles: readonly string[] | null
+  /** `null`: always. Otherwise it matches unless the condition is false. */
+  readonly when: Condition | null
+}
+
+/** A static separation of duty. */
+export interface DutyDocument {
+  readonly id: string
+  readonly roles: readonly string[]
+  /** How many of the roles one principal may hold. */
+  readonly max: number
+}
+
+/** A policy as data: JSON, with every default filled in. @see docs/spec/rbac-policy.md */
+export interface PolicyDocument {
+  readonly version: 1
+  readonly permissions: readonly string[]
+  /** Attributes by resource type; a permission belongs to the type before its first colon. */
+  readonly resources: Readonly<Record<string, AttributeSchema>>
+  readonly subject: AttributeSchema
+  readonly environment: AttributeSchema
+  readonly facts: AttributeSchema
+  readonly roles: Readonly<Record<string, RoleDocument>>
+  readonly deny: readonly DenyDocument[]
+  readonly sod: readonly DutyDocument[]
+  /** By resource type: fields that are seen only with a permission of their own. */
+  readonly fields: Readonly<Record<string, Readonly<Record<string, string>>>>
+}
+
+/** A {@link PolicyDocument} whose permissions and roles the compiler knows. */
+export interface Policy<
+  P extends string = string,
+  R extends string = string,
+> extends PolicyDocument {
+  readonly permissions: readonly P[]
+  readonly roles: Readonly<Record<R, RoleDocument>>
+}
+
+/** `content:write` → `content`. */
+export type ResourceOf<P extends string> = P extends `${infer Type}:${string}` ? Type : never
+
+type Prefixes<P extends string> = P extends `${infer Head}:${infer Rest}`
+  ? Head | `${Head}:${Prefixes<Rest>}`
+  : never
+
+/** A permission, or a wildcard that covers some. */
+export type Grant<P extends string> = P | '*' | `${Prefixes<P>}:*`
+
+type Refs<S> = { readonly [K in keyof S]: Ref<AttributeValue<S[K]>> }
+
+/** The attributes that an author's policy declares. */
+export interface Attributes {
+  readonly resources: Readonly<Record<string, AttributeSchema>>
+  readonly subject: AttributeSchema
+  readonly environment: AttributeSchema
+  readonly facts: AttributeSchema
+}
+
+/** What a condition on the permission or wildcard `G` can speak of. */
+export interface Scope<G extends string, A extends Attributes> {
+  readonly subject: Refs<typeof subjectAttributes & A['subject']>
+  readonly resource: Refs<A['resources'][ResourceOf<G> & keyof A['resources']]>
+  readonly environment: Refs<typeof environmentAttributes & A['environment']>
+  readonly fact: Refs<A['facts']>
+}
+
+/** A condition, or the function that builds it from typed attributes; it runs once. */
+export type ConditionSource<G extends string, A extends Attributes> =
+  | Condition
+  | ((scope: Scope<G, A>) => Condition)
+
+/** A role as an author writes it. */
+export interface RoleSource<P extends string, R extends string, A extends Attributes> {
+  /** Roles whose grants this one has too. @default none */
+  readonly inherits?: readonly R[]
+  /** Permissions and wildcards. @default none */
+  readonly grants?: readonly Grant<P>[]
+  /** Grants under a condition. @default none */
+  readonly when?: { readonly [G in Grant<P>]?: ConditionSource<G, A> }
+}
+
+/** A deny rule as an author writes it. */
+export interface DenySource<P extends string, R extends string, A extends Attributes> {
+  /** Names the rule in explanations and events. */
+  readonly id: string
+  readonly permissions: readonly Grant<P>[]
+  /** @default everybody */
+  readonly roles?: readonly R[]
+  /** @default always */
+  readonly when?: Condition | ((scope: Scope<P, A>) => Condition)
+}
+
+/** A static separation of duty as an author writes it. */
+export interface DutySource<R extends string> {
+  readonly id: string
+  /** At least two roles. */
+  readonly roles: readonly R[]
+  /** How many of them one principal may hold, from 1. @default 1 */
+  readonly max?: number
+}
+
+/** A policy as an author writes it. */
+export interface PolicySource<P extends string, R extends string, A extends Attributes> {
+  /** Every permission there is, as `content:write`. */
+  readonly permissions: readonly P[]
+  /** Attributes by resource type. @default none */
+  readonly resources?: A['resources']
+  /** Attributes of the subject beside those of a principal. @default none */
+  readonly subject?: A['subject']
+  /** Attributes of the environment beside `time` and `ip`. @default none */
+  readonly environment?: A['environment']
+  /** Facts that the application finds out, asynchronously. @default none */
+  readonly facts?: A['facts']
+  readonly roles: { readonly [K in R]: RoleSource<NoInfer<P>, NoInfer<R>, NoInfer<A>> }
+  /** @default none */
+  readonly deny?: readonly DenySource<NoInfer<P>, NoInfer<R>, NoInfer<A>>[]
+  /** @default none */
+  readonly sod?: readonly DutySource<NoInfer<R>>[]
+  /** By resource type: fields seen only with a permission of their own. @default none */
+  readonly fields?: Readonly<Record<string, Readonly<Record<string, NoInfer<P>>>>>
+}
+
+/**
+ * Names the policy of an application once, so that permissions and roles are checked everywhere:
+ *
+ * ```ts
+ * declare module '@parapet/rbac' {
+ *   interface Register { policy: typeof policy }
+ * }
+ * ```
+ */
+// oxlint-disable-next-line typescript/no-empty-object-type -- the application fills it in
+export interface Register {}
+
+type Registered = Register extends { readonly policy: infer X extends Policy } ? X : Policy
+
+/** A permission of the registered policy, or any text where none is registered. */
+export type Permission = Registered['permissions'][number]
+
+/** A role of the registered policy, or any text where none is registered. */
+export type Role = Extract<keyof Registered['roles'], string>
