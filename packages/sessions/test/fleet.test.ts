@@ -1,0 +1,330 @@
+/** Several instances on one real Redis: races, pushes, and the server gone. */
+import { spawn } from 'node:child_process'
+import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
+import { createRedisStore, type Store } from '@parapet/kit'
+import { generateSecret, sessions, type SessionsOptions } from '@parapet/sessions'
+import { plainNode, runs, startRedis, useRedis } from '@parapet/testing'
+import Fastify, { type FastifyInstance } from 'fastify'
+import { Redis } from 'ioredis'
+import t, { type Test } from 'tap'
+import { baseOptions, key, reader, secret } from './build.ts'
+
+interface Instance {
+  readonly app: FastifyInstance
+  readonly client: Redis
+  readonly store: Store
+  /** Commands sent to the store, by method. */
+  readonly calls: string[]
+  readonly ask: (token: string) => Promise<number>
+}
+
+interface Where {
+  readonly url: string
+  readonly prefix: string
+}
+
+async function instance(
+  t: Test,
+  where: Where,
+  more: Partial<SessionsOptions> = {},
+): Promise<Instance> {
+  const client = new Redis(where.url, {
+    retryStrategy: () => 20,
+    autoResendUnfulfilledCommands: false,
+  })
+  client.on('error', () => {})
+  const real = createRedisStore({
+    client,
+    prefix: where.prefix,
+    deadlineMs: 100,
+    heartbeatMs: 100,
+    cooldownMs: 50,
+    onError: (error) => t.fail(String(error)),
+  })
+  const calls: string[] = []
+  const store = new Proxy(real, {
+    get(target, name) {
+      const value: unknown = Reflect.get(target, name)
+      if (typeof value !== 'function') return value
+      return (...args: unknown[]) => {
+        calls.push(String(name))
+        return (value as (...a: unknown[]) => unknown).apply(target, args)
+      }
+    },
+  })
+  const app = Fastify()
+  t.teardown(async () => {
+    await app.close()
+    await real.close()
+    client.disconnect()
+  })
+  await app.register(sessions, { ...baseOptions, store, ...more })
+  app.get('/private', async () => 'here')
+  await app.ready()
+  return {
+    app,
+    client,
+    store,
+    calls,
+    ask: async (token) =>
+      (await app.inject({ url: '/private', headers: { authorization: `Bearer ${token}` } }))
+        .statusCode,
+  }
+}
+
+/** Asks until the answer is `status`; answers how long that took, in milliseconds. */
+async function untilStatus({ ask }: Instance, token: string, status: number): Promise<number> {
+  const start = performance.now()
+  for (;;) {
+    if ((await ask(token)) === status) return performance.now() - start
+    if (performance.now() - start > 10_000) throw new Error(`never answered ${status}`)
+    await new Promise(setImmediate)
+  }
+}
+
+async function untilState({ app }: Instance, state: string): Promise<void> {
+  const start = performance.now()
+  while (app.sessions.revocationState !== state) {
+    if (performance.now() - start > 10_000) throw new Error(`never ${state}`)
+    await new Promise(setImmediate)
+  }
+}
+
+/** Starts a process that refreshes a token many times at once when it is told to. */
+async function startRacer(t: Test, where: Where) {
+  const file = fileURLToPath(new URL('racer.ts', import.meta.url))
+  const [command, args] = plainNode([file])
+  const child = spawn(command, args, { stdio: ['pipe', 'pipe', 'inherit'] })
+  t.teardown(() => void child.kill())
+  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]()
+  const next = async () => JSON.parse((await lines.next()).value as string) as RacerAnswer
+  child.stdin.write(`${JSON.stringify({ ...where, key, secret })}\n`)
+  await next()
+  return async (refreshToken: string, times: number) => {
+    child.stdin.write(`${JSON.stringify({ refreshToken, times })}\n`)
+    return next()
+  }
+}
+
+const refused = { code: 'PARAPET_SESSIONS_REFRESH_REFUSED', statusCode: 401 }
+
+export interface RacerAnswer {
+  readonly successors: readonly string[]
+  readonly rotations: number
+  readonly failures: number
+}
+
+await t.test('500 refreshes at once from two processes: one rotation, one successor', async (t) => {
+  const redis = await useRedis(t)
+  if (redis === null) return
+  // A longer grace than the default: on a busy machine the last racer may be late.
+  const home = await instance(t, redis, { refreshGraceMs: 60_000 })
+  const racers = [await startRacer(t, redis), await startRacer(t, redis)]
+  for (let round = 0; round < runs(1, 5); round++) {
+    const { refreshToken } = await home.app.sessions.start(reader)
+    const answers = await Promise.all(racers.map((race) => race(refreshToken, 250)))
+    t.equal(
+      answers.reduce((sum, { failures }) => sum + failures, 0),
+      0,
+      'nobody was logged out',
+    )
+    t.equal(
+      answers.reduce((sum, { rotations }) => sum + rotations, 0),
+      1,
+      'one rotation',
+    )
+    const successors = new Set(answers.flatMap((answer) => answer.successors))
+    t.equal(successors.size, 1, 'one successor')
+    const [successor] = successors
+    t.ok(await home.app.sessions.refresh(successor!), 'and it works')
+    await t.rejects(home.app.sessions.refresh(refreshToken), refused, 'reuse is noticed')
+    await t.rejects(home.app.sessions.refresh(successor!), refused, 'the family is dead')
+  }
+})
+
+await t.test('a Redis dump replays nothing', async (t) => {
+  const redis = await useRedis(t)
+  if (redis === null) return
+  const { app, client } = await instance(t, redis)
+  const { refreshToken, accessToken, sessionId } = await app.sessions.start(reader)
+  const { text } = await app.sessions.apiKeys.create({ ownerId: 'user-1', name: 'ci', scopes: [] })
+  const keys = await client.keys(`${redis.prefix}*`)
+  const dump: string[] = [...keys]
+  for (const name of keys) {
+    const type = await client.type(name)
+    if (type === 'string') dump.push((await client.get(name))!)
+    else if (type === 'zset') dump.push(...(await client.zrange(name, '0', '-1')))
+  }
+  t.ok(
+    dump.some((line) => line.includes(sessionId)),
+    'the dump is of these sessions',
+  )
+  for (const credential of [refreshToken, accessToken, text]) {
+    t.notOk(dump.some((line) => line.includes(credential)))
+  }
+  // Everything in the dump, tried as a credential.
+  const words = new Set(dump.flatMap((line) => line.match(/[\w-]{16,}/g) ?? []))
+  for (const word of words) {
+    await t.rejects(app.sessions.refresh(word), refused)
+    t.equal(
+      (await app.inject({ url: '/private', headers: { authorization: `Bearer ${word}` } }))
+        .statusCode,
+      401,
+    )
+  }
+  const record = (await client.get(`${redis.prefix}sessions:session:${sessionId}`))!
+  t.ok(record.length <= 200, `${record.length} bytes a session`)
+})
+
+await t.test(
+  'revocation, disable and role change reach the other instance, which asks nobody',
+  async (t) => {
+    const redis = await useRedis(t)
+    if (redis === null) return
+    const roles = new Map([['user-1', ['reader']]])
+    const findUser = async (id: string) => {
+      const found = roles.get(id)
+      return found === undefined ? null : { id, roles: found }
+    }
+    const [a, b] = [await instance(t, redis, { findUser }), await instance(t, redis, { findUser })]
+    const deeds: [
+      name: string,
+      deed: (token: { tokenId: string; sessionId: string }) => Promise<void>,
+    ][] = [
+      ['the token', ({ tokenId }) => a.app.sessions.revoke({ tokenId })],
+      ['the session', ({ sessionId }) => a.app.sessions.revoke({ sessionId })],
+      ['the user', () => a.app.sessions.revoke({ userId: 'user-1' })],
+      ['everyone', () => a.app.sessions.revoke('everyone')],
+      ['a role change', () => a.app.sessions.userChanged('user-1')],
+      ['a disable', () => a.app.sessions.disableUser('user-1')],
+    ]
+    for (const [name, deed] of deeds) {
+      const grant = await a.app.sessions.start(reader)
+      const bystander = await a.app.sessions.start({ id: 'user-2', roles: [] })
+      t.equal(await b.ask(grant.accessToken), 200)
+      const token = await b.app.sessions.verify(grant.accessToken)
+      b.calls.length = 0
+      await deed(token)
+      const ms = await untilStatus(b, grant.accessToken, 401)
+      t.ok(ms < 250, `${name}: refused on the other instance after ${ms.toFixed(1)} ms`)
+      t.equal(await a.ask(grant.accessToken), 401)
+      t.equal(await b.ask(bystander.accessToken), name === 'everyone' ? 401 : 200, 'others go on')
+      t.same(b.calls, [], `${name}: no request asked the store`)
+    }
+    const { refreshToken } = await a.app.sessions.start(reader)
+    roles.set('user-1', ['editor'])
+    await a.app.sessions.userChanged('user-1')
+    const renewed = await b.app.sessions.refresh(refreshToken)
+    t.same(
+      (await b.app.sessions.verify(renewed.accessToken)).user.roles,
+      ['editor'],
+      'the new role',
+    )
+    roles.delete('user-1')
+    await t.rejects(b.app.sessions.refresh(renewed.refreshToken), refused, 'a user who is gone')
+  },
+)
+
+const SLOWEST_MS = 100 + 150 // The store's deadline, and what a busy machine adds.
+
+for (const [how, name] of [
+  ['kill', 'SIGKILL'],
+  ['pause', 'SIGSTOP'],
+] as const) {
+  await t.test(
+    `Redis gone by ${name} under load: refused in time, and nobody let in wrongly`,
+    async (t) => {
+      const server = await startRedis(t)
+      if (server === null) return
+      const where = { url: server.url, prefix: 'p:' }
+      const [a, b] = [await instance(t, where), await instance(t, where)]
+      const good = await a.app.sessions.start(reader)
+      const dead = await a.app.sessions.start({ id: 'user-2', roles: [] })
+      await a.app.sessions.revoke({ sessionId: dead.sessionId })
+      await untilStatus(b, dead.accessToken, 401)
+
+      const slowest = { ms: 0 }
+      const seen = new Set<number>()
+      let wrong = 0
+      const load = { over: false }
+      const callers = Array.from({ length: 8 }, async (_, n) => {
+        while (!load.over) {
+          const start = performance.now()
+          const status = await (n % 2 === 0 ? a : b).ask(
+            n < 4 ? good.accessToken : dead.accessToken,
+          )
+          slowest.ms = Math.max(slowest.ms, performance.now() - start)
+          if (n >= 4 && status === 200) wrong++
+          seen.add(status)
+          await new Promise(setImmediate)
+        }
+      })
+      await server[how]()
+      await Promise.all([untilState(a, 'checked'), untilState(b, 'checked')])
+      await untilStatus(b, good.accessToken, 503)
+      // Here at once, even though nobody else can be told.
+      await t.rejects(a.app.sessions.revoke({ sessionId: good.sessionId }), {
+        code: /^PARAPET_KIT_STORE_/,
+        statusCode: 503,
+      })
+      t.equal(await a.ask(good.accessToken), 401, 'a revocation holds where it was made')
+      t.notOk(seen.has(500), 'no request failed otherwise')
+
+      if (how === 'kill') await server.restart()
+      else server.resume()
+      await Promise.all([untilState(a, 'pushed'), untilState(b, 'pushed')])
+      await untilStatus(b, dead.accessToken, 401)
+      load.over = true
+      await Promise.all(callers)
+      t.equal(wrong, 0, 'a revoked token was never accepted, not even when the data were lost')
+      t.ok(slowest.ms < SLOWEST_MS, `the slowest request took ${slowest.ms.toFixed(0)} ms`)
+      const again = await b.app.sessions.start(reader)
+      t.equal(await a.ask(again.accessToken), 200, 'and it goes on')
+    },
+  )
+}
+
+await t.test(
+  'an instance that starts while the store is down lets nobody in, and recovers',
+  async (t) => {
+    const server = await startRedis(t)
+    if (server === null) return
+    const where = { url: server.url, prefix: 'p:' }
+    const a = await instance(t, where)
+    const { accessToken } = await a.app.sessions.start(reader)
+    const revoked = await a.app.sessions.start(reader)
+    await a.app.sessions.revoke({ sessionId: revoked.sessionId })
+    await server.pause()
+    const b = await instance(t, where)
+    t.equal(b.app.sessions.revocationState, 'checked')
+    t.equal(await b.ask(accessToken), 503)
+    server.resume()
+    await untilState(b, 'pushed')
+    t.equal(await b.ask(accessToken), 200)
+    t.equal(await b.ask(revoked.accessToken), 401, 'it read what was revoked before it came')
+  },
+)
+
+await t.test('an app ends while the store hangs', async (t) => {
+  const server = await startRedis(t)
+  if (server === null) return
+  const { app } = await instance(t, { url: server.url, prefix: 'p:' })
+  await server.pause()
+  const start = performance.now()
+  await app.close()
+  t.ok(performance.now() - start < 3000)
+})
+
+await t.test('a secret of another fleet makes no token of ours', async (t) => {
+  const redis = await useRedis(t)
+  if (redis === null) return
+  const [a, b] = [
+    await instance(t, redis),
+    await instance(t, redis, { secrets: [generateSecret()] }),
+  ]
+  const { refreshToken } = await a.app.sessions.start(reader)
+  await t.rejects(b.app.sessions.refresh(refreshToken), refused)
+  const c = await instance(t, redis, { secrets: [generateSecret(), secret] })
+  t.ok(await c.app.sessions.refresh(refreshToken), 'a secret on its way out is still believed')
+})

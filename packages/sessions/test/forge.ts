@@ -1,0 +1,62 @@
+/** A forger: makes tokens of every shape, with and without the service's own key. */
+import { createHmac, createPrivateKey, sign } from 'node:crypto'
+import { takeRandom } from '@parapet/kit'
+import type { KeyInput } from '@parapet/sessions'
+import { audience, issuer } from './build.ts'
+
+export type Json = Readonly<Record<string, unknown>>
+
+export function segment(value: unknown): string {
+  const bytes = Buffer.isBuffer(value)
+    ? value
+    : Buffer.from(typeof value === 'string' ? value : JSON.stringify(value))
+  return bytes.toString('base64url')
+}
+
+export function randomName(): string {
+  return takeRandom(16).toString('base64url')
+}
+
+/** The claims of a good token at `now`. */
+export function claimsAt(now: number): Json {
+  const iat = Math.floor(now / 1000)
+  return {
+    iss: issuer,
+    aud: audience,
+    sub: 'user-1',
+    sid: randomName(),
+    jti: randomName(),
+    iat,
+    exp: iat + 900,
+    auth_time: iat,
+    amr: ['pwd'],
+    roles: ['reader'],
+    epochs: [0, 0],
+  }
+}
+
+/** Signs as the service does: ES256 or EdDSA by what the key is. */
+export function signWith({ pem, passphrase }: KeyInput, input: string): string {
+  const key = createPrivateKey({ key: pem, passphrase })
+  const digest = key.asymmetricKeyType === 'ed25519' ? null : 'sha256'
+  return sign(digest, Buffer.from(input), { key, dsaEncoding: 'ieee-p1363' }).toString('base64url')
+}
+
+/** A token with this header and payload, signed by the key whatever they say. */
+export function mint(key: KeyInput, header: unknown, payload: unknown): string {
+  const input = `${segment(header)}.${segment(payload)}`
+  return `${input}.${signWith(key, input)}`
+}
+
+/** A token whose signature is an HMAC with whatever is at hand. */
+export function mintHmac(secret: string, header: unknown, payload: unknown): string {
+  const input = `${segment(header)}.${segment(payload)}`
+  return `${input}.${createHmac('sha256', secret).update(input).digest('base64url')}`
+}
+
+/** The same bytes in another spelling: the last character with one of its unread bits set. */
+export function respell(text: string): string {
+  const alphabet = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_'
+  const last = alphabet.indexOf(text.at(-1)!)
+  return text.slice(0, -1) + alphabet[last + 1]!
+}
