@@ -1,0 +1,97 @@
+/** Backup codes: 65 random bits and a check character each, kept as salted scrypt hashes. */
+import { scrypt, timingSafeEqual, type ScryptOptions } from 'node:crypto'
+import { takeRandom } from '@parapet/kit'
+
+/** What an account keeps of its codes. */
+export interface BackupCodeSet {
+  /** Base64url of 16 bytes, one for the set: one scrypt run tells of all its codes. */
+  readonly salt: string
+  /** Base64url of 32 bytes for each code that is left. */
+  readonly hashes: readonly string[]
+  readonly createdAt: number
+}
+
+/** Crockford's base32: no I, L, O or U. */
+const ALPHABET = '0123456789ABCDEFGHJKMNPQRSTVWXYZ'
+const RANDOM_CHARS = 13
+const GROUPS = /^(.{5})(.{5})(.{4})$/
+const SALT_BYTES = 16
+const HASH_BYTES = 32
+/** 16 MiB a run. @see NIST SP 800-63B-4, sections 3.1.2.2 and 3.2.2 */
+const COST: ScryptOptions = { N: 16_384, r: 8, p: 1, maxmem: 64 * 1024 * 1024 }
+
+/** The random bits of one code. */
+export const BACKUP_CODE_BITS = RANDOM_CHARS * 5
+
+/** Fresh codes, as a person reads them: `7K2QM-9ZPX4-W0DT`. All are different. */
+export function createBackupCodes(count: number): string[] {
+  const codes = new Set<string>()
+  while (codes.size < count) {
+    const values = [...takeRandom(RANDOM_CHARS)].map((byte) => byte & 31)
+    const text = [...values, checksumOf(values)].map((value) => ALPHABET[value]).join('')
+    codes.add(text.replace(GROUPS, '$1-$2-$3'))
+  }
+  return [...codes]
+}
+
+/**
+ * Reads a code as people type it: any case, blanks and hyphens anywhere, O for 0, I and L for 1.
+ *
+ * @returns the code in its one spelling, or `null` when it is no code: a wrong character, two
+ *   exchanged, or another length. Nothing secret is needed to tell.
+ */
+export function parseBackupCode(text: string): string | null {
+  const plain = text.toUpperCase().replaceAll(/[\s-]/g, '')
+  const values = Array.from(plain.replaceAll('O', '0').replaceAll(/[IL]/g, '1'), (char) =>
+    ALPHABET.indexOf(char),
+  )
+  if (values.length !== RANDOM_CHARS + 1 || values.includes(-1)) return null
+  const random = values.slice(0, RANDOM_CHARS)
+  if (checksumOf(random) !== values[RANDOM_CHARS]) return null
+  return values.map((value) => ALPHABET[value]).join('')
+}
+
+/** Hashes codes of {@link createBackupCodes} for storage, off the event loop. */
+export async function hashBackupCodes(
+  codes: readonly string[],
+  createdAt: number,
+): Promise<BackupCodeSet> {
+  const salt = takeRandom(SALT_BYTES).toString('base64url')
+  const hashes = await Promise.all(codes.map((code) => hashBackupCode(code, salt)))
+  return { salt, hashes, createdAt }
+}
+
+/** The hash of one code under the salt of a set. One scrypt run. */
+export function hashBackupCode(code: string, salt: string): Promise<string> {
+  const plain = code.replaceAll('-', '')
+  return new Promise((resolve, reject) => {
+    scrypt(plain, Buffer.from(salt, 'base64url'), HASH_BYTES, COST, (error, key) => {
+      if (error === null) resolve(key.toString('base64url'))
+      else reject(error)
+    })
+  })
+}
+
+/** Takes a code out of the set. @returns the set without it, or `null` when it is not in. */
+export function spendBackupCode(set: BackupCodeSet, hash: string): BackupCodeSet | null {
+  const given = Buffer.from(hash, 'base64url')
+  // Every hash is compared, whichever one it is.
+  const hashes = set.hashes.filter(
+    (each) => !timingSafeEqual(Buffer.from(each, 'base64url'), given),
+  )
+  return hashes.length === set.hashes.length ? null : { ...set, hashes }
+}
+
+/**
+ * A weighted sum over GF(32), the weights different powers of its generator: every single wrong
+ * character and every exchange of two is noticed.
+ */
+function checksumOf(values: readonly number[]): number {
+  // Horner's rule; the sum is multiplied once more so that the last value has a weight of its own.
+  return values.reduce((sum, value) => double(sum ^ value), 0)
+}
+
+/** Times x, modulo x^5 + x^2 + 1. */
+function double(value: number): number {
+  return value < 16 ? value << 1 : (value << 1) ^ 0b100101
+}
