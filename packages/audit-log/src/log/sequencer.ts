@@ -1,0 +1,100 @@
+/** Gives records their place in the log, and refuses to go on from a log that was put back. */
+import { readFile, rename, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { LogState, LogStore, PlanIntegration } from '../store/log-store.ts'
+import { HASH_BYTES, rangeHash } from './merkle.ts'
+import { subtreesOf } from './tiles.ts'
+
+/** What {@link Sequencer} takes. */
+export interface SequencerSettings {
+  readonly store: LogStore
+  readonly plan: PlanIntegration
+  /** Where the last checkpoint that this process saw is kept. */
+  readonly folder: string
+  /** The most records in one step. */
+  readonly batchRecords: number
+  readonly onTampering: (problem: string) => void
+  /** Hears of each step, after it happened; hands the checkpoint to whoever keeps copies. */
+  readonly onCheckpoint: (state: LogState) => Promise<void>
+}
+
+interface Seen {
+  readonly size: number
+  readonly root: string
+}
+
+const FILE = 'seen.json'
+
+/** See the top of the file. */
+export class Sequencer {
+  readonly #settings: SequencerSettings
+  #seen: Seen | undefined
+  #halted: string | undefined
+
+  constructor(settings: SequencerSettings) {
+    this.#settings = settings
+  }
+
+  /** Why it stopped; `undefined` while it works. */
+  get halted(): string | undefined {
+    return this.#halted
+  }
+
+  /** Reads what this process saw last, and compares it with the store. */
+  async open(): Promise<void> {
+    const text = await readFile(join(this.#settings.folder, FILE), 'utf8').catch(() => undefined)
+    if (text !== undefined) this.#seen = JSON.parse(text) as Seen
+  }
+
+  /** One step. @returns whether there may be more. */
+  async step(): Promise<boolean> {
+    const { store, plan, batchRecords } = this.#settings
+    await this.#checkContinuity()
+    if (this.#halted !== undefined) return false
+    let next: LogState | undefined
+    const count = await store.sequence(async (current, inbox, writers) => {
+      if (current.size < (this.#seen?.size ?? 0)) throw new Error(ROLLED_BACK)
+      const step = await plan(current, inbox, writers)
+      next = step?.next
+      return step
+    }, batchRecords)
+    if (next !== undefined) {
+      await this.#remember(next)
+      await this.#settings.onCheckpoint(next)
+    }
+    return count >= batchRecords
+  }
+
+  /** What was seen before must be the beginning of what is there now. */
+  async #checkContinuity(): Promise<void> {
+    const seen = this.#seen
+    if (seen === undefined || seen.size === 0 || this.#halted !== undefined) return
+    const { store } = this.#settings
+    const state = await store.state()
+    if (state?.size === seen.size && state.root.toString('base64') === seen.root) return
+    if (state === null || state.size < seen.size) return this.#halt(ROLLED_BACK)
+    const read = subtreesOf(async (level, index, width) => {
+      const tile = await store.tile(level, index)
+      if (tile === undefined || tile.length < width * HASH_BYTES) throw new Error(FORKED)
+      return tile
+    }, seen.size)
+    const root = await rangeHash(read, 0, seen.size).catch(() => undefined)
+    if (root === undefined || Buffer.from(root).toString('base64') !== seen.root) this.#halt(FORKED)
+    else await this.#remember(state)
+  }
+
+  #halt(problem: string): void {
+    this.#halted = problem
+    this.#settings.onTampering(problem)
+  }
+
+  async #remember({ size, root }: LogState): Promise<void> {
+    this.#seen = { size, root: root.toString('base64') }
+    const path = join(this.#settings.folder, FILE)
+    await writeFile(`${path}.new`, JSON.stringify(this.#seen), { mode: 0o600 })
+    await rename(`${path}.new`, path)
+  }
+}
+
+const ROLLED_BACK = 'the stored log is shorter than it was'
+const FORKED = 'the stored log does not continue the one that was seen'

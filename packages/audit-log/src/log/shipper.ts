@@ -1,0 +1,63 @@
+/** Carries records from the spool to the store, in order, and frees the spool of what the store has. */
+import type { LogStore } from '../store/log-store.ts'
+import { SegmentReader } from '../wal/segments.ts'
+import type { Spool } from '../wal/spool.ts'
+
+const BATCH_BYTES = 2 * 1024 * 1024
+const MAX_BATCH_RECORDS = 8192
+const EAGER_RECORDS = 512
+
+/** See the top of the file. Its position is lost at a restart: the log drops what it has already. */
+export class Shipper {
+  readonly #spool: Spool
+  readonly #store: LogStore
+  readonly #onOffered: () => void
+  #reader: SegmentReader | undefined
+
+  /** @param onOffered runs when so many records wait that the log should not wait for its pause. */
+  constructor(spool: Spool, store: LogStore, onOffered: () => void) {
+    this.#spool = spool
+    this.#store = store
+    this.#onOffered = onOffered
+  }
+
+  /** Ships one batch. @returns whether there may be more. @throws what the store threw */
+  async shipBatch(): Promise<boolean> {
+    const segment = this.#spool.segments[0]
+    if (segment === undefined) return false
+    if (this.#reader?.segment !== segment) {
+      await this.#reader?.close()
+      this.#reader = new SegmentReader(segment)
+    }
+    const reader = this.#reader
+    const start = reader.offset
+    const records = await reader.read(BATCH_BYTES)
+    if (records.length === 0) return this.#leave(reader)
+    try {
+      for (let at = 0; at < records.length; at += MAX_BATCH_RECORDS) {
+        const batch = records.slice(at, at + MAX_BATCH_RECORDS)
+        const appended = this.#store.append(batch)
+        if (batch.length >= EAGER_RECORDS) this.#onOffered()
+        await appended
+      }
+    } catch (error) {
+      reader.offset = start
+      throw error
+    }
+    return true
+  }
+
+  async close(): Promise<void> {
+    await this.#reader?.close()
+  }
+
+  /** A segment that no longer grows and was read to its end is in the store. */
+  async #leave(reader: SegmentReader): Promise<boolean> {
+    const { segment } = reader
+    if (!segment.closed || reader.offset < segment.bytes) return false
+    await reader.close()
+    this.#reader = undefined
+    await this.#spool.remove(segment)
+    return this.#spool.segments.length > 0
+  }
+}

@@ -1,0 +1,58 @@
+/** How long records are kept. */
+import { parseLeaf, type AuditRecord } from '../record/leaf.ts'
+import type { LogStore } from '../store/log-store.ts'
+import { TILE_WIDTH } from '../log/tiles.ts'
+import { matchesAction } from './filter.ts'
+
+/** The rules of retention. */
+export interface RetentionRules {
+  /** 0: for ever. */
+  readonly days: number
+  readonly byAction: Readonly<Record<string, number>>
+  readonly isOnHold: (record: AuditRecord) => boolean
+}
+
+const DAY_MS = 86_400_000
+const BATCH_RECORDS = 4096
+
+/**
+ * Where the prefix ends that may be removed: before the first record that is to be kept, at the edge
+ * of an entry bundle.
+ *
+ * @see https://c2sp.org/tlog-tiles, "Pruning"
+ */
+export async function retentionEnd(
+  store: LogStore,
+  rules: RetentionRules,
+  now: number,
+): Promise<number> {
+  const state = await store.state()
+  if (state === null) return 0
+  for (let start = state.minIndex; start < state.size; start += BATCH_RECORDS) {
+    const entries = await store.entries(start, Math.min(state.size, start + BATCH_RECORDS))
+    for (const { index, leaf } of entries) {
+      const record = parseLeaf(leaf)
+      if (record === undefined || isKept(record, rules, now)) return edge(index, state.minIndex)
+    }
+  }
+  return edge(state.size, state.minIndex)
+}
+
+function isKept(record: AuditRecord, rules: RetentionRules, now: number): boolean {
+  if (rules.isOnHold(record)) return true
+  const days = daysOf(record.action, rules)
+  return days === 0 || record.time > now - days * DAY_MS
+}
+
+/** The longest pattern that fits decides. */
+function daysOf(action: string, { days, byAction }: RetentionRules): number {
+  const [best] = Object.keys(byAction)
+    .filter((pattern) => matchesAction(pattern, action))
+    .toSorted((a, b) => b.length - a.length)
+  return best === undefined ? days : byAction[best]!
+}
+
+function edge(index: number, minIndex: number): number {
+  const before = Math.floor(index / TILE_WIDTH) * TILE_WIDTH
+  return before > minIndex ? before : 0
+}

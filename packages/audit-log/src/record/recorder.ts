@@ -1,0 +1,229 @@
+/** From what a caller says to a record that may be written: checked, redacted, protected, fitted. */
+import type { Clock } from '@parapet/kit'
+import { createUuidV7 } from '@parapet/kit'
+import type { KeyObject } from 'node:crypto'
+import { PARAPET_AUDIT_LOG_INVALID_RECORD } from '../errors.ts'
+import { checkData, type ResolvedAction } from './actions.ts'
+import { canonicalize, toJson, type Json, type Visit } from './canonical.ts'
+import { diff, type Change } from './diff.ts'
+import type { AuditResult, Draft, LeafText } from './leaf.ts'
+import type { Beside, SubjectKeys } from './personal.ts'
+import {
+  formatHashed,
+  HashedValue,
+  isSecretName,
+  keyedHash,
+  PersonalValue,
+  REDACTED,
+  type FieldRule,
+} from './protect.ts'
+
+/** A text, or one under a mark. */
+export type Markable = string | PersonalValue | HashedValue
+
+/** What a caller says of one record; every member is optional. */
+export interface AuditFields<D = Readonly<Record<string, unknown>>> {
+  readonly principal?: Markable
+  readonly session?: Markable
+  readonly tenant?: Markable
+  readonly ip?: Markable
+  readonly userAgent?: Markable
+  /** What kind of thing it was done to. @default that of the action */
+  readonly resource?: string
+  readonly resourceId?: Markable
+  /** Two states of the thing, or the changes themselves. Members with secret names are redacted. */
+  readonly changes?: { readonly before: unknown; readonly after: unknown } | readonly Change[]
+  /** @default 'success' */
+  readonly result?: AuditResult
+  readonly errorCode?: string
+  readonly requestId?: string
+  /** Method and pattern: `GET /users/:id`. */
+  readonly route?: string
+  readonly severity?: string
+  /** The action's own fields. */
+  readonly data?: D
+}
+
+/** What only the plugin itself says. */
+export interface InternalFields {
+  readonly id?: string
+  readonly time?: number
+  readonly phase?: 'attempt' | 'outcome'
+  readonly attemptId?: string
+}
+
+/** What {@link Recorder} works with. */
+export interface RecorderSettings {
+  readonly clock: Clock
+  /** By path: `ip`, `data.email`, `changes.email`. */
+  readonly rules: ReadonlyMap<string, FieldRule>
+  readonly hashKey: KeyObject | undefined
+  readonly subjects: SubjectKeys | undefined
+}
+
+/** A record that lacks only its number, and what is kept beside it. */
+export interface Prepared {
+  readonly draft: Draft
+  readonly beside: Beside | null
+}
+
+interface Pending {
+  readonly target: { $pii: string; readonly subject: string }
+  readonly path: string
+  readonly mark: PersonalValue
+}
+
+/** Prepares records. Without personal values it is synchronous work. */
+export class Recorder {
+  readonly #settings: RecorderSettings
+  readonly #nextId: () => string
+
+  constructor(settings: RecorderSettings) {
+    this.#settings = settings
+    this.#nextId = createUuidV7({ now: settings.clock.now })
+  }
+
+  /** @throws PARAPET_AUDIT_LOG_INVALID_RECORD data that does not fit the action, or a mark without its key. */
+  prepare(
+    action: ResolvedAction,
+    fields: AuditFields,
+    internal: InternalFields = {},
+  ): Prepared | Promise<Prepared> {
+    const pending: Pending[] = []
+    const draft = this.#draft(action, fields, internal, pending)
+    return pending.length === 0 ? { draft, beside: null } : this.#protect(draft, pending)
+  }
+
+  #draft(
+    action: ResolvedAction,
+    fields: AuditFields,
+    internal: InternalFields,
+    pending: Pending[],
+  ): Draft {
+    const { principal } = fields
+    const visit: Visit = (name, path, value) => this.#visit(name, path, value, principal, pending)
+    const hasRules = this.#settings.rules.size > 0
+    const text = (name: string, value: Markable | undefined): LeafText | undefined => {
+      if (value === undefined || (typeof value === 'string' && !hasRules)) return value
+      const visited = visit(name, name, value)
+      return visited === DROPPED ? undefined : ((visited as LeafText | undefined) ?? toText(value))
+    }
+    const json = (name: string, value: unknown): Json | undefined => {
+      const converted = visit('', name, value) ?? toJson(value, visit, name)
+      return converted === DROPPED ? undefined : converted
+    }
+    const data = checkData(action, fields.data)
+    // In the order of canonical JSON, which is what makes it one call to write.
+    return {
+      action: action.name,
+      attemptId: internal.attemptId,
+      blob: undefined,
+      changes: fields.changes === undefined ? undefined : this.#changes(fields.changes, visit),
+      data: data === undefined ? undefined : json('data', data),
+      errorCode: fields.errorCode,
+      id: internal.id ?? this.#nextId(),
+      ip: text('ip', fields.ip),
+      phase: internal.phase,
+      principal: text('principal', principal),
+      requestId: fields.requestId,
+      resource: fields.resource ?? action.resource,
+      resourceId: text('resourceId', fields.resourceId),
+      result: fields.result ?? 'success',
+      route: fields.route,
+      seq: undefined,
+      session: text('session', fields.session),
+      severity: fields.severity,
+      tenant: text('tenant', fields.tenant),
+      time: internal.time ?? this.#settings.clock.now(),
+      userAgent: text('userAgent', fields.userAgent),
+      v: 1,
+      writer: '',
+    }
+  }
+
+  #changes(changes: NonNullable<AuditFields['changes']>, visit: Visit): Json {
+    const list = 'before' in changes ? diff(changes.before, changes.after) : changes
+    return list.flatMap((change) => {
+      const names = change.path.split('/').slice(1)
+      const path = ['changes', ...names].join('.')
+      const secret = names.some(isSecretName)
+      const side = (value: unknown, at: string): Json => {
+        if (secret) return REDACTED
+        const rule = this.#settings.rules.has(path) ? path : `${path}.${at}`
+        return visit('', rule, value) ?? toJson(value, visit, path)
+      }
+      const entry = {
+        path: change.path.toWellFormed(),
+        ...('from' in change ? { from: side(change.from, 'from') } : undefined),
+        ...('to' in change ? { to: side(change.to, 'to') } : undefined),
+      }
+      return entry.from === DROPPED || entry.to === DROPPED ? [] : [entry]
+    })
+  }
+
+  #visit(
+    name: string,
+    path: string,
+    value: unknown,
+    principal: Markable | undefined,
+    pending: Pending[],
+  ): Json | undefined {
+    if (value instanceof PersonalValue) return this.#pledge(value, path, pending)
+    if (value instanceof HashedValue) return this.#hash(value.value)
+    const { rules } = this.#settings
+    const rule = rules.size === 0 ? undefined : rules.get(path)
+    if (rule === 'drop') return DROPPED
+    if (rule === 'hmac') return this.#hash(value)
+    if (rule === 'pii') {
+      const subject = principal instanceof PersonalValue ? principal.subject : principal
+      // Nobody could ask for the erasure of a value that belongs to nobody.
+      if (typeof subject !== 'string') return this.#hash(value)
+      return this.#pledge(new PersonalValue(value, subject), path, pending)
+    }
+    return path.startsWith('data.') && isSecretName(name) ? REDACTED : undefined
+  }
+
+  #hash(value: unknown): string {
+    const { hashKey } = this.#settings
+    if (hashKey === undefined) {
+      throw new PARAPET_AUDIT_LOG_INVALID_RECORD('a keyed hash needs the option "hashKey"')
+    }
+    return formatHashed(keyedHash(hashKey, 'value', value))
+  }
+
+  #pledge(mark: PersonalValue, path: string, pending: Pending[]): Json {
+    const { subjects } = this.#settings
+    if (subjects === undefined) {
+      throw new PARAPET_AUDIT_LOG_INVALID_RECORD(
+        'a personal value needs the options "cipher" and "hashKey"',
+      )
+    }
+    const target = { $pii: '', subject: subjects.pseudonymOf(mark.subject) }
+    pending.push({ target, path: `${path}#${pending.length}`, mark })
+    return target
+  }
+
+  async #protect(draft: Draft, pending: readonly Pending[]): Promise<Prepared> {
+    const subjects = this.#settings.subjects!
+    const kept = await Promise.all(
+      pending.map(async ({ target, path, mark }) => {
+        const sealed = await subjects.seal(mark.subject, draft.id, path, toJson(mark.value))
+        target.$pii = sealed.commitment
+        return sealed
+      }),
+    )
+    const keys = new Map(kept.flatMap(({ key }) => (key === undefined ? [] : [[key.id, key]])))
+    const beside: Beside = {
+      keys: [...keys.values()],
+      values: kept.map(({ value }) => value),
+    }
+    return { draft, beside }
+  }
+}
+
+/** Stands in the place of a dropped member; a dropped top-level member is left out. */
+const DROPPED = '[dropped]'
+
+function toText(value: Markable): LeafText {
+  return typeof value === 'string' ? value : canonicalize(toJson(value))
+}

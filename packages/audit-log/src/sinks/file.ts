@@ -1,0 +1,73 @@
+/** Records as lines of a file that is put aside when it is full. */
+import { mkdir, open, rename, rm, stat, type FileHandle } from 'node:fs/promises'
+import { dirname } from 'node:path'
+import type { AuditSink } from './follower.ts'
+
+/** Where to write, and how much. */
+export interface FileTarget {
+  /** @default 'file' */
+  readonly name?: string
+  readonly path: string
+  /** When a file is put aside. @default 100 MiB */
+  readonly maxBytes?: number
+  /** How many files there are, the current one included; the oldest is removed. @default 30 */
+  readonly keep?: number
+}
+
+const MAX_BYTES = 100 * 1024 * 1024
+const KEEP = 30
+const PRIVATE_FILE = 0o600
+
+/** NDJSON of index and record; the files put aside are `path.1` (the newest) to `path.<keep - 1>`. */
+export function fileSink(target: FileTarget): AuditSink {
+  const { path, maxBytes = MAX_BYTES, keep = KEEP } = target
+  let file: FileHandle | undefined
+  let bytes = 0
+
+  async function append(chunk: string): Promise<void> {
+    if (file === undefined) {
+      await mkdir(dirname(path), { recursive: true })
+      file = await open(path, 'a', PRIVATE_FILE)
+      bytes = (await file.stat()).size
+    }
+    await file.appendFile(chunk)
+    bytes += Buffer.byteLength(chunk)
+  }
+
+  async function rotate(): Promise<void> {
+    await file?.datasync()
+    await file?.close()
+    file = undefined
+    await rm(`${path}.${keep - 1}`, { force: true })
+    for (let number = keep - 2; number >= 1; number--) {
+      if (await exists(`${path}.${number}`)) {
+        await rename(`${path}.${number}`, `${path}.${number + 1}`)
+      }
+    }
+    if (keep > 1) await rename(path, `${path}.1`)
+    else await rm(path, { force: true })
+  }
+
+  return {
+    name: target.name ?? 'file',
+    async deliver(entries) {
+      for (const { index, leaf } of entries) {
+        const line = `{"index":${index},"record":${leaf}}\n`
+        if (bytes > 0 && bytes + Buffer.byteLength(line) > maxBytes) await rotate()
+        await append(line)
+      }
+      await file?.datasync()
+    },
+    async close() {
+      await file?.close()
+      file = undefined
+    },
+  }
+}
+
+async function exists(path: string): Promise<boolean> {
+  return stat(path).then(
+    () => true,
+    () => false,
+  )
+}

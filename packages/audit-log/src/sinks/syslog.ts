@@ -1,0 +1,121 @@
+/**
+ * Syslog over TCP or TLS, each message behind its length.
+ *
+ * @see RFC 5424, RFC 5425 section 4.3, RFC 6587 section 3.4.1
+ */
+import { once } from 'node:events'
+import { connect as connectTcp, type Socket } from 'node:net'
+import { hostname } from 'node:os'
+import { connect as connectTls, type ConnectionOptions } from 'node:tls'
+import type { AuditEntry } from '../log/reader.ts'
+import type { AuditSink } from './follower.ts'
+import { toCef, toOcsf } from './mappers.ts'
+
+/** Where to send, and in which words. */
+export interface SyslogTarget {
+  /** @default 'syslog' */
+  readonly name?: string
+  readonly host: string
+  /** @default 6514 with TLS, else 601 */
+  readonly port?: number
+  /** `true`, or what `tls.connect` takes; certificates are always checked. @default false */
+  readonly tls?: boolean | Pick<ConnectionOptions, 'ca' | 'cert' | 'key' | 'servername'>
+  /** @default 'json': the record as the log has it */
+  readonly format?: 'json' | 'cef' | 'ocsf'
+  /** @default 'audit-log' */
+  readonly appName?: string
+}
+
+/** "log audit". */
+const FACILITY = 13
+const SEVERITIES: Readonly<Record<string, number>> = { critical: 2, high: 3, medium: 4, low: 5 }
+const INFO = 6
+const MAX_SEQUENCE = 2_147_483_647
+const MAX_MSGID = 32
+
+/**
+ * TCP tells no sender what the receiver wrote down: records that were on their way when a receiver
+ * dies may be missing there. The log has them.
+ */
+export function syslogSink(target: SyslogTarget): AuditSink {
+  let socket: Socket | undefined
+  const format = formatter(target)
+  return {
+    name: target.name ?? 'syslog',
+    async deliver(entries, signal) {
+      socket ??= await open(target, signal, () => (socket = undefined))
+      try {
+        await write(socket, Buffer.concat(entries.map(format)), signal)
+      } catch (error) {
+        socket?.destroy()
+        socket = undefined
+        throw error
+      }
+    },
+    async close() {
+      socket?.end()
+      socket = undefined
+    },
+  }
+}
+
+async function open(target: SyslogTarget, signal: AbortSignal, lost: () => void): Promise<Socket> {
+  const { host, tls = false } = target
+  const port = target.port ?? (tls === false ? 601 : 6514)
+  const socket =
+    tls === false
+      ? connectTcp({ host, port })
+      : connectTls({ host, port, ...(tls === true ? {} : tls), rejectUnauthorized: true })
+  try {
+    await once(socket, tls === false ? 'connect' : 'secureConnect', { signal })
+  } catch (error) {
+    socket.on('error', () => {})
+    socket.destroy()
+    throw error
+  }
+  socket.on('error', () => {})
+  socket.on('close', lost)
+  socket.unref()
+  // A receiver says nothing; what comes must not fill the buffer.
+  socket.resume()
+  return socket
+}
+
+function write(socket: Socket, bytes: Buffer, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const fail = () => {
+      reject(new Error('the connection was lost'))
+      socket.off('close', fail)
+    }
+    socket.once('close', fail)
+    signal.addEventListener('abort', fail, { once: true })
+    socket.write(bytes, (error) => {
+      socket.off('close', fail)
+      signal.removeEventListener('abort', fail)
+      if (error) reject(error)
+      else resolve()
+    })
+  })
+}
+
+function formatter({ format = 'json', appName = 'audit-log' }: SyslogTarget) {
+  const app = printable(appName, 48)
+  const host = printable(hostname(), 255)
+  return (entry: AuditEntry): Buffer => {
+    const { record, index, leaf } = entry
+    const priority = FACILITY * 8 + (SEVERITIES[record.severity ?? ''] ?? INFO)
+    const time = new Date(record.time).toISOString()
+    const msgId = printable(record.action, MAX_MSGID)
+    const sequence = (index % MAX_SEQUENCE) + 1
+    const body =
+      format === 'cef' ? toCef(entry) : format === 'ocsf' ? JSON.stringify(toOcsf(entry)) : leaf
+    const message = `<${priority}>1 ${time} ${host} ${app} ${process.pid} ${msgId} [meta sequenceId="${sequence}"] ${body}`
+    const bytes = Buffer.from(message)
+    return Buffer.concat([Buffer.from(`${bytes.length} `), bytes])
+  }
+}
+
+/** Header fields are printable ASCII without blanks. */
+function printable(value: string, max: number): string {
+  return value.replaceAll(/[^\x21-\x7e]/g, '?').slice(0, max) || '-'
+}

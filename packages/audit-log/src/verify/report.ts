@@ -1,0 +1,113 @@
+/** What a verification found, and how it is told. */
+
+/** What is wrong. */
+export type FindingKind =
+  | 'edited'
+  | 'reordered'
+  | 'missing'
+  | 'inserted'
+  | 'replayed'
+  | 'column'
+  | 'tile'
+  | 'checkpoint'
+  | 'history'
+  | 'rollback'
+  | 'pruned'
+  | 'erasure'
+  | 'blob'
+  | 'malformed'
+  | 'key'
+  | 'gap'
+
+/** One finding. */
+export interface Finding {
+  readonly kind: FindingKind
+  readonly index?: number
+  /** The id of the record concerned. */
+  readonly id?: string
+  readonly detail: string
+}
+
+/** The whole of it. */
+export interface VerifyReport {
+  readonly origin: string
+  readonly size: number
+  readonly minIndex: number
+  readonly entries: number
+  readonly checkpoints: number
+  readonly columns: number
+  readonly writers: number
+  readonly declaredLosses: number
+  readonly openAttempts: number
+  readonly erasedSubjects: number
+  /** Whether a checkpoint that was kept elsewhere was compared. */
+  readonly pinned: boolean
+  readonly findings: readonly Finding[]
+  /** Findings of each kind; `findings` holds the first 20 of each. */
+  readonly counts: Readonly<Partial<Record<FindingKind, number>>>
+  readonly elapsedMs: number
+  /** 0 sound, 1 tampered, 2 incomplete, 3 untrusted key. */
+  readonly exitCode: 0 | 1 | 2 | 3
+}
+
+const MAX_OF_A_KIND = 20
+/** What is missing without a sign of intent. */
+const INCOMPLETE = new Set<FindingKind>(['gap'])
+
+/** Collects findings: all are counted, the first of each kind are kept. */
+export class Findings {
+  readonly list: Finding[] = []
+  readonly counts: Partial<Record<FindingKind, number>> = {}
+
+  add(finding: Finding): void {
+    const count = (this.counts[finding.kind] ?? 0) + 1
+    this.counts[finding.kind] = count
+    if (count <= MAX_OF_A_KIND) this.list.push(finding)
+  }
+
+  /** Tampering outweighs a strange key, which outweighs what is merely incomplete. */
+  exitCode(): 0 | 1 | 2 | 3 {
+    const kinds = Object.keys(this.counts) as FindingKind[]
+    if (kinds.some((kind) => kind !== 'key' && !INCOMPLETE.has(kind))) return 1
+    if (kinds.includes('key')) return 3
+    return kinds.length > 0 ? 2 : 0
+  }
+}
+
+const VERDICTS = ['OK', 'TAMPERED', 'INCOMPLETE', 'UNTRUSTED KEY'] as const
+
+/** The report for a terminal. */
+export function formatReport(report: VerifyReport): string {
+  const { entries, elapsedMs, findings, counts } = report
+  const rate = Math.round((entries / Math.max(elapsedMs, 1)) * 1000)
+  const lines = [
+    `audit-log verify  ${printable(report.origin)}`,
+    ` checkpoint   ${report.size} entries${report.pinned ? ', continues the checkpoint given' : ''}`,
+    ` history      ${report.checkpoints} checkpoints${report.minIndex > 0 ? `, entries before ${report.minIndex} pruned` : ''}`,
+    ` entries      ${entries} hashed${report.columns > 0 ? `, ${report.columns} compared with their columns` : ''}`,
+    ` writers      ${report.writers}, declared losses ${report.declaredLosses}, attempts without outcome ${report.openAttempts}`,
+    ` erasure      ${report.erasedSubjects} subjects`,
+    ...findings.map(formatFinding),
+    ...Object.entries(counts).flatMap(([kind, count]) =>
+      count > MAX_OF_A_KIND ? [` … ${count - MAX_OF_A_KIND} more of kind ${kind}`] : [],
+    ),
+    ` ${VERDICTS[report.exitCode]} in ${(elapsedMs / 1000).toFixed(1)} s (${rate} entries/s)`,
+    report.pinned ? '' : UNWITNESSED,
+  ]
+  return `${lines.filter((line) => line !== '').join('\n')}\n`
+}
+
+const UNWITNESSED =
+  ' Not proven: that this is the whole log. Whoever holds the signing key, or puts back an old copy, can\n' +
+  ' show a shorter or another log that verifies. Compare with a checkpoint kept elsewhere: --checkpoint FILE'
+
+function formatFinding({ kind, index, id, detail }: Finding): string {
+  const place = index === undefined ? '' : ` entry ${index}`
+  const name = id === undefined ? '' : ` (id ${printable(id)})`
+  return ` x ${kind}${place}${name}: ${printable(detail)}`
+}
+
+/** A hostile record must not drive the terminal. */
+function printable(text: string): string {
+  return text.replaceAll(/[^\x20-\x7e]/g, '?').slice(0, 300)
+}

@@ -1,0 +1,95 @@
+/**
+ * The form of the write-ahead log: frames, each a group of records that became durable together.
+ *
+ * A frame is `length (u32) ‖ CRC-32 of the payload (u32) ‖ payload`; the payload is the number of
+ * the first record (u64), then for each record `leaf length (u32) ‖ leaf ‖ beside length (u32) ‖
+ * beside`. All numbers are little-endian.
+ *
+ * @see docs/spec/audit-log.md
+ */
+import { crc32 } from 'node:zlib'
+
+/** A record in the spool. */
+export interface SpooledRecord {
+  readonly writer: string
+  readonly seq: number
+  readonly leaf: string
+  /** JSON of what is kept beside the record, or `null`. */
+  readonly beside: string | null
+}
+
+/** A record on its way into a frame. */
+export interface FrameEntry {
+  readonly leaf: string
+  readonly beside: string | null
+}
+
+const HEADER_BYTES = 8
+const SEQ_BYTES = 8
+/** Longer than any frame that is written: a length beyond it is damage. */
+const MAX_FRAME_BYTES = 256 * 1024 * 1024
+
+/** Writes frames into one buffer that grows and is used again: encode only when the last is written. */
+export class FrameEncoder {
+  #buffer = Buffer.allocUnsafeSlow(1 << 20)
+
+  encode(firstSeq: number, entries: readonly FrameEntry[]): Buffer {
+    let most = HEADER_BYTES + SEQ_BYTES
+    for (const { leaf, beside } of entries) most += 8 + 3 * (leaf.length + (beside?.length ?? 0))
+    if (most > this.#buffer.length) this.#buffer = Buffer.allocUnsafeSlow(most * 2)
+    const buffer = this.#buffer
+    buffer.writeBigUInt64LE(BigInt(firstSeq), HEADER_BYTES)
+    let at = HEADER_BYTES + SEQ_BYTES
+    for (const { leaf, beside } of entries) {
+      at = writeText(buffer, leaf, at)
+      at = writeText(buffer, beside ?? '', at)
+    }
+    buffer.writeUInt32LE(at - HEADER_BYTES, 0)
+    buffer.writeUInt32LE(crc32(buffer.subarray(HEADER_BYTES, at)), 4)
+    return buffer.subarray(0, at)
+  }
+}
+
+function writeText(buffer: Buffer, text: string, at: number): number {
+  if (text === '') {
+    buffer.writeUInt32LE(0, at)
+    return at + 4
+  }
+  const length = buffer.write(text, at + 4)
+  buffer.writeUInt32LE(length, at)
+  return at + 4 + length
+}
+
+/** What {@link decodeFrame} found. */
+export type DecodedFrame =
+  | { readonly kind: 'frame'; readonly end: number; readonly records: SpooledRecord[] }
+  /** The frame goes on beyond what was given; `needed` bytes from its start hold it. */
+  | { readonly kind: 'cut'; readonly needed: number }
+  | { readonly kind: 'damaged' }
+
+/** Reads the frame at `at`. */
+export function decodeFrame(buffer: Buffer, at: number, writer: string): DecodedFrame {
+  if (at + HEADER_BYTES > buffer.length) return { kind: 'cut', needed: HEADER_BYTES }
+  const length = buffer.readUInt32LE(at)
+  if (length < SEQ_BYTES || length > MAX_FRAME_BYTES) return { kind: 'damaged' }
+  const start = at + HEADER_BYTES
+  const end = start + length
+  if (end > buffer.length) return { kind: 'cut', needed: HEADER_BYTES + length }
+  if (crc32(buffer.subarray(start, end)) !== buffer.readUInt32LE(at + 4)) return { kind: 'damaged' }
+  let seq = Number(buffer.readBigUInt64LE(start))
+  const records: SpooledRecord[] = []
+  for (let next = start + SEQ_BYTES; next < end; seq++) {
+    const leaf = readText(buffer, next, end)
+    const beside = leaf && readText(buffer, leaf.end, end)
+    if (beside === undefined) return { kind: 'damaged' }
+    records.push({ writer, seq, leaf: leaf!.text, beside: beside.text || null })
+    next = beside.end
+  }
+  return { kind: 'frame', end, records }
+}
+
+function readText(buffer: Buffer, at: number, limit: number) {
+  if (at + 4 > limit) return undefined
+  const end = at + 4 + buffer.readUInt32LE(at)
+  return end > limit ? undefined : { text: buffer.toString('utf8', at + 4, end), end }
+}

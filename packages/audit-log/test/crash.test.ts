@@ -1,0 +1,184 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { fileURLToPath } from 'node:url'
+import { createSqlClient } from '@parapet/kit'
+import { plainNode, runs, startPostgres, usePostgres } from '@parapet/testing'
+import { Pool } from 'pg'
+import t, { type Test } from 'tap'
+import { createApp, named, recordsOf, useFolder, verify } from './support.ts'
+
+const WRITER = fileURLToPath(new URL('crash-writer.ts', import.meta.url))
+
+/** Starts a writer and kills it after so many acknowledged records; returns their ids. */
+async function killAfter(acknowledged: number, args: readonly string[]): Promise<string[]> {
+  const [file, all] = plainNode([WRITER, ...args])
+  const child = spawn(file, all, { stdio: ['ignore', 'pipe', 'inherit'] })
+  let text = ''
+  let lines = 0
+  child.stdout.on('data', (chunk: Buffer) => {
+    text += chunk.toString()
+    for (const byte of chunk) if (byte === 10) lines++
+    // The first line only tells that it is up.
+    if (lines > acknowledged) child.kill('SIGKILL')
+  })
+  const [code, signal] = (await once(child, 'exit')) as [number | null, string | null]
+  if (signal !== 'SIGKILL') throw new Error(`the writer ended by itself: ${code ?? signal}`)
+  if (!child.stdout.readableEnded) await once(child.stdout, 'end')
+  // What follows the last line break was cut by the kill.
+  return text.split('\n').slice(1, -1)
+}
+
+async function crashTest(t: Test, kills: number, sqlUrl?: string): Promise<void> {
+  const folder = useFolder(t)
+  const acknowledged: string[] = []
+  for (let kill = 0; kill < kills; kill++) {
+    const after = Math.floor(Math.random() ** 2 * 1500)
+    const ids = await killAfter(after, sqlUrl === undefined ? [folder] : [folder, sqlUrl])
+    acknowledged.push(...ids)
+  }
+  const pool = sqlUrl === undefined ? undefined : new Pool({ connectionString: sqlUrl })
+  const app = await createApp(t, {
+    directory: folder,
+    ...(pool === undefined ? undefined : { sql: createSqlClient(pool) }),
+  })
+  const records = await recordsOf(app)
+  const ids = records.map(({ id }) => String(id))
+  const stored = new Set(ids)
+  t.equal(stored.size, ids.length, 'no record is there twice')
+  t.equal(acknowledged.filter((id) => !stored.has(id)).length, 0, 'no acknowledged record is lost')
+  const report = await verify(app.audit.parts.store, app.audit.verifierKey)
+  t.same(named(report), [], 'the log verifies')
+  t.equal(report.writers, kills + 1, 'each start was a writer of its own')
+  t.comment(`${kills} kills, ${acknowledged.length} acknowledged, ${ids.length} in the log`)
+  await app.close()
+  await pool?.end()
+}
+
+await t.test(
+  'kill -9 under load loses no acknowledged record, and doubles none: a directory',
+  async (t) => {
+    await crashTest(t, runs(6, 120))
+  },
+)
+
+await t.test(
+  'kill -9 under load loses no acknowledged record, and doubles none: PostgreSQL',
+  async (t) => {
+    const postgres = await usePostgres(t)
+    if (postgres === null) return
+    await crashTest(t, runs(4, 100), postgres.url)
+  },
+)
+
+await t.test(
+  'a store that is down costs no record: they wait in the spool, and drain afterwards',
+  async (t) => {
+    const server = await startPostgres(t)
+    if (server === null) return
+    const pool = new Pool({ connectionString: server.url, connectionTimeoutMillis: 500 })
+    pool.on('error', () => {})
+    t.teardown(() => pool.end())
+    const app = await createApp(t, { sql: createSqlClient(pool), integrateIntervalMs: 20 })
+    app.post('/act', { config: { audit: 'thing.act' } }, async () => 'done')
+    const types: string[] = []
+    app.securityEvents.on('*', ({ type }) => void types.push(type))
+    const statuses = new Set<number>()
+    let answered = 0
+    const load = async (until: number) => {
+      while (Date.now() < until) {
+        const reply = await app.inject({ method: 'POST', url: '/act' })
+        statuses.add(reply.statusCode)
+        answered++
+      }
+    }
+    await load(Date.now() + 300)
+    await server.kill()
+    await load(Date.now() + runs(1500, 30_000))
+    t.equal((await app.audit.status()).storeIsUp, false)
+    await server.restart()
+    await load(Date.now() + 300)
+    t.same([...statuses], [200], 'every request was answered, for its record was durable')
+    let records: Record<string, unknown>[] = []
+    for (let attempt = 0; records.length === 0; attempt++) {
+      records = await recordsOf(app).catch((error: unknown) => {
+        if (attempt > 100) throw error
+        return []
+      })
+    }
+    t.equal(records.filter(({ action }) => action === 'thing.act').length, answered, 'none is lost')
+    const report = await verify(app.audit.parts.store, app.audit.verifierKey)
+    t.same(named(report), [])
+    t.ok(types.includes('audit_log.store_lost') && types.includes('audit_log.store_recovered'))
+    await app.close()
+  },
+)
+
+await t.test('four writers and two sequencers on one database make one log', async (t) => {
+  const postgres = await usePostgres(t)
+  if (postgres === null) return
+  const { pool, url } = postgres
+  // The election is switched off, so that both sequencers really meet: only compare-and-swap is left.
+  const forced = () => {
+    const own = new Pool({ connectionString: url, max: 3 })
+    t.teardown(() => own.end())
+    const sql = createSqlClient(own)
+    return {
+      query: sql.query.bind(sql),
+      transaction: (work) =>
+        sql.transaction((transaction) =>
+          work({
+            script: transaction.script.bind(transaction),
+            query: (text, values) =>
+              transaction.query(
+                text.replace(/pg_try_advisory_xact_lock\(.*\) AS elected/, 'true AS elected'),
+                values,
+              ),
+          }),
+        ),
+    } satisfies ReturnType<typeof createSqlClient>
+  }
+  const first = await createApp(t, { sql: createSqlClient(pool), sequencer: false })
+  const { signer } = first.audit.parts
+  const key = {
+    publicKey: signer.key.publicKey,
+    sign: async (bytes: Uint8Array) => signer.sign(Buffer.from(bytes)),
+  }
+  const apps = [
+    first,
+    await createApp(t, { sql: createSqlClient(pool), sequencer: false, key }),
+    await createApp(t, { sql: forced(), key, integrateIntervalMs: 5 }),
+    await createApp(t, { sql: forced(), key, integrateIntervalMs: 5 }),
+  ]
+  const each = runs(400, 5000)
+  const ids = await Promise.all(
+    apps.map(async (app) => {
+      const all: string[] = []
+      for (let i = 0; i < each; i += 20) {
+        const receipts = await Promise.all(
+          Array.from({ length: 20 }, () => app.audit.record('load.test', {})),
+        )
+        all.push(...receipts.map(({ id }) => id))
+      }
+      return all
+    }),
+  )
+  const flushed = apps.map(async (app) => {
+    for (let attempt = 0; ; attempt++) {
+      // The loser of a race starts again.
+      try {
+        return await app.audit.flush()
+      } catch (error) {
+        if (attempt > 200) throw error
+      }
+    }
+  })
+  await Promise.all(flushed)
+  await apps[2]!.audit.flush().catch(() => apps[2]!.audit.flush())
+  const records = await recordsOf(apps[2]!)
+  const stored = new Set(records.map(({ id }) => String(id)))
+  t.equal(stored.size, records.length, 'none is there twice')
+  t.equal(ids.flat().filter((id) => !stored.has(id)).length, 0, 'none is missing')
+  const report = await verify(first.audit.parts.store, first.audit.verifierKey)
+  t.same(named(report), [], 'one log, no fork, no gap')
+  t.equal(report.writers, 4)
+})

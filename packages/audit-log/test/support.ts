@@ -1,0 +1,77 @@
+/** What the tests of this package share. */
+import { randomBytes } from 'node:crypto'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { auditLog, type AuditLogOptions } from '@parapet/audit-log'
+import { createLocalCipher } from '@parapet/kit'
+import Fastify, { type FastifyInstance, type FastifyServerOptions } from 'fastify'
+import type { Test } from 'tap'
+import { parseVerifierKey } from '../src/log/note.ts'
+import { DirectoryStore } from '../src/store/directory.ts'
+import type { LogStore } from '../src/store/log-store.ts'
+import type { VerifyReport } from '../src/verify/report.ts'
+import { verifyLog } from '../src/verify/verifier.ts'
+
+export const ORIGIN = 'example.org/audit'
+
+/** A folder that goes after the test. */
+export function useFolder(t: Test): string {
+  const folder = mkdtempSync(join(tmpdir(), 'parapet-audit-'))
+  t.teardown(async () => rmSync(folder, { recursive: true, force: true, maxRetries: 3 }))
+  return folder
+}
+
+/** Keys for personal and hashed values. */
+export function createKeys() {
+  return {
+    hashKey: randomBytes(32),
+    cipher: createLocalCipher([{ id: 1, secret: randomBytes(32) }]),
+  }
+}
+
+/** An app with the plugin; it is closed after the test. */
+export async function createApp(
+  t: Test,
+  options: Partial<AuditLogOptions> = {},
+  server: FastifyServerOptions = {},
+): Promise<FastifyInstance & { folder: string }> {
+  const folder = options.directory ?? useFolder(t)
+  const app = Fastify(server) as FastifyInstance
+  t.teardown(() => app.close())
+  await app.register(auditLog, { origin: ORIGIN, directory: folder, ...options })
+  return Object.assign(app, { folder })
+}
+
+/** Every record of the log, oldest first. */
+export async function recordsOf(app: FastifyInstance) {
+  await app.audit.flush()
+  const state = await app.audit.parts.store.state()
+  const entries = await app.audit.parts.store.entries(0, state?.size ?? 0)
+  return entries.map(({ leaf }) => JSON.parse(leaf) as Record<string, unknown>)
+}
+
+/** Verifies a store with the key of the app. */
+export function verify(
+  store: LogStore,
+  verifierKey: string,
+  pinned?: string,
+): Promise<VerifyReport> {
+  const key = parseVerifierKey(verifierKey)
+  return verifyLog({
+    store,
+    keys: key === undefined ? [] : [key],
+    now: () => performance.now(),
+    ...(pinned === undefined ? undefined : { pinned }),
+  })
+}
+
+/** The log of a folder, as a stranger opens it. */
+export function openFolder(folder: string): LogStore {
+  return new DirectoryStore(join(folder, 'log'), '', true)
+}
+
+/** What a report names: `edited 3`. */
+export function named(report: VerifyReport): string[] {
+  return report.findings.map(({ kind, index }) => (index === undefined ? kind : `${kind} ${index}`))
+}
