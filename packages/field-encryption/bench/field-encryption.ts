@@ -1,0 +1,174 @@
+/** What a field and a file cost, against the bare primitive and against the libraries one would take. */
+import { createCipheriv, createSecretKey, randomBytes, scryptSync } from 'node:crypto'
+import { takeRandom } from '@parapet/kit'
+import { goal, pairedBench } from '@parapet/testing'
+import {
+  CommitmentPolicy,
+  RawAesKeyringNode,
+  RawAesWrappingSuiteIdentifier,
+  buildClient,
+} from '@aws-crypto/client-node'
+import { createFiles } from '../src/files.ts'
+import { createAead } from '../src/aead.ts'
+import { contextHead, joinContext } from '../src/context.ts'
+import { createKeyRing } from '../src/key-ring.ts'
+import { generateKeyset } from '../src/keyset.ts'
+import { Encrypted } from '../src/encrypted.ts'
+import { createRecordCipher } from '../src/record-cipher.ts'
+import { compileTableSchema } from '../src/schema.ts'
+import { Type } from '@sinclair/typebox'
+import { AES256_GCM_HKDF_1MB, sealStream } from '../src/stream.ts'
+
+const GCM = { authTagLength: 16 } as const
+const text = 'a string of exactly 32 bytes....'
+const secret = randomBytes(32)
+const key = createSecretKey(secret)
+
+function raw(): Buffer[] {
+  const cipher = createCipheriv('aes-256-gcm', key, takeRandom(12), GCM)
+  return [cipher.update(text, 'utf8'), cipher.final(), cipher.getAuthTag()]
+}
+
+const aead = createAead(generateKeyset())
+const head = contextHead('acme', 'users', 'email')
+
+/** A whole cell: context of tenant, table, column and row, sealed, as text for the column. */
+function field(): string {
+  return aead.sealText(text, joinContext(head, '0190a1c2-0000-7000-8000', '1'))
+}
+
+const schema = Type.Object({ id: Type.String(), email: Encrypted(Type.String()) })
+const columns = compileTableSchema('users', schema)
+const cipher = createRecordCipher({ table: 'users', columns, versions: ['1'] })
+const ring = createKeyRing(generateKeyset())
+const place = { tenant: 'acme', rowId: '0190a1c2-0000-7000-8000', ring, indexRing: ring }
+const record = { id: '1', email: text }
+const row = cipher.seal(record, place)
+const everything = { roles: null }
+const ignore = (): void => {}
+
+function scryptField(): Buffer[] {
+  const derived = scryptSync('master key', randomBytes(32), 32)
+  const sealing = createCipheriv('aes-256-gcm', derived, randomBytes(16), GCM)
+  return [sealing.update(text), sealing.final(), sealing.getAuthTag()]
+}
+
+const { encryptStringSync, parseKeySync } = (await import('@47ng/cloak')) as unknown as {
+  readonly encryptStringSync: (text: string, key: unknown) => string
+  readonly parseKeySync: (key: string) => unknown
+}
+const cloakKey = parseKeySync(`k1.aesgcm256.${Buffer.from(secret).toString('base64url')}=`)
+
+interface CiphersweetField {
+  encryptValue(text: string): Promise<string>
+}
+type New = new (...args: unknown[]) => unknown
+const sweet = (await import('ciphersweet-js')) as unknown as Record<string, New> & {
+  default?: Record<string, New>
+}
+const { CipherSweet, FIPSCrypto, StringProvider, EncryptedField } = sweet.default ?? sweet
+const sweetField = new EncryptedField!(
+  new CipherSweet!(new StringProvider!(secret.toString('hex')), new FIPSCrypto!()),
+  'users',
+  'email',
+) as CiphersweetField
+
+const aws = buildClient(CommitmentPolicy.REQUIRE_ENCRYPT_REQUIRE_DECRYPT)
+const keyring = new RawAesKeyringNode({
+  keyName: 'k',
+  keyNamespace: 'n',
+  unencryptedMasterKey: new Uint8Array(secret),
+  wrappingSuite: RawAesWrappingSuiteIdentifier.AES256_GCM_IV12_TAG16_NO_PADDING,
+})
+
+const one = 'one field, string to text'
+
+const fields = await pairedBench({
+  time: 'cpu',
+  minMs: 60,
+  cases: {
+    'raw createCipheriv, pooled nonce': raw,
+    [one]: field,
+    'encryptRecord of one field': () => cipher.seal(record, place),
+    'decryptRecord of one field': () => cipher.open(row, place, everything, ignore),
+  },
+})
+console.log(fields.table)
+goal('field-to-raw', fields.ratio(one, 'raw createCipheriv, pooled nonce').median, 1.5)
+
+/** Each peer in turns with a field alone, so that none pays for the garbage of another. */
+async function against(name: string, peer: () => unknown, times: number): Promise<void> {
+  const result = await pairedBench({
+    time: 'cpu',
+    minMs: 60,
+    cases: { [one]: field, [name]: peer },
+  })
+  console.log(result.table)
+  goal(`field-to-${name}`, result.ratio(one, name).median, 1 / times)
+}
+
+await against('cloak', () => encryptStringSync(text, cloakKey), 2)
+await against('ciphersweet-fips', () => sweetField.encryptValue(text), 8)
+const encryptionContext = { table: 'users', column: 'email' }
+await against('aws-crypto', () => aws.encrypt(keyring, text, { encryptionContext }), 50)
+await against('scrypt', scryptField, 10_000)
+
+const MIB = 1_048_576
+const megabyte = randomBytes(MIB)
+const none = Buffer.alloc(0)
+
+async function* source(count: number): AsyncGenerator<Buffer> {
+  for (let i = 0; i < count; i++) yield megabyte
+}
+
+async function sealFile(count: number): Promise<number> {
+  let length = 0
+  for await (const piece of sealStream(source(count), key, none, AES256_GCM_HKDF_1MB)) {
+    length += piece.length
+  }
+  return length
+}
+
+async function sealRaw(count: number): Promise<number> {
+  let length = 0
+  const sealing = createCipheriv('aes-256-gcm', key, takeRandom(12), GCM)
+  for await (const piece of source(count)) length += sealing.update(piece).length
+  return length + sealing.final().length
+}
+
+const streams = await pairedBench({
+  time: 'cpu',
+  minMs: 100,
+  rounds: 7,
+  cases: {
+    'raw GCM, 32 MiB': () => sealRaw(32),
+    'a file, 32 MiB': () => sealFile(32),
+  },
+})
+console.log(streams.table)
+goal('file-to-raw', streams.ratio('a file, 32 MiB', 'raw GCM, 32 MiB').median, 1 / 0.75)
+
+/** A store that takes everything and keeps nothing. */
+const files = createFiles(
+  {
+    write: async (_, sealed) => {
+      for await (const piece of sealed) void piece.length
+    },
+    read: async () => source(0),
+    size: async () => 0,
+    delete: async () => false,
+  },
+  { find: async (scopes) => scopes.map(() => ring), refresh: () => false },
+)
+await files.put('warm', source(64))
+const before = process.memoryUsage().rss
+let most = before
+async function* watched(): AsyncGenerator<Buffer> {
+  for (let i = 0; i < 1024; i++) {
+    most = Math.max(most, process.memoryUsage().rss)
+    yield megabyte
+  }
+}
+await files.put('large', watched())
+console.log(`1 GiB took ${((most - before) / MIB).toFixed(1)} MiB more memory`)
+goal('file-memory-mib', (most - before) / MIB, 16)

@@ -1,0 +1,153 @@
+/** Encrypted files in S3, or whatever speaks its protocol, over the user's own client. */
+import { PARAPET_FIELD_ENCRYPTION_FILE_NOT_FOUND } from './errors.ts'
+import type { FileStore } from './file-store.ts'
+
+/** What is used of an `S3Client` of `@aws-sdk/client-s3`. */
+export interface S3ClientLike {
+  send(command: never): Promise<unknown>
+}
+
+/** What {@link createS3FileStore} takes. */
+export interface S3FileStoreOptions {
+  /** An `S3Client`; it stays the caller's. */
+  readonly client: S3ClientLike
+  readonly bucket: string
+  /** In front of every name. @default '' */
+  readonly prefix?: string
+}
+
+interface Reply {
+  readonly Body?: AsyncIterable<Uint8Array>
+  readonly ContentLength?: number
+  readonly UploadId?: string
+  readonly ETag?: string
+}
+
+/** S3 takes no smaller part but the last. */
+const PART_BYTES = 8_388_608
+const MEDIA_TYPE = 'application/octet-stream'
+
+/**
+ * Keeps files in a bucket. What is larger than 8 MiB goes up in parts, one at a time, and appears when
+ * the last has arrived. `@aws-sdk/client-s3` is loaded at the first call.
+ */
+export function createS3FileStore(options: S3FileStoreOptions): FileStore {
+  return new S3FileStore(options)
+}
+
+const loadSdk = () => import('@aws-sdk/client-s3')
+
+class S3FileStore implements FileStore {
+  readonly #options: S3FileStoreOptions
+
+  constructor(options: S3FileStoreOptions) {
+    this.#options = options
+  }
+
+  #placeOf(name: string) {
+    const { bucket, prefix = '' } = this.#options
+    return { Bucket: bucket, Key: prefix + name }
+  }
+
+  async #send(command: unknown): Promise<Reply> {
+    try {
+      return (await this.#options.client.send(command as never)) as Reply
+    } catch (error) {
+      const { name, $metadata } = error as {
+        name?: string
+        $metadata?: { httpStatusCode?: number }
+      }
+      if (name === 'NoSuchKey' || name === 'NotFound' || $metadata?.httpStatusCode === 404) {
+        throw new PARAPET_FIELD_ENCRYPTION_FILE_NOT_FOUND()
+      }
+      throw error
+    }
+  }
+
+  async #uploadParts(name: string, first: Buffer, rest: AsyncIterator<Buffer>) {
+    const {
+      AbortMultipartUploadCommand,
+      CompleteMultipartUploadCommand,
+      CreateMultipartUploadCommand,
+      UploadPartCommand,
+    } = await loadSdk()
+    const place = this.#placeOf(name)
+    const { UploadId = '' } = await this.#send(
+      new CreateMultipartUploadCommand({ ...place, ContentType: MEDIA_TYPE }),
+    )
+    try {
+      const parts: { ETag: string; PartNumber: number }[] = []
+      for (let body: Buffer | undefined = first; body !== undefined;) {
+        const PartNumber = parts.length + 1
+        const { ETag = '' } = await this.#send(
+          new UploadPartCommand({ ...place, UploadId, PartNumber, Body: body }),
+        )
+        parts.push({ ETag, PartNumber })
+        const next = await rest.next()
+        body = next.done === true ? undefined : next.value
+      }
+      const MultipartUpload = { Parts: parts }
+      await this.#send(new CompleteMultipartUploadCommand({ ...place, UploadId, MultipartUpload }))
+    } catch (error) {
+      // What went up already would be paid for until somebody finds it.
+      await this.#send(new AbortMultipartUploadCommand({ ...place, UploadId })).catch(() => {})
+      throw error
+    }
+  }
+
+  async write(name: string, source: AsyncIterable<Uint8Array>): Promise<void> {
+    const parts = partsOf(source)[Symbol.asyncIterator]()
+    const first = await parts.next()
+    const body = first.done === true ? Buffer.alloc(0) : first.value
+    if (body.length >= PART_BYTES) return this.#uploadParts(name, body, parts)
+    const { PutObjectCommand } = await loadSdk()
+    await this.#send(
+      new PutObjectCommand({ ...this.#placeOf(name), Body: body, ContentType: MEDIA_TYPE }),
+    )
+  }
+
+  async read(
+    name: string,
+    range?: { readonly start: number; readonly end: number },
+  ): Promise<AsyncIterable<Uint8Array>> {
+    const { GetObjectCommand } = await loadSdk()
+    const Range = range === undefined ? undefined : `bytes=${range.start}-${range.end}`
+    const { Body } = await this.#send(
+      new GetObjectCommand({ ...this.#placeOf(name), ...(Range && { Range }) }),
+    )
+    return Body!
+  }
+
+  async size(name: string): Promise<number> {
+    const { HeadObjectCommand } = await loadSdk()
+    return (await this.#send(new HeadObjectCommand(this.#placeOf(name)))).ContentLength ?? 0
+  }
+
+  async delete(name: string): Promise<boolean> {
+    const { DeleteObjectCommand, HeadObjectCommand } = await loadSdk()
+    try {
+      // S3 answers the deletion of what is not there as it does any other.
+      await this.#send(new HeadObjectCommand(this.#placeOf(name)))
+    } catch (error) {
+      if (error instanceof PARAPET_FIELD_ENCRYPTION_FILE_NOT_FOUND) return false
+      throw error
+    }
+    await this.#send(new DeleteObjectCommand(this.#placeOf(name)))
+    return true
+  }
+}
+
+/** The stream in pieces of 8 MiB. */
+async function* partsOf(source: AsyncIterable<Uint8Array>): AsyncGenerator<Buffer> {
+  let pieces: Uint8Array[] = []
+  let length = 0
+  for await (const piece of source) {
+    pieces.push(piece)
+    length += piece.length
+    if (length < PART_BYTES) continue
+    yield Buffer.concat(pieces)
+    pieces = []
+    length = 0
+  }
+  if (length > 0) yield Buffer.concat(pieces)
+}
