@@ -1,0 +1,13 @@
+const Fastify = require('fastify')
+const securityHeaders = require('@parapet/security-headers')
+
+async function main() {
+  const app = Fastify()
+  await app.register(securityHeaders)
+  app.get('/', async () => ({ hello: 'world' }))
+
+  const reply = await app.inject('/')
+  console.log(reply.headers['content-security-policy'])
+}
+
+main()

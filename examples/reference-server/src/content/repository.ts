@@ -1,0 +1,14 @@
+/** Where content is kept. */
+import type { SqlClient } from '@parapet/kit'
+import { PARAPET_REFERENCE_AUTHOR_UNKNOWN } from '../errors.ts'
+import { createTable, type Table } from '../table.ts'
+import type { NewContent } from './schemas.ts'
+
+/** Makes the repository of content. */
+export function createContent(sql: SqlClient): Table<NewContent> {
+  return createTable<NewContent>(sql, {
+    name: 'content',
+    columns: { authorId: 'author_id', title: 'title', body: 'body', status: 'status' },
+    conflicts: { '23503': PARAPET_REFERENCE_AUTHOR_UNKNOWN },
+  })
+}

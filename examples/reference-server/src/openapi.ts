@@ -1,0 +1,46 @@
+/** `/openapi.json`: every route, out of the schemas that check it. @see OpenAPI 3.1.1 */
+import fastifySwagger from '@fastify/swagger'
+import { Type } from '@sinclair/typebox'
+import type { FastifyInstance } from 'fastify'
+import fp from 'fastify-plugin'
+import { Problem, problems } from './schemas.ts'
+
+async function openapiPlugin(app: FastifyInstance): Promise<void> {
+  app.addSchema(Problem)
+  await app.register(fastifySwagger, {
+    openapi: {
+      openapi: '3.1.1',
+      info: {
+        title: 'Parapet reference server',
+        version: '0.0.0',
+        description: 'Content of a marketing platform and artists of a booking platform.',
+      },
+      components: {
+        securitySchemes: { bearerAuth: { type: 'http', scheme: 'bearer', bearerFormat: 'JWT' } },
+      },
+    },
+    refResolver: {
+      buildLocalReference: (schema, _base, _fragment, index) =>
+        typeof schema['$id'] === 'string' ? schema['$id'] : `schema-${index}`,
+    },
+  })
+
+  app.get(
+    '/openapi.json',
+    {
+      schema: {
+        operationId: 'getOpenapi',
+        summary: 'This description',
+        tags: ['health'],
+        response: {
+          200: Type.Object({}, { additionalProperties: true, description: 'OpenAPI 3.1' }),
+          ...problems,
+        },
+      },
+    },
+    () => app.swagger(),
+  )
+}
+
+/** Collects the routes that are registered after it. */
+export const openapi = fp(openapiPlugin, { name: 'openapi', fastify: '5.x' })

@@ -1,0 +1,131 @@
+/** What the environment may say. */
+import { isAbsolute } from 'node:path'
+import t from 'tap'
+import { isInTheClear, readConfig } from '../src/config.ts'
+
+const code = 'PARAPET_REFERENCE_INVALID_ENVIRONMENT'
+
+await t.test('it works with nothing set, and an empty variable is not set', async (t) => {
+  const config = readConfig({ PATH: '/bin', PORT: '', DATABASE_URL: '', NODE_ENV: 'production' })
+  t.ok(isAbsolute(config.dataDir))
+  t.match(config.dataDir, /examples.reference-server.data$/)
+  t.same(
+    { ...config, dataDir: '' },
+    {
+      port: 3000,
+      host: '127.0.0.1',
+      dataDir: '',
+      databaseUrl: undefined,
+      redisUrl: undefined,
+      logLevel: 'info',
+      trustProxy: false,
+      corsOrigins: undefined,
+      shutdownTimeoutMs: 10_000,
+      adminEmail: undefined,
+      adminPassword: undefined,
+      publicUrl: 'http://localhost:3000',
+      signingKey: undefined,
+      signingKeyPassphrase: undefined,
+      sessionSecret: undefined,
+    },
+  )
+  t.ok(Object.isFrozen(config))
+})
+
+await t.test('every variable is read', async (t) => {
+  const config = readConfig({
+    PORT: '0',
+    HOST: '::1',
+    DATA_DIR: '/srv/data',
+    DATABASE_URL: 'postgres://user:password@db/app',
+    REDIS_URL: 'rediss://cache:6380',
+    LOG_LEVEL: 'debug',
+    TRUST_PROXY: '10.0.0.0/8, fd00::/8,192.0.2.1',
+    CORS_ORIGINS: 'https://a.example, https://*.b.example',
+    SHUTDOWN_TIMEOUT_MS: '500',
+    ADMIN_EMAIL: 'chief@example.com',
+    ADMIN_PASSWORD: 'a long password',
+    PUBLIC_URL: 'https://api.example.com',
+    SIGNING_KEY: '-----BEGIN ENCRYPTED PRIVATE KEY-----',
+    SIGNING_KEY_PASSPHRASE: 'a passphrase',
+    SESSION_SECRET: 'A'.repeat(43),
+    FIELD_KEYSET: '{}',
+  })
+  t.same(config, {
+    port: 0,
+    host: '::1',
+    dataDir: '/srv/data',
+    databaseUrl: 'postgres://user:password@db/app',
+    redisUrl: 'rediss://cache:6380',
+    logLevel: 'debug',
+    trustProxy: ['10.0.0.0/8', 'fd00::/8', '192.0.2.1'],
+    corsOrigins: ['https://a.example', 'https://*.b.example'],
+    shutdownTimeoutMs: 500,
+    adminEmail: 'chief@example.com',
+    adminPassword: 'a long password',
+    publicUrl: 'https://api.example.com',
+    signingKey: '-----BEGIN ENCRYPTED PRIVATE KEY-----',
+    signingKeyPassphrase: 'a passphrase',
+    sessionSecret: 'A'.repeat(43),
+    fieldKeyset: '{}',
+  })
+})
+
+await t.test(
+  'what a variable cannot mean is refused by its name, and no URL is shown',
+  async (t) => {
+    const faults: Record<string, readonly string[]> = {
+      PORT: ['http', '65536', '-1', '1.5', '1e3', '0x10', ' 80'],
+      HOST: ['my host', 'a/b'],
+      DATABASE_URL: ['hunter2', 'mysql://hunter2@db'],
+      REDIS_URL: ['hunter2:6379', 'http://:hunter2@cache'],
+      LOG_LEVEL: ['loud', 'INFO'],
+      TRUST_PROXY: [
+        'true',
+        '1',
+        '*',
+        '0.0.0.0/0',
+        '::/0',
+        '10.0.0.0/7',
+        '10.0.0.0/33',
+        '10.0.0.0/8,',
+      ],
+      SHUTDOWN_TIMEOUT_MS: ['0', '10s'],
+      ADMIN_EMAIL: ['hunter2'],
+      ADMIN_PASSWORD: ['hunter2'],
+      PUBLIC_URL: ['api.example.com', 'https://api.example.com/', 'file:///etc'],
+      SIGNING_KEY: ['hunter2'],
+      SESSION_SECRET: ['hunter2'],
+      FIELD_KEYSET: ['hunter2'],
+    }
+    for (const [name, values] of Object.entries(faults)) {
+      for (const value of values) {
+        t.throws(() => readConfig({ [name]: value }), { code, message: `\n  ${name}: ` }, value)
+        t.throws(() => readConfig({ [name]: value }), { message: /^(?![^]*hunter2)/ })
+      }
+    }
+  },
+)
+
+await t.test('all faults are told at once', async (t) => {
+  t.throws(() => readConfig({ PORT: 'x', LOG_LEVEL: 'x' }), {
+    code,
+    message: /PORT: [^]*\n {2}LOG_LEVEL: /,
+  })
+})
+
+await t.test('an address of the network without TLS in front is told from others', async (t) => {
+  for (const HOST of ['0.0.0.0', '::', '192.0.2.1', 'example.com', 'localhost.example.com']) {
+    t.ok(isInTheClear(readConfig({ HOST })), HOST)
+    t.notOk(isInTheClear(readConfig({ HOST, PUBLIC_URL: 'https://api.example.com' })), HOST)
+  }
+  for (const HOST of ['localhost', '127.0.0.2', '::1']) {
+    t.notOk(isInTheClear(readConfig({ HOST })), HOST)
+  }
+})
+
+await t.test('half of an administrator is none', async (t) => {
+  for (const half of [{ ADMIN_EMAIL: 'a@example.com' }, { ADMIN_PASSWORD: 'x'.repeat(12) }]) {
+    t.throws(() => readConfig(half), { code, message: 'ADMIN_EMAIL: goes together' })
+  }
+})
