@@ -1,6 +1,7 @@
 import { createPublicKey, generateKeyPairSync, sign } from 'node:crypto'
 import {
   appendFileSync,
+  mkdirSync,
   readdirSync,
   readFileSync,
   renameSync,
@@ -42,6 +43,7 @@ import {
 } from '../src/log/tiles.ts'
 import { canonicalize, decodeText, encodeText, toJson } from '../src/record/canonical.ts'
 import { decodeFrame, FrameEncoder } from '../src/wal/frames.ts'
+import { lockFolder } from '../src/wal/lock.ts'
 import { Spool } from '../src/wal/spool.ts'
 import { recoverSegments, SegmentReader } from '../src/wal/segments.ts'
 import { Findings, formatReport } from '../src/verify/report.ts'
@@ -288,6 +290,22 @@ await t.test('a frame that is cut or damaged anywhere is not read', async (t) =>
     damaged[at]! ^= 0x10
     t.not(decodeFrame(damaged, 0, 'w').kind, 'frame', `damaged at ${at}`)
   }
+})
+
+await t.test('a folder with a long path has one owner, too', async (t) => {
+  const folder = join(useFolder(t), 'a'.repeat(60), 'b'.repeat(60))
+  mkdirSync(folder, { recursive: true })
+  if (process.platform !== 'linux') {
+    await t.rejects(lockFolder(folder), { code: 'PARAPET_AUDIT_LOG_INVALID_OPTION' })
+    return
+  }
+  const release = await lockFolder(folder)
+  await t.rejects(lockFolder(folder), { code: 'PARAPET_AUDIT_LOG_IN_USE' })
+  await release()
+  t.same(readdirSync(folder), [], 'and none when it is given free')
+  await (
+    await lockFolder(folder)
+  )()
 })
 
 await t.test(

@@ -1,5 +1,5 @@
 /** One process for one folder: a socket that listens in it, which the kernel takes away with its process. */
-import { unlink } from 'node:fs/promises'
+import { open, unlink } from 'node:fs/promises'
 import { connect, createServer, type Server } from 'node:net'
 import { join } from 'node:path'
 import { PARAPET_AUDIT_LOG_IN_USE, PARAPET_AUDIT_LOG_INVALID_OPTION } from '../errors.ts'
@@ -14,12 +14,28 @@ const MAX_PATH_BYTES = 100
  */
 export async function lockFolder(folder: string): Promise<() => Promise<void>> {
   const path = join(folder, 'lock')
-  if (Buffer.byteLength(path) > MAX_PATH_BYTES) {
+  if (Buffer.byteLength(path) <= MAX_PATH_BYTES) return take(folder, path)
+  if (process.platform !== 'linux') {
     throw new PARAPET_AUDIT_LOG_INVALID_OPTION(
       '@parapet/audit-log',
       `  ${folder}: must be a path of at most ${MAX_PATH_BYTES - 5} bytes`,
     )
   }
+  // Through its descriptor every folder has a short name.
+  const handle = await open(folder)
+  try {
+    const release = await take(folder, `/proc/self/fd/${handle.fd}/lock`)
+    return async () => {
+      await release()
+      await handle.close()
+    }
+  } catch (error) {
+    await handle.close()
+    throw error
+  }
+}
+
+async function take(folder: string, path: string): Promise<() => Promise<void>> {
   const server = (await listen(path)) ?? (await takeOver(folder, path))
   return () => new Promise((resolve) => server.close(() => resolve()))
 }
