@@ -22,6 +22,7 @@ import { createFieldEncryptionOptions } from './field-encryption.ts'
 import { createHeadersOptions } from './headers.ts'
 import { makeFirstAdmin } from './first-admin.ts'
 import { health } from './health.ts'
+import { withKeptKeys } from './kept-keys.ts'
 import { createLog } from './logging.ts'
 import { createMfaOptions } from './mfa.ts'
 import { openapi } from './openapi.ts'
@@ -55,14 +56,16 @@ export async function buildApp(config: Config, ports: Ports = {}): Promise<Fasti
   return app
 }
 
-async function compose(app: FastifyInstance, config: Config, ports: Ports): Promise<void> {
+async function compose(app: FastifyInstance, given: Config, ports: Ports): Promise<void> {
   app.setErrorHandler(problemErrorHandler)
   app.setNotFoundHandler(problemNotFoundHandler)
   // Only JSON comes in: a form of another site can send text/plain, but not this.
   app.removeContentTypeParser('text/plain')
 
   // What everything stands on.
-  await app.register(database, { ...config, sql: ports.sql })
+  await app.register(database, { ...given, sql: ports.sql })
+  const embedded = given.databaseUrl === undefined && ports.sql === undefined
+  const config = embedded ? await withKeptKeys(given) : given
   await app.register(store, config)
   await app.register(events)
   // It describes what is registered after it, and plugins have routes, too.
@@ -91,6 +94,5 @@ async function compose(app: FastifyInstance, config: Config, ports: Ports): Prom
   await app.register(content, { prefix: '/content' })
   await app.register(artists, { prefix: '/artists', keepsFields: config.fieldKeyset !== undefined })
 
-  const embedded = config.databaseUrl === undefined && ports.sql === undefined
   await makeFirstAdmin(app, config, embedded)
 }

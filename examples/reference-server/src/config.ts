@@ -13,7 +13,7 @@ export interface Config {
   readonly port: number
   /** Address to listen on. */
   readonly host: string
-  /** Folder of the embedded database. Absolute. */
+  /** Folder of the embedded database, and of what is kept beside it. Absolute. */
   readonly dataDir: string
   /** PostgreSQL; `undefined`: the embedded database. May hold a password. */
   readonly databaseUrl: string | undefined
@@ -36,11 +36,11 @@ export interface Config {
   readonly signingKeyPassphrase: string | undefined
   /** Makes refresh tokens; `undefined`: one made at start. */
   readonly sessionSecret: string | undefined
-  /** Keyset that encrypts fields, in Tink's JSON; `undefined`: one made at start. */
+  /** Keyset that encrypts fields, in Tink's JSON; `undefined`: the kept one, or one made at start. */
   readonly fieldKeyset: string | undefined
-  /** Seal second factors, the first of them; `undefined`: one made at start. */
+  /** Seal second factors, the first of them; `undefined`: the kept one, or one made at start. */
   readonly mfaKeys: string | undefined
-  /** Folder of the audit log's spool and key. Absolute. `undefined`: one made at start. */
+  /** Folder of the audit log's spool and key. Absolute. `undefined`: the kept one, or one made at start. */
   readonly auditDir: string | undefined
 }
 
@@ -62,7 +62,7 @@ export const variables = Object.freeze({
   SIGNING_KEY_PASSPHRASE: option.optional(option.text()),
   SESSION_SECRET: option.optional(option.text({ pattern: /^[\w-]{43,}$/ })),
   FIELD_KEYSET: option.optional(option.text({ max: 65_536, pattern: /^\{/ })),
-  AUDIT_DIR: option.optional(option.text({ max: 90 })),
+  AUDIT_DIR: option.optional(option.text()),
   MFA_KEYS: option.optional(
     option.text({ max: 4096, pattern: /^\d{1,10}:[\w-]{43}(?:,\d{1,10}:[\w-]{43})*$/ }),
   ),

@@ -20,6 +20,12 @@ export const PARAPET_REFERENCE_DATA_IN_USE = createError<[number, string]>(
   'Process %d has this data folder open. If that is some other program, delete %s',
 )
 
+/** The keys beside the embedded database cannot be read; others would read nothing of what they sealed. */
+export const PARAPET_REFERENCE_KEYS_UNREADABLE = createError<[string]>(
+  'PARAPET_REFERENCE_KEYS_UNREADABLE',
+  'The keys of this server cannot be read: bring %s back from a backup',
+)
+
 /** There is no such row. */
 export const PARAPET_REFERENCE_NOT_FOUND = createError(
   'PARAPET_REFERENCE_NOT_FOUND',

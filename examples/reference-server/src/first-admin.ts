@@ -36,7 +36,11 @@ export async function makeFirstAdmin(
   if (made === null) {
     app.log.warn('there is no administrator: set ADMIN_EMAIL and ADMIN_PASSWORD and start again')
   } else if (made !== undefined) {
-    app.log.warn(made, 'the first administrator is made')
+    const { id, ...told } = made
+    app.log.warn(told, 'the first administrator is made')
+    // No request made it, so no hook records it.
+    const changes = { before: {}, after: { roles: ['admin'] } }
+    await app.audit.record('user.create', { resource: 'user', resourceId: id, changes })
   }
 }
 
@@ -47,15 +51,22 @@ async function hasAdmin(sql: Query): Promise<boolean> {
   return rows.length > 0
 }
 
-/** @returns what the log may say of it; `null` where nobody is named. */
+interface FirstAdmin {
+  readonly id: string
+  readonly login: string
+  /** Where its password is to be found. */
+  readonly see: string
+}
+
+/** @returns `null` where nobody is named. */
 async function insertAdmin(
   sql: Query,
   { adminEmail, adminPassword, dataDir }: Config,
   embedded: boolean,
-): Promise<{ readonly login: string; readonly see: string } | null> {
+): Promise<FirstAdmin | null> {
   if (adminEmail !== undefined && adminPassword !== undefined) {
-    await insertUser(sql, adminEmail, adminPassword)
-    return { login: adminEmail, see: 'ADMIN_PASSWORD, which is not needed any more' }
+    const id = await insertUser(sql, adminEmail, adminPassword)
+    return { id, login: adminEmail, see: 'ADMIN_PASSWORD, which is not needed any more' }
   }
   if (!embedded) return null
   const file = join(dataDir, PASSWORD_FILE)
@@ -63,17 +74,18 @@ async function insertAdmin(
   // Written first: a crash in between leaves no administrator whose password nobody knows.
   await rm(file, { force: true })
   await writeFile(file, `${password}\n`, { flag: 'wx', mode: 0o600 })
-  await insertUser(sql, LOCAL_EMAIL, password)
-  return { login: LOCAL_EMAIL, see: file }
+  return { id: await insertUser(sql, LOCAL_EMAIL, password), login: LOCAL_EMAIL, see: file }
 }
 
-async function insertUser(sql: Query, email: string, password: string): Promise<void> {
+async function insertUser(sql: Query, email: string, password: string): Promise<string> {
+  const id = uuidV7()
   const { rows } = await sql.query(
     `INSERT INTO users (id, email, display_name, password_hash, roles)
      VALUES ($1, $2, 'Administrator', $3, '{admin}')
      ON CONFLICT DO NOTHING RETURNING id`,
-    [uuidV7(), email, await hashPassword(password)],
+    [id, email, await hashPassword(password)],
   )
   // A stranger must not be promoted.
   if (rows.length === 0) throw new PARAPET_REFERENCE_EMAIL_TAKEN()
+  return id
 }

@@ -5,6 +5,13 @@ import t from 'tap'
 import { journey, logIn, send } from './journey.ts'
 import { spawnServer, startPost, startServer, type LogLine } from './server-process.ts'
 
+const singer = {
+  name: 'Café Ñandú',
+  genres: ['rock'],
+  hourlyRateMinor: 12_000,
+  currency: 'MXN',
+  phone: '+525512345678',
+}
 const chief = { ADMIN_EMAIL: 'chief@example.com', ADMIN_PASSWORD: 'correct horse battery' }
 
 await t.test('the journey on embedded defaults', async (t) => {
@@ -18,8 +25,7 @@ await t.test('the journey on embedded defaults', async (t) => {
     t.same((await exited)[0], 1)
     t.match(output(), `Process ${server.child.pid} has this data folder open`)
 
-    const user = { email: 'last@example.com', displayName: 'Last' }
-    const made = await send(server, 'POST', '/users', user)
+    const made = await send(await logIn(server, { DATA_DIR }), 'POST', '/artists', singer)
     t.equal(made.status, 201)
     t.equal(await server.end('SIGKILL'), null)
     const again = await startServer(t, { DATA_DIR })
@@ -27,6 +33,11 @@ await t.test('the journey on embedded defaults', async (t) => {
     const read = await send(admin, 'GET', String(made.headers.get('location')))
     t.equal(read.status, 200)
     t.same(read.body, made.body)
+    t.equal(read.body['phone'], singer.phone, 'its keys are still there')
+    const created = await send(admin, 'GET', '/audit/events?action=user.create')
+    t.match((created.body['entries'] as readonly unknown[]).at(-1), {
+      record: { resource: 'user', changes: [{ path: '/roles', to: ['admin'] }] },
+    })
   })
 })
 
