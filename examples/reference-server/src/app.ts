@@ -1,12 +1,7 @@
 /** The service: what it stands on, the plugins in their order, and what it serves. */
 import { auditLog } from '@parapet/audit-log'
 import { fieldEncryption } from '@parapet/field-encryption'
-import {
-  problemErrorHandler,
-  problemNotFoundHandler,
-  type Clock,
-  type SqlClient,
-} from '@parapet/kit'
+import { problemErrorHandler, type Clock, type SqlClient } from '@parapet/kit'
 import { mfa } from '@parapet/mfa'
 import { rbac } from '@parapet/rbac'
 import { securityHeaders } from '@parapet/security-headers'
@@ -25,6 +20,7 @@ import { health } from './health.ts'
 import { withKeptKeys } from './kept-keys.ts'
 import { createLog } from './logging.ts'
 import { createMfaOptions } from './mfa.ts'
+import { methods } from './methods.ts'
 import { openapi } from './openapi.ts'
 import { rbacOptions } from './policy.ts'
 import { createServerOptions } from './server-options.ts'
@@ -58,11 +54,11 @@ export async function buildApp(config: Config, ports: Ports = {}): Promise<Fasti
 
 async function compose(app: FastifyInstance, given: Config, ports: Ports): Promise<void> {
   app.setErrorHandler(problemErrorHandler)
-  app.setNotFoundHandler(problemNotFoundHandler)
   // Only JSON comes in: a form of another site can send text/plain, but not this.
   app.removeContentTypeParser('text/plain')
 
   // What everything stands on.
+  await app.register(methods)
   await app.register(database, { ...given, sql: ports.sql })
   const embedded = given.databaseUrl === undefined && ports.sql === undefined
   const config = embedded ? await withKeptKeys(given) : given

@@ -33,6 +33,13 @@ export const PARAPET_REFERENCE_NOT_FOUND = createError(
   404,
 )
 
+/** The path has other methods; `Allow` names them. */
+export const PARAPET_REFERENCE_METHOD_NOT_ALLOWED = createError(
+  'PARAPET_REFERENCE_METHOD_NOT_ALLOWED',
+  'This path has other methods; the header Allow names them',
+  405,
+)
+
 /** The cursor did not come from this service. */
 export const PARAPET_REFERENCE_INVALID_CURSOR = createError(
   'PARAPET_REFERENCE_INVALID_CURSOR',
@@ -135,5 +142,6 @@ export function answerFrameworkError(
   reply: FastifyReply,
 ): void {
   const [statusCode, message] = FRAMEWORK_ERRORS[code] ?? [500, 'The request could not be routed']
+  reply.headers(request.server.securityHeaders.headers)
   problemErrorHandler(Object.assign(new Error(message), { statusCode, code }), request, reply)
 }

@@ -516,3 +516,15 @@ await t.test('a part that fails at the start closes what was opened before it', 
   await t.rejects(buildApp(config, { log }), { message: 'Connection is closed.' })
   t.notOk(existsSync(`${dataDir}/lock`), 'the folder is free again')
 })
+
+await t.test('a path says which methods it has, to whoever asks for another', async (t) => {
+  const { app } = await build(t)
+  const allowed = 'DELETE, GET, HEAD, PATCH, OPTIONS'
+  const refused = await app.inject({ method: 'POST', url: `/users/${uuidV7()}`, payload: '{' })
+  t.equal(refused.statusCode, 405)
+  t.equal(refused.headers.allow, allowed)
+  t.match(refused.json(), { code: 'PARAPET_REFERENCE_METHOD_NOT_ALLOWED' })
+  const asked = await app.inject({ method: 'OPTIONS', url: `/users/${uuidV7()}` })
+  t.match([asked.statusCode, asked.headers.allow, asked.body], [204, allowed, ''])
+  t.equal((await app.inject({ method: 'PUT', url: '/nowhere' })).statusCode, 404)
+})
