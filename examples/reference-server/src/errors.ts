@@ -54,6 +54,13 @@ export const PARAPET_REFERENCE_EMAIL_TAKEN = createError(
   409,
 )
 
+/** The current password is another, or the user has none. */
+export const PARAPET_REFERENCE_WRONG_PASSWORD = createError(
+  'PARAPET_REFERENCE_WRONG_PASSWORD',
+  'The current password is not this one',
+  403,
+)
+
 /** A user who wrote content stays until that content is gone. */
 export const PARAPET_REFERENCE_USER_HAS_CONTENT = createError(
   'PARAPET_REFERENCE_USER_HAS_CONTENT',

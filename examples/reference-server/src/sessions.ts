@@ -5,6 +5,7 @@ import {
   generateKey,
   generateSecret,
   hashPassword,
+  verifyPassword,
   type SessionsOptions,
   type SessionUser,
 } from '@parapet/sessions'
@@ -23,6 +24,8 @@ export interface Accounts {
   findUser(id: string): Promise<SessionUser | null>
   /** Gives a user the password to log in with. */
   setPassword(id: string, password: string): Promise<void>
+  /** Replaces the password. @returns whether `current` was it. */
+  changePassword(id: string, current: string, next: string): Promise<boolean>
 }
 
 /** Makes the accounts over the table of users. */
@@ -35,6 +38,14 @@ export function createAccounts(sql: SqlClient): Accounts {
     async setPassword(id, password) {
       const text = 'UPDATE users SET password_hash = $2 WHERE id = $1'
       await sql.query(text, [id, await hashPassword(password)])
+    },
+    async changePassword(id, current, next) {
+      const hash = (await findRow(sql, 'id::text = $1', id))?.passwordHash ?? null
+      if (hash === null || !(await verifyPassword(hash, current))) return false
+      // Of two changes at once the second finds another password than it was told.
+      const text = 'UPDATE users SET password_hash = $3 WHERE id = $1 AND password_hash = $2'
+      const { rowCount } = await sql.query(text, [id, hash, await hashPassword(next)])
+      return rowCount === 1
     },
   }
 }

@@ -261,6 +261,25 @@ await t.test('another role holds at once', async (t) => {
   t.match(await write(as(await refresh(promoted))), denied)
 })
 
+await t.test('a password is changed by whoever knows it, and ends all sessions', async (t) => {
+  const app = await build(t)
+  const { email, headers } = await join(app, 'viewer')
+  const next = `another ${password}`
+  const change = (who: Headers, current: string, replacement: string) =>
+    ask(app, who, 'PUT', '/users/me/password', { current, next: replacement })
+  t.match(await change({}, password, next), unknown)
+  t.match(await change(headers, next, next), {
+    status: 403,
+    code: 'PARAPET_REFERENCE_WRONG_PASSWORD',
+  })
+  t.match(await change(headers, password, 'short'), { status: 400 })
+  const both = await Promise.all([change(headers, password, next), change(headers, password, next)])
+  t.same(both.map(({ status }) => status).toSorted(), [204, 403], 'of two at once one holds')
+  t.equal((await ask(app, headers, 'GET', '/users/me')).status, 401)
+  t.equal((await login(app, email, password)).status, 401)
+  t.equal((await login(app, email, next)).status, 200)
+})
+
 await t.test('the first administrator', async (t) => {
   const env = { ADMIN_EMAIL: 'chief@example.com', ADMIN_PASSWORD: password }
 

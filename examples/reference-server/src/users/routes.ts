@@ -1,12 +1,14 @@
 /** `/users`: who writes. */
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { FastifyRequest } from 'fastify'
+import { PARAPET_REFERENCE_WRONG_PASSWORD } from '../errors.ts'
 import { etagOf, readIfMatch } from '../etag.ts'
 import { idOf } from '../schemas.ts'
 import { createAccounts } from '../sessions.ts'
 import type { Table } from '../table.ts'
 import { createUsers } from './repository.ts'
 import {
+  ownPasswordRoute,
   ownUserRoute,
   removeOwnUserRoute,
   User,
@@ -50,6 +52,10 @@ const grant = {
 const removal = {
   schema: userRoutes.remove,
   config: { ...recorded.remove, rbac: { permission: 'users:delete', resource } },
+} as const
+const passwordChange = {
+  schema: ownPasswordRoute,
+  config: { audit: 'user.change_password', ...own },
 } as const
 const ownRemoval = {
   schema: removeOwnUserRoute,
@@ -110,6 +116,16 @@ function addOwnRoutes(app: App, repository: Users): void {
   app.get('/me', { schema: ownUserRoute, config: own }, async (request, reply) => {
     const user = await repository.find(request.principal!.id)
     return reply.header('etag', etagOf(user)).send(user)
+  })
+
+  app.put('/me/password', passwordChange, async (request, reply) => {
+    const { id } = request.principal!
+    const { current, next } = request.body
+    const changed = await createAccounts(app.sql).changePassword(id, current, next)
+    if (!changed) throw new PARAPET_REFERENCE_WRONG_PASSWORD()
+    // Whoever knew the old one may be logged in.
+    await app.sessions.revoke({ userId: id }, 'the password was changed')
+    return reply.code(204).send(null)
   })
 
   app.delete('/me', ownRemoval, async (request, reply) => {

@@ -24,13 +24,13 @@ const roleList = Type.Array(Type.Unsafe<Role>(Type.String({ enum: [...roles] }))
   maxItems: roles.length,
   description: 'What the user may do; only an administrator changes them',
 })
-/** What a caller sends to make a user. */
-export const NewUser = closedObject({
-  ...members,
-  password: Type.Optional(
-    Type.String({ minLength: 12, maxLength: 1024, description: 'To log in with; never returned' }),
-  ),
+const password = Type.String({
+  minLength: 12,
+  maxLength: 1024,
+  description: 'To log in with; never returned',
 })
+/** What a caller sends to make a user. */
+export const NewUser = closedObject({ ...members, password: Type.Optional(password) })
 export type NewUser = Static<typeof NewUser>
 /** What a caller sends to change one. */
 const UserChanges = changesOf(closedObject(members))
@@ -49,6 +49,15 @@ export const ownUserRoute = {
   summary: 'Read the user who is logged in',
   tags: ['users'],
   response: { 200: refTo(User), ...problems },
+}
+
+/** The schema of `/users/me/password`. */
+export const ownPasswordRoute = {
+  operationId: 'changeOwnPassword',
+  summary: 'Change the own password; every session of the user ends',
+  tags: ['users'],
+  body: closedObject({ current: Type.String({ maxLength: 1024 }), next: password }),
+  response: { 204: Type.Null({ description: 'Changed' }), ...problems },
 }
 
 /** The schema of the end of one's own account. */
