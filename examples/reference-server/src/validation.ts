@@ -7,8 +7,13 @@ import type { FastifySchemaCompiler, FastifyServerOptions } from 'fastify'
 // that a hostile body cannot make the list of its faults long.
 const strict: Options = { removeAdditional: false, coerceTypes: false, allErrors: false }
 const bodies = withFormats(new Ajv(strict))
-/** A query, a path and headers are text by nature; numbers in them must be read. */
-const texts = withFormats(new Ajv({ ...strict, coerceTypes: true, useDefaults: true }))
+/**
+ * A query, a path and headers are text by nature; numbers in them must be read. `1e309` then is
+ * Infinity, which Ajv's strict numbers would let pass by every bound.
+ */
+const texts = withFormats(
+  new Ajv({ ...strict, coerceTypes: true, useDefaults: true, strictNumbers: false }),
+)
 
 const compileValidator: FastifySchemaCompiler<object> = ({ schema, httpPart }) =>
   (httpPart === 'body' ? bodies : texts).compile(schema)

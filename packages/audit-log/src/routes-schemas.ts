@@ -74,7 +74,16 @@ export const exportSchema = {
       proofs: { type: 'boolean', default: false },
     },
   },
-  response: problems,
+  response: {
+    200: {
+      description: 'One record a line',
+      content: {
+        'application/x-ndjson': { schema: { type: 'string' } },
+        'text/csv': { schema: { type: 'string' } },
+      },
+    },
+    ...problems,
+  },
 } as const
 
 /** `GET /proof/:id` */

@@ -1,0 +1,105 @@
+/** Whatever is sent, by whoever: a described answer, never a failure of the service. */
+import { PGlite } from '@electric-sql/pglite'
+import { createSqlClient, uuidV7 } from '@parapet/kit'
+import { runs } from '@parapet/testing'
+import fc from 'fast-check'
+import { pino } from 'pino'
+import t from 'tap'
+import { buildApp } from '../src/app.ts'
+import { readConfig } from '../src/config.ts'
+import { roles } from '../src/policy.ts'
+import { signIn } from './sign-in.ts'
+
+interface Operation {
+  readonly parameters?: readonly { readonly in: string; readonly name: string }[]
+  readonly responses: Readonly<Record<string, unknown>>
+  readonly requestBody?: {
+    readonly content: { readonly 'application/json'?: { readonly schema: Schema } }
+  }
+}
+interface Schema {
+  readonly properties?: Readonly<Record<string, unknown>>
+}
+
+const pglite = await PGlite.create()
+t.teardown(() => pglite.close())
+
+/** Texts that have broken parsers, databases, logs and pages. */
+const nasty = fc.oneof(
+  // oxfmt-ignore
+  fc.constantFrom(
+    '', '\u0000', 'a\u0000b', '\ud800', "' OR 1=1 --", '../../etc/passwd', '\r\nSet-Cookie: a=b',
+    '__proto__', 'constructor', '{{7*7}}', '<script>', '\u202e', 'İ', '+525512345678', 'me', 'csv',
+    '"1"', '*', '99999999999999999999', '-0', '1e309', uuidV7(), 'a@example.com', 'published',
+  ),
+  fc.string({ unit: 'binary', maxLength: 80 }),
+)
+const anything = fc.oneof(nasty, fc.jsonValue({ maxDepth: 2 }), fc.integer(), fc.constant(null))
+
+await t.test('hostile requests are refused in the words of the description', async (t) => {
+  const sql = createSqlClient(pglite)
+  const app = await buildApp(readConfig({}), { sql, log: pino({ level: 'silent' }) })
+  t.teardown(() => app.close())
+  const { paths } = app.swagger() as unknown as {
+    paths: Readonly<Record<string, Readonly<Record<string, Operation>>>>
+  }
+  const operations = Object.entries(paths).flatMap(([path, methods]) =>
+    Object.entries(methods).map(([method, operation]) => ({ path, method, operation })),
+  )
+  const request = fc.constantFrom(...operations).chain(({ path, method, operation }) => {
+    const schema = operation.requestBody?.content['application/json']?.schema
+    const names = Object.keys(schema?.properties ?? {})
+    const queries = (operation.parameters ?? []).filter((parameter) => parameter.in === 'query')
+    return fc.record({
+      described: fc.constant(operation.responses),
+      method: fc.constant(method.toUpperCase() as 'GET' | 'POST' | 'PATCH' | 'PUT' | 'DELETE'),
+      path: fc
+        .array(nasty, { minLength: 2, maxLength: 2 })
+        .map((values) => path.replaceAll(/\{[^}]+\}/g, () => escape(values.pop() ?? ''))),
+      query: fc.dictionary(fc.constantFrom('x', ...queries.map(({ name }) => name)), nasty),
+      body: fc.oneof(
+        { weight: 4, arbitrary: fc.dictionary(fc.constantFrom('x', ...names), anything) },
+        anything,
+      ),
+      role: fc.constantFrom(undefined, ...roles),
+      match: fc.option(nasty.map(escape), { nil: undefined }),
+    })
+  })
+  const seen = new Set<number>()
+  await fc.assert(
+    fc.asyncProperty(request, async ({ described, method, path, query, body, role, match }) => {
+      const pairs = Object.entries(query).map(([name, value]) => `${name}=${escape(value)}`)
+      const answer = await app.inject({
+        method,
+        url: `${path}?${pairs.join('&')}`,
+        headers: {
+          'content-type': 'application/json',
+          ...(match === undefined ? undefined : { 'if-match': match }),
+          ...(role === undefined ? undefined : await signIn(app, role)),
+        },
+        ...(method === 'GET' ? undefined : { payload: JSON.stringify(body) }),
+      })
+      const { statusCode: status, headers } = answer
+      seen.add(status)
+      if (status >= 500) throw new Error(`${status}: ${answer.body}`)
+      if (
+        status >= 400 &&
+        !String(headers['content-type']).startsWith('application/problem+json')
+      ) {
+        throw new Error(`${status} is no problem: ${String(headers['content-type'])}`)
+      }
+      if (!(String(status) in described) && !(`${String(status)[0]}XX` in described)) {
+        throw new Error(`${status} is not described`)
+      }
+      if (headers['x-content-type-options'] !== 'nosniff') throw new Error(`${status} is bare`)
+    }),
+    { numRuns: runs(400, 20_000) },
+  )
+  t.match([...seen], [Number], 'something was answered')
+  for (const status of [400, 401, 403]) t.ok(seen.has(status), `${status} was among the answers`)
+})
+
+/** As in a URL; half a surrogate pair, which no URL can hold, as the byte it would begin with. */
+function escape(text: string): string {
+  return text.isWellFormed() ? encodeURIComponent(text) : '%ED'
+}
