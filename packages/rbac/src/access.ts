@@ -5,6 +5,7 @@ import type { DecisionContext, Environment } from './context.ts'
 import { isSure, type Decision, type Engine, type Subject } from './engine.ts'
 import {
   PARAPET_RBAC_DENIED,
+  PARAPET_RBAC_INVALID_ARGUMENT,
   PARAPET_RBAC_STALE,
   PARAPET_RBAC_UNAUTHENTICATED,
   PARAPET_RBAC_UNKNOWN_PERMISSION,
@@ -82,6 +83,7 @@ export interface RequestRbac {
    * the permission itself is refused.
    *
    * @throws PARAPET_RBAC_UNKNOWN_PERMISSION
+   * @throws PARAPET_RBAC_INVALID_ARGUMENT it is no record: a list is masked one by one.
    */
   mask<T extends object>(permission: Permission, record: T): Partial<T>
 }
@@ -142,6 +144,9 @@ export class Access implements RequestRbac {
   }
 
   mask<T extends object>(permission: Permission, record: T): Partial<T> {
+    if (typeof record !== 'object' || record === null || Array.isArray(record)) {
+      throw new PARAPET_RBAC_INVALID_ARGUMENT('record', 'must be one record, not a list of them')
+    }
     return maskRecord(this.engine, permission, record, (each) => this.#allows(each, record))
   }
 

@@ -1,19 +1,23 @@
 /** `app.rbac`: the policy in force, questions about it, and the ways to change it. */
 import type { Principal, SecurityEvents } from '@parapet/kit'
-import type { FastifyRequest, preHandlerAsyncHookHandler } from 'fastify'
+import type { FastifyRequest, FastifySchema, preHandlerAsyncHookHandler } from 'fastify'
 import { diffPolicies, type PolicyDiff } from './diff.ts'
 import { hasBit } from './bits.ts'
 import { Engine, isSure } from './engine.ts'
 import {
+  PARAPET_RBAC_CONFLICT,
   PARAPET_RBAC_INVALID_ARGUMENT,
   PARAPET_RBAC_INVALID_POLICY,
   PARAPET_RBAC_UNKNOWN_PERMISSION,
 } from './errors.ts'
 import { explain, type Explanation } from './explain.ts'
-import { kPermission } from './guard-hooks.ts'
+import { kPermission, type RouteGuard } from './guard-hooks.ts'
 import type { LivePolicy } from './live-policy.ts'
 import { createMatrix, type DeclaredRoute, type Matrix } from './matrix.ts'
 import { createModel } from './model.ts'
+import type { RbacSettings } from './options.ts'
+import { transformRoute, type DescribedRoute } from './openapi-hooks.ts'
+import { missingFacts } from './policy-hooks.ts'
 import { readPolicy } from './policy-reader.ts'
 import type { Permission, Policy, PolicyDocument, Role } from './policy-types.ts'
 import type { TimedGrant } from './policy-store.ts'
@@ -72,17 +76,25 @@ export interface Rbac {
   whoCan(permission: Permission): readonly Holder[]
   /** Every route declared so far against every role. */
   matrix(): Matrix
+  /**
+   * For the option `transform` of `@fastify/swagger`: describes also routes that are older than this
+   * plugin, and refusals as `application/problem+json` beside `application/json`.
+   */
+  openapi(route: DescribedRoute): { schema: FastifySchema; url: string }
   /** What a new policy would change. @throws PARAPET_RBAC_INVALID_POLICY */
   diff(next: Policy): PolicyDiff
   /**
    * Puts a new policy in force, here at once and in the fleet within moments: checked, compared,
    * compiled, stored, swapped, told.
    *
+   * @param options `ifDigest`: the digest of the policy that `next` was made from, where that was
+   *   read earlier; a policy that somebody else has published since is then not overwritten.
    * @returns what it changed.
-   * @throws PARAPET_RBAC_INVALID_POLICY it is unsound, or a route names a permission it lacks.
+   * @throws PARAPET_RBAC_INVALID_POLICY it is unsound, a route names a permission it lacks, or it
+   *   declares a fact that has no finder here.
    * @throws PARAPET_RBAC_CONFLICT someone else was faster.
    */
-  publish(next: Policy): Promise<PolicyDiff>
+  publish(next: Policy, options?: { readonly ifDigest?: string }): Promise<PolicyDiff>
   /**
    * Gives a principal a role until a moment in time, in the whole fleet.
    *
@@ -105,16 +117,16 @@ export interface Rbac {
 
 const MAX_CHANGES = 100
 
-/** Makes `app.rbac`. @param routes the routes declared so far; it grows. */
+/** Makes `app.rbac`. */
 export function createRbac(
   live: LivePolicy,
-  routes: readonly DeclaredRoute[],
+  guard: RouteGuard,
   securityEvents: SecurityEvents,
-  now: () => number,
+  { clock, facts, securityScheme }: RbacSettings,
 ): Rbac {
-  const changes = createChanges(live, routes, securityEvents)
+  const routes = guard.declared
   return {
-    ...changes,
+    ...createChanges(live, routes, securityEvents, facts),
     get policy() {
       return live.engine.model.policy
     },
@@ -139,9 +151,11 @@ export function createRbac(
       return Object.assign(handler, { [kPermission]: permission })
     },
     explain: (principal, permission, resource, context) =>
-      explainNow(live, now(), principal, permission, resource, context),
+      explainNow(live, clock.now(), principal, permission, resource, context),
     whoCan: (permission) => whoCan(live, requirePermissionId(live.engine, permission)),
     matrix: () => createMatrix(live.engine, routes),
+    openapi: (described) =>
+      transformRoute(described, guard.ruleOf(described.route), securityScheme),
     diff: (next) => diffPolicies(live.engine, compilePolicy(next), routes),
     grants: () => live.grants(),
     refresh: () => live.refresh(),
@@ -152,12 +166,14 @@ function createChanges(
   live: LivePolicy,
   routes: readonly DeclaredRoute[],
   securityEvents: SecurityEvents,
+  facts: RbacSettings['facts'],
 ): Pick<Rbac, 'publish' | 'grant' | 'revoke'> {
   return {
-    async publish(next) {
+    async publish(next, { ifDigest = live.engine.digest } = {}) {
       const engine = compilePolicy(next)
       const diff = diffPolicies(live.engine, engine, routes)
-      if (diff.brokenRoutes.length > 0) throw refuseRoutes(diff)
+      requireUsable(engine, diff, facts)
+      if (ifDigest !== live.engine.digest) throw new PARAPET_RBAC_CONFLICT()
       const previous = await live.publish(engine)
       securityEvents.emit('rbac.policy_published', {
         details: {
@@ -193,9 +209,17 @@ function requirePermissionId(engine: Engine, permission: string): number {
   return id
 }
 
-function refuseRoutes({ brokenRoutes }: PolicyDiff): Error {
-  const faults = brokenRoutes.map((route) => `  ${route}: names a permission that the policy lacks`)
-  return new PARAPET_RBAC_INVALID_POLICY(faults.join('\n'))
+/** What a route or a boot of this application would choke on is not put in force. */
+function requireUsable(
+  { model }: Engine,
+  { brokenRoutes }: PolicyDiff,
+  facts: RbacSettings['facts'],
+): void {
+  const faults = [
+    ...brokenRoutes.map((route) => `  ${route}: names a permission that the policy lacks`),
+    ...missingFacts(model.policy, facts),
+  ]
+  if (faults.length > 0) throw new PARAPET_RBAC_INVALID_POLICY(faults.join('\n'))
 }
 
 function explainNow(

@@ -38,11 +38,17 @@ export function readerOf(type: AttributeType): (value: unknown) => Normal | unde
   return readers[type]
 }
 
-/** Milliseconds since the epoch, or `undefined` where the value names no moment. */
+/** The moments that a `Date` and a `timestamptz` both hold: 4714 BC to AD 275760. */
+const FIRST_MOMENT = -210_866_803_200_000
+const LAST_MOMENT = 8_640_000_000_000_000
+
+/** Whole milliseconds since the epoch, or `undefined` where the value names no moment. */
 function readTime(value: unknown): number | undefined {
   if (value instanceof Date) return readTime(value.getTime())
   const time = typeof value === 'string' && RFC_3339.test(value) ? Date.parse(value) : value
-  return typeof time === 'number' && !Number.isNaN(time) ? time : undefined
+  if (typeof time !== 'number') return undefined
+  const holds = (time >= FIRST_MOMENT && time <= LAST_MOMENT) || Math.abs(time) === Infinity
+  return holds ? Math.floor(time) : undefined
 }
 
 /**

@@ -43,14 +43,18 @@ function accessFor(
   live: LivePolicy,
   settings: RbacSettings,
   principal: Principal,
-  { subject, context }: AuthzenEvaluation,
+  { subject, action, context }: AuthzenEvaluation,
 ): Access {
   return new Access(live.engine, settings, {
     principal,
     granted: live.grantedTo(principal.id),
     stale: live.stale,
     subject: () => subject.properties,
-    environment: () => ({ time: settings.clock.now(), ip: ipOf(context), attributes: context }),
+    environment: () => ({
+      time: settings.clock.now(),
+      ip: ipOf(context),
+      attributes: { ...context, ...action.properties },
+    }),
     // A question of somebody else's gate; what it does with the answer is its own event.
     report: () => {},
   })

@@ -1,6 +1,6 @@
 /** The routes of AuthZEN 1.0, over HTTPS with JSON. @see AuthZEN Authorization API 1.0, section 10 */
 import type { Principal } from '@parapet/kit'
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyBaseLogger, FastifyError, FastifyInstance, onSendHookHandler } from 'fastify'
 import {
   endsBatch,
   readBatch,
@@ -26,7 +26,6 @@ export type EvaluationDecider = (
   load: ResourceLoader | undefined,
 ) => Promise<boolean>
 
-const MAX_REQUEST_ID = 256
 const DISCOVERY_PATH = '/.well-known/authzen-configuration'
 
 /** What Fastify is told about the bodies: documents, not code. This module checks them itself. */
@@ -43,6 +42,20 @@ const schemas = {
 
 type Answer = (evaluation: AuthzenEvaluation) => Promise<{ decision: boolean }>
 
+/** Every reply names the request it answers. @see AuthZEN Authorization API 1.0, section 10.1.3 */
+const echoRequestId: onSendHookHandler = (request, reply, _payload, done) => {
+  const id = request.headers['x-request-id']
+  if (id !== undefined) reply.header('x-request-id', id)
+  done()
+}
+
+/** A body that is no JSON is malformed here, and not of an unsupported type; the app words the reply. */
+function nameError(error: FastifyError): never {
+  throw error.statusCode === 415
+    ? new PARAPET_RBAC_MALFORMED_EVALUATION('its content type must be application/json')
+    : error
+}
+
 /** Declares the routes. */
 export function declareAuthzenRoutes(
   app: FastifyInstance,
@@ -50,7 +63,12 @@ export function declareAuthzenRoutes(
   decide: EvaluationDecider,
 ): void {
   const { prefix, baseUrl, rule, maxEvaluations } = settings
-  const config = { rbac: rule }
+  const endpoint = {
+    ...compilers,
+    config: { rbac: rule },
+    onSend: echoRequestId,
+    errorHandler: nameError,
+  }
   const paths = { evaluation: `${prefix}/evaluation`, evaluations: `${prefix}/evaluations` }
 
   const answer: Answer = async (evaluation) => {
@@ -59,21 +77,15 @@ export function declareAuthzenRoutes(
     return { decision: await decide(principal, evaluation, settings.resource) }
   }
 
-  app.post(
-    paths.evaluation,
-    { ...compilers, config, schema: schemas.evaluation },
-    async (request, reply) => {
-      echoRequestId(request, reply)
-      return answerOne(request.body, answer)
-    },
+  app.post(paths.evaluation, { ...endpoint, schema: schemas.evaluation }, async ({ body }) =>
+    answerOne(body, answer),
   )
   app.post(
     paths.evaluations,
-    { ...compilers, config, schema: schemas.evaluations },
-    async (request, reply) => {
-      echoRequestId(request, reply)
-      const batch = readBatch(request.body, maxEvaluations)
-      return batch === null ? answerOne(request.body, answer) : answerBatch(batch, answer)
+    { ...endpoint, schema: schemas.evaluations },
+    async ({ body, log }) => {
+      const batch = readBatch(body, maxEvaluations)
+      return batch === null ? answerOne(body, answer) : answerBatch(batch, answer, log)
     },
   )
   app.get(
@@ -97,19 +109,26 @@ async function answerOne(body: unknown, answer: Answer): Promise<{ decision: boo
   return answer(evaluation)
 }
 
-/** One after the other: the semantics may end a batch at any of them. */
-async function answerBatch({ semantic, evaluations }: Batch, answer: Answer) {
+/**
+ * One after the other: the semantics may end a batch at any of them. What fails is a no of its own.
+ *
+ * @see AuthZEN Authorization API 1.0, section 7.2.1
+ */
+async function answerBatch(
+  { semantic, evaluations }: Batch,
+  answer: Answer,
+  log: FastifyBaseLogger,
+): Promise<{ evaluations: { decision: boolean }[] }> {
   const results: { decision: boolean }[] = []
   for (const evaluation of evaluations) {
-    const result = evaluation === null ? { decision: false } : await answer(evaluation)
-    results.push(result)
-    if (endsBatch(semantic, result.decision)) break
+    let decision = false
+    try {
+      if (evaluation !== null) ({ decision } = await answer(evaluation))
+    } catch (error) {
+      log.error({ err: error }, 'an evaluation failed')
+    }
+    results.push({ decision })
+    if (endsBatch(semantic, decision)) break
   }
   return { evaluations: results }
-}
-
-/** @see AuthZEN Authorization API 1.0, section 10.1.3 */
-function echoRequestId(request: FastifyRequest, reply: FastifyReply): void {
-  const id = request.headers['x-request-id']
-  if (typeof id === 'string' && id.length <= MAX_REQUEST_ID) reply.header('x-request-id', id)
 }

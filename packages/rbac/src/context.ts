@@ -67,8 +67,7 @@ function compileRawReader(
     return (context) => readMember(context.environment.attributes, name)
   }
   if (name === 'id') return (context) => context.principal.id
-  if (name === 'tenantId') return (context) => context.principal.tenantId
   return Object.hasOwn(subjectAttributes, name)
-    ? (context) => context.principal[name as keyof typeof subjectAttributes]
+    ? (context) => readMember(context.principal, name)
     : (context) => readMember(context.subject, name)
 }

@@ -3,6 +3,7 @@
  * only what depends on a condition is evaluated.
  */
 import type { Principal } from '@parapet/kit'
+import { readMember } from './attributes.ts'
 import { hasBit, mergeBits, setBit, wordsFor } from './bits.ts'
 import { compileCondition, evaluateSafely, type Evaluate } from './condition-compile.ts'
 import { factsOf } from './condition-facts.ts'
@@ -97,8 +98,9 @@ export class Engine {
 
   /** The subject of a principal. @param granted roles beside those of the principal. */
   subjectOf(principal: Principal, granted?: readonly string[]): Subject {
-    const { roles, permissions } = principal
-    return this.#resolve(granted === undefined ? roles : [...roles, ...granted], permissions)
+    const { roles } = principal
+    const own = readMember(principal, 'permissions') as Principal['permissions']
+    return this.#resolve(granted === undefined ? roles : [...roles, ...granted], own)
   }
 
   /** Whether roles alone, without any condition, allow a permission. */

@@ -2,6 +2,7 @@
  * Explanations: a second reading of the policy, by names and without the engine's bits, that says
  * why. That it always agrees with the engine is tested; tracing costs the request path nothing.
  */
+import { readMember } from './attributes.ts'
 import type { Truth } from './condition-compile.ts'
 import { interpretNode } from './condition-interpret.ts'
 import { printNode, type Node } from './condition-nodes.ts'
@@ -123,7 +124,8 @@ function traceGrants(
   context: DecisionContext,
 ): GrantTrace[] {
   const traces: GrantTrace[] = []
-  if (context.principal.permissions?.includes(permission) === true) {
+  const own = readMember(context.principal, 'permissions')
+  if (Array.isArray(own) && own.includes(permission)) {
     traces.push({ path: [], grant: permission, holds: true })
   }
   for (const [role, path] of paths) {

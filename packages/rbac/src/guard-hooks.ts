@@ -77,6 +77,12 @@ export class RouteGuard {
     app.addHook('preHandler', (request, reply) => this.#guardResource(request, reply))
   }
 
+  /** The rule of a route, also of one that is older than the plugin. */
+  ruleOf({ method, url, config }: RouteOptions): RouteRule | undefined {
+    const bound = (config as RouteConfig | undefined)?.[kRule]
+    return (bound ?? this.#earlyBinding(config, [method].flat(), url))?.rule
+  }
+
   /** Binds every rule to a new engine, before anybody sees it. */
   rebind(engine: Engine): void {
     for (const binding of this.#bound) {
@@ -117,9 +123,16 @@ export class RouteGuard {
    */
   #bindingOf({ routeOptions, method }: FastifyRequest): BoundRule | undefined {
     const config: RouteConfig = routeOptions.config
-    const binding = config[kRule]
-    if (binding !== undefined || config.rbac !== undefined) return binding
-    const name = this.#table.find([method], routeOptions.url ?? '')
+    return config[kRule] ?? this.#earlyBinding(config, [method], routeOptions.url ?? '')
+  }
+
+  #earlyBinding(
+    config: RouteConfig | undefined,
+    methods: readonly string[],
+    url: string,
+  ): BoundRule | undefined {
+    if (config?.rbac !== undefined) return undefined
+    const name = this.#table.find(methods, url)
     return name === undefined ? undefined : this.#named.get(name)
   }
 

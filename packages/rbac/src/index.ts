@@ -33,6 +33,7 @@ export type * from './events.ts'
 export type { DenyTrace, Explanation, GrantTrace } from './explain.ts'
 export type { Filter } from './filter.ts'
 export type { Matrix, MatrixCell, MatrixRow } from './matrix.ts'
+export type { DescribedRoute } from './openapi-hooks.ts'
 export type { AuthzenOptions, RbacOptions } from './options.ts'
 export { definePolicy, fromMap } from './policy.ts'
 export { createPostgresPolicyStore } from './policy-store-postgres.ts'
@@ -78,11 +79,10 @@ async function rbacPlugin(app: FastifyInstance, options: RbacOptions): Promise<v
     probe: (request) => probes.find(request) !== undefined,
   })
   guard.install(app)
-  const { declared } = guard
-  const surface = createRbac(live, declared, securityEvents, settings.clock.now)
+  const surface = createRbac(live, guard, securityEvents, settings)
   app.decorate('rbac', Object.freeze(Object.assign(surface, { [kProbes]: probes })))
   if (settings.authzen !== undefined) {
-    const decide = createEvaluationDecider(live, declared, settings)
+    const decide = createEvaluationDecider(live, guard.declared, settings)
     declareAuthzenRoutes(app, settings.authzen, decide)
   }
 }

@@ -168,11 +168,14 @@ export class LivePolicy {
   async #change(change: PolicyChange): Promise<void> {
     const { policyStore, store, clock, onError } = this.#settings
     const revision = await policyStore.change(change, this.#revision, clock.now())
-    // Whoever lost has to look at what won, so this instance reads it first.
-    await this.refresh()
+    try {
+      // Whoever lost has to look at what won, so this instance reads it first.
+      await this.refresh()
+    } finally {
+      // The change is made; should the news get lost, the others notice within `refreshMs`.
+      if (revision !== null) await store?.publish(CHANNEL, String(revision)).catch(onError)
+    }
     if (revision === null) throw new PARAPET_RBAC_CONFLICT()
-    // The change is made; should the news get lost, the others notice within `refreshMs`.
-    await store?.publish(CHANNEL, String(revision)).catch(onError)
   }
 
   #start(): Promise<void> {

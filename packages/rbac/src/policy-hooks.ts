@@ -7,6 +7,7 @@ import { LivePolicy } from './live-policy.ts'
 import type { RbacSettings } from './options.ts'
 import { createMemoryPolicyStore } from './policy-store.ts'
 import { readPolicy } from './policy-reader.ts'
+import type { PolicyDocument } from './policy-types.ts'
 
 /** Opens the policy in force, and follows it until the app closes. */
 export async function openPolicy(
@@ -36,12 +37,13 @@ export async function openPolicy(
 }
 
 function requireFacts(live: LivePolicy, { facts }: RbacSettings): void {
-  const declared = live.engine.model.policy.facts
-  const missing = Object.keys(declared).filter((name) => !Object.hasOwn(facts, name))
-  if (missing.length > 0) {
-    const faults = missing.map(
-      (name) => `  facts.${name}: is declared in the policy and has no finder`,
-    )
-    throw new PARAPET_RBAC_INVALID_OPTION('@parapet/rbac', faults.join('\n'))
-  }
+  const faults = missingFacts(live.engine.model.policy, facts)
+  if (faults.length > 0) throw new PARAPET_RBAC_INVALID_OPTION('@parapet/rbac', faults.join('\n'))
+}
+
+/** The facts of a policy that nothing can find out, as faults. */
+export function missingFacts(policy: PolicyDocument, finders: RbacSettings['facts']): string[] {
+  return Object.keys(policy.facts)
+    .filter((name) => !Object.hasOwn(finders, name))
+    .map((name) => `  facts.${name}: is declared in the policy and has no finder`)
 }

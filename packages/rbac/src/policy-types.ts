@@ -75,10 +75,17 @@ export interface Attributes {
   readonly facts: AttributeSchema
 }
 
+/** The attributes of any of several resource types; whether all of them have one is read at boot. */
+type AnyRefs<S> = { readonly [K in KeysOf<S>]: Ref<AttributeValue<TypeOf<S, K>>> }
+type KeysOf<S> = S extends unknown ? keyof S : never
+type TypeOf<S, K> = S extends unknown ? (K extends keyof S ? S[K] : never) : never
+
 /** What a condition on the permission or wildcard `G` can speak of. */
 export interface Scope<G extends string, A extends Attributes> {
   readonly subject: Refs<typeof subjectAttributes & A['subject']>
-  readonly resource: Refs<A['resources'][ResourceOf<G> & keyof A['resources']]>
+  readonly resource: AnyRefs<
+    A['resources'][(G extends '*' ? string : ResourceOf<G>) & keyof A['resources']]
+  >
   readonly environment: Refs<typeof environmentAttributes & A['environment']>
   readonly fact: Refs<A['facts']>
 }
@@ -106,7 +113,7 @@ export interface DenySource<P extends string, R extends string, A extends Attrib
   /** @default everybody */
   readonly roles?: readonly R[]
   /** @default always */
-  readonly when?: Condition | ((scope: Scope<P, A>) => Condition)
+  readonly when?: ConditionSource<'*', A>
 }
 
 /** A static separation of duty as an author writes it. */

@@ -36,6 +36,7 @@ const MAX_DEPTH = 8
 const DECIDED_BY_ONE = ['sure', 'never'] as const
 const DECIDED_BY_ALL = ['never', 'sure'] as const
 const MAX_REASON_LENGTH = 200
+const GRANTED: Decision = Object.freeze({ allowed: true, reason: 'granted' })
 
 /** Reads a rule; a text in place of a rule says what is wrong with it. */
 export function readRule(raw: unknown): RouteRule | string {
@@ -160,7 +161,8 @@ export function decideNode(
     if (decision.allowed === stopAt) return decision
     first ??= decision
   }
-  return first!
+  // Only the rule of an open route lists nothing.
+  return first ?? GRANTED
 }
 
 /** The facts that the conditions of these permissions speak of, for this subject. */

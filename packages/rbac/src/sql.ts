@@ -1,7 +1,7 @@
 /** Residual rules as PostgreSQL: the same three values of truth, every value a parameter. */
 import type { AttributeType } from './attributes.ts'
 import { PARAPET_RBAC_INVALID_ARGUMENT } from './errors.ts'
-import type { Node, Reference, Term } from './condition-nodes.ts'
+import type { Node, Reference, Sign, Term } from './condition-nodes.ts'
 
 /** A boolean expression, and the values of its parameters. */
 export interface SqlFragment {
@@ -13,7 +13,8 @@ export interface SqlFragment {
 export interface SqlNaming {
   /**
    * The column of an attribute, where it is not the attribute's own name; `c.owner_id` is a column
-   * of the table `c`. A `time` is a `timestamptz`, a `string[]` a `text[]`.
+   * of the table `c`. A `time` is a `timestamptz`, a `string[]` a `text[]`. A `string` compares as
+   * its column does: with a type or a collation that ignores case, a filter passes more than a check.
    */
   readonly columns?: Readonly<Record<string, string>>
   /** The number of the first parameter. @default 1 */
@@ -68,35 +69,55 @@ function writeNode(node: Node, writer: Writer): string {
     case 'compare':
       break
   }
-  return `(${writeTerm(node.left, writer)} ${SIGNS[node.sign]} ${writeTerm(node.right, writer)})`
+  return writeComparison(node.sign, node.left, node.right, writer)
+}
+
+function writeComparison(sign: Sign, left: Term, right: Term, writer: Writer): string {
+  const [other, literal] = left.kind === 'literal' ? [right, left] : [left, right]
+  if (literal.kind === 'literal' && !isStorable(literal.value)) {
+    const column = writeTerm(other, writer)
+    return `(${column} ${sign === 'eq' ? '<>' : '='} ${column})`
+  }
+  return `(${writeTerm(left, writer)} ${SIGNS[sign]} ${writeTerm(right, writer)})`
 }
 
 function writeIn(left: Term, right: Term, writer: Writer): string {
-  const value = writeTerm(left, writer)
-  if (right.kind === 'literal' && (right.value as readonly unknown[]).length === 0) {
+  if (right.kind === 'literal') {
+    const members = (right.value as readonly unknown[]).filter(isStorable)
+    const value = writeTerm(left, writer)
     // `= ANY ('{}')` is false even for NULL; membership of something missing is unknown.
-    return `(${value} <> ${value})`
+    if (members.length === 0) return `(${value} <> ${value})`
+    return `(${value} = ANY (${writer.parameter(members)}))`
   }
-  const list =
-    right.kind === 'literal'
-      ? writer.parameter([...(right.value as readonly unknown[])])
-      : writeTerm(right, writer)
+  const list = writeTerm(right, writer)
+  if (left.kind === 'literal' && !isStorable(left.value)) {
+    return `(CASE WHEN array_position(${list}, NULL) IS NULL THEN ${list} <> ${list} END)`
+  }
+  const value = writeTerm(left, writer)
   const member = `(${value} = ANY (${list}))`
-  return left.kind === 'ref' && right.kind === 'ref'
-    ? `(CASE WHEN ${value} IS NULL THEN NULL ELSE ${member} END)`
-    : member
+  return left.kind === 'ref' ? `(CASE WHEN ${value} IS NULL THEN NULL ELSE ${member} END)` : member
+}
+
+/** A text that PostgreSQL refuses, or would alter on its way: no row holds it, so nothing equals it. */
+function isStorable(value: unknown): boolean {
+  return typeof value !== 'string' || (value.isWellFormed() && !value.includes('\0'))
 }
 
 function writeTerm(term: Term, writer: Writer): string {
   if (term.kind === 'ref') return writeColumn(writer.column(term), term.type)
   if (term.type !== 'time') return writer.parameter(term.value)
-  const time = term.value as number
-  const text = Number.isFinite(time)
-    ? new Date(time).toISOString()
-    : time > 0
-      ? 'infinity'
-      : '-infinity'
-  return `${writer.parameter(text)}::timestamptz`
+  return `${writer.parameter(momentText(term.value as number))}::timestamptz`
+}
+
+/** A moment as PostgreSQL reads it: years have no sign, and there is none before 1 but 1 BC. */
+function momentText(time: number): string {
+  if (!Number.isFinite(time)) return time > 0 ? 'infinity' : '-infinity'
+  const date = new Date(time)
+  const year = date.getUTCFullYear()
+  const rest = date.toISOString().slice(-'-01-01T00:00:00.000Z'.length)
+  return year > 0
+    ? `${String(year).padStart(4, '0')}${rest}`
+    : `${String(1 - year).padStart(4, '0')}${rest} BC`
 }
 
 /** The column as a condition sees it: a number that is none is missing, a moment has milliseconds. */

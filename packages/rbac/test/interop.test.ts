@@ -1,6 +1,6 @@
 /** AuthZEN 1.0 with its published decisions, OpenAPI, and the inventory of NIST RBAC. */
 import swagger from '@fastify/swagger'
-import { createManualClock } from '@parapet/kit'
+import { createManualClock, problemErrorHandler } from '@parapet/kit'
 import {
   definePolicy,
   eq,
@@ -63,8 +63,11 @@ const todo = definePolicy({
 
 const resource = (): null => null
 
-async function build(t: Test, options: Partial<AuthzenOptions> = {}): Promise<FastifyInstance> {
-  const app = Fastify()
+async function build(
+  t: Test,
+  options: Partial<AuthzenOptions> = {},
+  app: FastifyInstance = Fastify(),
+): Promise<FastifyInstance> {
   t.after(() => app.close())
   await app.register(rbac, {
     policy: todo,
@@ -257,20 +260,107 @@ await t.test(
   },
 )
 
+const send = (to: FastifyInstance, payload: string | object, id: string) =>
+  to.inject({
+    method: 'POST',
+    url: '/access/v1/evaluations',
+    headers: { 'x-request-id': id, 'content-type': 'application/json' },
+    payload,
+  })
+
+await t.test('every reply names the request it answers, a refusal too', async (t) => {
+  const app = await build(t)
+  const guarded = await build(t, { rule: 'user:can_read_user' })
+  for (const [to, payload, status] of [
+    [app, read, 200],
+    [app, {}, 400],
+    [app, '{', 400],
+    [app, '', 400],
+    [guarded, read, 401],
+  ] as const) {
+    for (const id of ['bfe9eb29-ab87', 'x'.repeat(1000)]) {
+      const reply = await send(to, payload, id)
+      t.equal(reply.statusCode, status)
+      t.equal(reply.headers['x-request-id'], id)
+    }
+  }
+})
+
+await t.test('a body of another type is malformed, in the words of the app', async (t) => {
+  const bare = Fastify()
+  bare.setErrorHandler(problemErrorHandler)
+  const app = await build(t, {}, bare)
+  for (const type of ['application/xml', 'application/x-www-form-urlencoded', 'nonsense', '']) {
+    for (const path of ['evaluation', 'evaluations']) {
+      const reply = await app.inject({
+        method: 'POST',
+        url: `/access/v1/${path}`,
+        headers: { 'content-type': type },
+        payload: JSON.stringify(read),
+      })
+      t.equal(reply.statusCode, 400, type)
+      t.match(reply.headers['content-type'], 'application/problem+json')
+      t.equal(reply.json<{ code: string }>().code, 'PARAPET_RBAC_MALFORMED_EVALUATION')
+    }
+  }
+})
+
+await t.test('an item of a batch that fails is a no of its own', async (t) => {
+  const app = await build(t, {
+    subject: (asked) => {
+      if (asked.id === 'broken') throw new Error('the directory is down')
+      return subject(asked)
+    },
+  })
+  const broken = { subject: { type: 'user', id: 'broken' } }
+  t.equal((await ask(app, { ...read, ...broken })).status, 500, 'alone it is an error')
+  for (const [semantic, decisions] of [
+    ['execute_all', [true, false, true]],
+    ['deny_on_first_deny', [true, false]],
+    ['permit_on_first_permit', [true]],
+  ] as const) {
+    const options = { evaluations_semantic: semantic }
+    const { status, body } = await ask(
+      app,
+      { ...read, options, evaluations: [{}, broken, {}] },
+      'evaluations',
+    )
+    t.equal(status, 200)
+    t.same(
+      body.evaluations,
+      decisions.map((decision) => ({ decision })),
+      semantic,
+    )
+  }
+})
+
+await t.test('a route that needs no permission is open to everybody who is known', async (t) => {
+  const app = await build(t)
+  app.get('/open', { config: { rbac: { public: 'a test' } } }, async () => null)
+  app.get('/me', { config: { rbac: { authenticated: 'a test' } } }, async () => null)
+  for (const id of ['/open', '/me']) {
+    const route = { action: { name: 'GET' }, resource: { type: 'route', id } }
+    t.same((await ask(app, { ...route, subject: beth })).body, { decision: true }, id)
+    const nobody = { type: 'user', id: 'nobody' }
+    t.same((await ask(app, { ...route, subject: nobody })).body, { decision: false }, id)
+  }
+})
+
 await t.test(
   'properties and context are attributes that the policy declares, and nothing else is',
   async (t) => {
     const clock = createManualClock()
     const policy = definePolicy({
-      permissions: ['record:edit', 'record:see'],
+      permissions: ['record:edit', 'record:see', 'record:delete'],
       resources: { record: { id: 'string', department: 'string' } },
       subject: { department: 'string' },
-      environment: { risk: 'number' },
+      environment: { risk: 'number', soft: 'boolean' },
       roles: {
         user: {
           when: {
             'record:edit': (scope) => eq(scope.resource.department, scope.subject.department),
             'record:see': (scope) => eq(scope.resource.id, 'r1'),
+            'record:delete': ({ environment }) => eq(environment.soft, true),
           },
         },
       },
@@ -310,6 +400,17 @@ await t.test(
         .body.decision,
       false,
     )
+    const remove = async (properties?: object, context = {}) => {
+      const action = { name: 'delete', properties }
+      const resource = { type: 'record', id: 'r1' }
+      return (await ask(app, { subject: { type: 'user', id: 'ann' }, action, resource, context }))
+        .body.decision
+    }
+    t.equal(await remove({ soft: true }), true, 'properties of the action are surroundings')
+    t.equal(await remove({ soft: false }), false)
+    t.equal(await remove({ soft: 'true' }), false)
+    t.equal(await remove(), false)
+    t.equal(await remove({ soft: false }, { soft: true }), false, 'the action speaks for itself')
     const see = { subject: { type: 'user', id: 'ann' }, action: { name: 'see' } }
     t.equal(
       (await ask(app, { ...see, resource: { type: 'record', id: 'r2', properties: { id: 'r1' } } }))
@@ -380,6 +481,60 @@ await t.test('OpenAPI tells who may call, and how a refusal looks', async (t) =>
     'the reply is whole',
   )
 })
+
+await t.test(
+  'a description made through app.rbac.openapi knows older routes, and problems',
+  async (t) => {
+    const token = { type: 'apiKey', name: 'authorization', in: 'header' }
+    for (const version of ['openapi', 'swagger'] as const) {
+      const app = Fastify()
+      t.after(() => app.close())
+      await app.register(swagger, {
+        [version]: version === 'openapi' ? {} : { securityDefinitions: { bearerAuth: token } },
+        transform: (route) => app.rbac.openapi(route),
+      })
+      app.get('/older', async () => null)
+      app.get('/login', { schema: { summary: 'In' } }, async () => null)
+      app.get('/forgotten', async () => null)
+      await app.register(rbac, {
+        policy: todo,
+        routes: { 'GET /older': 'todo:can_read_todos', 'GET /login': { public: 'the login' } },
+      })
+      const own = { description: 'my own', type: 'object' }
+      app.post(
+        '/todos',
+        { config: { rbac: 'todo:can_create_todo' }, schema: { response: { 401: own } } },
+        async () => null,
+      )
+      await app.ready()
+      const { paths, components } = app.swagger() as unknown as {
+        components?: object
+        paths: Record<string, Record<string, { responses: Record<string, object> }>>
+      }
+      const refusal =
+        version === 'openapi'
+          ? { content: { 'application/problem+json': {}, 'application/json': { schema: {} } } }
+          : { schema: { type: 'object' } }
+      t.match(paths['/older']?.['get'], {
+        security: [{ bearerAuth: [] }],
+        'x-permissions': 'todo:can_read_todos',
+        responses: {
+          401: refusal,
+          403: { description: 'The caller lacks the permission', ...refusal },
+        },
+      })
+      t.match(paths['/login']?.['get'], { summary: 'In', security: [] })
+      if (version === 'openapi') {
+        const bearerAuth = { type: 'http', scheme: 'bearer' }
+        t.match(components, { securitySchemes: { bearerAuth } }, 'one that nobody declared')
+      }
+      t.notOk('security' in paths['/forgotten']!['get']!, 'it is refused to everybody')
+      const { responses } = paths['/todos']!['post']!
+      t.match(responses, { 401: { description: 'my own' }, 403: refusal })
+      t.notMatch(JSON.stringify(responses['401']), 'problem', 'what a route says itself stays')
+    }
+  },
+)
 
 /** NIST RBAC, function by function: how it is done here, or `null` where it is left to others. */
 const nist: Readonly<Record<string, string | null>> = {

@@ -51,15 +51,19 @@ const schema = {
   tags: 'string[]',
 } as const
 const NOW = Date.UTC(2026, 0, 15, 12)
-const WORDS = ['ann', 'bob', 'x', '']
+const WORDS = ['ann', 'bob', '', '\ufffd', `o'"\\`]
+/** What no text of PostgreSQL can be, and what a driver would write as U+FFFD. */
+const UNSTORABLE = ['a\0', '\ud800']
 const MOMENTS = [NOW - 1000, NOW, NOW + 1000]
+/** The years 10000 and 275760, and two before Christ. */
+const FAR = [253_402_300_800_000, 8_640_000_000_000_000, -62_167_219_200_001, -99_999_999_999_999]
 
 const word = fc.constantFrom(...WORDS)
 const refs = {
   string: ['resource.owner', 'resource.state', 'subject.id', 'subject.tenantId', 'subject.dept'],
   number: ['resource.size', 'subject.level', 'environment.load'],
   boolean: ['resource.live', 'fact.friend'],
-  time: ['resource.at', 'environment.time'],
+  time: ['resource.at', 'environment.time', 'subject.authenticatedAt'],
   list: ['resource.tags', 'subject.roles', 'subject.amr'],
 } as const
 const ref = (kind: keyof typeof refs) =>
@@ -69,7 +73,10 @@ const side = (kind: keyof typeof refs, constant: fc.Arbitrary<unknown>) =>
   fc.oneof(ref(kind), value(constant))
 
 const size = fc.constantFrom(-1, 0, 2.5)
-const moment = fc.constantFrom(...MOMENTS.map((time) => new Date(time).toISOString()))
+const moment = fc.constantFrom(
+  ...MOMENTS.map((time) => new Date(time).toISOString()),
+  '0000-02-29T00:00:00Z',
+)
 const leaf: fc.Arbitrary<Condition> = fc.oneof(
   fc.record({ op: fc.constantFrom('eq', 'ne'), left: ref('string'), right: side('string', word) }),
   fc.record({ op: fc.constantFrom('eq', 'ne'), left: value(word), right: ref('string') }),
@@ -179,13 +186,17 @@ const request = fc.record({
         maxLength: 1,
       }),
       tenantId: word,
-      amr: fc.array(word, { maxLength: 2 }),
+      authenticatedAt: fc.constantFrom(...MOMENTS, ...FAR),
+      amr: fc.array(fc.constantFrom(...WORDS, ...UNSTORABLE), { maxLength: 2 }),
     },
     { requiredKeys: ['id', 'roles'] },
   ) as fc.Arbitrary<Principal>,
   permission: fc.constantFrom(...PERMISSIONS),
   resource: fc.option(row, { nil: undefined, freq: 5 }),
-  subject: fc.record({ dept: maybe(word), level: maybe(size) }),
+  subject: fc.record({
+    dept: maybe(fc.constantFrom(...WORDS, ...UNSTORABLE)),
+    level: maybe(size),
+  }),
   load: maybe(size),
   friend: fc.option(fc.boolean(), { nil: undefined }),
 })
@@ -235,7 +246,7 @@ function truth(tree: Condition, asked: Request): Truth {
   if (tree.op === 'exists') return read(tree.left.ref, asked) !== undefined
   if (tree.op === 'cidr' || tree.op === 'during') throw new Error('not generated')
   const times = [tree.left, tree.right].some(
-    (each) => 'ref' in each && /\.(at|time)$/.test(each.ref),
+    (each) => 'ref' in each && refs.time.includes(each.ref as never),
   )
   const [left, right] = [tree.left, tree.right].map((each) => {
     if ('ref' in each) return read(each.ref, asked)
@@ -263,6 +274,7 @@ function read(name: string, { principal, resource, subject, load, friend }: Requ
       ...subject,
       id: principal.id,
       tenantId: principal.tenantId,
+      authenticatedAt: principal.authenticatedAt,
       roles: principal.roles,
       amr: principal.amr,
     },
@@ -271,7 +283,7 @@ function read(name: string, { principal, resource, subject, load, friend }: Requ
     fact: { friend },
   }
   const found = sources[root]?.[key]
-  if (/\.(at|time)$/.test(name)) {
+  if (refs.time.includes(name as never)) {
     return found instanceof Date
       ? found.getTime()
       : typeof found === 'number' && !Number.isNaN(found)
@@ -632,7 +644,10 @@ await t.test('engine and explanation agree with a naive reading of the policy', 
       async (source, requests) => {
         const policy = definePolicy(source as never)
         const engine = new Engine(createModel(policy))
-        for (const asked of requests) {
+        const pairsOfPolicy = requests.flatMap((asked) =>
+          PERMISSIONS.map((permission) => ({ ...asked, permission })),
+        )
+        for (const asked of pairsOfPolicy) {
           const expected = oracle(policy, asked)
           const { principal, permission, resource, subject, load, friend } = asked
           const node = { op: 'permission', permission } as const
@@ -658,9 +673,9 @@ await t.test('engine and explanation agree with a naive reading of the policy', 
         }
       },
     ),
-    { numRuns: runs(800, 6000), endOnFailure: false },
+    { numRuns: runs(850, 6000) },
   )
-  t.ok(pairs >= runs(16_000, 100_000), `${pairs} pairs, ${allowed} of them allowed, 0 mismatches`)
+  t.ok(pairs >= 100_000, `${pairs} pairs, ${allowed} of them allowed, 0 mismatches`)
   t.ok(allowed > pairs / 10 && allowed < (pairs * 9) / 10, 'both answers are common')
 })
 
@@ -678,6 +693,7 @@ await t.test('a policy survives its stored form, and the stored form is unique',
 })
 
 const text = (value: unknown) => (typeof value === 'string' ? value : null)
+const idOf = ({ id }: { readonly id: number }) => id
 
 await t.test(
   'a filter passes the very rows that a check passes, as predicate and as SQL',
@@ -710,33 +726,31 @@ await t.test(
           const engine = new Engine(createModel(definePolicy(source as never)))
           for (const asked of requests) {
             const access = accessOf(engine, asked)
-            const filter = access.filter(asked.permission)
-            kinds.set(filter.kind, (kinds.get(filter.kind) ?? 0) + 1)
-            const { text, values } = filter.sql({
-              columns: { owner: 'owner_id' },
-              firstParameter: 2,
-            })
-            const { rows: found } = await db.query<{ id: number }>(
-              `SELECT id FROM docs WHERE id >= $1 AND ${text} ORDER BY id`,
-              [0, ...values],
-            )
-            const checked = rows
-              .filter((each) => access.can(asked.permission, each))
-              .map(({ id }) => id)
-            const matched = rows.filter((each) => filter.matches(each)).map(({ id }) => id)
-            const selected = found.map(({ id }) => id)
-            if (String(checked) !== String(matched) || String(checked) !== String(selected)) {
-              throw new Error(
-                `${filter.text}\n${text}\n${JSON.stringify({ checked, matched, selected })}`,
-              )
+            for (const permission of PERMISSIONS) {
+              const filter = access.filter(permission)
+              kinds.set(filter.kind, (kinds.get(filter.kind) ?? 0) + 1)
+              const naming = { columns: { owner: 'owner_id' }, firstParameter: 2 }
+              const { text, values } = filter.sql(naming)
+              const select = `SELECT id FROM docs WHERE id >= $1 AND ${text} ORDER BY id`
+              const found =
+                filter.kind === 'where'
+                  ? (await db.query<{ id: number }>(select, [0, ...values])).rows
+                  : { TRUE: rows, FALSE: [] }[text]!
+              const checked = rows.filter((each) => access.can(permission, each)).map(idOf)
+              const matched = rows.filter((each) => filter.matches(each)).map(idOf)
+              const selected = found.map(idOf)
+              if (String(checked) !== String(matched) || String(checked) !== String(selected)) {
+                const ids = JSON.stringify({ checked, matched, selected })
+                throw new Error(`${filter.text}\n${text}\n${ids}`)
+              }
             }
           }
         },
       ),
-      { numRuns: runs(250, 4000) },
+      { numRuns: runs(200, 4000) },
     )
     t.ok(
-      ['all', 'none', 'where'].every((kind) => (kinds.get(kind) ?? 0) > 10),
+      ['all', 'none', 'where'].every((kind) => (kinds.get(kind) ?? 0) > 50),
       `kinds: ${JSON.stringify([...kinds])}`,
     )
   },

@@ -266,6 +266,17 @@ await t.test('mask leaves nothing of a record that may not be seen at all', asyn
   t.same((await app.inject('/mask')).json(), {})
 })
 
+await t.test('mask takes one record: the fields of a list would go by unseen', async (t) => {
+  const { app } = await build(t)
+  const list = Object.values(records)
+  app.get('/mask', { config: { rbac: { public: 'masks' } } }, async ({ rbac: access }) =>
+    access.mask('content:read', list),
+  )
+  const reply = await app.inject({ url: '/mask', headers: as('root', 'admin') })
+  t.equal(reply.statusCode, 500)
+  t.equal(reply.json<{ code: string }>().code, 'PARAPET_RBAC_INVALID_ARGUMENT')
+})
+
 await t.test('facts are asked for when a condition needs them, and in time', async (t) => {
   const clock = createManualClock()
   const withFacts = definePolicy({

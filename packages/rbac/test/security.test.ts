@@ -1,7 +1,17 @@
 import { createManualClock, declarePhase, type Principal } from '@parapet/kit'
 import { plainNode } from '@parapet/testing'
 import websocket from '@fastify/websocket'
-import { definePolicy, eq, fromMap, has, ne, not, rbac, type RbacOptions } from '@parapet/rbac'
+import {
+  definePolicy,
+  eq,
+  fromMap,
+  has,
+  ne,
+  not,
+  rbac,
+  testMatrix,
+  type RbacOptions,
+} from '@parapet/rbac'
 import Fastify from 'fastify'
 import { execFile } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
@@ -145,6 +155,39 @@ await t.test('a polluted prototype grants nothing', async (t) => {
   } finally {
     delete prototype.ownerId
     delete prototype.public
+  }
+})
+
+await t.test('a polluted prototype gives nobody permissions or a tenant', async (t) => {
+  const tenants = definePolicy({
+    permissions: ['doc:read', 'doc:write'],
+    resources: { doc: { tenantId: 'string' } },
+    roles: {
+      user: {
+        when: { 'doc:read': ({ resource, subject }) => eq(resource.tenantId, subject.tenantId) },
+      },
+    },
+  })
+  const app = Fastify()
+  t.after(() => app.close())
+  app.decorateRequest('principal', null)
+  app.addHook('onRequest', async (request) => {
+    request.principal = { id: 'x', roles: ['user'] }
+  })
+  await app.register(rbac, { policy: tenants })
+  app.get('/', { config: { rbac: { public: 'asks' } } }, async ({ rbac: access, principal }) => [
+    access.can('doc:read', { tenantId: 't1' }),
+    access.can('doc:write'),
+    app.rbac.explain(principal, 'doc:write').allowed,
+  ])
+  const prototype = Object.prototype as { tenantId?: string; permissions?: string[] }
+  prototype.tenantId = 't1'
+  prototype.permissions = ['doc:write']
+  try {
+    t.same((await app.inject('/')).json(), [false, false, false])
+  } finally {
+    delete prototype.tenantId
+    delete prototype.permissions
   }
 })
 
@@ -482,7 +525,8 @@ await t.test('it must stand after the login and before the step-up', async (t) =
 })
 
 await t.test('no code is generated from text: policy, decisions, filters, AuthZEN', async (t) => {
-  // Fastify's own router generates code, so the plugin's parts run without it here.
+  // Fastify's router compiles itself for every app, the one of its 404s included, and no option turns
+  // that off: under the flag the plugin's parts run without it, and the next test watches a whole app.
   const folder = mkdtempSync(fileURLToPath(new URL('.strict-', import.meta.url)))
   t.after(() => rmSync(folder, { recursive: true }))
   writeFileSync(
@@ -520,4 +564,56 @@ await t.test('no code is generated from text: policy, decisions, filters, AuthZE
   const [command, args] = plainNode(['--disallow-code-generation-from-strings', `${folder}/app.ts`])
   const { stdout } = await promisify(execFile)(command, args)
   t.equal(stdout.trim(), 'maybe true (("ownerId" = $1)) true string')
+})
+
+await t.test('a whole app generates no code from text but the code of the router', async (t) => {
+  const authors: string[] = []
+  const { Function: native } = globalThis
+  globalThis.Function = new Proxy(native, {
+    construct(target, args) {
+      // The frames: the error, this trap, and whoever called it.
+      authors.push(new Error('code from text').stack!.split('\n')[2]!)
+      return Reflect.construct(target, args) as object
+    },
+  })
+  t.after(() => void (globalThis.Function = native))
+  const owned = definePolicy({
+    permissions: ['doc:read', 'doc:write'],
+    resources: { doc: { ownerId: 'string' } },
+    roles: {
+      user: {
+        grants: ['doc:read'],
+        when: { 'doc:write': ({ resource, subject }) => eq(resource.ownerId, subject.id) },
+      },
+    },
+  })
+  const caller = { id: 'ann', roles: ['user'] }
+  const app = await build(t, caller, {
+    policy: owned,
+    authzen: { subject: () => caller, rule: 'doc:read', baseUrl: 'https://pdp.example.com' },
+  })
+  const own = { permission: 'doc:write', resource: () => ({ ownerId: 'ann' }) } as const
+  app.put('/', { config: { rbac: own } }, async (request) => {
+    await request.rbac.authorize('doc:read')
+    return request.rbac.filter('doc:write').sql().text
+  })
+  t.equal((await app.inject({ method: 'PUT', url: '/' })).body, '(("ownerId" = $1))')
+  const decision = await app.inject({
+    method: 'POST',
+    url: '/access/v1/evaluation',
+    body: {
+      subject: { type: 'user', id: 'ann' },
+      action: { name: 'write' },
+      resource: { type: 'doc', id: '1', properties: { ownerId: 'ann' } },
+    },
+  })
+  t.same(decision.json(), { decision: true })
+  await app.rbac.publish(owned)
+  await testMatrix(app)
+  t.ok(app.rbac.explain(caller, 'doc:write', own.resource()).allowed)
+  t.ok(authors.length > 0, 'it watches')
+  t.same(
+    authors.filter((frame) => !frame.includes('/node_modules/find-my-way/')),
+    [],
+  )
 })

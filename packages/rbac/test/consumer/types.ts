@@ -110,6 +110,43 @@ definePolicy({
     },
   },
 })
+definePolicy({
+  permissions: ['doc:read', 'note:read'],
+  resources: { doc: { id: 'string', hold: 'boolean' }, note: { id: 'string' } },
+  subject: { team: 'string' },
+  environment: { load: 'number' },
+  facts: { friend: 'boolean' },
+  roles: {
+    a: {
+      when: {
+        '*': ({ resource, subject }) => eq(resource.id, subject.id),
+        // @ts-expect-error an attribute of another type of resource
+        'note:*': ({ resource }) => exists(resource.hold as never),
+        // @ts-expect-error an attribute of the subject that is not declared
+        'doc:read': ({ subject }) => exists(subject.taem as never),
+        // @ts-expect-error an attribute of the environment that is not declared
+        'doc:*': ({ environment }) => exists(environment.laod as never),
+        // @ts-expect-error a fact that is not declared
+        'note:read': ({ fact }) => exists(fact.freind as never),
+        // @ts-expect-error a condition on a permission that does not exist
+        'doc:raed': eq({ ref: 'subject.id' }, 'x'),
+      },
+    },
+  },
+  deny: [
+    { id: 'd1', permissions: ['doc:*'], when: ({ resource }) => eq(resource.hold, true) },
+    // @ts-expect-error an attribute that no type of resource has
+    { id: 'd2', permissions: ['doc:*'], when: ({ resource }) => exists(resource.hodl as never) },
+    // @ts-expect-error a permission that does not exist
+    { id: 'd3', permissions: ['doc:raed'] },
+    // @ts-expect-error a role that does not exist
+    { id: 'd4', permissions: ['*'], roles: ['ghost'] },
+  ],
+  // @ts-expect-error a role that does not exist
+  sod: [{ id: 's', roles: ['a', 'ghost'] }],
+  // @ts-expect-error a permission that does not exist
+  fields: { doc: { id: 'doc:raed' } },
+})
 // @ts-expect-error roles as one text
 fromMap({ 'doc:read': 'viewer' })
 await app.close()
