@@ -19,6 +19,8 @@ async function openapiPlugin(app: FastifyInstance): Promise<void> {
         securitySchemes: { bearerAuth: { type: 'http', scheme: 'bearer', bearerFormat: 'JWT' } },
       },
     },
+    // Who may call a route is known to the guard, which comes later.
+    transform: (route) => app.rbac.openapi(route),
     refResolver: {
       buildLocalReference: (schema, _base, _fragment, index) =>
         typeof schema['$id'] === 'string' ? schema['$id'] : `schema-${index}`,

@@ -85,6 +85,8 @@ await t.test('the description says what each route asks for', async (t) => {
         post: { security: [{ bearerAuth: [] }], 'x-permissions': 'artists:write' },
       },
       '/users/me': { get: { security: [{ bearerAuth: [] }] } },
+      '/auth/login': { post: { security: [] } },
+      '/auth/sessions': { get: { security: [{ bearerAuth: [] }] } },
       '/audit/events': { get: { 'x-permissions': 'audit:read' } },
     },
   })

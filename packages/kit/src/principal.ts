@@ -35,23 +35,26 @@ const LISTS = ['roles', 'permissions', 'amr'] as const
  */
 export function parsePrincipal(value: unknown): Principal {
   if (typeof value !== 'object' || value === null) refuse('it must be an object')
-  const source = value as Record<string, unknown>
+  // Getters of a class count, members of a polluted Object.prototype do not.
+  const inherited = (key: string) => key in Object.prototype && !Object.hasOwn(value, key)
+  const source = (key: string): unknown =>
+    inherited(key) ? undefined : (value as Record<string, unknown>)[key]
   const principal: Record<string, unknown> = {}
   for (const key of TEXTS) {
-    const text = source[key]
+    const text = source(key)
     if (text === undefined && key !== 'id') continue
     if (typeof text !== 'string' || text === '') refuse(`"${key}" must be a non-empty string`)
     principal[key] = text
   }
   for (const key of LISTS) {
-    const list = source[key]
+    const list = source(key)
     if (list === undefined && key !== 'roles') continue
     if (!Array.isArray(list) || !list.every((item) => typeof item === 'string' && item !== '')) {
       refuse(`"${key}" must be an array of non-empty strings`)
     }
     principal[key] = Object.freeze([...(list as string[])])
   }
-  const { authenticatedAt } = source
+  const authenticatedAt = source('authenticatedAt')
   if (authenticatedAt !== undefined) {
     if (!Number.isSafeInteger(authenticatedAt)) {
       refuse('"authenticatedAt" must be an integer, in milliseconds')

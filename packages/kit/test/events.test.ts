@@ -209,6 +209,23 @@ await t.test('the health of a store is told as events', async (t) => {
   t.strictSame(Object.keys(kitEvents), ['kit.store_lost', 'kit.store_recovered'])
 })
 
+await t.test('what a polluted prototype says is no part of a principal', (t) => {
+  const polluted = Object.prototype as unknown as Record<string, unknown>
+  t.teardown(() => delete polluted['permissions'])
+  polluted['permissions'] = ['everything']
+  class Account {
+    readonly id = 'u1'
+    get roles() {
+      return ['editor']
+    }
+  }
+  t.strictSame(Object.entries(parsePrincipal(new Account())), [
+    ['id', 'u1'],
+    ['roles', ['editor']],
+  ])
+  t.end()
+})
+
 await t.test('a principal is checked, copied and frozen', (t) => {
   const source = {
     id: 'u1',
