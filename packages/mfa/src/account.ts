@@ -39,7 +39,7 @@ export interface RememberedDevice {
 /** Everything about one user. It is sealed as a whole: nobody reads or changes a part of it. */
 export interface Account {
   readonly v: 1
-  /** Grows when all factors are reset; proofs of an older epoch are worth nothing. */
+  /** Grows with every factor that comes or goes: proofs and tickets of an older epoch are worth nothing. */
   readonly epoch: number
   /** What authenticators know the user by: 32 random bytes, base64url. */
   readonly userHandle: string
@@ -74,6 +74,14 @@ export function hasFactor(account: Account): boolean {
   return account.totp !== null || account.passkeys.length > 0
 }
 
+/**
+ * An account whose factors change: a new epoch, and no device is remembered any longer, for whoever
+ * had it remembered may have held what is gone now.
+ */
+export function changeFactors(account: Account, changes: Partial<Account>): Account {
+  return { ...account, devices: [], ...changes, epoch: account.epoch + 1 }
+}
+
 /** Seals an account for its user. @see docs/spec/mfa-account.md */
 export function sealAccount(cipher: Cipher, userId: string, account: Account): Promise<string> {
   return cipher.seal(JSON.stringify(account), contextOf(userId))
@@ -89,6 +97,8 @@ export async function openAccount(
   try {
     account = JSON.parse((await cipher.open(sealed, contextOf(userId))).toString()) as Account
   } catch (error) {
+    // A cipher whose keys are out of reach for now says so itself.
+    if ((error as { statusCode?: unknown }).statusCode === 503) throw error
     throw Object.assign(new PARAPET_MFA_ACCOUNT_UNREADABLE(), { cause: error })
   }
   // What opens was written by this code; another version of it may have another form.

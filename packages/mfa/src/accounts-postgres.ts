@@ -39,11 +39,11 @@ export function createSqlAccounts(sql: SqlClient): AccountRepository {
       )
       return rows[0] ?? null
     },
-    save(userId, expected, sealed, credentials) {
+    async save(userId, expected, sealed, credentials) {
       const write = async (on: SqlQueryable): Promise<boolean> =>
         (await on.query(expected === 0 ? INSERT : UPDATE, [userId, expected, sealed])).rowCount ===
         1
-      if (credentials === undefined) return write(sql)
+      if (credentials === undefined) return write(sql).catch(falseWhereOthersWon)
       return withRollback(sql, async (transaction) => {
         if (!(await write(transaction))) return false
         const { add, remove = [] } = credentials
@@ -93,7 +93,15 @@ async function withRollback(
       throw undone
     })
   } catch (error) {
-    if (error === undone) return false
-    throw error
+    return error === undone ? false : falseWhereOthersWon(error)
   }
+}
+
+/** Serialization failure and deadlock. @see PostgreSQL, appendix A */
+const OTHERS_WON = new Set<unknown>(['40001', '40P01'])
+
+/** Under a stricter isolation level PostgreSQL tells the loser of a race by an error. */
+function falseWhereOthersWon(error: unknown): false {
+  if (OTHERS_WON.has((error as { code?: unknown }).code)) return false
+  throw error
 }

@@ -53,7 +53,7 @@ export interface Accounts {
    * Changes an account in one atomic step. `change` decides on what is stored at that moment, may run
    * several times, and counts only once: what it returns is believed when it has been written.
    *
-   * @throws PARAPET_MFA_BUSY other writers were faster every time.
+   * @throws PARAPET_MFA_BUSY other writers were faster every time, or storage does not answer.
    * @throws PARAPET_MFA_ACCOUNT_UNREADABLE what is stored does not open for this user.
    */
   update<T>(userId: string, change: (account: Account) => Change<T>): Promise<T>
@@ -65,7 +65,8 @@ const MAX_TRIES = 64
 const MAX_USER_ID = 300
 
 /** Joins storage and cipher. */
-export function createAccounts(repository: AccountRepository, cipher: Cipher): Accounts {
+export function createAccounts(storage: AccountRepository, cipher: Cipher): Accounts {
+  const repository = answering(storage)
   const open = async (userId: string, stored: StoredAccount | null): Promise<Account> =>
     stored === null ? createAccount() : openAccount(cipher, userId, stored.sealed)
   const load = async (userId: string): Promise<{ account: Account; version: number }> => {
@@ -100,6 +101,26 @@ export function createAccounts(repository: AccountRepository, cipher: Cipher): A
         passkeys.map(({ id }) => id),
       )
     },
+  }
+}
+
+/** The same storage; what it throws of its own is for the log, and to the caller it is busy. */
+function answering(storage: AccountRepository): AccountRepository {
+  return {
+    load: (userId) => reach(() => storage.load(userId)),
+    save: (...change) => reach(() => storage.save(...change)),
+    findByCredential: (credentialId) => reach(() => storage.findByCredential(credentialId)),
+    remove: (userId, credentials) => reach(() => storage.remove(userId, credentials)),
+  }
+}
+
+async function reach<T>(work: () => Promise<T>): Promise<T> {
+  try {
+    return await work()
+  } catch (error) {
+    const { code } = error as { readonly code?: unknown }
+    if (typeof code === 'string' && code.startsWith('PARAPET_')) throw error
+    throw Object.assign(new PARAPET_MFA_BUSY(), { cause: error })
   }
 }
 

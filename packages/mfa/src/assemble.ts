@@ -87,18 +87,24 @@ export function assemble(settings: MfaSettings, ports: Ports): Assembled {
     }),
     core,
     effective,
-    deviations: deviationsOf(
-      {
-        ...effective,
-        hasPasskeys: passkeys !== undefined,
-        tellsUsers: settings.notify !== undefined,
-      },
-      settings.profile,
-    ),
+    deviations: toldDeviations(settings, effective),
     close: async () => {
       if (settings.store === undefined) await store.close()
     },
   }
+}
+
+function toldDeviations(settings: MfaSettings, effective: Profiled): string[] {
+  const { passkeys, notify, revokeSessions, profile } = settings
+  const graced = Object.entries(settings.roles).filter(([, role]) => role.graceSeconds > 0)
+  const found = {
+    ...effective,
+    hasPasskeys: passkeys !== undefined,
+    tellsUsers: notify !== undefined,
+    endsSessions: revokeSessions !== undefined,
+    gracedRoles: graced.map(([role]) => role),
+  }
+  return deviationsOf(found, profile)
 }
 
 function cipherOf({ cipher, keys }: MfaSettings): Cipher {

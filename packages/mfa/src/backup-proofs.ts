@@ -1,5 +1,5 @@
 /** Replacing backup codes, and proving one. */
-import { hasFactor, type Account } from './account.ts'
+import { changeFactors, hasFactor, type Account } from './account.ts'
 import type { Change } from './accounts.ts'
 import {
   createBackupCodes,
@@ -10,13 +10,21 @@ import {
   type BackupCodeSet,
 } from './backup-codes.ts'
 import { limitOf, tellRefused, type CodeVerified, type Refused } from './attempts.ts'
-import { failed, prove, underGate, type Core, type Origin, type Outcome } from './core.ts'
+import {
+  endWhatItProved,
+  failed,
+  prove,
+  underGate,
+  type Core,
+  type Origin,
+  type Outcome,
+} from './core.ts'
 import {
   PARAPET_MFA_CODE_MISTYPED,
   PARAPET_MFA_CODE_REFUSED,
   PARAPET_MFA_NOT_FOUND,
 } from './errors.ts'
-import { countFailure, countSuccess, FRESH } from './throttle.ts'
+import { countFailure, FRESH, refundSuccess } from './throttle.ts'
 
 type Counted =
   | { readonly ok: true; readonly set: BackupCodeSet | null; readonly failures: number }
@@ -47,11 +55,12 @@ export class BackupProofs {
     const backupCodes = await hashBackupCodes(codes, core.now())
     const replaced = await core.accounts.update(userId, (account) =>
       hasFactor(account)
-        ? { next: { ...account, backupCodes, backupThrottle: FRESH }, result: true }
+        ? { next: changeFactors(account, { backupCodes, backupThrottle: FRESH }), result: true }
         : { result: false },
     )
     // They stand in for a factor: without one there is nothing to stand in for.
     if (!replaced) throw new PARAPET_MFA_NOT_FOUND()
+    await endWhatItProved(core, userId, ['backup-code'])
     core.emit('mfa.enrolled', userId, { factor: 'backup-code' }, origin)
     core.notify({ kind: 'enrolled', userId, factor: 'backup-code' })
     return codes
@@ -90,7 +99,8 @@ export class BackupProofs {
     core.emit('mfa.backup_code_used', userId, { left }, origin)
     core.notify({ kind: 'backup_code_used', userId })
     const proof = prove(core, { userId, method: 'backup-code', epoch }, origin)
-    return { ok: true, value: { proof, driftSteps: null, backupCodesLeft: left } }
+    const value = { proof, driftSteps: null, backupCodesLeft: left }
+    return { ok: true, value, failuresBefore: counted.failures - 1 }
   }
 
   #countAttempt(account: Account, now: number): Change<Counted> {
@@ -110,7 +120,7 @@ function spendFrom(account: Account, hash: string): Change<Spent | null> {
   const rest = backupCodes === null ? null : spendBackupCode(backupCodes, hash)
   if (rest === null) return { result: null }
   return {
-    next: { ...account, backupCodes: rest, backupThrottle: countSuccess(backupThrottle) },
+    next: { ...account, backupCodes: rest, backupThrottle: refundSuccess(backupThrottle) },
     result: { left: rest.hashes.length, epoch },
   }
 }

@@ -9,7 +9,11 @@ import {
   type PublicKeyCredentialRequestOptionsJSON,
   type RegistrationResponseJSON,
 } from '@simplewebauthn/server'
-import { cose, decodeCredentialPublicKey } from '@simplewebauthn/server/helpers'
+import {
+  cose,
+  decodeAttestationObject,
+  decodeCredentialPublicKey,
+} from '@simplewebauthn/server/helpers'
 import type { Passkey } from './account.ts'
 import { isEcdsaSignature } from './der.ts'
 
@@ -43,6 +47,13 @@ const ALGORITHMS = [-8, -7, -35, -36, -257]
 /** How long a browser should wait for its user. */
 export const CEREMONY_MS = 300_000
 const MAX_TRANSPORTS = 8
+/**
+ * What a browser may send where no attestation is asked for. The others are not even looked at: for
+ * some of them the library follows addresses that stand in the certificates of whoever asks.
+ *
+ * @see WebAuthn Level 3, section 5.1.3
+ */
+const FORMATS: ReadonlySet<unknown> = new Set(['none', 'packed'])
 
 /** What a browser needs to make a passkey that finds its user by itself. */
 export function requestRegistration(
@@ -103,16 +114,18 @@ export async function readRegistration(
 ): Promise<Passkey | null> {
   if (!isFramedWell(site, response)) return null
   const answer = response as RegistrationResponseJSON
-  const verification = await settled(() =>
-    verifyRegistrationResponse({
+  const verification = await settled(async () => {
+    const format = decodeAttestationObject(bytesOf(answer.response.attestationObject)).get('fmt')
+    if (!FORMATS.has(format)) throw new Error('an attestation that was not asked for')
+    return verifyRegistrationResponse({
       response: answer,
       expectedChallenge: challenge,
       expectedOrigin: [...site.origins],
       expectedRPID: site.rpId,
       supportedAlgorithmIDs: ALGORITHMS,
       requireUserVerification: true,
-    }),
-  )
+    })
+  })
   if (verification?.verified !== true) return null
   const { credential, credentialDeviceType, credentialBackedUp } = verification.registrationInfo
   // What is signed for is the id in the authenticator's data; the one beside it is the client's word.

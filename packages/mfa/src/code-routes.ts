@@ -2,6 +2,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { CodeVerified } from './attempts.ts'
 import { writeDeviceCookie } from './cookie.ts'
+import type { MfaProof } from './proof.ts'
 import { routes, type ConfirmBody, type VerifyBody } from './schemas.ts'
 import type { RouteTools } from './shared-routes.ts'
 
@@ -27,7 +28,7 @@ export function addCodeRoutes(app: FastifyInstance, tools: RouteTools): void {
     const { id } = requireCaller(request)
     const { code, rememberDevice = false } = request.body
     const verified = await mfa.verify(id, code, originOf(request))
-    if (rememberDevice && verified.proof.aal >= 2) await remember(request, reply, id)
+    if (rememberDevice && verified.proof.aal >= 2) await remember(request, reply, verified.proof)
     return answer(request, verified)
   })
   app.post('/backup-codes', routes.replaceBackupCodes, async (request, reply) => {
@@ -36,10 +37,14 @@ export function addCodeRoutes(app: FastifyInstance, tools: RouteTools): void {
     return reply.code(201).send({ backupCodes })
   })
 
-  async function remember(request: FastifyRequest, reply: FastifyReply, id: string): Promise<void> {
+  async function remember(
+    request: FastifyRequest,
+    reply: FastifyReply,
+    proof: MfaProof,
+  ): Promise<void> {
     if (tools.deviceMaxAgeSeconds === 0) return
     const agent = request.headers['user-agent'] ?? ''
-    const secret = await mfa.devices.remember(id, agent, originOf(request))
+    const secret = await mfa.devices.remember(proof.userId, agent, originOf(request), proof)
     reply.header('set-cookie', writeDeviceCookie(secret, tools.deviceMaxAgeSeconds))
   }
 

@@ -5,7 +5,7 @@ import { PARAPET_MFA_LOCKED, PARAPET_MFA_THROTTLED } from './errors.ts'
 import type { Method } from './events.ts'
 import { createProof, type Marks, type MfaProof, type Shown } from './proof.ts'
 import type { AttemptVerdict, ThrottleSettings } from './throttle.ts'
-import type { AddressGate } from './throttle-ip.ts'
+import type { AddressGate, AttemptKind } from './throttle-ip.ts'
 
 /** Where an attempt comes from. */
 export interface Origin {
@@ -49,7 +49,12 @@ type MfaEvent = Extract<SecurityEventType, `mfa.${string}`>
 
 /** What an attempt at a factor came to. */
 export type Outcome<T> =
-  | { readonly ok: true; readonly value: T }
+  | {
+      readonly ok: true
+      readonly value: T
+      /** What the user got wrong just before, and has made up for. @default 0 */
+      readonly failuresBefore?: number
+    }
   | { readonly ok: false; readonly error: Error }
 
 /**
@@ -63,13 +68,14 @@ export async function underGate<T>(
   userId: string,
   attempt: () => Promise<Outcome<T>>,
 ): Promise<T> {
-  const verdict = await core.gate.enter(origin.ip)
+  const kind: AttemptKind = method === 'passkey' ? 'passkey' : 'code'
+  const verdict = await core.gate.enter(kind, origin.ip)
   if (!verdict.allowed) {
     core.emit('mfa.failed', userId, { method, reason: 'throttled', failures: 0 }, origin)
     throw refusalOf(verdict)
   }
   const outcome = await attempt()
-  await core.gate.settle(origin.ip, outcome.ok)
+  await core.gate.settle(kind, origin.ip, outcome.ok ? 1 + (outcome.failuresBefore ?? 0) : null)
   if (!outcome.ok) throw outcome.error
   return outcome.value
 }
@@ -87,11 +93,15 @@ export function refusalOf(verdict: Exclude<AttemptVerdict, { allowed: true }>): 
 }
 
 /**
- * Ends what a factor has proved that is gone or replaced: it may have been in other hands. Sessions
+ * Ends what factors have proved that are gone or replaced: they may have been in other hands. Sessions
  * that showed another factor go on; remembered devices have been taken out of the account.
  */
-export function endWhatItProved(core: Core, userId: string, factor: Method): Promise<void> {
-  return core.marks.clear(userId, ({ method }) => method === factor || method === 'device')
+export function endWhatItProved(
+  core: Core,
+  userId: string,
+  factors: readonly Method[],
+): Promise<void> {
+  return core.marks.clear(userId, ({ method }) => method === 'device' || factors.includes(method))
 }
 
 /** Makes the proof, and tells. */

@@ -3,7 +3,8 @@ import { secretsEqual, takeRandom } from '@parapet/kit'
 import type { Account, RememberedDevice } from './account.ts'
 import type { Core, Origin } from './core.ts'
 import { hashText } from './digest.ts'
-import { PARAPET_MFA_NOT_FOUND } from './errors.ts'
+import { PARAPET_MFA_NOT_FOUND, PARAPET_MFA_STEP_UP_REQUIRED } from './errors.ts'
+import { requireProof, type MfaProof } from './proof.ts'
 
 /** What a remembered device shows and how long it may. */
 export interface DeviceSettings {
@@ -16,9 +17,11 @@ export interface Devices {
   /**
    * Remembers the device behind a session that has just proved a factor.
    *
+   * @param proof what it has proved; without it the caller vouches for that.
    * @returns the secret for its cookie; it is kept nowhere else.
+   * @throws PARAPET_MFA_STEP_UP_REQUIRED the user's factors have changed since, or it is another's.
    */
-  remember(userId: string, userAgent: string, origin?: Origin): Promise<string>
+  remember(userId: string, userAgent: string, origin?: Origin, proof?: MfaProof): Promise<string>
   /** The device behind a cookie, if it is this user's, alive, and the same kind of browser. */
   recognise(account: Account, cookie: string, userAgent: string): RememberedDevice | null
   list(userId: string): Promise<readonly RememberedDevice[]>
@@ -33,7 +36,8 @@ const COOKIE = /^([\w-]{16})\.([\w-]{43})$/
 export function createDevices(core: Core, { maxAgeSeconds }: DeviceSettings): Devices {
   const alive = (device: RememberedDevice): boolean => device.expiresAt > core.now()
   return {
-    async remember(userId, userAgent, origin = {}) {
+    async remember(userId, userAgent, origin = {}, proof) {
+      if (proof !== undefined) requireProof(proof)
       const id = takeRandom(12).toString('base64url')
       const secret = takeRandom(32).toString('base64url')
       const device: RememberedDevice = {
@@ -44,13 +48,13 @@ export function createDevices(core: Core, { maxAgeSeconds }: DeviceSettings): De
         createdAt: core.now(),
         expiresAt: core.now() + maxAgeSeconds * 1000,
       }
-      await core.accounts.update(userId, (account) => ({
-        next: {
-          ...account,
-          devices: [...account.devices.filter(alive), device].slice(-MAX_DEVICES),
-        },
-        result: undefined,
-      }))
+      const remembered = await core.accounts.update(userId, (account) => {
+        const proved = proof === undefined || isOf(proof, userId, account.epoch)
+        if (!proved) return { result: false }
+        const devices = [...account.devices.filter(alive), device].slice(-MAX_DEVICES)
+        return { next: { ...account, devices }, result: true }
+      })
+      if (!remembered) throw new PARAPET_MFA_STEP_UP_REQUIRED()
       core.emit('mfa.device_remembered', userId, { deviceId: id }, origin)
       return `${id}.${secret}`
     },
@@ -81,6 +85,11 @@ export function createDevices(core: Core, { maxAgeSeconds }: DeviceSettings): De
       if (gone > 0) core.emit('mfa.device_revoked', userId, { devices: gone }, origin)
     },
   }
+}
+
+/** Whether a proof is this user's, of two factors, and of no epoch that has ended. */
+function isOf(proof: MfaProof, userId: string, epoch: number): boolean {
+  return proof.userId === userId && proof.aal >= 2 && proof.epoch === epoch
 }
 
 /** Versions change every few weeks; the browser and the system behind them do not. */

@@ -4,7 +4,8 @@ import type { CodeVerified } from './attempts.ts'
 import type { Codes } from './codes.ts'
 import type { Core, Origin } from './core.ts'
 import type { Devices } from './devices.ts'
-import { PARAPET_MFA_INVALID_ARGUMENT } from './errors.ts'
+import { PARAPET_MFA_INVALID_ARGUMENT, PARAPET_MFA_STEP_UP_REQUIRED } from './errors.ts'
+import { requireText } from './require-text.ts'
 import type { Passkeys } from './passkeys.ts'
 import { requireProof, type MfaProof } from './proof.ts'
 import type { Resets } from './resets.ts'
@@ -60,7 +61,8 @@ export interface Mfa extends Resets {
   /**
    * Lets a session use a proof, for as long as the routes ask. Call it where sessions begin.
    *
-   * @throws PARAPET_MFA_INVALID_ARGUMENT not a proof of this plugin, or one that a reset has ended.
+   * @throws PARAPET_MFA_INVALID_ARGUMENT not a proof of this plugin, or no session id.
+   * @throws PARAPET_MFA_STEP_UP_REQUIRED the user's factors have changed since it was made.
    */
   assure(proof: MfaProof, sessionId: string): Promise<void>
   status(userId: string): Promise<MfaStatus>
@@ -86,12 +88,21 @@ export function createMfa(parts: MfaParts): Mfa {
   const { totp, backup, verify } = parts.codes
   return {
     totp: {
-      begin: (user) => totp.begin(user),
-      confirm: (userId, ticket, code, origin = {}) => totp.confirm(userId, ticket, code, origin),
+      async begin(user) {
+        requireText('a name', user.name)
+        return totp.begin(user)
+      },
+      async confirm(userId, ticket, code, origin = {}) {
+        requireText('a code', code)
+        return totp.confirm(userId, ticket, code, origin)
+      },
       remove: (userId, origin = {}) => totp.remove(userId, origin),
     },
     backupCodes: { replace: (userId, origin = {}) => backup.replace(userId, origin) },
-    verify,
+    async verify(userId, code, origin) {
+      requireText('a code', code)
+      return verify(userId, code, origin)
+    },
     get passkeys() {
       if (passkeys === undefined) {
         throw new PARAPET_MFA_INVALID_ARGUMENT('app.mfa.passkeys', 'needs the option "passkeys"')
@@ -102,6 +113,7 @@ export function createMfa(parts: MfaParts): Mfa {
     ...parts.resets,
     async assure(proof, sessionId) {
       requireProof(proof)
+      requireText('a session id', sessionId)
       const { userId, method, phishingResistant, provedAt, epoch } = proof
       // A session that is at its level stays there with one fresh factor (NIST SP 800-63B-4, 2.2.3).
       const shown = (await core.marks.find(userId, sessionId)).filter(
@@ -109,10 +121,10 @@ export function createMfa(parts: MfaParts): Mfa {
       )
       const aal = Math.max(proof.aal, ...shown.map((mark) => mark.aal))
       await core.marks.set(userId, sessionId, { method, aal, phishingResistant, provedAt })
-      // A reset ends the epoch before it clears the marks: one written too late is seen here.
+      // A change ends the epoch before it clears the marks: one written too late is seen here.
       if ((await core.accounts.read(userId)).epoch === epoch) return
-      await core.marks.clear(userId)
-      throw new PARAPET_MFA_INVALID_ARGUMENT('the proof', 'was ended by a reset')
+      await core.marks.clear(userId, (mark) => mark.method === method && mark.provedAt === provedAt)
+      throw new PARAPET_MFA_STEP_UP_REQUIRED()
     },
     status: async (userId) => statusOf(await core.accounts.read(userId), core),
     async forget(userId) {

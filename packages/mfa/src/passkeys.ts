@@ -1,5 +1,5 @@
 /** Passkeys: enrolling, proving, naming and revoking them. */
-import type { Account, Passkey } from './account.ts'
+import { changeFactors, type Account, type Passkey } from './account.ts'
 import {
   challengeOf,
   readAssertion,
@@ -33,9 +33,14 @@ import type { MfaProof } from './proof.ts'
 export interface PendingCeremony {
   readonly purpose: 'register' | 'verify' | 'login'
   readonly userId: string | null
+  /** For `register`: the epoch it was begun in; whatever changed the account since has ended it. */
+  readonly epoch?: number
 }
 
 const MAX_PASSKEYS = 20
+
+const ENROLLED_ALREADY = () => new PARAPET_MFA_PASSKEY_NOT_ADDED('it is enrolled already')
+const TOO_MANY = () => new PARAPET_MFA_PASSKEY_NOT_ADDED(`an account holds ${MAX_PASSKEYS} at most`)
 
 type Refusal = 'unknown' | 'signature' | 'counter' | 'revoked'
 
@@ -58,8 +63,8 @@ export class Passkeys {
   }): Promise<RegistrationOptions> {
     // Written down before it is used: the handle stays the user's, whichever browser comes first.
     const account = await this.#core.accounts.update(user.id, (next) => ({ next, result: next }))
-    const challenge = await this.#challenges.put({ purpose: 'register', userId: user.id })
-    const { userHandle, passkeys } = account
+    const { userHandle, passkeys, epoch } = account
+    const challenge = await this.#challenges.put({ purpose: 'register', userId: user.id, epoch })
     return requestRegistration(this.#site, challenge, userHandle, user.name, passkeys)
   }
 
@@ -75,21 +80,19 @@ export class Passkeys {
     origin: Origin = {},
   ): Promise<Passkey> {
     const core = this.#core
-    const challenge = await this.#takeChallenge(response, userId, 'register', origin)
+    const { challenge, epoch } = await this.#takeChallenge(response, userId, 'register', origin)
     const passkey = await readRegistration(this.#site, challenge, response, name, core.now())
     if (passkey === null) {
       this.#tellFailed(userId, 'signature', origin)
       throw new PARAPET_MFA_PASSKEY_REFUSED()
     }
-    if ((await core.accounts.findByCredential(passkey.id)) !== null) {
-      throw new PARAPET_MFA_PASSKEY_NOT_ADDED('it is enrolled already')
-    }
-    const added = await core.accounts.update(userId, (account) => {
-      if (account.passkeys.length >= MAX_PASSKEYS) return { result: false }
-      const passkeys = [...account.passkeys, passkey]
-      return { next: { ...account, passkeys }, credentials: { add: passkey.id }, result: true }
-    })
-    if (!added) throw new PARAPET_MFA_PASSKEY_NOT_ADDED(`an account holds ${MAX_PASSKEYS} at most`)
+    // The record decides about this user's own: an index may have outlived what it led to.
+    const owner = await core.accounts.findByCredential(passkey.id)
+    const refusal =
+      owner !== null && owner !== userId
+        ? ENROLLED_ALREADY
+        : await core.accounts.update(userId, (account) => add(account, passkey, epoch))
+    if (refusal !== null) throw refusal()
     core.emit('mfa.enrolled', userId, { factor: 'passkey' }, origin)
     core.notify({ kind: 'enrolled', userId, factor: 'passkey' })
     return passkey
@@ -137,11 +140,11 @@ export class Passkeys {
     const found = await core.accounts.update(userId, (account) => {
       const passkeys = account.passkeys.filter(({ id }) => id !== passkeyId)
       if (passkeys.length === account.passkeys.length) return { result: false }
-      const next = { ...account, passkeys, devices: [] }
+      const next = changeFactors(account, { passkeys })
       return { next, credentials: { remove: [passkeyId] }, result: true }
     })
     if (!found) throw new PARAPET_MFA_NOT_FOUND()
-    await endWhatItProved(core, userId, 'passkey')
+    await endWhatItProved(core, userId, ['passkey'])
     core.emit('mfa.removed', userId, { factor: 'passkey' }, origin)
     core.notify({ kind: 'removed', userId, factor: 'passkey' })
   }
@@ -151,7 +154,7 @@ export class Passkeys {
     userId: string | null,
     purpose: PendingCeremony['purpose'],
     origin: Origin,
-  ): Promise<string> {
+  ): Promise<{ readonly challenge: string; readonly epoch: number | undefined }> {
     const challenge = challengeOf(response)
     const pending = challenge === null ? null : await this.#challenges.take(challenge)
     if (challenge === null || pending?.purpose !== purpose || pending.userId !== userId) {
@@ -159,7 +162,7 @@ export class Passkeys {
       this.#core.emit('mfa.replayed', userId ?? '', { method: 'passkey' }, origin, 'low')
       throw new PARAPET_MFA_CHALLENGE_REFUSED()
     }
-    return challenge
+    return { challenge, epoch: pending.epoch }
   }
 
   async #verify(
@@ -169,8 +172,9 @@ export class Passkeys {
   ): Promise<Outcome<MfaProof>> {
     const core = this.#core
     const purpose = expected === null ? 'login' : 'verify'
-    const challenge = await this.#takeChallenge(response, expected, purpose, origin)
-    const { id } = response as { readonly id: string }
+    const { challenge } = await this.#takeChallenge(response, expected, purpose, origin)
+    const { id } = response as { readonly id: unknown }
+    if (typeof id !== 'string') return this.#refuse(expected ?? '', 'unknown', origin)
     const userId = expected ?? (await core.accounts.findByCredential(id))
     const account = userId === null ? null : await core.accounts.read(userId)
     const passkey = account?.passkeys.find((each) => each.id === id)
@@ -205,6 +209,17 @@ export class Passkeys {
     const details = { method: 'passkey', reason, failures: 0 } as const
     this.#core.emit('mfa.failed', userId, details, origin, severity)
   }
+}
+
+/** Puts a passkey into an account. @returns the error that says why not. */
+function add(account: Account, passkey: Passkey, epoch: number | undefined) {
+  if (account.passkeys.some(({ id }) => id === passkey.id)) return { result: ENROLLED_ALREADY }
+  if (account.passkeys.length >= MAX_PASSKEYS) return { result: TOO_MANY }
+  if (account.epoch !== epoch) return { result: () => new PARAPET_MFA_CHALLENGE_REFUSED() }
+  // Remembered devices stay: nothing they stand for is gone.
+  const { devices } = account
+  const next = changeFactors(account, { passkeys: [...account.passkeys, passkey], devices })
+  return { next, credentials: { add: passkey.id }, result: null }
 }
 
 /** The account may have changed since the signature was checked: what counts is what is there now. */

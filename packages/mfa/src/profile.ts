@@ -27,6 +27,9 @@ export const profiles: Readonly<Record<Profile | 'none', Profiled>> = Object.fre
 export interface Effective extends Profiled {
   readonly hasPasskeys: boolean
   readonly tellsUsers: boolean
+  readonly endsSessions: boolean
+  /** Roles with a time of grace. */
+  readonly gracedRoles: readonly string[]
 }
 
 /** What the settings in force leave undone of a standard, a sentence each; of all, without a profile. */
@@ -36,6 +39,7 @@ export function deviationsOf(effective: Effective, profile: Profile | undefined)
     if (applies && (profile === undefined || profile === standard)) found.push(text)
   }
   const { window, deviceMaxAgeSeconds: device, proofMaxAgeSeconds: proof } = effective
+  const graced = effective.gracedRoles.join(', ')
   add(
     'asvs',
     window > 0,
@@ -55,5 +59,13 @@ export function deviationsOf(effective: Effective, profile: Profile | undefined)
     'NIST SP 800-63B-4, 4.6: users are told of changes; set "notify"',
   )
   add('asvs', !effective.tellsUsers, 'ASVS 6.3.7: users are told of changes; set "notify"')
+  const unproved = `a role with graceSeconds does without a second factor for a while: ${graced}`
+  add('aal2', graced !== '', `NIST SP 800-63B-4, 2.2: ${unproved}`)
+  add('asvs', graced !== '', `ASVS 6.3.3: ${unproved}`)
+  add(
+    'asvs',
+    !effective.endsSessions,
+    'ASVS 7.4.3: sessions end with the factors of a reset; set "revokeSessions"',
+  )
   return found
 }

@@ -119,7 +119,7 @@ const MAX_TRIES = 64
 export function createMarks(store: Store, ttlMs: number, now: () => number): Marks {
   const rowsOf = (text: string | null): Row[] =>
     (text === null ? [] : (JSON.parse(text) as Row[])).filter(
-      ([, mark]) => mark.provedAt + ttlMs > now(),
+      ([, mark]) => Math.abs(now() - mark.provedAt) < ttlMs,
     )
 
   async function change(userId: string, edit: (rows: Row[]) => Row[]): Promise<void> {

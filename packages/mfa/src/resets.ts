@@ -1,9 +1,10 @@
 /** The end of all factors of a user: by an administrator, or by the user with two backup codes. */
-import { createAccount } from './account.ts'
+import { changeFactors, createAccount } from './account.ts'
 import { parseBackupCode } from './backup-codes.ts'
 import type { BackupProofs } from './backup-proofs.ts'
 import type { Core, Origin } from './core.ts'
 import { PARAPET_MFA_CODE_MISTYPED, PARAPET_MFA_INVALID_ARGUMENT } from './errors.ts'
+import { requireText } from './require-text.ts'
 
 /** Ends the sessions of a user wherever they are kept. */
 export type RevokeSessions = (userId: string) => Promise<void>
@@ -26,6 +27,9 @@ export interface Resets {
   recover(userId: string, codes: readonly [string, string], origin?: Origin): Promise<void>
 }
 
+/** What a reset leaves. The handle stays the user's, and a period of grace that has begun goes on. */
+const NOTHING = (({ userHandle: _handle, graceSince: _grace, ...rest }) => rest)(createAccount())
+
 /** Joins resets to accounts, marks and sessions. */
 export function createResets(
   core: Core,
@@ -34,7 +38,7 @@ export function createResets(
 ): Resets {
   async function clear(userId: string, by: string, recovery: boolean, origin: Origin) {
     await core.accounts.update(userId, (account) => ({
-      next: { ...createAccount(), epoch: account.epoch + 1, userHandle: account.userHandle },
+      next: changeFactors(account, NOTHING),
       credentials: { remove: account.passkeys.map(({ id }) => id) },
       result: undefined,
     }))
@@ -47,12 +51,13 @@ export function createResets(
 
   return {
     async reset(userId, by, origin = {}) {
-      if (typeof by !== 'string' || by === '') {
-        throw new PARAPET_MFA_INVALID_ARGUMENT('the one who resets', 'must be named')
-      }
+      if (by === '') throw new PARAPET_MFA_INVALID_ARGUMENT('the one who resets', 'must be named')
+      requireText('the one who resets', by)
       await clear(userId, by, false, origin)
     },
     async recover(userId, [first, second], origin = {}) {
+      requireText('a code', first)
+      requireText('a code', second)
       const parsed = [parseBackupCode(first), parseBackupCode(second)]
       if (parsed.includes(null) || parsed[0] === parsed[1]) throw new PARAPET_MFA_CODE_MISTYPED()
       await backup.verify(userId, first, origin)

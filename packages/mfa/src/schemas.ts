@@ -24,7 +24,10 @@ const RecoverBody = Type.Object(
 )
 const NameBody = Type.Object({ name: Name }, closed)
 const IdParams = Type.Object({ id: Id }, closed)
-const UserParams = Type.Object({ id: Type.String({ minLength: 1, maxLength: 300 }) }, closed)
+const UserParams = Type.Object(
+  { id: Type.String({ minLength: 1, maxLength: 300, pattern: '^[^\\u0000]+$' }) },
+  closed,
+)
 
 const Extensions = Type.Optional(Type.Object({}, { additionalProperties: true }))
 // Open: browsers add members, and what is not known is not looked at.

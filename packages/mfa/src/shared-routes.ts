@@ -48,14 +48,19 @@ export function createTools(parts: RouteParts): RouteTools {
     return principal
   }
   const requireFresh = (request: FastifyRequest, reply: FastifyReply): Promise<void> =>
-    stepUp.decide(request, reply, fresh)
+    stepUp.decide(request, reply, stepUp.withRoles(request, fresh))
   return {
     ...parts,
     requireCaller,
     requireFresh,
     async requireManager(request, reply) {
       const caller = requireCaller(request)
-      if ((await mfa.status(caller.id)).enrolled) await requireFresh(request, reply)
+      const { enrolled, passkeys } = await mfa.status(caller.id)
+      if (!enrolled) return caller
+      const rule = stepUp.withRoles(request, fresh)
+      // Who must have a passkey and has none yet may enrol one by what there is.
+      const phishingResistant = rule.phishingResistant && passkeys.length > 0
+      await stepUp.decide(request, reply, { ...rule, phishingResistant })
       return caller
     },
     originOf: (request) => ({ ip: request.ip, amr: provedBefore(principalOf(request)), request }),

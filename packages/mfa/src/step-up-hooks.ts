@@ -86,6 +86,13 @@ export class StepUp {
       // The plugin came too late for this route, and nobody compiled its rule.
       this.#refuse(request, reply, ANY_FACTOR, 'missed')
     }
+    return this.withRoles(request, rule)
+  }
+
+  /** A rule together with what the caller's roles ask for, the strictest of all. */
+  withRoles(request: FastifyRequest, rule: CompiledRule): CompiledRule
+  withRoles(request: FastifyRequest, rule: CompiledRule | undefined): CompiledRule | null
+  withRoles(request: FastifyRequest, rule: CompiledRule | undefined): CompiledRule | null {
     if (this.#roleRules.size === 0) return rule ?? null
     const roles = this.#parts.principalOf(request)?.roles ?? []
     const rules = roles.flatMap((role) => this.#roleRules.get(role) ?? [])
@@ -104,14 +111,21 @@ export class StepUp {
     const marks = sessionId === undefined ? [] : await core.marks.find(id, sessionId)
     if (marks.some((mark) => satisfies(mark, rule, core.now()))) return
     const account = await core.accounts.read(id)
-    const able = rule.phishingResistant ? account.passkeys.length > 0 : hasFactor(account)
-    if (!able) await this.#decideUnenrolled(request, reply, rule, account, id)
-    else if (!rule.rememberedDevice || !(await this.#isRemembered(request, account, principal))) {
-      this.#refuse(request, reply, rule, 'unproved')
+    let asked = rule
+    if (!hasFactor(account) || (rule.phishingResistant && account.passkeys.length === 0)) {
+      await this.#requireGrace(request, reply, rule, account, id)
+      if (!hasFactor(account)) return
+      // Until there is a passkey, what there is must be shown.
+      asked = { ...rule, phishingResistant: false }
+      if (marks.some((mark) => satisfies(mark, asked, core.now()))) return
+    }
+    if (!asked.rememberedDevice || !(await this.#isRemembered(request, account, principal))) {
+      this.#refuse(request, reply, asked, 'unproved')
     }
   }
 
-  async #decideUnenrolled(
+  /** Grace is for who never had a factor, or has another: losing all must not open what they closed. */
+  async #requireGrace(
     request: FastifyRequest,
     reply: FastifyReply,
     rule: CompiledRule,
@@ -119,7 +133,7 @@ export class StepUp {
     userId: string,
   ): Promise<void> {
     const { core } = this.#parts
-    if (rule.graceMs !== null && rule.graceMs > 0) {
+    if (rule.graceMs !== null && rule.graceMs > 0 && (hasFactor(account) || account.epoch === 0)) {
       const due = (account.graceSince ?? (await this.#startGrace(userId))) + rule.graceMs
       if (core.now() < due) {
         reply.header('mfa-enrolment-due', new Date(due).toUTCString())

@@ -93,7 +93,8 @@ export function joinRules(rules: readonly CompiledRule[]): CompiledRule | null {
 
 /** Whether one thing a session has shown is what a rule asks for. */
 export function satisfies(mark: Mark, rule: CompiledRule, now: number): boolean {
-  if (now - mark.provedAt > rule.maxAgeMs) return false
+  // As far ahead as it may be old: beyond that a clock was wrong, and nobody knows how old it is.
+  if (Math.abs(now - mark.provedAt) > rule.maxAgeMs) return false
   if (mark.method === 'device') return rule.rememberedDevice
   return mark.aal >= 2 && (mark.phishingResistant || !rule.phishingResistant)
 }

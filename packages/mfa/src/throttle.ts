@@ -50,7 +50,7 @@ export function decideAttempt(
   const days = recent(state.days, now)
   const total = days.reduce((sum, [, count]) => sum + count, 0)
   const until = Math.max(
-    state.failures === 0 ? 0 : state.lastFailureAt + waitAfter(state.failures, settings),
+    waitEnd(state, state.failures, now, settings),
     total < settings.failuresPer30Days ? 0 : (days[0]![0] + DAYS) * DAY_MS,
   )
   if (until <= now) return { allowed: true }
@@ -72,17 +72,13 @@ export function countSuccess(state: ThrottleState): ThrottleState {
   return { ...state, failures: 0 }
 }
 
-/** Takes one wrong attempt back that turned out to be right. */
-export function refundFailure(state: ThrottleState): ThrottleState {
-  const days = state.days.map(([day, count], index): [number, number] => [
-    day,
-    index === state.days.length - 1 ? count - 1 : count,
-  ])
-  return {
-    ...state,
-    failures: Math.max(0, state.failures - 1),
-    days: days.filter(([, n]) => n > 0),
-  }
+/** The same, for an attempt that was counted as wrong before it was made. */
+export function refundSuccess(state: ThrottleState): ThrottleState {
+  const last = state.days.length - 1
+  const days = state.days.map(
+    ([day, count], index) => [day, index === last ? count - 1 : count] as const,
+  )
+  return countSuccess({ ...state, days: days.filter(([, count]) => count > 0) })
 }
 
 /** Milliseconds to wait after so many failures in a row. */
@@ -94,9 +90,29 @@ export function waitAfter(failures: number, settings: ThrottleSettings): number 
   return Math.min(seconds, settings.maxWaitSeconds) * 1000
 }
 
+/**
+ * When the wait after the last of so many failures ends; 0 when none is left. A failure that lies
+ * further ahead than its wait was written by a clock that has been set back, and means nothing.
+ */
+export function waitEnd(
+  { lastFailureAt }: Pick<ThrottleState, 'lastFailureAt'>,
+  failures: number,
+  now: number,
+  settings: ThrottleSettings,
+): number {
+  const wait = waitAfter(failures, settings)
+  return Math.abs(now - lastFailureAt) < wait ? lastFailureAt + wait : 0
+}
+
+/** The days that still count; what a clock ahead of ours has written counts as of today. */
 function recent(days: ThrottleState['days'], now: number): [number, number][] {
-  const first = Math.floor(now / DAY_MS) - DAYS + 1
-  return days.filter(([day]) => day >= first).map(([day, count]) => [day, count])
+  const today = Math.floor(now / DAY_MS)
+  const counts = new Map<number, number>()
+  for (const [written, count] of days) {
+    const day = Math.min(written, today)
+    if (day > today - DAYS) counts.set(day, (counts.get(day) ?? 0) + count)
+  }
+  return [...counts]
 }
 
 /**

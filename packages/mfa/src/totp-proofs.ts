@@ -1,5 +1,5 @@
 /** Enrolling an authenticator app, and proving its codes. */
-import type { Account } from './account.ts'
+import { changeFactors, type Account } from './account.ts'
 import type { Change } from './accounts.ts'
 import { createBackupCodes, hashBackupCodes } from './backup-codes.ts'
 import { limitOf, tellRefused, type CodeVerified, type Refused } from './attempts.ts'
@@ -48,6 +48,8 @@ export interface PendingTotp {
   readonly userId: string
   readonly secret: string
   readonly backupCodes: readonly string[]
+  /** The epoch it was begun in: whatever changed the account since has ended it. */
+  readonly epoch: number
 }
 
 /** What codes are made and checked with. */
@@ -60,7 +62,12 @@ export interface TotpProofSettings {
 }
 
 type Decision =
-  | { readonly ok: true; readonly drift: number; readonly account: Account }
+  | {
+      readonly ok: true
+      readonly drift: number
+      readonly account: Account
+      readonly failuresBefore: number
+    }
   | Refused<'wrong' | 'used' | 'throttled' | 'locked'>
 
 /** A factor nobody has: checking a code against it takes as long and is never right. */
@@ -96,10 +103,11 @@ export class TotpProofs {
     readonly name: string
   }): Promise<TotpEnrolment> {
     const { issuer, totp, tickets, ticketTtlMs } = this.#settings
+    const { epoch } = await this.#core.accounts.read(id)
     const secret = createTotpSecret()
     const backupCodes = createBackupCodes(this.#settings.backupCodes)
-    const ticket = await tickets.put({ userId: id, secret, backupCodes })
-    const uri = totpUri(issuer, name, secret, totp)
+    const ticket = await tickets.put({ userId: id, secret, backupCodes, epoch })
+    const uri = totpUri(issuer, labelOf(name), secret, totp)
     const expiresAt = this.#core.now() + ticketTtlMs
     return { ticket, secret, uri, qr: drawQr(uri), backupCodes, expiresAt }
   }
@@ -122,11 +130,12 @@ export class TotpProofs {
         tellRefused(this.#core, userId, 'totp', decided, origin)
         return failed(decided.error)
       }
-      const { account, drift } = decided
+      const { account, drift, failuresBefore } = decided
       const shown = { userId, method: 'totp', epoch: account.epoch } as const
       const proof = prove(this.#core, shown, origin, drift)
       const backupCodesLeft = account.backupCodes?.hashes.length ?? 0
-      return { ok: true, value: { proof, driftSteps: drift, backupCodesLeft } }
+      const value = { proof, driftSteps: drift, backupCodesLeft }
+      return { ok: true, value, failuresBefore }
     })
   }
 
@@ -135,10 +144,10 @@ export class TotpProofs {
     const removed = await this.#core.accounts.update(userId, (account) =>
       account.totp === null
         ? { result: false }
-        : { next: { ...account, totp: null, totpThrottle: FRESH, devices: [] }, result: true },
+        : { next: changeFactors(account, { totp: null, totpThrottle: FRESH }), result: true },
     )
     if (!removed) throw new PARAPET_MFA_NOT_FOUND()
-    await endWhatItProved(this.#core, userId, 'totp')
+    await endWhatItProved(this.#core, userId, ['totp'])
     this.#core.emit('mfa.removed', userId, { factor: 'totp' }, origin)
     this.#core.notify({ kind: 'removed', userId, factor: 'totp' })
   }
@@ -165,26 +174,30 @@ export class TotpProofs {
       return failed(new PARAPET_MFA_TICKET_REFUSED())
     }
     const { step, drift } = verdict
-    return { ok: true, value: await this.#activate(userId, pending, step, drift, origin) }
+    const value = await this.#activate(pending, step, drift, origin)
+    return value === null ? failed(new PARAPET_MFA_TICKET_REFUSED()) : { ok: true, value }
   }
 
+  /** @returns `null` where the account has other factors than when the enrolment began. */
   async #activate(
-    userId: string,
     pending: PendingTotp,
     lastStep: number,
     drift: number,
     origin: Origin,
-  ): Promise<CodeVerified> {
+  ): Promise<CodeVerified | null> {
     const core = this.#core
+    const { userId } = pending
     const enrolledAt = core.now()
     const backupCodes = await hashBackupCodes(pending.backupCodes, enrolledAt)
     const totp = { secret: pending.secret, enrolledAt, lastStep, drift }
-    const fresh = { totp, totpThrottle: FRESH, backupCodes, backupThrottle: FRESH, devices: [] }
-    const epoch = await core.accounts.update(userId, (account) => ({
-      next: { ...account, ...fresh },
-      result: account.epoch,
-    }))
-    await endWhatItProved(core, userId, 'totp')
+    const fresh = { totp, totpThrottle: FRESH, backupCodes, backupThrottle: FRESH }
+    const epoch = await core.accounts.update(userId, (account) => {
+      if (account.epoch !== pending.epoch) return { result: null }
+      const next = changeFactors(account, fresh)
+      return { next, result: next.epoch }
+    })
+    if (epoch === null) return null
+    await endWhatItProved(core, userId, ['totp', 'backup-code'])
     core.emit('mfa.enrolled', userId, { factor: 'totp' }, origin)
     core.notify({ kind: 'enrolled', userId, factor: 'totp' })
     const proof = prove(core, { userId, method: 'totp', epoch }, origin, drift)
@@ -201,7 +214,7 @@ export class TotpProofs {
       const spent = { ...totp, lastStep: step, drift }
       return {
         next: { ...account, totp: spent, totpThrottle: countSuccess(totpThrottle) },
-        result: { ok: true, drift, account },
+        result: { ok: true, drift, account, failuresBefore: totpThrottle.failures },
       }
     }
     if (totp !== null && !verdict.accepted && verdict.reason === 'used') {
@@ -216,6 +229,21 @@ export class TotpProofs {
       result: { ok: false, reason: 'wrong', failures, error: new PARAPET_MFA_CODE_REFUSED() },
     }
   }
+}
+
+/** What fits into a QR code beside the rest, in characters as a URI spells them. */
+const MAX_LABEL = 768
+
+/** A name as an app can show it: cut where it is longer than a QR code can hold. */
+function labelOf(name: string): string {
+  let room = MAX_LABEL
+  let label = ''
+  for (const char of name.toWellFormed()) {
+    room -= encodeURIComponent(char).length
+    if (room < 0) break
+    label += char
+  }
+  return label
 }
 
 /** Apps show `123 456`. */

@@ -1,5 +1,12 @@
 /** An authenticator in software: what a browser and a security key would answer. */
-import { createHash, generateKeyPairSync, randomBytes, sign, type KeyObject } from 'node:crypto'
+import {
+  createHash,
+  createPrivateKey,
+  generateKeyPairSync,
+  randomBytes,
+  sign,
+  type KeyObject,
+} from 'node:crypto'
 
 interface Ceremony {
   readonly challenge: string
@@ -24,6 +31,26 @@ export const ORIGIN = 'https://example.org'
 export const RP_ID = 'example.org'
 export const FLAGS = { UP, UV, BE: 0x08, BS: 0x10 } as const
 
+/** A certificate that stands for its own key, until 2126; made for this test. */
+const ATTESTATION_CERTIFICATE = Buffer.from(
+  'MIIBdDCCARugAwIBAgIUAMw5QNsKDbB93vwun1CUybGowvQwCgYIKoZIzj0EAwIwDzENMAsGA1UEAwwEdGVzdDAgFw0y' +
+    'NjExMjIwMDQ3NThaGA8yMTI2MTAyOTAwNDc1OFowDzENMAsGA1UEAwwEdGVzdDBZMBMGByqGSM49AgEGCCqGSM49AwEH' +
+    'A0IABCmlWv3VPPP4Ik4p17MOAKCjvD/4wgI/frQD+Yr08RXNgYA8nIN6rt6vU0iE7h6ml7PeGi5R+UxaC91rNB2mDYuj' +
+    'UzBRMB0GA1UdDgQWBBRSrtbrkFIrwsXk9ZYUz5nhGil/6zAfBgNVHSMEGDAWgBRSrtbrkFIrwsXk9ZYUz5nhGil/6zAP' +
+    'BgNVHRMBAf8EBTADAQH/MAoGCCqGSM49BAMCA0cAMEQCIA2Z8+x0q7JJM+8Sz/dW84p3QRQcDCLjqq4UD8hFkweUAiAf' +
+    'E8uqjhgDyxJtshm6QBSbqiKd/LqWE+gnyaZYxXRVrA==',
+  'base64',
+)
+const ATTESTATION_KEY = createPrivateKey({
+  key: Buffer.from(
+    'MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgxZDNvnp8WVpv6qduYrA1YytJgImtEI6heMJoGJNjVzyh' +
+      'RANCAAQppVr91Tzz+CJOKdezDgCgo7w/+MICP360A/mK9PEVzYGAPJyDeq7er1NIhO4eppez3houUflMWgvdazQdpg2L',
+    'base64',
+  ),
+  format: 'der',
+  type: 'pkcs8',
+})
+
 /** One credential on one device. */
 export class Authenticator {
   readonly id: string
@@ -47,11 +74,9 @@ export class Authenticator {
 
   create({ flags = UP | UV, counter = 0, rpId = RP_ID, ...ceremony }: Answer) {
     const id = Buffer.from(this.id, 'base64url')
-    const length = Buffer.alloc(2)
-    length.writeUInt16BE(id.length)
-    const credential = Buffer.concat([Buffer.alloc(16), length, id, this.#cose])
+    const credential = Buffer.concat([Buffer.alloc(16), lengthOf(id), id, this.#cose])
     const authData = Buffer.concat([headOf(rpId, flags | AT, counter), credential])
-    const size = Buffer.from([0x59, authData.length >> 8, authData.length & 0xff])
+    const size = Buffer.concat([Buffer.of(0x59), lengthOf(authData)])
     const attestationObject = Buffer.concat([
       // {"fmt": "none", "attStmt": {}, "authData": …}
       Buffer.from('a363666d74646e6f6e656761747453746d74a0686175746844617461', 'hex'),
@@ -66,10 +91,41 @@ export class Authenticator {
     return this.#wrap(response)
   }
 
+  /** The same as a U2F key with a certificate would attest it, though nobody asked. */
+  createAttested(ceremony: Ceremony) {
+    const made = this.create(ceremony)
+    const id = Buffer.from(this.id, 'base64url')
+    const point = Buffer.concat([
+      Buffer.of(4),
+      this.#cose.subarray(10, 42),
+      this.#cose.subarray(45),
+    ])
+    const clientData = Buffer.from(made.response.clientDataJSON, 'base64url')
+    const signed = [Buffer.of(0), sha256(RP_ID), sha256(clientData), id, point]
+    const sig = sign('sha256', Buffer.concat(signed), ATTESTATION_KEY)
+    const authData = Buffer.from(made.response.attestationObject, 'base64url').subarray(28)
+    const attestationObject = Buffer.concat([
+      // {"fmt": "fido-u2f", "attStmt": {"sig": …, "x5c": […]}, "authData": …}
+      Buffer.from('a363666d74686669646f2d7532666761747453746d74a26373696758', 'hex'),
+      Buffer.of(sig.length),
+      sig,
+      Buffer.from('637835638159', 'hex'),
+      lengthOf(ATTESTATION_CERTIFICATE),
+      ATTESTATION_CERTIFICATE,
+      Buffer.from('686175746844617461', 'hex'),
+      authData,
+    ])
+    const response = {
+      ...made.response,
+      attestationObject: attestationObject.toString('base64url'),
+    }
+    return { ...made, response }
+  }
+
   get({ flags = UP | UV, counter = 0, rpId = RP_ID, userHandle, ...ceremony }: Answer) {
     const authData = headOf(rpId, flags, counter)
     const clientDataJSON = clientDataOf({ type: 'webauthn.get', ...ceremony })
-    const hash = createHash('sha256').update(Buffer.from(clientDataJSON, 'base64url')).digest()
+    const hash = sha256(Buffer.from(clientDataJSON, 'base64url'))
     const handle = userHandle === undefined ? this.userHandle : userHandle
     return this.#wrap({
       clientDataJSON,
@@ -92,9 +148,17 @@ export class Authenticator {
   }
 }
 
+function sha256(data: string | Buffer): Buffer {
+  return createHash('sha256').update(data).digest()
+}
+
+function lengthOf(bytes: Buffer): Buffer {
+  return Buffer.of(bytes.length >> 8, bytes.length & 0xff)
+}
+
 function headOf(rpId: string, flags: number, counter: number): Buffer {
   const head = Buffer.alloc(37)
-  createHash('sha256').update(rpId).digest().copy(head)
+  sha256(rpId).copy(head)
   head[32] = flags
   head.writeUInt32BE(counter, 33)
   return head

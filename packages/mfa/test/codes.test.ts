@@ -19,7 +19,14 @@ import { openAccount } from '../src/account.ts'
 import { isEcdsaSignature } from '../src/der.ts'
 import { drawQr } from '../src/qr.ts'
 import { createProof } from '../src/proof.ts'
-import { countFailure, decideAttempt, FRESH, guessProbability, waitAfter } from '../src/throttle.ts'
+import {
+  countFailure,
+  decideAttempt,
+  FRESH,
+  guessProbability,
+  refundSuccess,
+  waitAfter,
+} from '../src/throttle.ts'
 import {
   createTotpSecret,
   decideTotp,
@@ -131,7 +138,8 @@ function rasterise(svg: string): Uint8ClampedArray {
 await t.test(
   'no more than five codes are live at first, and three when the drift is known',
   async (t) => {
-    const secret = createTotpSecret()
+    // A known one: of a random one, two of these codes are equal once in two thousand times.
+    const secret = Secret.fromUTF8('12345678901234567890').base32
     const now = 1_700_000_000_000
     const live = (drift: number | null, profile = settings as Parameters<typeof decideTotp>[3]) =>
       Array.from({ length: 21 }, (_, i) => i - 10).filter((step) => {
@@ -228,14 +236,43 @@ await t.test('a set of codes keeps hashes only, and each spends itself', async (
   t.equal(spendBackupCode(rest!, hash), null)
 })
 
+const throttle = {
+  freeAttempts: 5,
+  firstWaitSeconds: 30,
+  maxWaitSeconds: 3600,
+  hardStop: 100,
+  failuresPer30Days: 150,
+}
+
+await t.test(
+  'a clock that is set back neither holds a user for ever nor frees a guesser',
+  async (t) => {
+    const day = 86_400_000
+    const ahead = 400 * day
+    let state = FRESH
+    for (let i = 0; i < 10; i++) state = countFailure(state, ahead)
+    t.match(decideAttempt(state, ahead, throttle), { allowed: false, retryAfterMs: 960_000 })
+    t.match(decideAttempt(state, ahead - 1000, throttle), { retryAfterMs: 961_000 }, 'a little')
+    t.same(decideAttempt(state, day, throttle), { allowed: true }, 'a year: the wait means nothing')
+    const next = countFailure(state, day)
+    t.match(decideAttempt(next, day, throttle), { allowed: false, retryAfterMs: 1_920_000 })
+    t.same(next.days, [[1, 11]], 'and what was counted is counted still')
+    const capped = { ...throttle, failuresPer30Days: 10 }
+    t.match(decideAttempt(state, day, capped), { allowed: false, retryAfterMs: 31 * day })
+  },
+)
+
+await t.test('an attempt counted as wrong that was right leaves no trace', async (t) => {
+  let state = countFailure(countFailure(FRESH, 1000), 90_000_000)
+  t.same(refundSuccess(state), { failures: 0, lastFailureAt: 90_000_000, days: [[0, 1]] })
+  state = countFailure(state, 90_000_000)
+  t.same(refundSuccess(state).days, [
+    [0, 1],
+    [1, 1],
+  ])
+})
+
 await t.test('waits double from 30 seconds to an hour, then stay', async (t) => {
-  const throttle = {
-    freeAttempts: 5,
-    firstWaitSeconds: 30,
-    maxWaitSeconds: 3600,
-    hardStop: 100,
-    failuresPer30Days: 150,
-  }
   const waits = Array.from({ length: 14 }, (_, failures) => waitAfter(failures, throttle) / 1000)
   t.same(waits, [0, 0, 0, 0, 0, 30, 60, 120, 240, 480, 960, 1920, 3600, 3600])
   let state = FRESH

@@ -61,6 +61,8 @@ export async function build(t: Test, options: Partial<MfaOptions> = {}): Promise
   const notices: Notice[] = []
   await app.register(mfa, {
     issuer: 'Acme',
+    // Each costs a scrypt at every enrolment.
+    backupCodes: 4,
     ...(options.cipher === undefined ? { keys: KEYS } : undefined),
     clock,
     notify: (notice) => void notices.push(notice),
@@ -97,6 +99,24 @@ export function wrongCode(secret: string, now: number): string {
   }
 }
 
+/**
+ * Begins with a secret whose codes, and those of `others`, all differ from a quarter of an hour ago to
+ * an hour ahead: what a test expects to be refused is not right by chance.
+ */
+export async function begin(
+  { app, clock }: Pick<Built, 'app' | 'clock'>,
+  id: string,
+  ...others: string[]
+) {
+  for (;;) {
+    const begun = await app.mfa.totp.begin({ id, name: id })
+    const codes = [begun.secret, ...others].flatMap((secret) =>
+      Array.from({ length: 150 }, (_, i) => codeAt(secret, clock.now(), i - 30)),
+    )
+    if (new Set(codes).size === codes.length) return begun
+  }
+}
+
 export interface Enrolled {
   readonly secret: string
   readonly backupCodes: readonly string[]
@@ -104,11 +124,12 @@ export interface Enrolled {
 
 /** Enrols through the API and moves on, so that the next code is a fresh one. */
 export async function enrol(
-  { app, clock }: Pick<Built, 'app' | 'clock'>,
+  built: Pick<Built, 'app' | 'clock'>,
   id: string,
   steps = 0,
 ): Promise<Enrolled> {
-  const { ticket, secret, backupCodes } = await app.mfa.totp.begin({ id, name: id })
+  const { app, clock } = built
+  const { ticket, secret, backupCodes } = await begin(built, id)
   await app.mfa.totp.confirm(id, ticket, codeAt(secret, clock.now(), steps))
   clock.advance(30_000)
   return { secret, backupCodes }

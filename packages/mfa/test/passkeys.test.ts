@@ -1,4 +1,6 @@
+import { once } from 'node:events'
 import { existsSync } from 'node:fs'
+import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import type { MfaProof } from '@parapet/mfa'
 import { readVectors, runs } from '@parapet/testing'
@@ -303,6 +305,17 @@ await t.test('what is wrong with an enrolment is refused', async (t) => {
   t.equal((await app.mfa.passkeys.list('alice')).length, 20)
 })
 
+await t.test('an attestation that nobody asked for is not even looked at', async (t) => {
+  const site: PasskeySite = { rpId: RP_ID, rpName: 'x', origins: [ORIGIN], topOrigins: [] }
+  const device = new Authenticator()
+  const challenge = Buffer.alloc(32).toString('base64url')
+  const response = device.createAttested({ challenge })
+  const expected = { expectedChallenge: challenge, expectedOrigin: ORIGIN, expectedRPID: RP_ID }
+  t.match(await verifyRegistrationResponse({ ...expected, response }), { verified: true })
+  t.equal(await readRegistration(site, challenge, response, 'Key', 1), null)
+  t.ok(await readRegistration(site, challenge, device.create({ challenge }), 'Key', 1))
+})
+
 await t.test('the signature is checked before the counter, and a clone is told', async (t) => {
   const built = await build(t, { passkeys })
   const { app, events } = built
@@ -444,13 +457,12 @@ await t.test('a real browser goes through every ceremony', async (t) => {
   const opened = await openBrowser(t)
   if (opened === null) return
   const { page, cdp } = opened
-  const origins: string[] = []
-  // The port is known once the server listens, and the plugin reads its options before.
-  const probe = await build(t)
-  const origin = await probe.app.listen({ port: 0, host: '127.0.0.1' })
-  const { port } = new URL(origin)
-  await probe.app.close()
-  origins.push(`http://localhost:${port}`)
+  // The port is known once a server listens, and the plugin reads its options before.
+  const server = createServer((request, reply) => app.routing(request, reply))
+  t.teardown(() => server.close().closeAllConnections())
+  await once(server.listen(0, '127.0.0.1'), 'listening')
+  const { port } = server.address() as AddressInfo
+  const origins = [`http://localhost:${port}`]
   const { app } = await build(t, { passkeys: { rpId: 'localhost', origins }, signIn })
   app.get('/', (_request, reply) => reply.type('text/html').send(PAGE))
   app.get(
@@ -458,8 +470,7 @@ await t.test('a real browser goes through every ceremony', async (t) => {
     { config: { mfa: { maxAgeSeconds: 60, phishingResistant: true } } },
     async () => ({}),
   )
-  await app.listen({ port: Number(port), host: '127.0.0.1' })
-  t.equal((app.server.address() as AddressInfo).port, Number(port))
+  await app.ready()
   const { authenticatorId } = await cdp.send('WebAuthn.addVirtualAuthenticator', {
     options: AUTHENTICATOR,
   })

@@ -6,12 +6,13 @@ import {
   createManualClock,
   createMemoryStore,
   createRedisStore,
+  createSqlClient,
   generateCipherKey,
   parseCipherKeys,
   type Store,
 } from '@parapet/kit'
 import { createStoreAccounts, mfa, type AccountRepository, type MfaProof } from '@parapet/mfa'
-import { plainNode, runs, useRedis } from '@parapet/testing'
+import { plainNode, runs, usePostgres, useRedis } from '@parapet/testing'
 import Fastify from 'fastify'
 import { Redis } from 'ioredis'
 import { Secret } from 'otpauth'
@@ -25,7 +26,7 @@ import { createAddressGate } from '../src/throttle-ip.ts'
 import { TotpProofs, type PendingTotp } from '../src/totp-proofs.ts'
 import { stepAt, totpCode } from '../src/totp.ts'
 import { Authenticator } from './authenticator.ts'
-import { build, codeAt, createApp, enrol, KEYS, post, wrongCode } from './helpers.ts'
+import { begin, build, codeAt, createApp, enrol, KEYS, post, wrongCode } from './helpers.ts'
 import type { Race, Setup } from './racer.ts'
 
 const passkeys = { rpId: 'example.org', origins: ['https://example.org'] }
@@ -52,6 +53,11 @@ function startRacers(t: Test, setup: Setup): (race: Race) => Promise<string[]> {
   }
 }
 
+/** How many of the guesses were compared with a code at all. */
+function compared(answers: readonly string[]): number {
+  return answers.filter((answer) => answer === 'PARAPET_MFA_CODE_REFUSED').length
+}
+
 await t.test('of 200 attempts from two processes at what works once, one succeeds', async (t) => {
   const redis = await useRedis(t)
   if (redis === null) return
@@ -61,27 +67,25 @@ await t.test('of 200 attempts from two processes at what works once, one succeed
     await store.close()
     client.disconnect()
   })
-  const app = createApp(t)
-  await app.register(mfa, { issuer: 'Acme', keys: KEYS, store, passkeys })
-  const race = startRacers(t, { redisUrl: redis.url, prefix: redis.prefix, keys: KEYS })
-  const begin = async (id: string) => app.mfa.totp.begin({ id, name: id })
-  const alice = await begin('alice')
-  await app.mfa.totp.confirm('alice', alice.ticket, codeAt(alice.secret, Date.now()))
-  const bob = await begin('bob')
+  const built = await build(t, { store, passkeys })
+  const { app, clock } = built
+  const alice = await enrol(built, 'alice')
+  const bob = await begin(built, 'bob')
+  const now = clock.now()
+  const race = startRacers(t, { redisUrl: redis.url, prefix: redis.prefix, keys: KEYS, now })
   const device = new Authenticator()
   const options = await app.mfa.passkeys.registrationOptions({ id: 'carol', name: 'carol' })
   await app.mfa.passkeys.register('carol', device.create({ challenge: options.challenge }), 'Key')
   const { challenge } = await app.mfa.passkeys.assertionOptions('carol')
   const attempts: Record<string, Pick<Race, 'user' | 'attempt'>> = {
-    // The next step: this one was spent by the enrolment.
     'a TOTP step': {
       user: 'alice',
-      attempt: { kind: 'verify', code: codeAt(alice.secret, Date.now(), 1) },
+      attempt: { kind: 'verify', code: codeAt(alice.secret, now) },
     },
     'a backup code': { user: 'alice', attempt: { kind: 'verify', code: alice.backupCodes[0]! } },
     'an enrolment ticket': {
       user: 'bob',
-      attempt: { kind: 'confirm', ticket: bob.ticket, code: codeAt(bob.secret, Date.now()) },
+      attempt: { kind: 'confirm', ticket: bob.ticket, code: codeAt(bob.secret, now) },
     },
     'a challenge': {
       user: 'carol',
@@ -97,6 +101,37 @@ await t.test('of 200 attempts from two processes at what works once, one succeed
       t.match(refusal, /_(?:CODE_USED|CODE_REFUSED|THROTTLED|TICKET_REFUSED|CHALLENGE_REFUSED)$/)
     }
   }
+  const guess = { kind: 'verify', code: wrongCode(alice.secret, now) } as const
+  const guesses = await race({ racers: 100, user: 'alice', attempt: guess })
+  t.equal(compared(guesses), 5, 'of 200 guesses at once the free ones are compared, and no more')
+  const sprayed = await race({ racers: 100, user: 'u', ip: '192.0.2.1', attempt: guess })
+  t.equal(compared(sprayed), 20, 'nor does one address get further over 200 accounts')
+})
+
+await t.test('in PostgreSQL too: of many attempts over two instances one succeeds', async (t) => {
+  const server = await usePostgres(t)
+  if (server === null) return
+  const sql = createSqlClient(server.pool)
+  const store = createMemoryStore()
+  const instances = [await build(t, { sql, store }), await build(t, { sql, store })] as const
+  const [first] = instances
+  const { secret, backupCodes } = await enrol(first, 'alice')
+  instances[1].clock.advance(30_000)
+  const now = first.clock.now()
+  const race = async (code: string) => {
+    const attempts = Array.from({ length: 100 }, (_, i) =>
+      instances[i % 2]!.app.mfa.verify('alice', code).then(
+        () => 'ok',
+        (error: { code: string }) => error.code,
+      ),
+    )
+    const answers = await Promise.all(attempts)
+    return (wanted: string) => answers.filter((answer) => answer === wanted).length
+  }
+  const step = await race(codeAt(secret, now))
+  t.same([step('ok'), step('PARAPET_MFA_CODE_USED')], [1, 99])
+  t.equal((await race(backupCodes[0]!))('ok'), 1)
+  t.equal((await race(wrongCode(secret, now)))('PARAPET_MFA_CODE_REFUSED'), 5)
 })
 
 /** A store that answers late, in an order of its own: every call waits a random number of turns. */
@@ -169,7 +204,7 @@ async function schedule(seed: number): Promise<{ accepted: number; replayed: num
     next: { ...account, totp: { secret, enrolledAt: 0, lastStep: 0, drift: null } },
     result: null,
   }))
-  const ticket = await instances[0]!.tickets.put({ userId: 'u', secret, backupCodes: [] })
+  const ticket = await instances[0]!.tickets.put({ userId: 'u', secret, backupCodes: [], epoch: 0 })
   let spent = 0
   let accepted = 0
   let replayed = 0
@@ -340,8 +375,8 @@ await t.test(
     t.equal((await as('alice', { url: '/reports' })).statusCode, 200)
     await app.mfa.reset('alice', 'support')
     await t.rejects(app.mfa.assure(proof, 's1'), {
-      code: 'PARAPET_MFA_INVALID_ARGUMENT',
-      message: /reset/,
+      code: 'PARAPET_MFA_STEP_UP_REQUIRED',
+      statusCode: 401,
     })
     await enrol(built, 'alice')
     t.equal((await as('alice', { url: '/reports' })).statusCode, 401)

@@ -16,8 +16,11 @@ import {
 import { usePostgres, useRedis } from '@parapet/testing'
 import { Redis } from 'ioredis'
 import t, { type Test } from 'tap'
-import { build, codeAt, createApp, enrol, KEYS, wrongCode } from './helpers.ts'
+import { build, codeAt, createApp, enrol, KEYS } from './helpers.ts'
 import { mfa } from '@parapet/mfa'
+import { Authenticator } from './authenticator.ts'
+
+const passkeys = { rpId: 'example.org', origins: ['https://example.org'] }
 
 async function redisStore(t: Test): Promise<Store | null> {
   const redis = await useRedis(t)
@@ -144,6 +147,54 @@ await t.test('nothing at rest is readable: not the secret, not a code, not a tic
   t.match((rows[0] as { sealed: string }).sealed, /^pe1\.[\w-]+$/)
 })
 
+await t.test('under strict isolation, writers that race still end in one order', async (t) => {
+  for (const level of ['SERIALIZABLE', 'REPEATABLE READ']) {
+    const server = await usePostgres(t)
+    if (server === null) return
+    server.pool.on('connect', (client) => {
+      void client.query(`SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL ${level}`)
+    })
+    const built = await build(t, { sql: createSqlClient(server.pool), passkeys })
+    const { secret } = await enrol(built, 'alice')
+    const code = codeAt(secret, built.clock.now())
+    const attempts = Array.from({ length: 30 }, () => built.app.mfa.verify('alice', code))
+    const settled = await Promise.allSettled(attempts)
+    t.equal(settled.filter(({ status }) => status === 'fulfilled').length, 1, level)
+    for (const attempt of settled) {
+      if (attempt.status === 'rejected') t.match(attempt.reason, { code: 'PARAPET_MFA_CODE_USED' })
+    }
+    const enrolled = await Promise.allSettled(
+      Array.from({ length: 10 }, async () => {
+        const { passkeys } = built.app.mfa
+        const { challenge } = await passkeys.registrationOptions({ id: 'bob', name: 'bob' })
+        await passkeys.register('bob', new Authenticator().create({ challenge }), 'Key')
+      }),
+    )
+    const added = enrolled.filter(({ status }) => status === 'fulfilled').length
+    t.ok(added >= 1)
+    t.equal((await built.app.mfa.passkeys.list('bob')).length, added)
+  }
+})
+
+await t.test('a database that does not answer in time is a 503 that tells nothing', async (t) => {
+  const server = await usePostgres(t)
+  if (server === null) return
+  const holder = await server.pool.connect()
+  t.teardown(() => holder.release())
+  server.pool.on('connect', (client) => void client.query('SET statement_timeout = 200'))
+  const built = await build(t, { sql: createSqlClient(server.pool) })
+  const { secret } = await enrol(built, 'alice')
+  await holder.query('BEGIN')
+  await holder.query('SELECT 1 FROM mfa_accounts FOR UPDATE')
+  const payload = { code: codeAt(secret, built.clock.now()) }
+  const reply = await built.as('alice', { method: 'POST', url: '/mfa/verify', payload })
+  await holder.query('ROLLBACK')
+  t.equal(reply.statusCode, 503)
+  t.match(reply.json(), { code: 'PARAPET_MFA_BUSY' })
+  t.notMatch(reply.body, /statement|57014|mfa_accounts/)
+  t.ok(await built.app.mfa.verify('alice', payload.code), 'and nothing was spent')
+})
+
 await t.test('while the store is down nothing is let through', async (t) => {
   const store = createMemoryStore()
   const built = await build(t, { store, sql: await pglite() })
@@ -163,7 +214,7 @@ await t.test('a store of its own is closed with the app', async (t) => {
   await app.ready()
   const { mfa: decorated } = app
   await app.close()
-  await t.rejects(decorated.verify('alice', wrongCode('A'.repeat(32), Date.now())), {
+  await t.rejects(decorated.verify('alice', '000000'), {
     code: 'PARAPET_KIT_STORE_UNAVAILABLE',
   })
 })
