@@ -120,7 +120,9 @@ await t.test('so do failures, and what no hook sees', async (t) => {
     [400, 'GET / HTTP/9.9\r\n\r\n'],
     [400, 'NONSENSE\r\n\r\n'],
     [417, 'GET / HTTP/1.1\r\nHost: a\r\nExpect: tea\r\nConnection: close\r\n\r\n'],
-    [431, `GET / HTTP/1.1\r\nHost: a\r\nX: ${'x'.repeat(100_000)}\r\n\r\n`],
+    [400, 'GET / HTTP/1.1\r\nConnection: close\r\n\r\n'],
+    [400, 'GET /a;%zz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n'],
+    [431, `GET / HTTP/1.1\r\nHost: a\r\nX: ${'x'.repeat(20_000)}\r\n\r\n`],
   ]
   for (const [status, bytes] of raw) {
     const answer = await exchange(port, bytes)

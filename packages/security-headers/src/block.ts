@@ -158,7 +158,7 @@ function setterOf(name: string, policy: Policy): string {
 }
 
 /** Helmet with nothing switched on. */
-const NOTHING: HelmetSettings = Object.freeze({
+export const NOTHING: HelmetSettings = Object.freeze({
   contentSecurityPolicy: false,
   crossOriginEmbedderPolicy: false,
   crossOriginOpenerPolicy: false,

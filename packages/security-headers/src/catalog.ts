@@ -60,27 +60,21 @@ export interface Catalog {
 /**
  * Judges and computes the policy of the options.
  *
+ * @param prefix what stands before the paths of the app's routes.
  * @throws PARAPET_SECURITY_HEADERS_UNSAFE_POLICY the lint has findings, or helmet refuses the policy.
  */
 export async function createCatalog(
   settings: SecurityHeadersSettings,
+  prefix: string,
   record: HelmetRecorder,
 ): Promise<Catalog> {
-  const reportPath = settings.reports?.path ?? null
+  const reportPath = settings.reports === undefined ? null : `${prefix}${settings.reports.path}`
   const layer = readLayer(settings)
   const policy = mergePolicy(policyOf(settings.preset), layer, OPTIONS)
   const now = settings.clock.now()
-  refuse([
-    ...applyWaivers(lintApp(settings, now), policy.waivers, [], now),
-    ...judge(policy, 'the options', now).filter(({ rule }) => !rule.startsWith('WAIVER')),
-  ])
-  const base: RouteEntry = {
-    policy,
-    isolation: settings.isolation.scope,
-    csrfExempt: false,
-    page: presets[policy.preset].pages,
-    block: await compile(policy, 'the options', reportPath, record),
-  }
+  judgeOptions(settings, policy, now)
+  const block = await compile(policy, 'the options', reportPath, record)
+  const base = entryOf(policy, settings.isolation.scope, false, block)
   // Two routes of one name may differ by a constraint, so they are kept in a list.
   const routes: [name: string, entry: RouteEntry][] = []
   const byName = new Map<string, RouteEntry>()
@@ -89,13 +83,8 @@ export async function createCatalog(
     add(raw, methods, url) {
       const route = `${methods.join(',')} ${url}`
       const rule = compileRule(raw, { policy, layer }, route)
-      const entry = {
-        policy: rule.policy,
-        isolation: rule.isolation ?? base.isolation,
-        csrfExempt: rule.csrfExempt,
-        page: presets[rule.policy.preset].pages,
-        block: base.block,
-      }
+      const isolation = rule.isolation ?? base.isolation
+      const entry = entryOf(rule.policy, isolation, rule.csrfExempt, base.block)
       routes.push([route, entry])
       for (const method of methods) byName.set(`${method} ${url}`, entry)
       return entry
@@ -106,17 +95,35 @@ export async function createCatalog(
         entry.block = await compile(entry.policy, `route ${route}`, reportPath, record)
       }
     },
-    explain(route) {
-      const { policy: found, block, isolation } = byName.get(route) ?? base
-      return Object.freeze({
-        preset: found.preset,
-        headers: block.explained,
-        relaxed: Object.freeze({ ...found.relax }),
-        waived: Object.freeze([...found.waivers]),
-        isolation,
-      })
-    },
+    explain: (route) => explainEntry(byName.get(route) ?? base),
   }
+}
+
+function explainEntry({ policy, block, isolation }: RouteEntry): Explanation {
+  return Object.freeze({
+    preset: policy.preset,
+    headers: block.explained,
+    relaxed: Object.freeze({ ...policy.relax }),
+    waived: Object.freeze([...policy.waivers]),
+    isolation,
+  })
+}
+
+function entryOf(
+  policy: Policy,
+  isolation: IsolationScope,
+  csrfExempt: boolean,
+  block: Block,
+): RouteEntry {
+  return { policy, isolation, csrfExempt, page: presets[policy.preset].pages, block }
+}
+
+function judgeOptions(settings: SecurityHeadersSettings, policy: Policy, now: number): void {
+  refuse([
+    ...applyWaivers(lintApp(settings, now), policy.waivers, [], now),
+    // The waivers themselves are judged once.
+    ...judge(policy, 'the options', now).filter(({ rule }) => !rule.startsWith('WAIVER')),
+  ])
 }
 
 function readLayer(settings: SecurityHeadersSettings): PolicyLayer {

@@ -29,7 +29,7 @@ export function findCookieFlaws(
     }),
   )
   const faults = [
-    ...attributeFaults(name, attributes, readable),
+    ...(isDeletion(attributes) ? [] : attributeFaults(name, attributes, readable)),
     ...prefixFaults(name, attributes),
     ...(Buffer.byteLength(setCookie) > MAX_BYTES ? [`longer than ${MAX_BYTES} bytes`] : []),
   ]
@@ -37,6 +37,13 @@ export function findCookieFlaws(
 }
 
 type Attributes = ReadonlyMap<string, string>
+
+/** A cookie that is gone has nothing to protect; how it is taken back is the browser's affair. */
+function isDeletion(attributes: Attributes): boolean {
+  const maxAge = attributes.get('max-age')
+  if (maxAge !== undefined) return /^(?:0+|-\d+)$/.test(maxAge)
+  return Date.parse(attributes.get('expires') ?? '') <= 0
+}
 
 function attributeFaults(
   name: string,

@@ -5,6 +5,7 @@ import { entryOf } from './reply-hooks.ts'
 import {
   PARAPET_SECURITY_HEADERS_CSRF_TOKEN,
   PARAPET_SECURITY_HEADERS_INVALID_OPTION,
+  PARAPET_SECURITY_HEADERS_NO_TOKEN,
 } from './errors.ts'
 import type { GuardParts } from './guard-hooks.ts'
 import type { SecurityHeadersSettings } from './options.ts'
@@ -27,11 +28,14 @@ type Verified = FastifyRequest & { [kVerified]?: boolean }
  * body is read, unless the token is a field of a form.
  */
 export async function useCsrf(app: FastifyInstance, csrf: CsrfSettings, parts: GuardParts) {
-  const { catalog, principalOf, securityEvents } = parts
+  const { principalOf } = parts
   refuseMissingSession(app, csrf.sessionPlugin)
   const userOf = (request: FastifyRequest): string => {
     const principal = principalOf(request)
-    return principal?.sessionId ?? principal?.id ?? 'anonymous'
+    if (principal === null) return 'anonymous'
+    return principal.sessionId === undefined
+      ? `id ${principal.id}`
+      : `session ${principal.sessionId}`
   }
   await app.register(fastifyCsrf, {
     sessionPlugin: csrf.sessionPlugin,
@@ -43,7 +47,15 @@ export async function useCsrf(app: FastifyInstance, csrf: CsrfSettings, parts: G
     logLevel: 'debug',
   } as never)
 
+  function drawToken(this: FastifyReply): string {
+    return this.generateCsrf({ userInfo: userOf(this.request) })
+  }
   app.decorateReply('csrfToken', { getter: drawToken } as never)
+  askForTokens(app, csrf, parts)
+}
+
+function askForTokens(app: FastifyInstance, csrf: CsrfSettings, parts: GuardParts): void {
+  const { catalog, securityEvents } = parts
   app.addHook('preParsing', function securityHeadersToken(request, reply, payload, done) {
     if (!needsToken(request)) return done(null, payload)
     const inHeader = request.headers[HEADER] !== undefined
@@ -80,10 +92,15 @@ export async function useCsrf(app: FastifyInstance, csrf: CsrfSettings, parts: G
     )
     return new PARAPET_SECURITY_HEADERS_CSRF_TOKEN()
   }
+}
 
-  function drawToken(this: FastifyReply): string {
-    return this.generateCsrf({ userInfo: userOf(this.request) })
-  }
+/** Without the option a page is told so, instead of being sent with no token in it. */
+export function refuseTokens(app: FastifyInstance): void {
+  app.decorateReply('csrfToken', { getter: refuseToken } as never)
+}
+
+function refuseToken(): never {
+  throw new PARAPET_SECURITY_HEADERS_NO_TOKEN()
 }
 
 function tokenOf(request: FastifyRequest, formField: string | undefined): string | undefined {

@@ -30,6 +30,12 @@ export const PARAPET_SECURITY_HEADERS_NO_NONCE = createError<[reason: string]>(
   'There is no nonce for this reply: %s',
 )
 
+/** A CSRF token was asked for, and the option `csrf` is off. */
+export const PARAPET_SECURITY_HEADERS_NO_TOKEN = createError<[]>(
+  'PARAPET_SECURITY_HEADERS_NO_TOKEN',
+  'There is no CSRF token, for the option "csrf" is off',
+)
+
 /** A cookie lacks an attribute, and `cookies.mode` is `strict`. */
 export const PARAPET_SECURITY_HEADERS_WEAK_COOKIE = createError<[cookie: string, faults: string]>(
   'PARAPET_SECURITY_HEADERS_WEAK_COOKIE',

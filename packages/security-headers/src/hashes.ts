@@ -26,9 +26,10 @@ export function hashFiles(paths: readonly string[]): InlineHashes {
   const scripts = new Set<string>()
   const styles = new Set<string>()
   for (const file of paths.flatMap(listHtml)) {
-    const html = readFileSync(file, 'utf8')
+    // Browsers hash what they parsed, which has one kind of line end.
+    const html = readFileSync(file, 'utf8').replaceAll(/\r\n?/g, '\n')
     for (const { attributes, code } of elementsOf(html, 'script')) {
-      const integrity = /\bintegrity\s*=\s*["']([\w+/=\s-]+)["']/i.exec(attributes)?.[1]
+      const integrity = /(?:^|\s)integrity\s*=\s*["']([\w+/=\s-]+)["']/i.exec(attributes)?.[1]
       if (integrity !== undefined) {
         for (const hash of integrity.trim().split(/\s+/)) scripts.add(`'${hash}'`)
       } else if (code !== '') scripts.add(hashSource(refusePlaceholder(code, file)))
@@ -62,13 +63,25 @@ interface Element {
   readonly code: string
 }
 
+/** Where a tag ends: a value in quotes may hold what looks like its end. */
+function endOfTag(html: string, start: number): number {
+  let quote = ''
+  for (let at = start; at < html.length; at++) {
+    const char = html[at]!
+    if (quote !== '') quote = char === quote ? '' : quote
+    else if (char === '>') return at
+    else if (char === '"' || char === "'") quote = char
+  }
+  return -1
+}
+
 /** The elements of one name, by search and not by one pattern: time grows with the length only. */
 function elementsOf(html: string, name: 'script' | 'style'): Element[] {
   const lower = html.toLowerCase()
   const elements: Element[] = []
   for (let at = lower.indexOf(`<${name}`); at !== -1; at = lower.indexOf(`<${name}`, at)) {
     const start = at + name.length + 1
-    const open = lower.indexOf('>', start)
+    const open = endOfTag(lower, start)
     const end = open === -1 ? -1 : lower.indexOf(`</${name}`, open)
     if (end === -1) break
     if (/[\s>]/.test(lower[start]!)) {

@@ -10,7 +10,7 @@ import fp from 'fastify-plugin'
 import { decorateReplies, kEntry, type RouteConfig, type SiteData } from './reply-hooks.ts'
 import { createCatalog, type Explanation } from './catalog.ts'
 import { compileCors } from './cors.ts'
-import { useCsrf } from './csrf-hooks.ts'
+import { refuseTokens, useCsrf } from './csrf-hooks.ts'
 import { events } from './events.ts'
 import { useGuards } from './guard-hooks.ts'
 import { resolveOptions, type SecurityHeadersOptions } from './options.ts'
@@ -60,7 +60,11 @@ declare module 'fastify' {
      * @throws PARAPET_SECURITY_HEADERS_NO_NONCE the policy has no place for one, or the headers left.
      */
     cspNonce: { script: string; style: string }
-    /** A token for the page, where the option `csrf` is on; `undefined` where it is not. */
+    /**
+     * A CSRF token for the page.
+     *
+     * @throws PARAPET_SECURITY_HEADERS_NO_TOKEN the option `csrf` is off.
+     */
     readonly csrfToken: string
     /** Tells the browser to forget what it keeps of this site. @default cache, cookies and storage */
     clearSiteData(...kinds: readonly SiteData[]): FastifyReply
@@ -81,7 +85,7 @@ async function securityHeadersPlugin(
   declarePhase(app, NAME, 'headers')
   const securityEvents = useSecurityEvents(app, events)
   const principalOf = usePrincipal(app, settings.principal)
-  const catalog = await createCatalog(settings, createHelmetRecorder())
+  const catalog = await createCatalog(settings, app.prefix, createHelmetRecorder())
   const cors = settings.cors === undefined ? null : await compileCors(settings.cors, recordCors)
   const { names, values } = catalog.base.block
 
@@ -94,7 +98,8 @@ async function securityHeadersPlugin(
   app.addHook('onReady', () => catalog.seal())
   const parts = { catalog, cors, settings, securityEvents, principalOf }
   useGuards(app, parts, decorateReplies(app, parts))
-  if (settings.csrf !== undefined) await useCsrf(app, settings.csrf, parts)
+  if (settings.csrf === undefined) refuseTokens(app)
+  else await useCsrf(app, settings.csrf, parts)
   useRawReplies(app, catalog.base.block)
   await addRoutes(app, settings, securityEvents)
 

@@ -60,12 +60,12 @@ function isRead(method: string): boolean {
 
 /** For browsers without fetch metadata. Who sends neither header is no browser. */
 function decideByOrigin({ origin, referer, host }: IsolationQuestion): IsolationReason | null {
-  if (origin !== undefined) return hostOf(origin) === host ? null : 'origin-mismatch'
-  if (referer !== undefined) return hostOf(referer) === host ? null : 'referer-mismatch'
+  if (origin !== undefined) return isOf(origin, host) ? null : 'origin-mismatch'
+  if (referer !== undefined) return isOf(referer, host) ? null : 'referer-mismatch'
   return null
 }
 
-/** Host and port, the default port left out as browsers do; `''`, which no host is, for nonsense. */
-function hostOf(url: string): string {
-  return URL.canParse(url) ? new URL(url).host : ''
+/** Whether a URL is of this host; nonsense is of none, nor is anything of an empty `Host`. */
+function isOf(url: string, host: string | undefined): boolean {
+  return host !== '' && URL.canParse(url) && new URL(url).host === host
 }

@@ -1,5 +1,6 @@
 /** The lint of what holds for the whole app: CORS, isolation, cookies, https and security.txt. */
 import type { CorsSettings } from './cors.ts'
+import { isOrigin } from './origin.ts'
 import type { Waiver } from './policy.ts'
 import { rules, type Finding, type RuleId } from './rules.ts'
 import { daysLeft, type SecurityTxt } from './security-txt.ts'
@@ -27,6 +28,9 @@ export function lintApp(app: LintedApp, now: number): Finding[] {
 }
 
 const FORBIDDEN_METHODS = new Set(['CONNECT', 'TRACE', 'TRACK'])
+/** @see Fetch, section 2.2.2, forbidden request-header */
+const FORBIDDEN_HEADERS =
+  /^(?:(?:sec|proxy|access-control)-.*|accept-(?:charset|encoding)|connection|content-length|cookie2?|date|dnt|expect|host|keep-alive|origin|referer|set-cookie|te|trailer|transfer-encoding|upgrade|via)$/i
 const MAX_PREFLIGHT_SECONDS = 86_400
 
 /** The settings come from JavaScript too, so nothing is taken for granted about their types. */
@@ -55,6 +59,9 @@ function lintCors(cors: CorsSettings): Found[] {
     }
   }
   if (allowedHeaders.includes('*')) say('CORS-ANY-HEADER', 'allowedHeaders', '*')
+  for (const name of allowedHeaders) {
+    if (FORBIDDEN_HEADERS.test(name)) say('CORS-FORBIDDEN-HEADER', 'allowedHeaders', name)
+  }
   if (exposedHeaders.includes('*')) say('CORS-EXPOSE-ANY', 'exposedHeaders', '*')
   const exposed = exposedHeaders.find((name) => /^set-cookie2?$/i.test(name))
   if (exposed !== undefined) say('CORS-EXPOSE-COOKIE', 'exposedHeaders', exposed)
@@ -89,10 +96,6 @@ function judgePattern(pattern: string): RuleId | null {
   if (!pattern.startsWith('https:')) return 'CORS-INSECURE-ORIGIN'
   const [host = ''] = domain.split(':')
   return !host.includes('.') || PUBLIC_SUFFIXES.has(host) ? 'CORS-PUBLIC-SUFFIX' : null
-}
-
-function isOrigin(text: string): boolean {
-  return !text.includes('*') && URL.canParse(text) && new URL(text).origin === text
 }
 
 /** On the developer's own machine nobody is on the way. */
@@ -138,8 +141,12 @@ function lintSecurityTxt(file: SecurityTxt, now: number): Found[] {
   for (const contact of file.contact) {
     if (!/^(?:mailto:|https:\/\/|tel:)\S+$/.test(contact)) say('TXT-CONTACT', 'contact', contact)
   }
-  for (const key of ['canonical', 'policy', 'hiring', 'acknowledgments'] as const) {
-    for (const link of file[key]) if (!link.startsWith('https://')) say('TXT-LINK', key, link)
+  for (const key of ['canonical', 'policy', 'hiring', 'acknowledgments', 'encryption'] as const) {
+    for (const link of file[key]) {
+      // A key may also be named where the DNS keeps it, or by its fingerprint.
+      const named = key === 'encryption' && /^(?:dns|openpgp4fpr):./.test(link)
+      if (!named && !/^https:\/\/./.test(link)) say('TXT-LINK', key, link)
+    }
   }
   return found
 }

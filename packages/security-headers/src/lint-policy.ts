@@ -30,13 +30,18 @@ function evaluate(directives: CspDirectives): Found[] {
   const text = Object.entries(directives)
     .map(([name, sources]) => [name, ...sources.map(withSample)].join(' '))
     .join(';')
-  return new CspEvaluator(new CspParser(text).csp)
-    .evaluate()
-    .filter(({ severity }) => severity < Severity.NONE)
-    .map(({ type, directive, value }) => [
-      ruleOf(type),
-      [directive, value].filter((part) => part !== undefined && part !== '').join(' '),
-    ])
+  try {
+    return new CspEvaluator(new CspParser(text).csp)
+      .evaluate()
+      .filter(({ severity }) => severity < Severity.NONE)
+      .map(({ type, directive, value }) => [
+        ruleOf(type),
+        [directive, value].filter((part) => part !== undefined && part !== '').join(' '),
+      ])
+  } catch (error) {
+    // The library reads hosts as URLs, and stumbles over what is none.
+    return [['CSP-SOURCE-FORM', (error as { input?: string }).input ?? String(error)]]
+  }
 }
 
 /** A kind of finding that is newer than this table is a finding all the same. */

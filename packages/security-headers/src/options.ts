@@ -110,17 +110,25 @@ export interface SecurityTxtOptions {
 }
 
 const some = (values: readonly string[]) => option.list(option.text(), { default: values })
-/** One line of a file. */
-const line = option.text({ pattern: /^[^\r\n]+$/ })
-const lines = option.list(line, { default: [], max: 20 })
+/** Names of headers and cookies. @see RFC 9110, section 5.6.2 */
+const tokens = (values: readonly string[]) =>
+  option.list(option.text({ pattern: /^[\w!#$%&'*+.^`|~-]+$/ }), { default: values })
+/** Printable, in one line, without a space. @see RFC 3986, section 2 */
+const uri = option.text({ pattern: /^[!-~]+$/ })
+const uris = option.list(uri, { default: [], max: 20 })
+/** @see RFC 5646, section 2.1 */
+const languages = option.list(option.text({ pattern: /^[a-z]{1,8}(?:-[a-z0-9]{1,8})*$/i }), {
+  default: [],
+  max: 20,
+})
 
 const cors = optionGroup({
   // Read by the lint, which says of each kind of mistake what it would have let in.
   origins: option.custom<readonly string[]>(() => undefined, { default: [] }),
   allowOrigin: option.optional(option.callback<(origin: string) => boolean>()),
   methods: some(['GET', 'HEAD', 'POST']),
-  allowedHeaders: some(['content-type']),
-  exposedHeaders: some([]),
+  allowedHeaders: tokens(['content-type']),
+  exposedHeaders: tokens([]),
   credentials: option.boolean({ default: false }),
   maxAgeSeconds: option.seconds({ min: 0, default: 7200 }),
   privateNetwork: option.boolean({ default: false }),
@@ -150,7 +158,7 @@ export const optionTable = {
   ),
   reports: option.optional(
     optionGroup({
-      path: option.text({ pattern: /^\/[\w./-]*$/, default: '/_reports' }),
+      path: option.text({ pattern: /^(?:\/(?!\.{1,2}(?:\/|$))[\w.-]+)+$/, default: '/_reports' }),
       windowMs: option.milliseconds({ default: 600_000 }),
       maxPerMinute: option.integer({ min: 1, max: 100_000, default: 600 }),
       maxPerClientPerMinute: option.integer({ min: 1, max: 100_000, default: 60 }),
@@ -159,21 +167,21 @@ export const optionTable = {
   ),
   cookies: optionGroup({
     mode: option.oneOf(['report', 'strict', 'off'], { default: 'report' }),
-    readable: some([]),
+    readable: tokens([]),
   }),
   https: option.optional(optionGroup({ hosts: option.list(option.text(), { min: 1 }) })),
   securityTxt: option.optional(
     optionGroup({
-      contact: option.list(line, { min: 1, max: 20 }),
+      contact: option.list(uri, { min: 1, max: 20 }),
       expires: option.text({
         pattern: /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)$/,
       }),
-      encryption: lines,
-      acknowledgments: lines,
-      preferredLanguages: lines,
-      canonical: lines,
-      policy: lines,
-      hiring: lines,
+      encryption: uris,
+      acknowledgments: uris,
+      preferredLanguages: languages,
+      canonical: uris,
+      policy: uris,
+      hiring: uris,
     }),
   ),
   principal: option.optional(option.callback<PrincipalMapping>()),

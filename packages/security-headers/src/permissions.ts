@@ -1,4 +1,5 @@
 /** Permissions-Policy: which features of the browser a page, and what it frames, may use. */
+import { isOrigin } from './origin.ts'
 
 /** What OWASP's list denies, in its order. */
 const listedFeatures = Object.freeze([
@@ -69,9 +70,7 @@ function denyAll(features: readonly PermissionFeature[]): Permissions {
 /** What is wrong with an entry of an allow-list, or `undefined`. */
 export function checkAllowlistEntry(value: unknown): string | undefined {
   if (value === 'self' || value === '*') return undefined
-  if (typeof value === 'string' && URL.canParse(value) && new URL(value).origin === value) {
-    return undefined
-  }
+  if (typeof value === 'string' && isOrigin(value)) return undefined
   return "must be 'self', '*' or an origin such as https://maps.example"
 }
 

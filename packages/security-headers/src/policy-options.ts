@@ -64,7 +64,7 @@ export interface PolicyOptions {
 export const reason: OptionReader<string> = option.text({ min: 10, max: 500 })
 
 /** `satisfies` keeps the list complete: a directive that the type lacks does not compile. */
-const directiveNames = Object.freeze([
+export const directiveNames = Object.freeze([
   'base-uri',
   'child-src',
   'connect-src',
@@ -110,8 +110,9 @@ function namedMap<T>(
   }
 }
 
-// A space, a semicolon or a comma would start another source, directive or policy.
-const source = option.text({ pattern: /^[^\s;,]+$/ })
+// A space, a semicolon or a comma would start another source, directive or policy, and browsers
+// drop a policy with anything else that is not printable ASCII.
+const source = option.text({ pattern: /^[!-+\--:<-~]+$/ })
 const directives: OptionReader<CspDirectives> = namedMap(
   directiveNames,
   'directive of Content-Security-Policy',

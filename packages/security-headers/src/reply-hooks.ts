@@ -69,24 +69,14 @@ export function decorateReplies(app: FastifyInstance, parts: Parts): Replies {
   app.decorateReply('clearSiteData', clearSiteData as never)
   return {
     set: (reply, name, value) => void fastify.header(reply).call(reply, name, value),
-    apply(request, reply) {
-      const config = request.routeOptions.config as RouteConfig | undefined
-      const entry = config?.[kEntry]
-      const { names, values } = (entry ?? catalog.base).block
-      if (entry !== undefined) dropRaw(reply, catalog.base.block.names)
-      const set = fastify.header(reply)
-      for (let index = 0; index < names.length; index++) {
-        set.call(reply, names[index]!, values[index])
-      }
-      return config?.securityHeaders === undefined || entry !== undefined
-    },
+    apply: createApplier(catalog.base, fastify.header),
   }
 
   function header(this: FastifyReply, name: string, value: unknown): FastifyReply {
     const key = name.toLowerCase()
     if (revealing.has(key)) return this
     if (key === 'set-cookie') audit(value, this.request)
-    return fastify.header(this).call(this, key, amend(this.request, key, value))
+    return fastify.header(this).call(this, key, amend(this, key, value))
   }
 
   /** Every reply passes here once it has its last words, and before its first byte. */
@@ -95,13 +85,31 @@ export function decorateReplies(app: FastifyInstance, parts: Parts): Replies {
       if (revealing.has(name)) this.raw.removeHeader(name)
     }
     const said = this.getHeader('cache-control')
-    const amended = said === NO_STORE ? said : amend(this.request, 'cache-control', said)
+    const amended = said === NO_STORE ? said : amend(this, 'cache-control', said)
     if (amended !== said) fastify.header(this).call(this, 'cache-control', amended)
     return fastify.send(this).call(this, payload)
   }
 }
 
-/** A handler knows neither who asks nor from where: what it says of caching is completed. */
+function createApplier(
+  base: RouteEntry,
+  headerOf: (reply: FastifyReply) => Method,
+): Replies['apply'] {
+  return (request, reply) => {
+    const config = request.routeOptions.config as RouteConfig | undefined
+    const entry = config?.[kEntry]
+    const { names, values } = (entry ?? base).block
+    if (entry !== undefined) dropRaw(reply, base.block.names)
+    const set = headerOf(reply)
+    for (let index = 0; index < names.length; index++) set.call(reply, names[index]!, values[index])
+    return config?.securityHeaders === undefined || entry !== undefined
+  }
+}
+
+/**
+ * A handler knows neither who asks nor from where: what it says of caching is completed. A nonce is
+ * for one reply: kept, it would be the next one's as well, or be told with another by a 304.
+ */
 function createAmender({ catalog, cors, principalOf }: Parts) {
   const isSomeone = (request: FastifyRequest): boolean => {
     try {
@@ -111,9 +119,11 @@ function createAmender({ catalog, cors, principalOf }: Parts) {
       return true
     }
   }
-  return (request: FastifyRequest, name: string, value: unknown): unknown => {
+  return (reply: NoncedReply, name: string, value: unknown): unknown => {
     if (name === 'vary' && cors?.varies === true) return addVary(value, 'Origin')
-    if (name !== 'cache-control' || isPrivate(value) || !isSomeone(request)) return value
+    if (name !== 'cache-control' || says(value, NOT_KEPT)) return value
+    const { request } = reply
+    if (reply[kNonce] === undefined && (says(value, PRIVATE) || !isSomeone(request))) return value
     return entryOf(request, catalog).block.cacheControl === 'handler' ? value : NO_STORE
   }
 }
@@ -140,12 +150,13 @@ export function entryOf(request: FastifyRequest, catalog: Catalog): RouteEntry {
   return (request.routeOptions.config as RouteConfig | undefined)?.[kEntry] ?? catalog.base
 }
 
+/** No cache keeps it. */
+const NOT_KEPT = /(?:^|[\s,])no-store(?:[\s,]|$)/i
 /** No cache that others use keeps it. `private="name"` speaks of one header only. */
-function isPrivate(cacheControl: unknown): boolean {
-  return (
-    typeof cacheControl === 'string' &&
-    /(?:^|[\s,])(?:no-store|private)(?:[\s,]|$)/i.test(cacheControl)
-  )
+const PRIVATE = /(?:^|[\s,])private(?:[\s,]|$)/i
+
+function says(cacheControl: unknown, what: RegExp): boolean {
+  return typeof cacheControl === 'string' && what.test(cacheControl)
 }
 
 /** Takes back what was set in case no route was found. */

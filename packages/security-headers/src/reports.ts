@@ -139,46 +139,44 @@ const MAX_KNOWN = 1000
 
 /** Makes a gate. */
 export function createReportGate(limits: ReportLimits, clock: Pick<Clock, 'now'>): ReportGate {
-  const known = new Map<string, { since: number; suppressed: number }>()
+  return { takes: createLimiter(limits, clock), admit: createSieve(limits, clock) }
+}
+
+function createLimiter(limits: ReportLimits, clock: Pick<Clock, 'now'>): ReportGate['takes'] {
   const clients = new Map<string, number>()
   let minute = 0
   let total = 0
-  return {
-    takes(client, reports) {
-      // Not nothing, so that the memory of clients is bounded by the total.
-      const amount = Math.max(1, reports)
-      const now = Math.floor(clock.now() / MINUTE_MS)
-      if (now !== minute) {
-        minute = now
-        total = 0
-        clients.clear()
-      }
-      const mine = (clients.get(client) ?? 0) + amount
-      if (mine > limits.maxPerClientPerMinute || total + amount > limits.maxPerMinute) return false
-      clients.set(client, mine)
-      total += amount
-      return true
-    },
-    admit(report) {
-      const key = JSON.stringify([
-        report.kind,
-        report.disposition,
-        report.directive,
-        report.blocked,
-        report.page,
-        report.source,
-        report.line,
-      ])
-      const now = clock.now()
-      const before = known.get(key)
-      if (before !== undefined && now - before.since < limits.windowMs) {
-        before.suppressed++
-        return { admitted: false, suppressed: before.suppressed }
-      }
-      known.delete(key)
-      if (known.size >= MAX_KNOWN) known.delete(known.keys().next().value!)
-      known.set(key, { since: now, suppressed: 0 })
-      return { admitted: true, suppressed: before?.suppressed ?? 0 }
-    },
+  return (client, reports) => {
+    // Not nothing, so that the memory of clients is bounded by the total.
+    const amount = Math.max(1, reports)
+    const now = Math.floor(clock.now() / MINUTE_MS)
+    if (now !== minute) {
+      minute = now
+      total = 0
+      clients.clear()
+    }
+    const mine = (clients.get(client) ?? 0) + amount
+    if (mine > limits.maxPerClientPerMinute || total + amount > limits.maxPerMinute) return false
+    clients.set(client, mine)
+    total += amount
+    return true
+  }
+}
+
+function createSieve({ windowMs }: ReportLimits, clock: Pick<Clock, 'now'>): ReportGate['admit'] {
+  const known = new Map<string, { since: number; suppressed: number }>()
+  return (report) => {
+    const { kind, disposition, directive, blocked, page, source, line } = report
+    const key = JSON.stringify([kind, disposition, directive, blocked, page, source, line])
+    const now = clock.now()
+    const before = known.get(key)
+    if (before !== undefined && now - before.since < windowMs) {
+      before.suppressed++
+      return { admitted: false, suppressed: before.suppressed }
+    }
+    known.delete(key)
+    if (known.size >= MAX_KNOWN) known.delete(known.keys().next().value!)
+    known.set(key, { since: now, suppressed: 0 })
+    return { admitted: true, suppressed: before?.suppressed ?? 0 }
   }
 }

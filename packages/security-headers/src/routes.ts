@@ -1,13 +1,15 @@
 /** The routes: the collector of reports, and security.txt. */
-import { clientKey, type SecurityEvents } from '@parapet/kit'
+import { clientKey, type Clock, type SecurityEvents } from '@parapet/kit'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import {
+  PARAPET_SECURITY_HEADERS_INVALID_OPTION,
   PARAPET_SECURITY_HEADERS_MALFORMED_REPORT,
   PARAPET_SECURITY_HEADERS_TOO_MANY_REPORTS,
 } from './errors.ts'
 import type { SecurityHeadersSettings } from './options.ts'
 import { createReportGate, readReports } from './reports.ts'
-import { daysLeft, renderSecurityTxt, SECURITY_TXT_PATH } from './security-txt.ts'
+import type { SecurityHeadersRule } from './route-rule.ts'
+import { daysLeft, renderSecurityTxt, SECURITY_TXT_PATH, type SecurityTxt } from './security-txt.ts'
 
 const MEDIA_TYPES = ['application/reports+json', 'application/csp-report']
 const DAY_MS = 86_400_000
@@ -27,6 +29,19 @@ const problem = {
     statusCode: { type: 'integer' },
   },
 } as const
+
+const reportsRule: SecurityHeadersRule = {
+  preset: 'api',
+  isolation: { scope: 'cross-site', reason: 'browsers send reports from nowhere' },
+  csrfExempt: 'browsers send reports without a page',
+}
+const reportsSchema = {
+  operationId: 'reportViolations',
+  summary: 'Takes violation reports of browsers',
+  tags: ['security'],
+  consumes: MEDIA_TYPES,
+  response: { 204: noReply, '4xx': problem, '5xx': problem },
+}
 
 /** Adds the routes that the settings ask for. */
 export async function addRoutes(
@@ -56,20 +71,8 @@ function addReports(
     method: 'POST',
     url: reports.path,
     bodyLimit: reports.maxBodyBytes,
-    config: {
-      securityHeaders: {
-        preset: 'api',
-        isolation: { scope: 'cross-site', reason: 'browsers send reports from nowhere' },
-        csrfExempt: 'browsers send reports without a page',
-      },
-    },
-    schema: {
-      operationId: 'reportViolations',
-      summary: 'Takes violation reports of browsers',
-      tags: ['security'],
-      consumes: MEDIA_TYPES,
-      response: { 204: noReply, '4xx': problem, '5xx': problem },
-    },
+    config: { securityHeaders: reportsRule },
+    schema: reportsSchema,
     handler: takeReports,
   })
 
@@ -99,6 +102,12 @@ function addSecurityTxt(
   securityEvents: SecurityEvents,
 ): void {
   if (securityTxt === undefined) return
+  if (app.prefix !== '') {
+    throw new PARAPET_SECURITY_HEADERS_INVALID_OPTION(
+      '@parapet/security-headers',
+      `  securityTxt: is looked for at ${SECURITY_TXT_PATH}, not below ${app.prefix}`,
+    )
+  }
   const text = renderSecurityTxt(securityTxt)
   app.get(
     SECURITY_TXT_PATH,
@@ -119,12 +128,20 @@ function addSecurityTxt(
     },
     async (_request, reply) => reply.type('text/plain; charset=utf-8').send(text),
   )
+  watchAge(app, securityTxt, clock, securityEvents)
+}
 
+function watchAge(
+  app: FastifyInstance,
+  file: SecurityTxt,
+  clock: Clock,
+  securityEvents: SecurityEvents,
+): void {
   let cancel: (() => void) | undefined
   const check = (): void => {
-    const left = daysLeft(securityTxt, clock.now())
+    const left = daysLeft(file, clock.now())
     if (left <= WARN_DAYS) {
-      const details = { expires: securityTxt.expires, daysLeft: left }
+      const details = { expires: file.expires, daysLeft: left }
       securityEvents.emit('security_headers.security_txt_aged', { details })
     }
     cancel = clock.schedule(DAY_MS, check)

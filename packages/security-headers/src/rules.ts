@@ -84,6 +84,7 @@ const cspRules = {
   ],
   'CSP-OPEN-FRAMES': ['any page may be framed', 'name the origins in frame-src'],
   'CSP-MIXED-NONE': ["'none' beside other sources is ignored", 'leave it out'],
+  'CSP-SOURCE-FORM': ['browsers ignore a source that is no host', 'write https://cdn.example.com'],
   'CSP-LITERAL-NONCE': ['a nonce in the configuration never changes', 'write "\'nonce\'"'],
   'CSP-BAD-HASH': [
     'a hash that is no base64 of its length matches nothing',
@@ -167,6 +168,7 @@ const corsRules = {
     'write GET, POST, PUT, PATCH or DELETE',
   ],
   'CORS-ANY-HEADER': ['every request header would be allowed', 'name the headers'],
+  'CORS-FORBIDDEN-HEADER': ['browsers let no page set that header', 'leave it out'],
   'CORS-EXPOSE-ANY': ['every header of the reply could be read', 'name the headers'],
   'CORS-EXPOSE-COOKIE': ['Set-Cookie cannot be exposed', 'leave it out'],
   'CORS-MAX-AGE': [

@@ -136,7 +136,7 @@ async function launch(t: Test): Promise<Browser | null> {
 /** Opens a page and collects what the browser complains of. */
 async function open(browser: Browser): Promise<{ page: Page; errors: string[] }> {
   const page = await browser.newPage()
-  page.setDefaultTimeout(10_000)
+  page.setDefaultTimeout(40_000)
   const errors: string[] = []
   page.on('console', (message) => void (message.type() === 'error' && errors.push(message.text())))
   page.on('pageerror', (error) => void errors.push(error.message))

@@ -82,6 +82,10 @@ const cases: Partial<Record<RuleId, readonly [bad: object, good: object]>> = {
     { csp: { 'img-src': ["'none'", "'self'"] } },
     { csp: { 'img-src': ["'self'"] } },
   ],
+  'CSP-SOURCE-FORM': [
+    { csp: { 'img-src': ['https://[img.example'] } },
+    { csp: { 'img-src': ['https://img.example'] } },
+  ],
   'CSP-LITERAL-NONCE': [scripts("'nonce-AAAAAAAAAAAAAAAAAAAAAA=='"), scripts("'nonce'")],
   'CSP-BAD-HASH': [
     { scriptHashes: ["'sha256-AAAA'"] },
@@ -136,6 +140,10 @@ const cases: Partial<Record<RuleId, readonly [bad: object, good: object]>> = {
   'CORS-ANY-METHOD': [cors({ methods: ['*'] }), cors({ methods: ['DELETE'] })],
   'CORS-METHOD-FORM': [cors({ methods: ['patch'] }), cors({ methods: ['PATCH'] })],
   'CORS-ANY-HEADER': [cors({ allowedHeaders: ['*'] }), cors({ allowedHeaders: ['x-trace'] })],
+  'CORS-FORBIDDEN-HEADER': [
+    cors({ allowedHeaders: ['Sec-Token'] }),
+    cors({ allowedHeaders: ['x-sec-token', 'cookies', 'date-of'] }),
+  ],
   'CORS-EXPOSE-ANY': [cors({ exposedHeaders: ['*'] }), cors({ exposedHeaders: ['etag'] })],
   'CORS-EXPOSE-COOKIE': [
     cors({ exposedHeaders: ['Set-Cookie'] }),
@@ -242,6 +250,20 @@ await t.test('ten unsafe CORS configurations do not boot', async (t) => {
     await t.rejects(boot(t, { cors: options }), { code: UNSAFE, message: id }, id)
     await t.rejects(boot(t, { cors: options }), { message: `${reason}. Fix: ${fix}.` }, id)
   }
+})
+
+await t.test('what is no origin, or no address, is refused wherever one belongs', async (t) => {
+  const broken = ['https://a"b.test', 'https://a(b.test', 'https://a.test:0', 'https://a,b.test']
+  for (const origin of broken) {
+    await t.rejects(boot(t, origins(origin)), { message: 'CORS-ORIGIN-FORM' }, origin)
+    const trusted = { isolation: { trustedOrigins: [origin] } }
+    await t.rejects(boot(t, trusted), { message: 'ISOLATION-TRUST' }, origin)
+  }
+  for (const encryption of ['http://a.example/key', 'ftp://a.example']) {
+    await t.rejects(boot(t, txt({ encryption: [encryption] })), { message: 'TXT-LINK' }, encryption)
+  }
+  const keys = ['https://a.example/key', 'dns:a.example?type=OPENPGPKEY', 'openpgp4fpr:5f2de5']
+  await t.resolves(boot(t, txt({ encryption: keys })))
 })
 
 await t.test('the policies that are often copied do not boot', async (t) => {

@@ -232,6 +232,45 @@ await t.test('whatever strangers write stays short and printable', async () => {
   )
 })
 
+await t.test('under a prefix browsers are told where the route really is', async (t) => {
+  const app = Fastify()
+  t.after(() => app.close())
+  let headers: Readonly<Record<string, string>> = {}
+  await app.register(
+    async (child) => {
+      await child.register(securityHeaders, { reports: {} })
+      ;({ headers } = child.securityHeaders)
+    },
+    { prefix: '/v1' },
+  )
+  t.equal(headers['reporting-endpoints'], 'default="/v1/_reports"')
+  t.match(headers['content-security-policy'], /report-uri \/v1\/_reports$/)
+  const sent = await app.inject({
+    method: 'POST',
+    url: '/v1/_reports',
+    headers: { 'content-type': 'application/reports+json' },
+    payload: JSON.stringify([modern()]),
+  })
+  t.equal(sent.statusCode, 204)
+  const file = { contact: ['mailto:a@example.com'], expires: '2027-06-01T00:00:00Z' }
+  const late = Fastify()
+  t.after(() => late.close())
+  await t.rejects(
+    async () => {
+      await late.register(
+        async (child) => {
+          await child.register(securityHeaders, {
+            securityTxt: file,
+            clock: createManualClock(NOW),
+          })
+        },
+        { prefix: '/v1' },
+      )
+    },
+    { code: 'PARAPET_SECURITY_HEADERS_INVALID_OPTION', message: /not below \/v1/ },
+  )
+})
+
 await t.test('without the option there is no such route', async (t) => {
   const app = Fastify()
   t.after(() => app.close())
@@ -265,6 +304,27 @@ await t.test('its routes are described', async (t) => {
     t.match(schema, { operationId: /\w/, summary: /\w/, tags: ['security'] }, url)
   }
   t.equal(routes.length, 3, 'two routes and one HEAD')
+})
+
+await t.test('hashes are of the code as a browser reads it', async (t) => {
+  const folder = t.testdir({
+    'a.html': [
+      '<script>one()\r\ntwo()\r</script>',
+      `<script data-a="x>y" data-integrity="sha256-${'A'.repeat(43)}=">three()</script>`,
+      "<style title='a>b'>p{}</style>",
+      '<script data-a="never closed>four()</script>',
+    ].join('\r\n'),
+  })
+  const { app } = await build(t, {
+    preset: 'docs',
+    csp: { 'style-src': ["'self'"] },
+    hashFiles: [folder],
+  })
+  const csp = app.securityHeaders.headers['content-security-policy']!
+  for (const code of ['one()\ntwo()\n', 'three()', 'p{}']) {
+    t.ok(csp.includes(hashSource(code)), code)
+  }
+  t.equal(csp.split("'sha256-").length, 4, 'and of nothing else')
 })
 
 await t.test('security.txt says whom to tell, and warns before it is out of date', async (t) => {

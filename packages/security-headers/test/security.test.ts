@@ -8,6 +8,7 @@ import Fastify, {
 } from 'fastify'
 import t, { type Test } from 'tap'
 import formbody from './formbody.ts'
+import { exchange } from './replies.ts'
 
 interface Built {
   readonly app: FastifyInstance
@@ -172,6 +173,19 @@ await t.test('a browser without fetch metadata is judged by Origin, then by Refe
       ...headers,
     })
     t.same([status, code], [403, CROSS_SITE], JSON.stringify(headers))
+  }
+  t.same(handled, [])
+})
+
+await t.test('who names no host is not mistaken for a page of it', async (t) => {
+  const { app, handled } = await build(t)
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  const { port } = app.server.address() as { port: number }
+  for (const word of ['Origin: null', 'Origin: file://', 'Referer: file:///a', 'Referer: x']) {
+    for (const head of ['POST /data HTTP/1.1\r\nHost:', 'POST /data HTTP/1.0']) {
+      const { status } = await exchange(t, port, `${head}\r\n${word}\r\n\r\n`)
+      t.equal(status, 403, `${head} ${word}`)
+    }
   }
   t.same(handled, [])
 })
@@ -453,6 +467,33 @@ await t.test('a request with a cookie needs the token of its user', async (t) =>
     refused.map(([reason]) => reason),
   )
   t.notMatch(JSON.stringify(events), token.slice(0, 20))
+})
+
+await t.test('a token is of one user or session, whatever their ids are', async (t) => {
+  const { app, ask } = await build(t, {
+    csrf: { secret: 'a secret of at least 32 characters' },
+    principal: ({ headers }) =>
+      headers['x-test-user'] === undefined
+        ? null
+        : (JSON.parse(String(headers['x-test-user'])) as Principal),
+  })
+  app.get('/token', async (_request, reply) => reply.csrfToken)
+  const anonymous = await app.inject('/token')
+  const cookie = String(anonymous.headers['set-cookie']).split(';')[0]!
+  const post = (user: object | null) => {
+    const login = user === null ? {} : { 'x-test-user': JSON.stringify({ roles: [], ...user }) }
+    return ask('POST', '/data', { cookie, 'csrf-token': anonymous.body, ...login })
+  }
+  t.equal((await post(null)).status, 200)
+  t.equal((await post({ id: 'anonymous' })).status, 403)
+  t.equal((await post({ id: 'u', sessionId: 'anonymous' })).status, 403)
+})
+
+await t.test('a page that wants a token where there is none says so', async (t) => {
+  const { app, ask } = await build(t)
+  app.get('/token', async (_request, reply) => reply.csrfToken)
+  const { status, code } = await ask('GET', '/token')
+  t.same([status, code], [500, 'PARAPET_SECURITY_HEADERS_NO_TOKEN'])
 })
 
 await t.test('a form may carry the token in a field', async (t) => {
