@@ -85,7 +85,8 @@ export function createAccessTokens(settings: AccessTokenSettings): AccessTokens 
         jti: randomId(),
         iat: issuedAt,
         exp: expiresAt,
-        auth_time: Math.floor(proof.authenticatedAt / 1000),
+        // The instance of the login may be ahead of this one.
+        auth_time: Math.min(issuedAt, Math.floor(proof.authenticatedAt / 1000)),
         amr: proof.amr,
         roles: user.roles,
         permissions: user.permissions,

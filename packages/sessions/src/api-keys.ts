@@ -1,13 +1,11 @@
-/**
- * API keys for machines: `<prefix>_<id><secret><checksum>`. The prefix lets a scanner find a leaked
- * key, the checksum lets it be sure, and only a hash of the secret is kept.
- *
- * @see docs/spec/api-key.md
- */
-import { createHash, timingSafeEqual } from 'node:crypto'
-import { crc32 } from 'node:zlib'
-import { takeRandom, type Store } from '@parapet/kit'
-import { PARAPET_SESSIONS_INVALID_ARGUMENT, PARAPET_SESSIONS_NOT_FOUND } from './errors.ts'
+/** API keys for machines: made, rotated, verified and ended. */
+import { timingSafeEqual } from 'node:crypto'
+import { createApiKeyId, createApiKeySecret, hashApiKey, parseApiKey } from './api-key-text.ts'
+import {
+  PARAPET_SESSIONS_INVALID_ARGUMENT,
+  PARAPET_SESSIONS_NOT_FOUND,
+  PARAPET_SESSIONS_UNAVAILABLE,
+} from './errors.ts'
 import { isName, isNameList, isUserId } from './user.ts'
 
 /** An API key without its secret. */
@@ -59,44 +57,60 @@ export interface ApiKeys {
   list(ownerId: string): Promise<ApiKey[]>
 }
 
-interface KeyRecord extends Omit<ApiKey, 'lastUsedAt'> {
+/** What is kept of a key: nothing that opens anything. */
+export interface ApiKeyRecord extends Omit<ApiKey, 'lastUsedAt'> {
   readonly hash: string
   /** The secret before the last rotation, and when it stops to work. */
   readonly previous: { readonly hash: string; readonly until: number } | null
 }
 
-const ALPHABET = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz'
-const ID_BYTES = 12
-const SECRET_BYTES = 32
-const CHECKSUM_BYTES = 4
-const [ID_LENGTH, SECRET_LENGTH, CHECKSUM_LENGTH] = [17, 43, 6]
-const TEXT_LENGTH = ID_LENGTH + SECRET_LENGTH + CHECKSUM_LENGTH
+/** A record, and when its key was used last. */
+export interface KeptApiKey {
+  readonly record: ApiKeyRecord
+  readonly lastUsedAt: number | null
+}
+
+/** The port to where keys are kept. What has expired may be there, or gone. */
+export interface ApiKeyRepository {
+  /** @returns `false`, and keeps nothing: the owner has `maxKeys` already. */
+  add(record: ApiKeyRecord, maxKeys: number): Promise<boolean>
+  find(id: string): Promise<KeptApiKey | null>
+  /** Puts `next` in the place of a record that has not changed since it was read. @returns whether it did */
+  replace(record: ApiKeyRecord, next: ApiKeyRecord): Promise<boolean>
+  noteUse(record: ApiKeyRecord, at: number): Promise<void>
+  /** @returns whether there was one. */
+  remove(id: string): Promise<boolean>
+  removeAll(ownerId: string): Promise<void>
+  list(ownerId: string): Promise<KeptApiKey[]>
+}
+
 const DEFAULT_LIFETIME_MS = 7_776_000_000
 const MAX_LIFETIME_MS = 315_360_000_000
 const DEFAULT_OVERLAP_MS = 86_400_000
 const MAX_KEYS_PER_OWNER = 1000
-/** For racers that go beyond the limit and are taken off again. */
-const LIST_SLACK = 100
 const USED_STEP_MS = 60_000
+/** Keys whose last use this process remembers; beyond it all are forgotten, and noted once more. */
+const MAX_NOTED = 10_000
 const MAX_TRIES = 8
 
-/** Makes the keys over a store. @param prefix in front of every key, without its `_`. */
-export function createApiKeys(store: Store, now: () => number, prefix: string): ApiKeys {
-  return new StoredApiKeys(store, now, prefix)
+/** Makes the keys. @param prefix in front of every key, without its `_`. */
+export function createApiKeys(
+  repository: ApiKeyRepository,
+  now: () => number,
+  prefix: string,
+): ApiKeys {
+  return new KeptApiKeys(repository, now, prefix)
 }
 
-/** Whether a bearer token has the prefix of an API key. */
-export function looksLikeApiKey(text: string, prefix: string): boolean {
-  return text.startsWith(`${prefix}_`)
-}
-
-class StoredApiKeys implements ApiKeys {
-  readonly #store: Store
+class KeptApiKeys implements ApiKeys {
+  readonly #repository: ApiKeyRepository
   readonly #now: () => number
   readonly #prefix: string
+  /** When this process wrote down the use of a key. */
+  readonly #noted = new Map<string, number>()
 
-  constructor(store: Store, now: () => number, prefix: string) {
-    this.#store = store
+  constructor(repository: ApiKeyRepository, now: () => number, prefix: string) {
+    this.#repository = repository
     this.#now = now
     this.#prefix = prefix
   }
@@ -107,10 +121,10 @@ class StoredApiKeys implements ApiKeys {
     if (!isName(name)) refuse('name', 'must be a string of 1 to 128 characters')
     if (!isNameList(scopes) || !isNameList(roles)) refuse('scopes and roles', 'must be names')
     if (!isDuration(lifetimeMs, 1)) refuse('lifetimeMs', 'must be 1 ms to ten years')
-    const id = encode(takeRandom(ID_BYTES), ID_LENGTH)
-    const secret = takeRandom(SECRET_BYTES)
+    const id = createApiKeyId()
+    const { text, hash } = createApiKeySecret(id, this.#prefix)
     const at = this.#now()
-    const record: KeyRecord = {
+    const record: ApiKeyRecord = {
       id,
       ownerId,
       name,
@@ -119,147 +133,82 @@ class StoredApiKeys implements ApiKeys {
       createdAt: at,
       expiresAt: at + lifetimeMs,
       rotatedAt: null,
-      hash: hashApiKey(id, secret),
+      hash,
       previous: null,
     }
-    // On the owner's list before it works: a key that is on no list would outlive its owner.
-    const bounds = { ttlMs: lifetimeMs, maxMembers: MAX_KEYS_PER_OWNER + LIST_SLACK }
-    const { size } = await this.#store.addMember(ownerKeyOf(ownerId), id, bounds)
-    if (size > MAX_KEYS_PER_OWNER) {
-      await this.#store.removeMember(ownerKeyOf(ownerId), id)
+    if (!(await this.#repository.add(record, MAX_KEYS_PER_OWNER))) {
       refuse('ownerId', `has ${MAX_KEYS_PER_OWNER} keys already`)
     }
-    await this.#store.set(keyOf(id), JSON.stringify(record), lifetimeMs)
-    return { key: await this.#view(record), text: this.#write(id, secret) }
+    return { key: viewOf({ record, lastUsedAt: null }), text }
   }
 
   async rotate(id: string, overlapMs = DEFAULT_OVERLAP_MS): Promise<{ key: ApiKey; text: string }> {
     if (!isDuration(overlapMs, 0)) refuse('overlapMs', 'must be 0 ms to ten years')
     for (let tries = 0; tries < MAX_TRIES; tries++) {
-      const stored = await this.#store.get(keyOf(id))
-      const record = stored === null ? null : (JSON.parse(stored) as KeyRecord)
+      const kept = await this.#repository.find(id)
       const at = this.#now()
-      if (stored === null || record === null || record.expiresAt <= at) break
-      const secret = takeRandom(SECRET_BYTES)
-      const next: KeyRecord = {
-        ...record,
-        hash: hashApiKey(id, secret),
-        rotatedAt: at,
-        previous: { hash: record.hash, until: at + overlapMs },
-      }
-      const leftMs = record.expiresAt - at
-      if (await this.#store.compareAndSet(keyOf(id), stored, JSON.stringify(next), leftMs)) {
-        return { key: await this.#view(next), text: this.#write(id, secret) }
+      if (kept === null || kept.record.expiresAt <= at) throw new PARAPET_SESSIONS_NOT_FOUND()
+      const { record, lastUsedAt } = kept
+      const { text, hash } = createApiKeySecret(id, this.#prefix)
+      const previous = { hash: record.hash, until: at + overlapMs }
+      const next: ApiKeyRecord = { ...record, rotatedAt: at, hash, previous }
+      if (await this.#repository.replace(record, next)) {
+        return { key: viewOf({ record: next, lastUsedAt }), text }
       }
     }
-    throw new PARAPET_SESSIONS_NOT_FOUND()
+    throw new PARAPET_SESSIONS_UNAVAILABLE()
   }
 
   async verify(text: string): Promise<ApiKey | null> {
     const parsed = parseApiKey(text, this.#prefix)
     if (parsed === null) return null
-    const stored = await this.#store.get(keyOf(parsed.id))
-    if (stored === null) return null
-    const record = JSON.parse(stored) as KeyRecord
+    const kept = await this.#repository.find(parsed.id)
     const at = this.#now()
-    const given = Buffer.from(hashApiKey(parsed.id, parsed.secret))
-    const current = timingSafeEqual(given, Buffer.from(record.hash))
-    const previous =
-      record.previous !== null &&
-      record.previous.until > at &&
-      timingSafeEqual(given, Buffer.from(record.previous.hash))
-    if ((!current && !previous) || record.expiresAt <= at) return null
-    const key = await this.#view(record)
-    if (key.lastUsedAt === null || at - key.lastUsedAt >= USED_STEP_MS) {
-      await this.#store.set(usedKeyOf(parsed.id), String(at), record.expiresAt - at)
-    }
-    return key
+    if (kept === null || kept.record.expiresAt <= at) return null
+    const { hash, previous } = kept.record
+    const given = hashApiKey(parsed.id, parsed.secret)
+    const isPrevious = previous !== null && previous.until > at && isSame(given, previous.hash)
+    if (!isSame(given, hash) && !isPrevious) return null
+    await this.#noteUse(kept, at)
+    return viewOf(kept)
   }
 
-  async revoke(id: string): Promise<boolean> {
-    const stored = await this.#store.getAndDelete(keyOf(id))
-    if (stored === null) return false
-    const { ownerId } = JSON.parse(stored) as KeyRecord
-    await this.#store.delete(usedKeyOf(id))
-    await this.#store.removeMember(ownerKeyOf(ownerId), id)
-    return true
+  revoke(id: string): Promise<boolean> {
+    return this.#repository.remove(id)
   }
 
-  async revokeAll(ownerId: string): Promise<void> {
-    for (const id of await this.#store.members(ownerKeyOf(ownerId))) await this.revoke(id)
+  revokeAll(ownerId: string): Promise<void> {
+    return this.#repository.removeAll(ownerId)
   }
 
   async list(ownerId: string): Promise<ApiKey[]> {
-    const ids = await this.#store.members(ownerKeyOf(ownerId))
-    const stored = await Promise.all(ids.map((id) => this.#store.get(keyOf(id))))
-    const records = stored.filter((text) => text !== null)
-    return Promise.all(records.map((text) => this.#view(JSON.parse(text) as KeyRecord)))
+    const kept = await this.#repository.list(ownerId)
+    const at = this.#now()
+    return kept.filter(({ record }) => record.expiresAt > at).map(viewOf)
   }
 
-  async #view({ hash: _hash, previous: _previous, ...key }: KeyRecord): Promise<ApiKey> {
-    const used = await this.#store.get(usedKeyOf(key.id))
-    return Object.freeze({ ...key, lastUsedAt: used === null ? null : Number(used) })
+  /** To the minute, and once a minute: a busy key must not cost a write for each request. */
+  async #noteUse({ record, lastUsedAt }: KeptApiKey, at: number): Promise<void> {
+    const known = Math.max(lastUsedAt ?? -Infinity, this.#noted.get(record.id) ?? -Infinity)
+    if (at - known < USED_STEP_MS) return
+    if (this.#noted.size >= MAX_NOTED) this.#noted.clear()
+    this.#noted.set(record.id, at)
+    // The key is good, whether or not that can be written down.
+    await this.#repository.noteUse(record, at).catch(() => {})
   }
-
-  #write(id: string, secret: Buffer): string {
-    const body = id + encode(secret, SECRET_LENGTH)
-    return `${this.#prefix}_${body}${checksumOf(this.#prefix, body)}`
-  }
 }
 
-/** Reads a key's text. Almost every mistyped or invented one ends here, without a question to the store. */
-export function parseApiKey(text: string, prefix: string): { id: string; secret: Buffer } | null {
-  if (!looksLikeApiKey(text, prefix)) return null
-  const rest = text.slice(prefix.length + 1)
-  if (rest.length !== TEXT_LENGTH || !/^[0-9A-Za-z]+$/.test(rest)) return null
-  const body = rest.slice(0, -CHECKSUM_LENGTH)
-  if (checksumOf(prefix, body) !== rest.slice(-CHECKSUM_LENGTH)) return null
-  const secret = decode(body.slice(ID_LENGTH), SECRET_BYTES)
-  return secret === null ? null : { id: body.slice(0, ID_LENGTH), secret }
+function viewOf({ record, lastUsedAt }: KeptApiKey): ApiKey {
+  const { hash: _hash, previous: _previous, ...key } = record
+  return Object.freeze({ ...key, lastUsedAt })
 }
 
-function checksumOf(prefix: string, body: string): string {
-  const bytes = Buffer.alloc(CHECKSUM_BYTES)
-  bytes.writeUInt32BE(crc32(`${prefix}_${body}`))
-  return encode(bytes, CHECKSUM_LENGTH)
-}
-
-/** 256 random bits need no slow hash; the id keeps a hash from fitting another key. */
-export function hashApiKey(id: string, secret: Buffer): string {
-  return createHash('sha256').update(`parapet api key ${id} `).update(secret).digest('base64url')
-}
-
-function encode(bytes: Buffer, length: number): string {
-  let value = BigInt(`0x${bytes.toString('hex')}`)
-  let text = ''
-  while (text.length < length) {
-    text = ALPHABET[Number(value % 62n)]! + text
-    value /= 62n
-  }
-  return text
-}
-
-function decode(text: string, size: number): Buffer | null {
-  let value = 0n
-  for (const letter of text) value = value * 62n + BigInt(ALPHABET.indexOf(letter))
-  const hex = value.toString(16).padStart(2 * size, '0')
-  return hex.length > 2 * size ? null : Buffer.from(hex, 'hex')
+function isSame(a: string, b: string): boolean {
+  return a.length === b.length && timingSafeEqual(Buffer.from(a), Buffer.from(b))
 }
 
 function isDuration(value: number, min: number): boolean {
   return Number.isSafeInteger(value) && value >= min && value <= MAX_LIFETIME_MS
-}
-
-function keyOf(id: string): string {
-  return `sessions:api-key:${id}`
-}
-
-function usedKeyOf(id: string): string {
-  return `sessions:api-key-used:${id}`
-}
-
-function ownerKeyOf(ownerId: string): string {
-  return `sessions:api-keys-of:${ownerId}`
 }
 
 function refuse(what: string, problem: string): never {

@@ -8,9 +8,11 @@
 /** What is looked at. */
 export interface RequestOrigin {
   readonly method: string
+  /** Asks for a WebSocket: a GET that any page may make, and whose replies it may read. */
+  readonly opensWebSocket: boolean
   /** `Sec-Fetch-Site`: a browser sets it and no page can forge it. */
   readonly fetchSite: string | undefined
-  /** `Origin`, which older browsers send with every request but GET and HEAD. */
+  /** `Origin`, which older browsers send with WebSockets and with all methods but GET and HEAD. */
   readonly origin: string | undefined
   /** The origin this request was sent to, as the server sees it behind its proxy. */
   readonly ownOrigin: string
@@ -25,8 +27,8 @@ const SAFE_METHODS: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS'])
  * @param trustedOrigins other origins that may, for instance `https://app.example.com`.
  */
 export function isOwnRequest(request: RequestOrigin, trustedOrigins: readonly string[]): boolean {
-  const { method, fetchSite, origin, ownOrigin } = request
-  if (SAFE_METHODS.has(method)) return true
+  const { method, opensWebSocket, fetchSite, origin, ownOrigin } = request
+  if (SAFE_METHODS.has(method) && !opensWebSocket) return true
   if (fetchSite === 'same-origin') return true
   if (origin !== undefined && trustedOrigins.includes(origin)) return true
   return fetchSite === undefined && origin === ownOrigin

@@ -1,8 +1,10 @@
 /** The request path: which routes need a login, and who is asking. */
+import type { CookieSerializeOptions } from '@fastify/cookie'
 import type { Principal, SecurityEvents } from '@parapet/kit'
 import type { FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
 import type { AccessToken } from './access-tokens.ts'
-import { looksLikeApiKey, type ApiKey } from './api-keys.ts'
+import { looksLikeApiKey } from './api-key-text.ts'
+import type { ApiKey } from './api-keys.ts'
 import { isOwnRequest } from './cross-site.ts'
 import {
   PARAPET_SESSIONS_CROSS_SITE,
@@ -34,8 +36,17 @@ declare module 'fastify' {
 export const ACCESS_COOKIE = '__Host-session'
 /** The cookie that carries the refresh token. */
 export const REFRESH_COOKIE = '__Host-refresh'
-/** `__Host-`: no other host of the domain can set it, and no plain connection carries it. */
-export const HOST_COOKIE = { path: '/', httpOnly: true, secure: true } as const
+/**
+ * `__Host-`: no other host of the domain can set it, and no plain connection carries it. What the app
+ * gave `@fastify/cookie` as its defaults must not change that.
+ */
+export const HOST_COOKIE: CookieSerializeOptions = {
+  path: '/',
+  httpOnly: true,
+  secure: true,
+  signed: false,
+  ...({ domain: undefined } as object),
+}
 const BEARER = /^bearer +(\S+)$/i
 const kRule = Symbol('@parapet/sessions:rule')
 const RULES: readonly unknown[] = ['required', 'optional', 'ignored'] satisfies SessionRule[]
@@ -44,6 +55,17 @@ const RULES: readonly unknown[] = ['required', 'optional', 'ignored'] satisfies 
 interface RouteConfig {
   readonly [kRule]?: SessionRule
   readonly sessions?: unknown
+}
+
+/**
+ * The value of a cookie of ours, from the header itself: an app may have `@fastify/cookie` parse later.
+ * One that came twice is worth nothing: a browser keeps one, so another host has tossed the other in.
+ */
+export function readCookie({ headers }: FastifyRequest, name: string): string | undefined {
+  const start = `${name}=`
+  const given = headers.cookie?.split(';').map((pair) => pair.trim())
+  const [value, another] = given?.filter((pair) => pair.startsWith(start)) ?? []
+  return another === undefined ? value?.slice(start.length) : ''
 }
 
 /** Compiles the rule of a route. @throws PARAPET_SESSIONS_INVALID_RULE */
@@ -62,10 +84,11 @@ export function requireOwnRequest(
   request: FastifyRequest,
   cookies: NonNullable<SessionsSettings['cookies']>,
 ): void {
-  const { 'sec-fetch-site': fetchSite, origin } = request.headers
+  const { 'sec-fetch-site': fetchSite, origin, upgrade } = request.headers
   const own = isOwnRequest(
     {
       method: request.method,
+      opensWebSocket: /websocket/i.test(upgrade ?? ''),
       fetchSite: typeof fetchSite === 'string' ? fetchSite : undefined,
       origin,
       ownOrigin: `${request.protocol}://${request.host}`,
@@ -85,13 +108,16 @@ function ruleOf(request: FastifyRequest, unmarked: SessionRule): SessionRule {
 }
 
 /** `null`: the request carries no token of ours. @throws PARAPET_SESSIONS_CROSS_SITE */
-function tokenOf(request: FastifyRequest, cookies: SessionsSettings['cookies']): string | null {
+export function tokenOf(
+  request: FastifyRequest,
+  cookies: SessionsSettings['cookies'],
+): string | null {
   const { authorization } = request.headers
   if (authorization !== undefined && /^bearer\b/i.test(authorization)) {
     // A header that only begins as one is a broken token, not an anonymous request.
     return BEARER.exec(authorization)?.[1] ?? ''
   }
-  const cookie = cookies === undefined ? undefined : request.cookies[ACCESS_COOKIE]
+  const cookie = cookies === undefined ? undefined : readCookie(request, ACCESS_COOKIE)
   if (cookies === undefined || cookie === undefined) return null
   requireOwnRequest(request, cookies)
   return cookie
@@ -107,7 +133,7 @@ export function createAuthenticate(
   const unmarked: SessionRule = requireByDefault ? 'required' : 'optional'
 
   function refuse(request: FastifyRequest, reply: FastifyReply, reason: string): never {
-    if (cookies !== undefined && request.cookies[ACCESS_COOKIE] !== undefined) {
+    if (cookies !== undefined && readCookie(request, ACCESS_COOKIE) !== undefined) {
       // Else open pages would be refused until the cookie has expired, too.
       void reply.clearCookie(ACCESS_COOKIE, { ...HOST_COOKIE, sameSite: cookies.sameSite })
     }

@@ -9,6 +9,7 @@ import fastifyCookie from '@fastify/cookie'
 import { declarePhase, usePrincipal, useSecurityEvents } from '@parapet/kit'
 import type { FastifyInstance, FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
+import { migrateApiKeys } from './api-keys-postgres.ts'
 import { events } from './events.ts'
 import { createAuthenticate, readRoute } from './hooks.ts'
 import { createOidc } from './oidc.ts'
@@ -60,7 +61,8 @@ async function sessionsPlugin(app: FastifyInstance, options: SessionsOptions): P
   declarePhase(app, NAME, 'authentication')
   const securityEvents = useSecurityEvents(app, events)
   usePrincipal(app)
-  const { issuer, audience, cookies, oidc, prefix, store } = settings
+  const { issuer, audience, cookies, oidc, prefix, store, sql } = settings
+  if (sql !== undefined) await migrateApiKeys(sql)
   const parts = createParts(
     settings,
     (publicPem, algorithm) => createKeyVerifier(publicPem, algorithm, { issuer, audience }),

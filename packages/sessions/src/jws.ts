@@ -86,13 +86,12 @@ export function signatureLengthOf({ algorithm, publicKey }: VerificationKey): nu
  * Makes a verifier of compact JWS for keys that are known beforehand. It knows nothing of claims.
  *
  * @param keys public keys as JWK, with the `kid` that tokens name them by, if any.
- * @throws PARAPET_SESSIONS_INVALID_KEY a key is too weak, or says that it is for something else; RSA
- *   of 2048 bits is taken.
- * @throws TypeError a JWK is broken.
+ * @throws PARAPET_SESSIONS_INVALID_KEY a key is broken or too weak, is a secret one, or says that it is
+ *   for something else; RSA of 2048 bits is taken.
  */
 export function createJwsGate(keys: readonly JsonWebKey[]): JwsGate {
   const ring = keys.map((jwk): VerificationKey => {
-    const publicKey = createPublicKey({ key: jwk, format: 'jwk' })
+    const publicKey = readPublicKey(jwk)
     const algorithm = requireStrongKey(publicKey, 'jwk', true)
     requirePurpose(jwk, algorithm)
     const keyId = jwk['kid']
@@ -105,6 +104,15 @@ export function createJwsGate(keys: readonly JsonWebKey[]): JwsGate {
     const key = ring.find((each) => each.keyId === header.kid)
     if (key?.algorithm !== header.alg || !hasSignature(segments, key)) return null
     return { header, payload: Buffer.from(segments.payload, 'base64url') }
+  }
+}
+
+function readPublicKey(jwk: JsonWebKey): KeyObject {
+  try {
+    return createPublicKey({ key: jwk, format: 'jwk' })
+  } catch {
+    // What the parser says may quote the key.
+    throw new PARAPET_SESSIONS_INVALID_KEY('jwk', 'is no public key')
   }
 }
 

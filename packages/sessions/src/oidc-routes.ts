@@ -2,21 +2,19 @@
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { PARAPET_SESSIONS_NOT_FOUND } from './errors.ts'
-import { HOST_COOKIE } from './hooks.ts'
-import { OIDC_LIFETIME_MS, type Oidc } from './oidc.ts'
-import type { RouteSettings } from './routes.ts'
+import { HOST_COOKIE, readCookie } from './hooks.ts'
+import type { Oidc } from './oidc.ts'
+import { OIDC_LIFETIME_MS } from './oidc-tickets.ts'
+import { endReplaced, type RouteSettings } from './routes.ts'
 import { routeSchemas } from './schemas.ts'
 
 /** Carries the login to the provider and back. Lax: the way back is a link of another site. */
 const COOKIE = '__Host-single-sign-on'
-const ATTRIBUTES = { ...HOST_COOKIE, sameSite: 'lax' } as const
+const ATTRIBUTES = { ...HOST_COOKIE, sameSite: 'lax' as const }
 
 /** Registers the routes of every provider under the prefix. */
-export function registerOidcRoutes(
-  app: FastifyInstance,
-  { prefix, settings, service, parts, transport }: RouteSettings,
-  login: Oidc,
-): void {
+export function registerOidcRoutes(app: FastifyInstance, given: RouteSettings, login: Oidc): void {
+  const { prefix, settings, service, parts, transport } = given
   const routes = app.withTypeProvider<TypeBoxTypeProvider>()
   const config = { sessions: 'ignored' } as const
 
@@ -40,7 +38,7 @@ export function registerOidcRoutes(
       requireProvider(provider)
       void reply.clearCookie(COOKIE, ATTRIBUTES)
       const found = await finish(request, provider)
-      await parts.book.endBy(transport.refreshTokenOf(request))
+      await endReplaced(request, given)
       const grant = await service.start(found.user, found.proof, request)
       const body = transport.hand(reply, grant)
       if (settings.cookies === undefined) return body
@@ -57,7 +55,7 @@ export function registerOidcRoutes(
     const mark = request.url.indexOf('?')
     const query = new URLSearchParams(mark === -1 ? '' : request.url.slice(mark + 1))
     try {
-      return await login.finish(provider, query, request.cookies[COOKIE])
+      return await login.finish(provider, query, readCookie(request, COOKIE))
     } catch (error) {
       const details = { method: `oidc:${provider}`, loginHash: null }
       parts.securityEvents.emit('sessions.login_failed', { details }, request)

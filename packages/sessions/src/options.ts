@@ -8,6 +8,7 @@ import {
   type Clock,
   type OptionReader,
   type OptionSettings,
+  type SqlClient,
   type Store,
 } from '@parapet/kit'
 import { PARAPET_SESSIONS_INVALID_OPTION } from './errors.ts'
@@ -42,6 +43,8 @@ export interface SessionsOptions {
   readonly secrets: readonly string[]
   /** What the fleet shares. @default the memory of this process */
   readonly store?: Store
+  /** Where API keys are kept, in a table made at boot: `createSqlClient` of kit. @default the store */
+  readonly sql?: SqlClient
   /** Looks a user up at each refresh; `null` ends the session. @default the user as of the login */
   readonly findUser?: FindUser
   /** How long an access token lives: 1000 to 3 600 000 ms. @default 900_000 */
@@ -107,6 +110,7 @@ export const optionTable = {
   store: option.optional(
     option.port<Store>(['get', 'compareAndSet', 'addMember', 'publish', 'subscribe']),
   ),
+  sql: option.optional(option.port<SqlClient>(['query', 'transaction'])),
   findUser: option.optional(option.callback<FindUser>()),
   accessLifetimeMs: option.milliseconds({ min: 1000, max: 3_600_000, default: 900_000 }),
   refreshIdleMs: option.milliseconds({ min: 1000, max: 365 * DAY_MS, default: 7 * DAY_MS }),

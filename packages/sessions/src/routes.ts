@@ -9,10 +9,12 @@ import {
   PARAPET_SESSIONS_REFRESH_REFUSED,
   PARAPET_SESSIONS_UNAUTHENTICATED,
 } from './errors.ts'
+import { tokenOf } from './hooks.ts'
 import type { SessionsSettings } from './options.ts'
 import { deriveKey } from './refresh-tokens.ts'
 import { routeSchemas } from './schemas.ts'
 import type { ServiceParts, SessionService } from './service.ts'
+import type { EndedSession } from './session-book.ts'
 import type { TokenTransport } from './transport-routes.ts'
 
 /** What the routes are made from. */
@@ -54,10 +56,8 @@ function withTypes(app: FastifyInstance) {
   return app.withTypeProvider<TypeBoxTypeProvider>()
 }
 
-function registerLogin(
-  routes: Routes,
-  { prefix, settings, service, parts, transport }: RouteSettings,
-): void {
+function registerLogin(routes: Routes, given: RouteSettings): void {
+  const { prefix, settings, service, parts, transport } = given
   const { credentials } = settings
   if (credentials === undefined) return
   const tell = createFailureTeller(settings, parts.securityEvents)
@@ -71,13 +71,32 @@ function registerLogin(
         tell(request.body.login, request)
         throw new PARAPET_SESSIONS_LOGIN_FAILED()
       }
-      // A browser that was logged in gets another session, and the old one ends with its cookie.
-      await parts.book.endBy(transport.refreshTokenOf(request))
+      await endReplaced(request, given)
       const { amr, ...user } = found
       const grant = await service.start(user, amr === undefined ? {} : { amr }, request)
       return transport.hand(reply, grant)
     },
   )
+}
+
+/** A browser that was logged in gets another session; the old one ends with its cookie. */
+export async function endReplaced(
+  request: FastifyRequest,
+  { service, parts, transport }: RouteSettings,
+): Promise<void> {
+  const ended = await parts.book.endBy(transport.refreshTokenOf(request))
+  tellEnded(service, ended, 'another login', request)
+}
+
+function tellEnded(
+  service: SessionService,
+  ended: EndedSession | null,
+  reason: string,
+  request: FastifyRequest,
+): void {
+  if (ended === null) return
+  const { sessionId, userId: principalId } = ended
+  service.revoked('session', reason, { sessionId, principalId }, request)
 }
 
 /** Failed logins of one account are told to belong together without saying which account it is. */
@@ -90,10 +109,8 @@ function createFailureTeller({ secrets }: SessionsSettings, securityEvents: Secu
   }
 }
 
-function registerTokenRoutes(
-  routes: Routes,
-  { prefix, service, parts, transport }: RouteSettings,
-): void {
+function registerTokenRoutes(routes: Routes, given: RouteSettings): void {
+  const { prefix, service, parts, transport } = given
   routes.post(
     `${prefix}/refresh`,
     { schema: routeSchemas.refresh, config: { sessions: 'ignored' } },
@@ -112,23 +129,23 @@ function registerTokenRoutes(
       transport.requireOwn(request)
       const ended =
         (await parts.book.endBy(transport.refreshTokenOf(request))) ??
-        (await endByAccessToken(request, parts))
-      if (ended !== null) {
-        const { sessionId, userId: principalId } = ended
-        service.revoked('session', 'logout', { sessionId, principalId }, request)
-      }
+        (await endByAccessToken(request, given))
+      tellEnded(service, ended, 'logout', request)
       transport.forget(reply)
       return reply.code(204).send(null)
     },
   )
 }
 
-async function endByAccessToken(request: FastifyRequest, { accessTokens, book }: ServiceParts) {
-  const text = /^bearer +(\S+)$/i.exec(request.headers.authorization ?? '')?.[1]
-  const token = text === undefined ? 'malformed' : accessTokens.verify(text)
+async function endByAccessToken(
+  request: FastifyRequest,
+  { settings, parts }: RouteSettings,
+): Promise<EndedSession | null> {
+  const token = parts.accessTokens.verify(tokenOf(request, settings.cookies) ?? '')
   if (typeof token === 'string') return null
-  await book.end(token.sessionId)
-  return { sessionId: token.sessionId, userId: token.user.id }
+  const { sessionId } = token
+  const userId = await parts.book.end(sessionId)
+  return userId === null ? null : { sessionId, userId }
 }
 
 function registerOwnSessions(routes: Routes, { prefix, service, parts }: RouteSettings): void {

@@ -7,6 +7,8 @@ import {
   type AccessTokens,
 } from './access-tokens.ts'
 import { createApiKeys, type ApiKeys } from './api-keys.ts'
+import { createSqlApiKeys } from './api-keys-postgres.ts'
+import { createStoreApiKeys } from './api-keys-store.ts'
 import { createEpochs } from './epochs.ts'
 import {
   PARAPET_SESSIONS_INVALID_ARGUMENT,
@@ -100,7 +102,7 @@ export function createParts(
   createVerifier: CreateVerifier,
   securityEvents: SecurityEvents,
 ): ServiceParts {
-  const { clock, store, issuer, audience, accessLifetimeMs: lifetimeMs } = settings
+  const { clock, store, sql, issuer, audience, accessLifetimeMs: lifetimeMs } = settings
   const { now } = clock
   const keepMs = lifetimeMs + MARGIN_MS
   const ring = createKeyRing({
@@ -123,7 +125,8 @@ export function createParts(
     refreshTokens,
     revocations,
   })
-  const apiKeys = createApiKeys(store, now, settings.apiKeyPrefix)
+  const kept = sql === undefined ? createStoreApiKeys(store) : createSqlApiKeys(sql)
+  const apiKeys = createApiKeys(kept, now, settings.apiKeyPrefix)
   return { store, ring, book, accessTokens, revocations, apiKeys, securityEvents }
 }
 

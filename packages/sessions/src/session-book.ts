@@ -42,6 +42,12 @@ export interface SessionView extends Device {
   readonly amr: readonly string[]
 }
 
+/** A session that has just ended. */
+export interface EndedSession {
+  readonly sessionId: string
+  readonly userId: string
+}
+
 /** The answer to a refresh. */
 export type RefreshAnswer =
   | {
@@ -145,7 +151,7 @@ export class SessionBook {
   }
 
   /** Ends the session of a genuine refresh token, however old. */
-  async endBy(text: unknown): Promise<{ sessionId: string; userId: string } | null> {
+  async endBy(text: unknown): Promise<EndedSession | null> {
     const token = this.#to.refreshTokens.parse(text)
     const userId = token === null ? null : await this.end(token.sessionId)
     return token === null || userId === null ? null : { sessionId: token.sessionId, userId }

@@ -1,7 +1,13 @@
 /** How tokens reach the client: in the body, or in cookies that no script can read. */
 import type { Static } from '@sinclair/typebox'
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { ACCESS_COOKIE, HOST_COOKIE, REFRESH_COOKIE, requireOwnRequest } from './hooks.ts'
+import {
+  ACCESS_COOKIE,
+  HOST_COOKIE,
+  readCookie,
+  REFRESH_COOKIE,
+  requireOwnRequest,
+} from './hooks.ts'
 import type { SessionsSettings } from './options.ts'
 import type { Tokens } from './schemas.ts'
 import type { SessionOperations } from './service.ts'
@@ -28,7 +34,7 @@ export interface TokenTransport extends Pick<Sessions, 'hand' | 'forget'> {
 
 /** Makes the transport that the options ask for. */
 export function createTokenTransport({ cookies, clock }: SessionsSettings): TokenTransport {
-  const attributes = { ...HOST_COOKIE, sameSite: cookies?.sameSite ?? 'strict' } as const
+  const attributes = { ...HOST_COOKIE, sameSite: cookies?.sameSite ?? 'strict' }
   const secondsUntil = (time: number): number =>
     Math.max(0, Math.floor((time - clock.now()) / 1000))
 
@@ -50,7 +56,7 @@ export function createTokenTransport({ cookies, clock }: SessionsSettings): Toke
     },
     refreshTokenOf(request) {
       const body = request.body as { readonly refreshToken?: string } | null | undefined
-      return (cookies && request.cookies[REFRESH_COOKIE]) ?? body?.refreshToken
+      return (cookies && readCookie(request, REFRESH_COOKIE)) ?? body?.refreshToken
     },
     // W3C Clear Site Data
     forget(reply) {

@@ -44,9 +44,10 @@ export function isNameList(value: unknown): value is readonly string[] {
   )
 }
 
-/** Whether a value is one name. */
+/** Whether a value is one name. A zero is none in SQL. */
 export function isName(value: unknown, max = MAX_NAME_LENGTH): value is string {
-  return typeof value === 'string' && value !== '' && value.length <= max && value.isWellFormed()
+  if (typeof value !== 'string' || value === '' || value.length > max) return false
+  return value.isWellFormed() && !value.includes('\0')
 }
 
 /**

@@ -23,7 +23,7 @@ await app.register(sessions, {
   audience,
   keys: { current: key },
   secrets: [secret],
-  store: createRedisStore({ client, prefix, deadlineMs: 20_000 }),
+  store: createRedisStore({ client, prefix, deadlineMs: 60_000 }),
   refreshGraceMs: 60_000,
 })
 await app.ready()

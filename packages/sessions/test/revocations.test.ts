@@ -153,6 +153,28 @@ await t.test(
   },
 )
 
+await t.test('a question to the store costs one deadline, however much is asked', async (t) => {
+  const { store, clock } = createFaulty()
+  const pending: { method: string; fail: (error: Error) => void }[] = []
+  const hanging = new Proxy(store, {
+    get(target, name) {
+      if (name !== 'get' && name !== 'hasMember') return Reflect.get(target, name) as unknown
+      return () => new Promise((_resolve, fail) => void pending.push({ method: name, fail }))
+    },
+  })
+  const epochs = createEpochs(hanging, clock.now, 1000)
+  const list = createRevocations({ store: hanging, epochs, clock, keepMs: 1000 })
+  const asked = list.askStore(token())
+  t.same(
+    pending.map(({ method }) => method).toSorted(),
+    ['get', 'get', 'hasMember', 'hasMember'],
+    'all of it at once',
+  )
+  pending.at(-1)!.fail(new Error('too late'))
+  await t.rejects(asked, { code: 'PARAPET_SESSIONS_UNAVAILABLE', statusCode: 503 })
+  t.equal(pending.length, 4, 'the first that fails ends it, and nothing is asked again')
+})
+
 await t.test('an interruption during the reading is not forgotten', async (t) => {
   const shared = createFaulty()
   const { list } = await createList(shared)

@@ -11,9 +11,10 @@ import { readFileSync } from 'node:fs'
 import { createMemoryStore } from '@parapet/kit'
 import { createJwsGate, generateKey, hashPassword, sessions } from '@parapet/sessions'
 import { readVectors } from '@parapet/testing'
+import fastifyCookie from '@fastify/cookie'
 import Fastify from 'fastify'
 import t from 'tap'
-import { hashApiKey, parseApiKey } from '../src/api-keys.ts'
+import { hashApiKey, parseApiKey } from '../src/api-key-text.ts'
 import { thumbprintOf } from '../src/jwk.ts'
 import { createRefreshTokens } from '../src/refresh-tokens.ts'
 import { audience, baseOptions, build, issuer, key, passphrase, told } from './build.ts'
@@ -323,6 +324,13 @@ await t.test('a weak key neither signs nor verifies', async (t) => {
     })
   }
   t.ok(createJwsGate([{ ...jwk, use: 'sig', alg: 'ES256', key_ops: ['verify'] }]))
+  const broken = [{ kty: 'oct', k: 'c2VjcmV0' }, { kty: 'EC' }, { ...jwk, x: 'AAAA' }, {}, null]
+  for (const each of broken) {
+    t.throws(() => createJwsGate([each as never]), {
+      code: 'PARAPET_SESSIONS_INVALID_KEY',
+      message: /^((?!c2VjcmV0).)*$/,
+    })
+  }
   const roca = rocaModulus()
   t.throws(() => createJwsGate([{ kty: 'RSA', e: 'AQAB', n: roca }]), { message: /CVE-2017-15361/ })
   t.throws(() => createJwsGate([{ kty: 'RSA', e: 'AQ', n: roca }]), {
@@ -472,6 +480,110 @@ await t.test('a cookie is believed from the site itself only', async (t) => {
     headers: { host: 'api.example.com' },
   })
   t.equal(read.statusCode, 200, 'reading changes nothing')
+})
+
+await t.test('a WebSocket is no mere reading: another site may not open one', async (t) => {
+  const { app, jar, handled } = await cookieApp(t)
+  const open = async (headers: Record<string, string>) => {
+    const upgrade = { host: 'api.example.com', connection: 'Upgrade', upgrade: 'WebSocket' }
+    const reply = await app.inject({
+      url: '/private',
+      cookies: jar,
+      headers: { ...upgrade, ...headers },
+    })
+    return reply.statusCode
+  }
+  t.equal(await open({ origin: 'https://evil.example' }), 403)
+  t.equal(await open({ 'sec-fetch-site': 'same-site', origin: 'https://blog.example.com' }), 403)
+  t.equal(await open({}), 403)
+  t.same(handled, [])
+  t.equal(await open({ origin: 'http://api.example.com' }), 200)
+  t.equal(await open({ 'sec-fetch-site': 'same-origin' }), 200)
+})
+
+await t.test('a cookie that came twice is worth nothing', async (t) => {
+  const { app, jar, start, handled } = await cookieApp(t)
+  const [session, refresh] = [jar['__Host-session']!, jar['__Host-refresh']!]
+  const attacker = await start({ id: 'mallory', roles: [] })
+  const headers = { host: 'api.example.com', 'sec-fetch-site': 'same-origin' }
+  const doubles = [
+    `__Host-session=${attacker.accessToken}; __Host-session=${session}`,
+    `__Host-session=${session}; __Host-session=${attacker.accessToken}`,
+    `a=b;__Host-session=${session};__Host-session=`,
+  ]
+  for (const cookie of doubles) {
+    const reply = await app.inject({ url: '/private', headers: { ...headers, cookie } })
+    t.equal(reply.statusCode, 401, cookie.slice(0, 40))
+  }
+  t.same(handled, [])
+  for (const other of [refresh, attacker.refreshToken, '']) {
+    const cookie = `__Host-refresh=${other}; __Host-refresh=${refresh}`
+    const reply = await app.inject({
+      method: 'POST',
+      url: '/auth/refresh',
+      headers: { ...headers, cookie },
+    })
+    t.equal(reply.statusCode, 401)
+  }
+  const lookalikes = `x__Host-session=${session}; __host-session=${session}; __Host-session2=${session}`
+  const reply = await app.inject({ url: '/open', headers: { ...headers, cookie: lookalikes } })
+  t.equal(reply.json<{ principal: unknown }>().principal, null, 'nor is one of another name')
+  t.equal((await app.inject({ url: '/private', headers, cookies: jar })).statusCode, 200)
+})
+
+await t.test('what the app sets for its own cookies does not change ours', async (t) => {
+  const app = Fastify()
+  t.after(() => app.close())
+  await app.register(fastifyCookie, {
+    secret: 'a secret of the app',
+    hook: 'preHandler',
+    parseOptions: { domain: 'example.com', signed: true, path: '/app', secure: false },
+  })
+  await app.register(sessions, {
+    ...baseOptions,
+    cookies,
+    prefix: '/auth',
+    credentials: async ({ login: id }) => ({ id, roles: [] }),
+  })
+  app.get('/private', async (request) => request.principal?.id)
+  const headers = { 'sec-fetch-site': 'same-origin' }
+  const reply = await app.inject({ ...login, headers })
+  const lines = [reply.headers['set-cookie']].flat()
+  t.equal(lines.length, 2)
+  for (const line of lines) {
+    t.match(
+      line,
+      /^__Host-(session|refresh)=[\w.-]+; Max-Age=\d+; Path=\/; HttpOnly; Secure; SameSite=Strict$/,
+    )
+  }
+  const jar = Object.fromEntries(reply.cookies.map(({ name, value }) => [name, value]))
+  t.equal((await app.inject({ url: '/private', cookies: jar })).body, 'reader')
+})
+
+await t.test('a logout by whatever cookie is left ends the session', async (t) => {
+  const { app, jar, events } = await cookieApp(t)
+  const headers = { host: 'api.example.com', 'sec-fetch-site': 'same-origin' }
+  const { '__Host-session': session } = jar
+  const out = await app.inject({
+    method: 'POST',
+    url: '/auth/logout',
+    headers,
+    cookies: { '__Host-session': session! },
+  })
+  t.equal(out.statusCode, 204)
+  t.equal((await app.inject({ url: '/private', headers, cookies: jar })).statusCode, 401)
+  const again = await app.inject({ method: 'POST', url: '/auth/refresh', headers, cookies: jar })
+  t.equal(again.statusCode, 401, 'the refresh token died with it')
+  t.match(told(events, 'sessions.revoked'), [{ details: { scope: 'session', reason: 'logout' } }])
+})
+
+await t.test('the session that a login replaces is told to have ended', async (t) => {
+  const { app, jar, events } = await cookieApp(t)
+  const headers = { host: 'api.example.com', 'sec-fetch-site': 'same-origin' }
+  t.equal((await app.inject({ ...login, headers, cookies: jar })).statusCode, 200)
+  t.match(told(events, 'sessions.revoked'), [
+    { principalId: 'user-1', details: { scope: 'session', reason: 'another login' } },
+  ])
 })
 
 await t.test('a login tells nobody which accounts there are', async (t) => {

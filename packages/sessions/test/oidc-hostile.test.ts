@@ -1,0 +1,311 @@
+/** Single sign-on against a provider that lies. */
+import { createManualClock, createMemoryStore, type SecurityEvent } from '@parapet/kit'
+import {
+  allowInsecureProvider,
+  generateSecret,
+  sessions,
+  type OidcProviderOptions,
+  type SessionsOptions,
+} from '@parapet/sessions'
+import Fastify, { type FastifyInstance } from 'fastify'
+import t, { type Test } from 'tap'
+import { baseOptions, secret } from './build.ts'
+import { segment, type Json } from './forge.ts'
+import {
+  clientId,
+  clientSecret,
+  createSigningKey,
+  halfHash,
+  hmacIdToken,
+  idToken,
+  key,
+  startHostileProvider,
+  tokens,
+  type HostileProvider,
+  type Script,
+} from './hostile-provider.ts'
+
+interface Built {
+  readonly app: FastifyInstance
+  readonly events: SecurityEvent[]
+}
+
+async function build(
+  t: Test,
+  { issuer }: HostileProvider,
+  provider: Partial<OidcProviderOptions> = {},
+  more: Partial<SessionsOptions> = {},
+): Promise<Built> {
+  const app = Fastify()
+  t.after(() => app.close())
+  const acme = {
+    issuer,
+    clientId,
+    clientSecret,
+    redirectUri: 'https://api.example.com/auth/oidc/acme/callback',
+    [allowInsecureProvider]: true,
+    ...provider,
+  } as const
+  const oidc = { acme, other: { ...acme, redirectUri: acme.redirectUri.replace('acme', 'other') } }
+  await app.register(sessions, { ...baseOptions, prefix: '/auth', oidc, ...more })
+  const events: SecurityEvent[] = []
+  app.securityEvents.on('*', (event) => void events.push(event))
+  return { app, events }
+}
+
+async function begin(app: FastifyInstance, name = 'acme'): Promise<{ url: URL; cookie: string }> {
+  const reply = await app.inject(`/auth/oidc/${name}`)
+  return { url: new URL(String(reply.headers.location)), cookie: reply.cookies[0]!.value }
+}
+
+async function comeBack(
+  app: FastifyInstance,
+  query: URLSearchParams,
+  cookie: string,
+  name = 'acme',
+): Promise<string> {
+  const url = `/auth/oidc/${name}/callback?${query.toString()}`
+  const reply = await app.inject({ url, cookies: { '__Host-single-sign-on': cookie } })
+  const { code } = reply.json<{ code?: string }>()
+  return code === undefined ? String(reply.statusCode) : `${reply.statusCode} ${code}`
+}
+
+async function logIn({ app }: Built, provider: HostileProvider): Promise<string> {
+  const { url, cookie } = await begin(app)
+  return comeBack(app, provider.approve(url), cookie)
+}
+
+const REFUSED = '401 PARAPET_SESSIONS_SSO_REFUSED'
+const DOWN = '503 PARAPET_SESSIONS_UNAVAILABLE'
+
+function replying(body: unknown, status = 200): Partial<Script> {
+  return { answer: () => ({ status, body }) }
+}
+
+/** What the provider does wrong, by name. */
+function liesOf({ claims, issuer }: HostileProvider): Record<string, Partial<Script>> {
+  const saying = (change: (claims: Json) => string | Json): Partial<Script> => ({
+    answer: (nonce) => {
+      const token = change(claims(nonce))
+      return { body: tokens(typeof token === 'string' ? token : idToken(token)) }
+    },
+  })
+  const claiming = (more: Json): Partial<Script> => saying((good) => ({ ...good, ...more }))
+  const without = (name: string): Partial<Script> =>
+    saying((good) => Object.fromEntries(Object.entries(good).filter(([key]) => key !== name)))
+  const past = Math.floor(Date.now() / 1000) - 3600
+  const stranger = createSigningKey(key.kid)
+  const weak = createSigningKey('weak', 1024)
+  return {
+    'another issuer': claiming({ iss: 'https://evil.example' }),
+    'an issuer with a slash more': claiming({ iss: `${issuer}/` }),
+    'another audience': claiming({ aud: 'other' }),
+    'an audience more, and no azp': claiming({ aud: [clientId, 'other'] }),
+    'an audience more, and azp is the other': claiming({ aud: [clientId, 'other'], azp: 'other' }),
+    'one audience, and azp is another': claiming({ azp: 'other' }),
+    'another nonce': claiming({ nonce: 'x' }),
+    'a nonce that is no text': claiming({ nonce: [1] }),
+    'an expired token': claiming({ iat: past, exp: past + 60 }),
+    'exp as a text': claiming({ exp: '9999999999' }),
+    'not good yet': claiming({ nbf: past + 7200 }),
+    'a subject that is a number': claiming({ sub: 1 }),
+    'an empty subject': claiming({ sub: '' }),
+    'a subject without an end': claiming({ sub: 'x'.repeat(10_000) }),
+    'a subject that is no text': claiming({ sub: '\ud800' }),
+    'another access token': claiming({ at_hash: halfHash('another access token') }),
+    'at_hash as a number': claiming({ at_hash: 1 }),
+    'no nonce': without('nonce'),
+    'no issuer': without('iss'),
+    'no audience': without('aud'),
+    'no subject': without('sub'),
+    'no exp': without('exp'),
+    'no iat': without('iat'),
+    'alg none': saying((good) => `${segment({ alg: 'none' })}.${segment(good)}.`),
+    'alg HS256 with the client secret': saying(hmacIdToken),
+    'alg ES256 over an RSA signature': saying((good) => idToken(good, { alg: 'ES256' })),
+    'crit of something': saying((good) => idToken(good, { crit: ['x'], x: 1 })),
+    'a key of a stranger': saying((good) => idToken(good, {}, stranger)),
+    'a key that it embeds': saying((good) => idToken(good, { jwk: stranger.jwk }, stranger)),
+    'an unknown kid': saying((good) => idToken(good, { kid: 'two' })),
+    'a changed payload': saying((good) => {
+      const [header, , signature] = idToken(good).split('.')
+      return `${header}.${segment({ ...good, sub: 'admin' })}.${signature}`
+    }),
+    'a weak key': {
+      published: [weak.jwk],
+      ...saying((good) => idToken(good, {}, weak)),
+    },
+    'an ID token that is none': saying(() => 'x'),
+    'no ID token': replying({ access_token: 'x', token_type: 'Bearer' }),
+    'a null': replying('null'),
+    'no JSON': replying('<html>'),
+    'an empty body': replying(''),
+    'an error of OAuth': replying({ error: 'invalid_grant' }, 400),
+    'a failure': replying({}, 500),
+    'a redirect': replying({}, 302),
+  }
+}
+
+await t.test('a provider that lies logs nobody in, and breaks nothing', async (t) => {
+  const provider = await startHostileProvider(t)
+  const lies = liesOf(provider)
+  const honest = { ...provider.script }
+  const names = Object.keys(lies)
+  t.ok(names.length >= 40, `${names.length} lies`)
+  const first = await build(t, provider)
+  t.equal(await logIn(first, provider), '200', 'the honest one')
+  for (const name of names) {
+    Object.assign(provider.script, honest, lies[name])
+    // An app of its own: nothing of an earlier lie is remembered.
+    const built = await build(t, provider)
+    t.equal(await logIn(built, provider), REFUSED, name)
+    t.same(
+      built.events.map(({ type }) => type),
+      ['sessions.login_failed'],
+      `${name}: told, and no session began`,
+    )
+  }
+})
+
+await t.test('what only looks odd is no lie', async (t) => {
+  const provider = await startHostileProvider(t)
+  const { script, claims } = provider
+  const now = Math.floor(Date.now() / 1000)
+  const odd: [name: string, more: Json, header: Json][] = [
+    ['an audience in a list', { aud: [clientId] }, {}],
+    ['an audience more, and azp is this client', { aud: [clientId, 'x'], azp: clientId }, {}],
+    ['the hash of its access token', { at_hash: halfHash('an access token') }, {}],
+    ['no kid, where there is one key', {}, { kid: undefined }],
+    ['a typ', {}, { typ: 'JWT' }],
+    ['auth_time beyond all time', { auth_time: Number.MAX_SAFE_INTEGER }, {}],
+    ['auth_time tomorrow', { auth_time: now + 86_400 }, {}],
+    ['methods without an end', { amr: Array.from({ length: 256 }, () => 'x'.repeat(128)) }, {}],
+    ['methods that are none', { amr: 'pwd' }, {}],
+    ['a nbf of now', { nbf: now }, {}],
+  ]
+  for (const [name, more, header] of odd) {
+    script.answer = (nonce) => ({ body: tokens(idToken({ ...claims(nonce), ...more }, header)) })
+    t.equal(await logIn(await build(t, provider), provider), '200', name)
+  }
+})
+
+await t.test('metadata of another provider are not believed', async (t) => {
+  const provider = await startHostileProvider(t)
+  const { script } = provider
+  const honest = script.metadata
+  const { jwks_uri: _, ...keyless } = honest
+  script.metadata = { ...honest, issuer: 'https://evil.example' }
+  const { app } = await build(t, provider)
+  const reply = await app.inject('/auth/oidc/acme')
+  t.equal(reply.statusCode, 503)
+  t.equal(reply.json<{ code: string }>().code, 'PARAPET_SESSIONS_UNAVAILABLE')
+  script.metadata = honest
+  t.equal((await app.inject('/auth/oidc/acme')).statusCode, 303, 'and a failure is not remembered')
+  script.metadata = keyless
+  t.not(await logIn(await build(t, provider), provider), '200', 'no keys')
+})
+
+await t.test('an answer of one provider is no login at another', async (t) => {
+  const provider = await startHostileProvider(t)
+  const { app } = await build(t, provider)
+  const { url, cookie } = await begin(app)
+  t.equal(await comeBack(app, provider.approve(url), cookie, 'other'), REFUSED, 'another callback')
+  const mixed = async (change: (query: URLSearchParams) => void): Promise<string> => {
+    const leg = await begin(app)
+    const query = provider.approve(leg.url)
+    change(query)
+    return comeBack(app, query, leg.cookie)
+  }
+  t.equal(await mixed((query) => query.set('iss', provider.issuer)), '200', 'its own name')
+  t.equal(await mixed((query) => query.set('iss', 'https://evil.example')), REFUSED, 'another iss')
+  t.equal(await mixed((query) => query.append('code', 'x')), REFUSED, 'two codes')
+  t.equal(await mixed((query) => query.append('state', 'x')), REFUSED, 'two states')
+  t.equal(await mixed((query) => query.delete('state')), REFUSED, 'no state')
+  t.equal(await mixed((query) => query.delete('code')), REFUSED, 'no code')
+  t.equal(await mixed((query) => query.set('response', 'x.y.z')), REFUSED, 'an answer as a JWT')
+  t.equal(await mixed((query) => query.set('id_token', 'x')), REFUSED, 'a token by the browser')
+  provider.script.metadata = {
+    ...provider.script.metadata,
+    authorization_response_iss_parameter_supported: true,
+  }
+  const strict = await build(t, provider)
+  t.equal(await logIn(strict, provider), REFUSED, 'RFC 9207: no iss where one is promised')
+})
+
+await t.test('of any number of callbacks with one state one logs in', async (t) => {
+  const provider = await startHostileProvider(t)
+  const { app } = await build(t, provider)
+  const { url, cookie } = await begin(app)
+  const query = provider.approve(url)
+  const answers = await Promise.all(Array.from({ length: 20 }, () => comeBack(app, query, cookie)))
+  t.equal(answers.filter((answer) => answer === '200').length, 1)
+  t.equal(answers.filter((answer) => answer === REFUSED).length, 19)
+  t.equal(provider.requests.length, 1, 'the provider was asked once')
+})
+
+await t.test('the provider changes its keys between two logins', async (t) => {
+  const provider = await startHostileProvider(t)
+  const built = await build(t, provider)
+  t.equal(await logIn(built, provider), '200')
+  const next = createSigningKey('two')
+  provider.script.published = [key.jwk, next.jwk]
+  provider.script.answer = (nonce) => ({
+    body: tokens(idToken(provider.claims(nonce), {}, next)),
+  })
+  t.equal(await logIn(built, provider), '200', 'at once, not only when the old keys are old')
+  provider.script.published = [next.jwk]
+  t.equal(await logIn(built, provider), '200')
+  provider.script.answer = (nonce) => ({ body: tokens(idToken(provider.claims(nonce))) })
+  t.equal(await logIn(built, provider), REFUSED, 'a key that was withdrawn')
+})
+
+await t.test('the client shows its secret as the provider wants it', async (t) => {
+  const provider = await startHostileProvider(t)
+  const show = async (methods?: readonly string[]) => {
+    const { metadata } = provider.script
+    provider.script.metadata = { ...metadata, token_endpoint_auth_methods_supported: methods }
+    t.equal(await logIn(await build(t, provider), provider), '200')
+    return provider.requests.at(-1)!
+  }
+  const basic = `Basic ${Buffer.from(
+    `${clientId}:${new URLSearchParams({ s: clientSecret }).toString().slice(2)}`,
+  ).toString('base64')}`
+  for (const methods of [undefined, ['client_secret_basic'], ['private_key_jwt']]) {
+    const { authorization, form } = await show(methods)
+    t.equal(authorization, basic, String(methods))
+    t.equal(form.has('client_secret'), false)
+  }
+  for (const methods of [['client_secret_post'], ['client_secret_basic', 'client_secret_post']]) {
+    const { authorization, form } = await show(methods)
+    t.equal(authorization, undefined, String(methods))
+    t.equal(form.get('client_secret'), clientSecret)
+  }
+})
+
+await t.test('a login that is under way outlives a new secret in front', async (t) => {
+  const provider = await startHostileProvider(t)
+  const store = createMemoryStore()
+  const [before, after] = [
+    await build(t, provider, {}, { store }),
+    await build(t, provider, {}, { store, secrets: [generateSecret(), secret] }),
+  ]
+  const { url, cookie } = await begin(before.app)
+  t.equal(await comeBack(after.app, provider.approve(url), cookie), '200')
+})
+
+await t.test('a user lookup that fails is no refusal of the user', async (t) => {
+  const provider = await startHostileProvider(t)
+  const built = await build(t, provider, {
+    findUser: () => Promise.reject(new Error('the database is down')),
+  })
+  t.equal(await logIn(built, provider), DOWN)
+})
+
+await t.test('a login is good for ten minutes by the clock that was passed in', async (t) => {
+  const provider = await startHostileProvider(t)
+  const clock = createManualClock(Date.now())
+  const { app } = await build(t, provider, {}, { clock })
+  const { url, cookie } = await begin(app)
+  clock.advance(600_000)
+  t.equal(await comeBack(app, provider.approve(url), cookie), REFUSED)
+})
