@@ -1,14 +1,6 @@
 import fastifySwagger from '@fastify/swagger'
 import * as api from '@parapet/mfa'
-import {
-  checkErrorsTable,
-  checkEventsTable,
-  checkOptionsTable,
-  checkPublicNames,
-  checkReadmeLength,
-  checkSnippets,
-  readReadme,
-} from '@parapet/testing'
+import { checkPluginDocs, readReadme } from '@parapet/testing'
 import { Validator } from '@seriousme/openapi-schema-validator'
 import Fastify from 'fastify'
 import t from 'tap'
@@ -19,48 +11,16 @@ import { KEYS } from './helpers.ts'
 const home = new URL('../', import.meta.url)
 const readme = readReadme(home)
 
-await t.test('the README is short, and its tables tell what the code has', async (t) => {
-  checkReadmeLength(t, readme)
-  checkOptionsTable(t, readme, optionTable)
-  checkErrorsTable(t, readme, api)
-  checkEventsTable(t, readme, events)
-})
-
-await t.test('the examples of the README compile, run and print what they say', async (t) => {
-  await checkSnippets(t, home)
-})
-
-await t.test('the package exports what it promises, and nothing else', async (t) => {
-  checkPublicNames(t, api, [
-    'PARAPET_MFA_ACCOUNT_UNREADABLE',
-    'PARAPET_MFA_BUSY',
-    'PARAPET_MFA_CHALLENGE_REFUSED',
-    'PARAPET_MFA_CODE_MISTYPED',
-    'PARAPET_MFA_CODE_REFUSED',
-    'PARAPET_MFA_CODE_USED',
-    'PARAPET_MFA_ENROLMENT_REQUIRED',
-    'PARAPET_MFA_FORBIDDEN',
-    'PARAPET_MFA_GUESSABLE',
-    'PARAPET_MFA_INVALID_ARGUMENT',
-    'PARAPET_MFA_INVALID_OPTION',
-    'PARAPET_MFA_INVALID_RULE',
-    'PARAPET_MFA_LOCKED',
-    'PARAPET_MFA_LOGIN_REQUIRED',
-    'PARAPET_MFA_NOT_FOUND',
-    'PARAPET_MFA_NO_KEY',
-    'PARAPET_MFA_PASSKEY_NOT_ADDED',
-    'PARAPET_MFA_PASSKEY_REFUSED',
-    'PARAPET_MFA_STEP_UP_REQUIRED',
-    'PARAPET_MFA_THROTTLED',
-    'PARAPET_MFA_TICKET_REFUSED',
-    'createSqlAccounts',
-    'createStoreAccounts',
-    'default',
-    'mfa',
-    'migrations',
-  ])
-  t.equal(api.default, api.mfa, 'named and default export are the same function')
-})
+await t.test('the README and the exports tell what the code does', (t) =>
+  checkPluginDocs(t, {
+    home,
+    module: api,
+    plugin: 'mfa',
+    names: ['createSqlAccounts', 'createStoreAccounts', 'migrations'],
+    options: optionTable,
+    events,
+  }),
+)
 
 await t.test('the routes describe themselves in OpenAPI 3.1', async (t) => {
   const app = Fastify()

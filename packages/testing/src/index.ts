@@ -1,6 +1,7 @@
 /** `@parapet/testing`: what the tests and benchmarks of the workspace share. Private; never in `src`. */
 export * from './bench.ts'
 export * from './docs.ts'
+export * from './plugin-docs.ts'
 export { plainCommand, plainNode, type Command } from './node-command.ts'
 export * from './services.ts'
 export * from './snippets.ts'

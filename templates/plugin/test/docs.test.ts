@@ -1,38 +1,18 @@
 import * as api from '@parapet/template'
-import {
-  checkErrorsTable,
-  checkEventsTable,
-  checkOptionsTable,
-  checkPublicNames,
-  checkReadmeLength,
-  checkSnippets,
-  readReadme,
-} from '@parapet/testing'
+import { checkPluginDocs } from '@parapet/testing'
 import t from 'tap'
 import { events } from '../src/events.ts'
 import { optionTable } from '../src/options.ts'
 
 const home = new URL('../', import.meta.url)
-const readme = readReadme(home)
 
-await t.test('the README is short, and its tables tell what the code has', async (t) => {
-  checkReadmeLength(t, readme)
-  checkOptionsTable(t, readme, optionTable)
-  checkErrorsTable(t, readme, api)
-  checkEventsTable(t, readme, events)
-})
-
-await t.test('the examples of the README compile, run and print what they say', async (t) => {
-  await checkSnippets(t, home)
-})
-
-await t.test('the package exports what it promises, and nothing else', async (t) => {
-  checkPublicNames(t, api, [
-    'PARAPET_TEMPLATE_CLOSED',
-    'PARAPET_TEMPLATE_INVALID_OPTION',
-    'PARAPET_TEMPLATE_INVALID_RULE',
-    'default',
-    'template',
-  ])
-  t.equal(api.default, api.template, 'named and default export are the same function')
-})
+await t.test('the README and the exports tell what the code does', (t) =>
+  checkPluginDocs(t, {
+    home,
+    module: api,
+    plugin: 'template',
+    names: [],
+    options: optionTable,
+    events,
+  }),
+)
