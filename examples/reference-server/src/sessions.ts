@@ -65,6 +65,7 @@ export function createSessionsOptions(app: FastifyInstance, config: Config): Ses
     keys: { current },
     secrets: [sessionSecret ?? generateSecret()],
     store: app.store,
+    sql: app.sql,
     findUser: (id) => createAccounts(app.sql).findUser(id),
     prefix: '/auth',
     credentials: createPasswordCheck({

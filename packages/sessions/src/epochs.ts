@@ -24,6 +24,8 @@ export interface EpochPair {
 export interface Epochs {
   read(userId: string): Promise<EpochPair>
   readFleet(): Promise<Epoch>
+  /** Opens the first epoch of a fleet that has none, as of now. @returns the one there is then */
+  begin(): Promise<number>
   /**
    * Opens a new epoch.
    *
@@ -70,6 +72,12 @@ export function createEpochs(store: Store, now: () => number, keepMs: number): E
       return { user, fleet }
     },
     readFleet: () => readOne(null),
+    async begin() {
+      const { tokens } = await change(null, (epoch) =>
+        epoch.tokens === 0 ? { tokens: now(), sessions: 0 } : epoch,
+      )
+      return tokens
+    },
     async advance(userId, ends) {
       const { tokens } = await change(userId, (epoch) => {
         // The time, so that an epoch which was forgotten is not used again; but never backwards.

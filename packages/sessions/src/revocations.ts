@@ -158,6 +158,8 @@ class RevocationList implements Revocations {
         store.hasMember(NAME, `s ${token.sessionId}`),
       ])
       if (tokenRevoked || sessionRevoked) return true
+      // A store without an epoch is new, or has forgotten what was revoked.
+      if (fleet.tokens === 0) return true
       return token.epochs.user < user.tokens || token.epochs.fleet < fleet.tokens
     } catch (error) {
       throw new PARAPET_SESSIONS_UNAVAILABLE({ cause: error })
@@ -173,7 +175,9 @@ class RevocationList implements Revocations {
       // What is known already stays known: a store that lost its data revives nothing.
       for (const member of members) this.#learn(member)
       if (fleet.tokens < this.#fleetEpoch) await epochs.restore(null, this.#fleetEpoch)
-      this.#fleetEpoch = Math.max(this.#fleetEpoch, fleet.tokens)
+      // A store without an epoch is new, or has forgotten what was revoked: nothing older is believed.
+      const epoch = this.#fleetEpoch + fleet.tokens === 0 ? await epochs.begin() : fleet.tokens
+      this.#fleetEpoch = Math.max(this.#fleetEpoch, epoch)
       for (const [name, { epoch }] of Array.from(this.#known)) {
         if (epoch > 0) await epochs.restore(name.slice(USER_MARK.length), epoch)
       }

@@ -17,6 +17,8 @@ const id = (letter: string) => letter.repeat(22)
 function createFaulty() {
   const clock = createManualClock()
   const real = createMemoryStore({ clock })
+  // A fleet that has begun; it outlives what any test waits for.
+  void real.set('sessions:epoch', '1.0', 315_360_000_000)
   const failing = new Set<string>()
   const listeners: SubscriptionListener[] = []
   const store = new Proxy(real, {
@@ -49,7 +51,7 @@ function token(more: Partial<AccessToken> = {}): AccessToken {
     tokenId: id('t'),
     sessionId: id('s'),
     user: { id: 'user 1', roles: [] },
-    epochs: { user: 0, fleet: 0 },
+    epochs: { user: 0, fleet: 1 },
     amr: ['pwd'],
     authenticatedAt: 0,
     issuedAt: 0,
@@ -82,15 +84,15 @@ await t.test('a user’s epoch makes older tokens stale, and newer ones not', as
   const epoch = await epochs.advance('user 1', 'tokens')
   await list.add({ kind: 'user', id: 'user 1', epoch })
   t.equal(list.isRevoked(token()), true)
-  t.equal(list.isRevoked(token({ epochs: { user: epoch, fleet: 0 } })), false)
+  t.equal(list.isRevoked(token({ epochs: { user: epoch, fleet: 1 } })), false)
   t.equal(list.isRevoked(token({ user: { id: 'user', roles: [] } })), false)
   const later = await epochs.advance('user 1', 'sessions')
   t.equal(later, epoch + 1, 'it grows, though the clock stands still')
   await list.add({ kind: 'user', id: 'user 1', epoch: later })
   await list.add({ kind: 'user', id: 'user 1', epoch })
-  t.equal(list.isRevoked(token({ epochs: { user: epoch, fleet: 0 } })), true, 'and never shrinks')
-  t.equal(isOver({ user: epoch, fleet: 0 }, await epochs.read('user 1')), true)
-  t.same(tokenEpochsOf(await epochs.read('user 1')), { user: later, fleet: 0 })
+  t.equal(list.isRevoked(token({ epochs: { user: epoch, fleet: 1 } })), true, 'and never shrinks')
+  t.equal(isOver({ user: epoch, fleet: 1 }, await epochs.read('user 1')), true)
+  t.same(tokenEpochsOf(await epochs.read('user 1')), { user: later, fleet: 1 })
 })
 
 await t.test('epochs opened at once are different ones', async (t) => {
@@ -295,4 +297,19 @@ await t.test('an instance that ends while it begins leaves no subscription', asy
   await settle()
   t.equal(list.isRevoked(token()), false)
   t.equal(list.state, 'checked')
+})
+
+await t.test('a store that is new, or has forgotten, believes no token of before', async (t) => {
+  const shared = createFaulty()
+  await shared.real.delete('sessions:epoch')
+  const [a, b] = await Promise.all([createList(shared), createList(shared)])
+  const before = token()
+  t.equal(a.list.isRevoked(before), true)
+  t.equal(await b.list.askStore(before), true)
+  const now = token({ epochs: tokenEpochsOf(await a.epochs.read('user 1')) })
+  t.equal(a.list.isRevoked(now) || b.list.isRevoked(now), false, 'and all begin in one epoch')
+
+  await shared.real.delete('sessions:epoch')
+  t.equal(await b.list.askStore(now), true, 'also before anybody has read it anew')
+  t.equal((await createList(shared)).list.isRevoked(before), true)
 })

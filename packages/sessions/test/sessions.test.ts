@@ -155,6 +155,19 @@ await t.test('a store that was set back is noticed', async (t) => {
   t.match(told(events, 'sessions.reuse_detected'), [{ details: { storeRolledBack: true } }])
 })
 
+await t.test('a restart that forgets what was revoked believes no token of before', async (t) => {
+  const { app, clock, start } = await build(t)
+  const { accessToken, sessionId } = await start()
+  const kept = await start()
+  await app.sessions.revoke({ sessionId })
+  await app.close()
+  clock.advance(1)
+  const again = await build(t, { clock, store: createMemoryStore({ clock }) })
+  t.equal((await again.ask(accessToken)).status, 401)
+  t.equal((await again.ask(kept.accessToken)).status, 401, 'nobody can tell it from the other')
+  t.equal((await again.ask((await again.start()).accessToken)).status, 200)
+})
+
 await t.test('tokens die when told to: one, a session, a user, everyone', async (t) => {
   const { app, start, ask, events } = await build(t)
   const other = await start({ id: 'user-2', roles: [] })
