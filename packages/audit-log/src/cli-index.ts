@@ -4,6 +4,7 @@ import { access, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { createSqlClient } from '@parapet/kit'
+import { PARAPET_AUDIT_LOG_CORRUPT } from './errors.ts'
 import { parseVerifierKey, type NoteKey } from './log/note.ts'
 import { DirectoryStore } from './store/directory.ts'
 import type { LogStore } from './store/log-store.ts'
@@ -107,5 +108,6 @@ try {
   const isUsage =
     error instanceof UsageError || (error as { code?: string }).code?.startsWith('ERR_PARSE_ARGS')
   process.stderr.write(`${(error as Error).message}\n${isUsage === true ? `\n${USAGE}` : ''}`)
-  process.exitCode = isUsage === true ? WRONG_USAGE : 2
+  const isDamaged = error instanceof PARAPET_AUDIT_LOG_CORRUPT
+  process.exitCode = isUsage === true ? WRONG_USAGE : isDamaged ? 1 : 2
 }

@@ -45,12 +45,12 @@ export const events = {
   'audit_log.spool_failed': {
     severity: 'critical',
     outcome: 'failure',
-    description: 'The disk refused the spool.',
+    description: 'The disk refused the spool, or damaged it.',
   },
   'audit_log.spool_repaired': {
     severity: 'medium',
     outcome: 'success',
-    description: 'A torn tail that a crash left in the spool was cut off.',
+    description: 'A torn tail of the spool was cut off, or damage in it passed over.',
   },
   'audit_log.store_lost': {
     severity: 'high',
@@ -80,7 +80,7 @@ export const events = {
   'audit_log.tampering_found': {
     severity: 'critical',
     outcome: 'failure',
-    description: 'The stored log is not the one this process saw; sequencing stopped.',
+    description: 'The stored log is not the one seen before, or damaged; sequencing stopped.',
   },
   'audit_log.subject_erased': {
     severity: 'info',

@@ -2,7 +2,7 @@
 import type { Principal, SecurityEvent } from '@parapet/kit'
 import type { FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
 import { PARAPET_AUDIT_LOG_ROUTE_MISSED } from './errors.ts'
-import type { AuditFields } from './record/recorder.ts'
+import type { AuditFields, Markable } from './record/recorder.ts'
 import { fieldsOf } from './record/event.ts'
 import { compileRule, type CompiledRule } from './route-hooks.ts'
 import type { AuditReceipt, AuditService } from './service.ts'
@@ -43,9 +43,9 @@ export class RequestRecorder {
   addHooks(app: FastifyInstance): void {
     app.decorateRequest(kState, null)
     app.addHook('onRoute', (route) => this.#readRoute(route))
-    app.addHook('onRequest', (request, _reply, done) => {
+    app.addHook('onRequest', (request, reply, done) => {
       try {
-        this.#begin(request as Stateful)
+        this.#begin(request as Stateful, reply)
         done()
       } catch (error) {
         done(error as Error)
@@ -57,11 +57,6 @@ export class RequestRecorder {
       state.errorCode = typeof error.code === 'string' ? error.code : error.name
     })
     app.addHook('onSend', async (request, reply) => this.#holdReply(request as Stateful, reply))
-    app.addHook('onResponse', (request, _reply, done) => {
-      const state = (request as Stateful)[kState]
-      if (this.#open.get(request.id) === state) this.#open.delete(request.id)
-      done()
-    })
   }
 
   /** Records for a request, and holds its reply until the record is on disk. */
@@ -108,14 +103,30 @@ export class RequestRecorder {
     route.preHandler = [...own, async (request) => this.#attempt(request as Stateful, rule)]
   }
 
-  #begin(request: Stateful): void {
+  #begin(request: Stateful, reply: FastifyReply): void {
     const config: RouteConfig = request.routeOptions.config
     const rule = config[kRule]
     if (rule === undefined && config.audit !== undefined) throw new PARAPET_AUDIT_LOG_ROUTE_MISSED()
-    const state = { pending: [], attemptId: undefined, errorCode: undefined, done: false }
+    const state: RequestState = {
+      pending: [],
+      attemptId: undefined,
+      errorCode: undefined,
+      done: false,
+    }
     request[kState] = state
     this.#open.set(request.id, state)
+    // Not onResponse: it does not run for a client that went away.
+    reply.raw.once('close', () => this.#end(request, reply, state))
     if (rule !== undefined) this.#service.parts.writer.requireRoom(rule.action)
+  }
+
+  #end(request: Stateful, reply: FastifyReply, state: RequestState): void {
+    if (this.#open.get(request.id) === state) this.#open.delete(request.id)
+    // A reply that its handler took over passes no onSend.
+    const rule = (request.routeOptions.config as RouteConfig)[kRule]
+    if (rule === undefined || state.done || !reply.sent) return
+    state.done = true
+    this.#outcome(request, reply, rule, state).catch(() => {})
   }
 
   async #attempt(request: Stateful, rule: CompiledRule): Promise<void> {
@@ -140,13 +151,13 @@ export class RequestRecorder {
     if (pending.length > 0) await (pending.length === 1 ? pending[0] : Promise.all(pending))
   }
 
-  #outcome(
+  async #outcome(
     request: Stateful,
     reply: FastifyReply,
     rule: CompiledRule,
     { attemptId, errorCode }: RequestState,
   ): Promise<AuditReceipt> {
-    const failed = reply.statusCode >= 400
+    const failed = statusOf(reply) >= 400
     const fields: AuditFields = {
       result: failed ? 'failure' : 'success',
       ...(failed && errorCode !== undefined ? { errorCode } : undefined),
@@ -161,7 +172,7 @@ export class RequestRecorder {
     fields: AuditFields,
     internal: { phase?: 'attempt' | 'outcome'; attemptId?: string },
   ): Promise<AuditReceipt> {
-    const target = resourceId(request)
+    const target = resourceOf(request, resourceId)
     return this.#service.writeResolved(
       action,
       {
@@ -173,6 +184,23 @@ export class RequestRecorder {
       internal.phase !== 'attempt',
     )
   }
+}
+
+/** It reads what a refused request may lack, its body for instance; the record must not be lost with it. */
+function resourceOf(
+  request: FastifyRequest,
+  resourceId: CompiledRule['resourceId'],
+): Markable | undefined {
+  try {
+    return resourceId(request)
+  } catch {
+    return undefined
+  }
+}
+
+/** Whoever took the reply over wrote its status past Fastify. */
+function statusOf(reply: FastifyReply): number {
+  return reply.raw.headersSent ? reply.raw.statusCode : reply.statusCode
 }
 
 function hold(state: RequestState | null, written: Promise<AuditReceipt>): void {

@@ -98,6 +98,9 @@ async function auditLogPlugin(app: FastifyInstance, options: AuditLogOptions): P
       })
     : () => {}
   app.addHook('onReady', async () => {
+    // Only now everybody who would hear it does.
+    const { cutBytes } = audit.parts.spool.recovered
+    if (cutBytes > 0) securityEvents.emit('audit_log.spool_repaired', { details: { cutBytes } })
     for (const check of await audit.doctor()) if (!check.ok) app.log.warn(check, 'audit log')
   })
   app.addHook('onClose', async () => {

@@ -12,7 +12,8 @@ import {
   type PrincipalMapping,
   type SqlClient,
 } from '@parapet/kit'
-import { builtInRules, checkRules, type AlertRule } from './alerts/rules.ts'
+import { checkRules } from './alerts/check-rules.ts'
+import { builtInRules, type AlertRule } from './alerts/rules.ts'
 import { PARAPET_AUDIT_LOG_INVALID_OPTION } from './errors.ts'
 import { isKeyName } from './log/note.ts'
 import type { PemKey, RemoteKey } from './log/signer.ts'
@@ -20,6 +21,7 @@ import { isActionName, type ActionTable } from './record/actions.ts'
 import type { AuditRecord } from './record/leaf.ts'
 import type { FieldRule } from './record/protect.ts'
 import type { AuditSink } from './sinks/follower.ts'
+import { KINDS } from './sinks/mappers.ts'
 
 /** What `app.register` takes. */
 export interface AuditLogOptions {
@@ -162,7 +164,7 @@ const DEFINITION: Readonly<Record<string, readonly string[] | undefined>> = {
   phases: ['outcome', 'attempt+outcome'],
   resource: undefined,
   data: undefined,
-  ocsf: undefined,
+  ocsf: Object.keys(KINDS),
 }
 
 function checkActions(value: unknown): string | undefined {

@@ -117,13 +117,13 @@ export class Pipeline {
   }
 
   async close(): Promise<void> {
-    for (const loop of this.#followLoops) await loop.close()
-    const sequencing = this.#sequenceLoop.close()
+    const following = Promise.all(this.#followLoops.map((loop) => loop.close()))
+    await this.#sequenceLoop.close()
     await this.#all.store.close()
-    await sequencing
     await this.#shipLoop.close()
     await this.#shipper.close()
-    for (const { sink } of this.followers) await sink.close?.()
+    await following
+    await Promise.allSettled(this.followers.map(async ({ sink }) => sink.close?.()))
   }
 
   get #loops(): readonly Loop[] {
@@ -151,6 +151,7 @@ export class Pipeline {
       clock: settings.clock,
       holder: spool.writer,
       deadlineMs: settings.sinkDeadlineMs,
+      ocsfOf: (action) => settings.actions?.[action]?.ocsf,
       onFailed: (error) =>
         events.emit('audit_log.sink_failed', {
           details: { sink: sink.name, reason: reasonOf(error) },

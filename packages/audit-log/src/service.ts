@@ -2,6 +2,7 @@
 import { createSecretKey } from 'node:crypto'
 import type { SqlQueryable } from '@parapet/kit'
 import { PARAPET_AUDIT_LOG_INVALID_RECORD } from './errors.ts'
+import type { AuditLogSettings } from './options.ts'
 import type { ServiceParts } from './parts.ts'
 import { formatVerifierKey } from './log/note.ts'
 import { type AuditAction, type AuditData, type ResolvedAction } from './record/actions.ts'
@@ -178,15 +179,33 @@ export class AuditService {
 
   /** Tells that this writer ends, and moves what it can into the log. */
   async close(): Promise<void> {
-    const { spool, pipeline } = this.parts
+    const { spool, pipeline, settings } = this.parts
     await this.write('audit_log.writer_stopped', { data: { seq: spool.nextSeq } }, {}, true).catch(
       () => {},
     )
-    // What the store does not take now waits in the spool for the next start.
-    await pipeline.flush().catch(() => {})
-    await spool.rotate()
-    await pipeline.flush().catch(() => {})
-    await pipeline.close()
+    // What store and sinks do not take in time waits for the next start.
+    const drain = async () => {
+      await pipeline.flush()
+      await spool.rotate()
+      await pipeline.flush()
+    }
+    await inTime(settings, drain())
+    await inTime(settings, pipeline.close())
     await spool.close()
   }
+}
+
+/** Resolves when the work has ended, well or not, or when a sink's deadline has passed. */
+function inTime(
+  { clock, sinkDeadlineMs }: Pick<AuditLogSettings, 'clock' | 'sinkDeadlineMs'>,
+  work: Promise<void>,
+): Promise<void> {
+  return new Promise((resolve) => {
+    const cancel = clock.schedule(sinkDeadlineMs, resolve)
+    const end = () => {
+      cancel()
+      resolve()
+    }
+    work.then(end, end)
+  })
 }

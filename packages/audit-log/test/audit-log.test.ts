@@ -19,7 +19,8 @@ import Fastify from 'fastify'
 import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
-import { AlertEngine, checkRules, type AlertRule } from '../src/alerts/rules.ts'
+import { checkRules } from '../src/alerts/check-rules.ts'
+import { AlertEngine, type AlertRule } from '../src/alerts/rules.ts'
 import { verifyConsistency, verifyInclusion, leafHash } from '../src/log/merkle.ts'
 import { openNote, parseCheckpoint, parseVerifierKey } from '../src/log/note.ts'
 import { matchesFilter, readFilter } from '../src/read/filter.ts'
@@ -249,6 +250,7 @@ await t.test('changes are a diff without secrets, and rules protect fields', asy
     data: {
       email: 'e@example.org',
       apiKey: 'k',
+      map: new Map([['token', 'k']]),
       n: hmac(1),
       s: hmac('1'),
       notes: { inner: 'x', kept: 1 },
@@ -259,6 +261,7 @@ await t.test('changes are a diff without secrets, and rules protect fields', asy
     ip: app.audit.hash('203.0.113.9'),
     data: {
       apiKey: '[redacted]',
+      map: { token: '[redacted]' },
       n: app.audit.hash(1),
       s: app.audit.hash('1'),
       email: { $pii: /./ },
@@ -486,6 +489,13 @@ await t.test(
     t.same(see(9001, 'x.login', { principal: 'r', result: 'success' }), [], 'another key')
     t.same(see(9002, 'x.login', { principal: 'q' }), [])
     t.same(see(9003, 'x.export', { principal: 'q' }), ['takeover'])
+    const many: AlertRule = { name: 'many', match: { actions: ['a'] }, windowMs: 1e9, above: 2500 }
+    const patient = new AlertEngine([many])
+    const record = { v: 1, id: 'i', writer: 'w', action: 'a', result: 'success' } as const
+    const raised = Array.from({ length: 2501 }, (_, time) =>
+      patient.observe({ index: time, leaf: '', record: { ...record, time } }),
+    )
+    t.match(raised.flat(), [{ rule: 'many', count: 2501, index: 2500 }], 'a high bound is reached')
     t.same(see(20_000, 'x.login', { principal: 'q', result: 'failure' }), [])
     t.same(see(20_001, 'x.login', { principal: 'q' }), [])
     t.same(see(30_000, 'x.export', { principal: 'q' }), [], 'too late')
@@ -496,6 +506,20 @@ await t.test(
       [{ name: 'a' }],
       [{ name: 'a', windowMs: 1 }],
       [{ name: 'a', windowMs: 1, match: { actions: [] } }],
+      ...[
+        { above: '5' },
+        { above: 10_001 },
+        { above: 1, by: 'user' },
+        { above: 1, severity: 'info' },
+        { above: 1, match: { actions: ['a*b'] } },
+        { above: 1, match: { actions: ['a'], result: 'ok' } },
+        { above: 1, windowms: 5 },
+        { distinct: { of: 'x', above: 1 } },
+        { distinct: { of: 'ip' } },
+        { sequence: [] },
+        { sequence: [{}] },
+        { above: 1, sequence: [{ actions: ['a'] }] },
+      ].map((more) => [{ name: 'a', windowMs: 1, match: { actions: ['a'] }, ...more }]),
       [...rules, ...rules],
     ]) {
       t.type(checkRules(bad), 'string')

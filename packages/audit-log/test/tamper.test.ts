@@ -132,6 +132,22 @@ await t.test(
         sql: `delete from audit_log_events where index < 256; update audit_log_state set min_index = 256`,
         names: /^pruned 256$/,
       },
+      'writes what has the outside of a record only': {
+        sql: `update audit_log_events set leaf = '{"v":1}' where index = 90`,
+        names: /^malformed 90$/,
+      },
+      'writes members of strange types': {
+        sql: `update audit_log_events set leaf = '{"v":1,"action":5,"principal":null,"blob":[],"writer":{}}' where index = 91`,
+        names: /^malformed 91$/,
+      },
+      'makes the log longer than it can be': {
+        sql: 'update audit_log_state set size = 9000000000000000',
+        names: /^missing \d+$/,
+      },
+      'prunes more than there is': {
+        sql: 'update audit_log_state set min_index = 9000000000000000',
+        names: /^tile \d+$/,
+      },
       'edits a large member': {
         sql: `update audit_log_blobs set blob = replace(blob, 'xxx', 'xyx')`,
         names: /^blob \d$/,
@@ -245,6 +261,20 @@ await t.test('whoever holds the files of a directory is caught as well', async (
       },
       names: /^rollback/,
     },
+    'cuts a bundle': {
+      tamper: (folder) => {
+        const path = join(folder, bundlePath)
+        writeFileSync(path, readFileSync(path).subarray(0, -1))
+      },
+      names: /^malformed 0$/,
+    },
+    'adds an entry behind the end': {
+      tamper: (folder) => {
+        const bundle = partialBundle(folder)
+        rewrite(folder, bundle, (leaves) => void leaves.push(leaves[0]!))
+      },
+      names: /^inserted \d+$/,
+    },
     'removes a large member': {
       tamper: (folder) => rmSync(join(folder, 'log/blobs'), { recursive: true }),
       names: /^blob \d$/,
@@ -258,7 +288,7 @@ await t.test('whoever holds the files of a directory is caught as well', async (
     const copy = useFolder(t)
     cpSync(join(app.folder, 'log'), join(copy, 'log'), {
       recursive: true,
-      filter: (source) => !source.endsWith('lock'),
+      filter: (source) => !source.includes('/lock.'),
     })
     tamper(copy)
     const report = await verify(openFolder(copy), verifierKey, last)
@@ -269,6 +299,14 @@ await t.test('whoever holds the files of a directory is caught as well', async (
     )
   }
 })
+
+/** The last bundle, which may still grow. */
+function partialBundle(folder: string): string {
+  const entries = 'log/tile/entries'
+  const last = readdirSync(join(folder, entries)).find((name) => name.endsWith('.p'))!
+  const widths = readdirSync(join(folder, entries, last)).toSorted((a, b) => Number(b) - Number(a))
+  return join(entries, last, widths[0]!)
+}
 
 function rewrite(folder: string, path: string, edit: (leaves: string[]) => void): void {
   const leaves = decodeBundle(readFileSync(join(folder, path)))!
@@ -310,6 +348,20 @@ await t.test('a log that was put back while the service runs is not written on',
     { ok: false },
   )
   t.equal((await pool.query('select 1 from audit_log_inbox')).rowCount, 1, 'what came later waits')
+})
+
+await t.test('an edge that does not lead to its root is not written on', async (t) => {
+  const postgres = await usePostgres(t)
+  if (postgres === null) return
+  const app = await createApp(t, { sql: createSqlClient(postgres.pool) })
+  await app.audit.record('user.create', {})
+  await app.audit.flush()
+  const edge = JSON.stringify([randomBytes(64).toString('base64')])
+  await postgres.pool.query('update audit_log_state set edge = $1', [edge])
+  await app.audit.record('user.delete', {})
+  await app.audit.flush()
+  t.match(await app.audit.status(), { halted: /edge/ })
+  t.equal((await verify(app.audit.parts.store, app.audit.verifierKey)).exitCode, 0, 'nor signed')
 })
 
 await t.test('erasure and pruning by the rules leave a log that verifies', async (t) => {
@@ -383,10 +435,7 @@ await t.test('the command tells the verdict by its exit code', async (t) => {
   )
   t.equal((await verifyBy(...dir)).code, 3)
   t.equal((await verifyBy('verify', '--dir', useFolder(t), '--key', verifierKey)).code, 2, 'no log')
-  const path = join(app.folder, 'log/tile/entries')
-  const [partial] = readdirSync(path)
-  const width = readdirSync(join(path, partial!)).toSorted((a, b) => Number(b) - Number(a))[0]!
-  rewrite(app.folder, `log/tile/entries/${partial}/${width}`, (leaves) => {
+  rewrite(app.folder, partialBundle(app.folder), (leaves) => {
     leaves[1] = leaves[1]!.replace('evil', 'good')
   })
   const tampered = await verifyBy(...dir, '--key', verifierKey, '--json')
@@ -400,6 +449,12 @@ await t.test('the command tells the verdict by its exit code', async (t) => {
     (await verifyBy(...dir, '--key', verifierKey)).stdout,
     new RegExp(String.fromCharCode(27)),
     'nothing drives the terminal',
+  )
+  writeFileSync(join(app.folder, 'log/state.json'), '{"size":1')
+  t.equal(
+    (await verifyBy(...dir, '--key', verifierKey)).code,
+    1,
+    'a damaged state is no missing log',
   )
   t.equal((await verifyBy('verify')).code, 64)
   t.equal((await verifyBy(...dir, '--key', randomBytes(8).toString('hex'))).code, 64)

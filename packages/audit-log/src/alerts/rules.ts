@@ -103,8 +103,10 @@ interface Window {
 }
 
 const MAX_KEYS = 10_000
-const MAX_HITS = 1000
-const KEY_COLUMNS: Readonly<Record<AlertKey, keyof Projection>> = {
+/** How far an alert's count goes beyond its bound. */
+const COUNTED_BEYOND = 1000
+/** The column behind each key. */
+export const KEY_COLUMNS: Readonly<Record<AlertKey, keyof Projection>> = {
   principal: 'principal',
   ip: 'ip',
   session: 'session',
@@ -166,9 +168,12 @@ function hit(rule: AlertRule, window: Window, row: Projection): number {
     window.hits = window.hits.filter((earlier) => earlier.value !== value)
   }
   window.hits.push({ time: row.time, value })
-  if (window.hits.length > MAX_HITS) window.hits.shift()
-  const above = rule.distinct?.above ?? rule.above ?? 0
-  return window.hits.length > above ? window.hits.length : 0
+  if (window.hits.length > aboveOf(rule) + COUNTED_BEYOND) window.hits.shift()
+  return window.hits.length > aboveOf(rule) ? window.hits.length : 0
+}
+
+function aboveOf({ above, distinct }: AlertRule): number {
+  return distinct?.above ?? above ?? 0
 }
 
 /** The number of steps when the last one was taken. */
@@ -192,25 +197,4 @@ function matchesPattern(pattern: string, action: string): boolean {
   if (pattern.startsWith('*')) return action.endsWith(pattern.slice(1))
   if (pattern.endsWith('*')) return action.startsWith(pattern.slice(0, -1))
   return pattern === action
-}
-
-/** What is wrong with a list of rules, or `undefined`. */
-export function checkRules(value: unknown): string | undefined {
-  if (!Array.isArray(value)) return 'must be an array of rules'
-  const names = new Set<string>()
-  for (const rule of value as Partial<AlertRule>[]) {
-    if (typeof rule !== 'object' || rule === null) return 'must hold rules'
-    if (typeof rule.name !== 'string' || !/^[a-z][a-z0-9_]{0,63}$/.test(rule.name)) {
-      return 'must hold rules with names like "many_exports"'
-    }
-    if (names.has(rule.name)) return `has two rules named "${rule.name}"`
-    names.add(rule.name)
-    if (!Number.isSafeInteger(rule.windowMs) || rule.windowMs! < 1) {
-      return `"${rule.name}" needs "windowMs", in milliseconds`
-    }
-    if (!Array.isArray(rule.match?.actions)) return `"${rule.name}" needs "match.actions"`
-    const ways = [rule.above, rule.distinct, rule.sequence].filter((way) => way !== undefined)
-    if (ways.length !== 1) return `"${rule.name}" needs one of "above", "distinct" and "sequence"`
-  }
-  return undefined
 }

@@ -1,4 +1,5 @@
 /** The sequencer's plan: which records enter the log, where, and the checkpoint that says so. */
+import { PARAPET_AUDIT_LOG_CORRUPT } from '../errors.ts'
 import { parseLeaf, type AuditRecord } from '../record/leaf.ts'
 import type { Beside } from '../record/personal.ts'
 import { isSound, parseBeside } from '../record/sound.ts'
@@ -12,6 +13,8 @@ import { MAX_ENTRY_BYTES, TreeEdge } from './tiles.ts'
 export function emptyState(origin: string): LogState {
   return { origin, size: 0, root: EMPTY_ROOT, edge: [], minIndex: 0, note: '' }
 }
+
+const EDGE_DIFFERS = 'the edge of the tree does not lead to its root'
 
 interface Accepted {
   readonly record: AuditRecord
@@ -56,6 +59,8 @@ async function integrate(
   time: number,
 ): Promise<Integration> {
   const tree = new TreeEdge(current.size, current.edge)
+  // Signed is only what continues the root that was signed last.
+  if (!tree.root().equals(current.root)) throw new PARAPET_AUDIT_LOG_CORRUPT(EDGE_DIFFERS)
   const tiles = tree.append(accepted.map(({ leaf }) => leaf))
   const root = tree.root()
   const { origin, minIndex } = current

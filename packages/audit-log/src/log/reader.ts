@@ -1,5 +1,6 @@
 /** Proofs from a store. */
 import { PARAPET_AUDIT_LOG_NOT_FOUND } from '../errors.ts'
+import type { OcsfClass } from '../record/actions.ts'
 import { parseLeaf, type AuditRecord } from '../record/leaf.ts'
 import type { LogStore, PlacedEntry } from '../store/log-store.ts'
 import { consistencyProof, inclusionProof, type SubtreeReader } from './merkle.ts'
@@ -59,6 +60,8 @@ export interface AuditEntry {
   readonly record: AuditRecord
   /** The record's exact text, as the log hashes it. */
   readonly leaf: string
+  /** The OCSF class that the action was given, for sinks. */
+  readonly ocsf?: OcsfClass
 }
 
 /** Reads entries; one that is no record of ours is passed over, the verifier names it. */

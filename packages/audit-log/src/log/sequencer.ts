@@ -1,6 +1,6 @@
 /** Gives records their place in the log, and refuses to go on from a log that was put back. */
-import { readFile, rename, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { PARAPET_AUDIT_LOG_CORRUPT } from '../errors.ts'
+import { Files } from '../store/files.ts'
 import type { LogState, LogStore, PlanIntegration } from '../store/log-store.ts'
 import { HASH_BYTES, rangeHash } from './merkle.ts'
 import { subtreesOf } from './tiles.ts'
@@ -28,11 +28,13 @@ const FILE = 'seen.json'
 /** See the top of the file. */
 export class Sequencer {
   readonly #settings: SequencerSettings
+  readonly #files: Files
   #seen: Seen | undefined
   #halted: string | undefined
 
   constructor(settings: SequencerSettings) {
     this.#settings = settings
+    this.#files = new Files(settings.folder)
   }
 
   /** Why it stopped; `undefined` while it works. */
@@ -42,8 +44,8 @@ export class Sequencer {
 
   /** Reads what this process saw last, and compares it with the store. */
   async open(): Promise<void> {
-    const text = await readFile(join(this.#settings.folder, FILE), 'utf8').catch(() => undefined)
-    if (text !== undefined) this.#seen = JSON.parse(text) as Seen
+    const text = (await this.#files.read(FILE))?.toString()
+    if (text !== undefined) this.#seen = parseSeen(text)
   }
 
   /** One step. @returns whether there may be more. */
@@ -52,12 +54,18 @@ export class Sequencer {
     await this.#checkContinuity()
     if (this.#halted !== undefined) return false
     let next: LogState | undefined
-    const count = await store.sequence(async (current, inbox, writers) => {
-      if (current.size < (this.#seen?.size ?? 0)) throw new Error(ROLLED_BACK)
+    const sequenced = store.sequence(async (current, inbox, writers) => {
+      if (current.size < (this.#seen?.size ?? 0)) throw new PARAPET_AUDIT_LOG_CORRUPT(ROLLED_BACK)
       const step = await plan(current, inbox, writers)
       next = step?.next
       return step
     }, batchRecords)
+    const count = await sequenced.catch((error: unknown) => {
+      if (!(error instanceof PARAPET_AUDIT_LOG_CORRUPT)) throw error
+      this.#halt(error.message)
+      return 0
+    })
+    if (this.#halted !== undefined) return false
     if (next !== undefined) {
       await this.#remember(next)
       await this.#settings.onCheckpoint(next)
@@ -90,10 +98,18 @@ export class Sequencer {
 
   async #remember({ size, root }: LogState): Promise<void> {
     this.#seen = { size, root: root.toString('base64') }
-    const path = join(this.#settings.folder, FILE)
-    await writeFile(`${path}.new`, JSON.stringify(this.#seen), { mode: 0o600 })
-    await rename(`${path}.new`, path)
+    await this.#files.replace(FILE, JSON.stringify(this.#seen))
   }
+}
+
+function parseSeen(text: string): Seen {
+  try {
+    const { size, root } = JSON.parse(text) as Seen
+    if (Number.isSafeInteger(size) && typeof root === 'string') return { size, root }
+  } catch {
+    // Told below.
+  }
+  throw new PARAPET_AUDIT_LOG_CORRUPT(`${FILE} cannot be read`)
 }
 
 const ROLLED_BACK = 'the stored log is shorter than it was'

@@ -54,10 +54,11 @@ export class Shipper {
   /** A segment that no longer grows and was read to its end is in the store. */
   async #leave(reader: SegmentReader): Promise<boolean> {
     const { segment } = reader
-    if (!segment.closed || reader.offset < segment.bytes) return false
+    if (!segment.closed) return false
     await reader.close()
     this.#reader = undefined
-    await this.#spool.remove(segment)
+    if (reader.offset < segment.bytes) await this.#spool.setAside(segment)
+    else await this.#spool.remove(segment)
     return this.#spool.segments.length > 0
   }
 }

@@ -6,8 +6,10 @@ import {
   sign,
   type KeyObject,
 } from 'node:crypto'
-import { open, readFile, stat } from 'node:fs/promises'
+import { open, readFile, stat, unlink } from 'node:fs/promises'
+import { dirname } from 'node:path'
 import { PARAPET_AUDIT_LOG_KEY_UNUSABLE } from '../errors.ts'
+import { syncFolder } from '../wal/sync.ts'
 import { createNoteKey, isSignature, type NoteKey } from './note.ts'
 
 /** Signs for a log. */
@@ -66,9 +68,14 @@ export async function useKeyFile(file: string): Promise<PemKey> {
     try {
       await handle.writeFile(privateKey.export({ format: 'pem', type: 'pkcs8' }))
       await handle.sync()
+    } catch (error) {
+      // Half a key would be refused at every later start.
+      await unlink(file)
+      throw error
     } finally {
       await handle.close()
     }
+    await syncFolder(dirname(file))
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
   }

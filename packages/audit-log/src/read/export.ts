@@ -48,8 +48,15 @@ function csvLine({ index, leaf }: PlacedEntry): string {
   return `${[index, time, ...textColumns.map((name) => csvCell(row[name] ?? ''))].join(',')}\r\n`
 }
 
-/** A cell that begins like a formula gets a quote in front, as OWASP's "CSV Injection" advises. */
+/**
+ * What begins like a formula gets a quote in front, as OWASP's "CSV Injection" advises: at the start
+ * of the cell, and behind whatever a spreadsheet of another country splits cells at.
+ */
 export function csvCell(value: string): string {
-  const safe = /^[=+\-@\t\r\n|%]/.test(value) ? `'${value}` : value
-  return /[",\r\n']/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe
+  const inner = value.replaceAll(FORMULA_WITHIN, `$1'`)
+  const safe = FORMULA_AT_START.test(value) ? `'${inner}` : inner
+  return /[";,\t\r\n']/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe
 }
+
+const FORMULA_AT_START = /^[\t\r\n]|^\s*[=+\-@|%\uff1d\uff0b\uff0d\uff20]/
+const FORMULA_WITHIN = /([;,\t\r\n]["'\s]*)(?=[=+\-@|%\uff1d\uff0b\uff0d\uff20])/g

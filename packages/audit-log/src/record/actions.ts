@@ -91,7 +91,6 @@ export interface ResolvedAction {
   readonly durable: boolean
   readonly closed: boolean
   readonly attempt: boolean
-  readonly ocsf: OcsfClass | undefined
 }
 
 const NAME = /^[a-z][a-z0-9_]{0,63}(?:\.[a-z0-9_]{1,64}){0,5}$/
@@ -152,7 +151,6 @@ function resolve(name: string, definition: ActionDefinition): ResolvedAction {
     durable: definition.durability !== 'deferred',
     closed: definition.whenUnavailable !== 'open',
     attempt: definition.phases === 'attempt+outcome',
-    ocsf: definition.ocsf,
   })
 }
 

@@ -167,7 +167,7 @@ function plainOf(value: object): unknown {
       return Number.isNaN(value.getTime()) ? 'Invalid Date' : value.toISOString()
     if (value instanceof Uint8Array) return Buffer.from(value).toString('base64')
     if (value instanceof Error) return { name: value.name, message: value.message }
-    if (value instanceof Map) return [...(value as Map<unknown, unknown>)]
+    if (value instanceof Map) return plainMap(value as Map<unknown, unknown>)
     if (value instanceof Set) return [...(value as Set<unknown>)]
     if ('toJSON' in value && typeof value.toJSON === 'function') {
       const plain = (value as { toJSON(): unknown }).toJSON()
@@ -177,6 +177,12 @@ function plainOf(value: object): unknown {
   } catch {
     return '[unreadable]'
   }
+}
+
+/** With names for keys it is an object, so that what is known of names holds for them too. */
+function plainMap(map: Map<unknown, unknown>): unknown {
+  const members = [...map]
+  return members.every(([key]) => typeof key === 'string') ? Object.fromEntries(members) : members
 }
 
 function byCodeUnit(a: string, b: string): number {

@@ -120,19 +120,19 @@ export class Recorder {
       blob: undefined,
       changes: fields.changes === undefined ? undefined : this.#changes(fields.changes, visit),
       data: data === undefined ? undefined : json('data', data),
-      errorCode: fields.errorCode,
+      errorCode: plain(fields.errorCode),
       id: internal.id ?? this.#nextId(),
       ip: text('ip', fields.ip),
       phase: internal.phase,
       principal: text('principal', principal),
-      requestId: fields.requestId,
-      resource: fields.resource ?? action.resource,
+      requestId: plain(fields.requestId),
+      resource: plain(fields.resource) ?? action.resource,
       resourceId: text('resourceId', fields.resourceId),
-      result: fields.result ?? 'success',
-      route: fields.route,
+      result: resultOf(fields.result),
+      route: plain(fields.route),
       seq: undefined,
       session: text('session', fields.session),
-      severity: fields.severity,
+      severity: plain(fields.severity),
       tenant: text('tenant', fields.tenant),
       time: internal.time ?? this.#settings.clock.now(),
       userAgent: text('userAgent', fields.userAgent),
@@ -142,8 +142,9 @@ export class Recorder {
   }
 
   #changes(changes: NonNullable<AuditFields['changes']>, visit: Visit): Json {
-    const list = 'before' in changes ? diff(changes.before, changes.after) : changes
+    const list = Array.isArray(changes) ? (changes as readonly Change[]) : diffOf(changes)
     return list.flatMap((change) => {
+      if (typeof change?.path !== 'string') refuseChanges()
       const names = change.path.split('/').slice(1)
       const path = ['changes', ...names].join('.')
       const secret = names.some(isSecretName)
@@ -223,6 +224,27 @@ export class Recorder {
 
 /** Stands in the place of a dropped member; a dropped top-level member is left out. */
 const DROPPED = '[dropped]'
+
+/** A text, whatever the types say: a request's id may be a number, and the log takes no other form. */
+function plain(value: string | undefined): string | undefined {
+  return value === undefined || typeof value === 'string' ? value : canonicalize(toJson(value))
+}
+
+function resultOf(result: AuditResult = 'success'): AuditResult {
+  if (result === 'success' || result === 'failure' || result === 'unknown') return result
+  throw new PARAPET_AUDIT_LOG_INVALID_RECORD('"result" must be success, failure or unknown')
+}
+
+function diffOf(changes: unknown): Change[] {
+  if (typeof changes !== 'object' || changes === null || !('before' in changes)) refuseChanges()
+  return diff(changes.before, (changes as { after?: unknown }).after)
+}
+
+function refuseChanges(): never {
+  throw new PARAPET_AUDIT_LOG_INVALID_RECORD(
+    '"changes" must be { before, after } or a list of them',
+  )
+}
 
 function toText(value: Markable): LeafText {
   return typeof value === 'string' ? value : canonicalize(toJson(value))

@@ -1,9 +1,10 @@
 /** Writes prepared records to the spool by the policy of their actions, and tells of what could not be written. */
-import { PARAPET_AUDIT_LOG_UNAVAILABLE } from '../errors.ts'
+import { PARAPET_AUDIT_LOG_INVALID_RECORD, PARAPET_AUDIT_LOG_UNAVAILABLE } from '../errors.ts'
 import type { FrameEntry } from '../wal/frames.ts'
 import type { Spool } from '../wal/spool.ts'
 import type { ActionRegistry, ResolvedAction } from './actions.ts'
 import { finishLeaf } from './leaf.ts'
+import { mergeRanges } from './ranges.ts'
 import type { Prepared, Recorder } from './recorder.ts'
 
 /** What {@link AuditWriter} takes. */
@@ -18,6 +19,8 @@ export interface WriterSettings {
 
 const RETRY_AFTER_SECONDS = 5
 const MAX_COUNTED_ACTIONS = 100
+/** With what may stand in one frame beside it, far less than a frame may have. */
+const MAX_BESIDE_CHARS = 32 * 1024 * 1024
 
 /** See the top of the file. */
 export class AuditWriter {
@@ -81,7 +84,7 @@ export class AuditWriter {
       .append((seq) => finish(prepared, spool.writer, seq), true)
       .catch(() => {
         for (const [name, count] of dropped) this.#count(name, count)
-        spool.lostSeqs.unshift(...lost)
+        spool.lostSeqs.splice(0, Infinity, ...mergeRanges([...lost, ...spool.lostSeqs]))
       })
       .finally(() => (this.#telling = false))
   }
@@ -112,7 +115,12 @@ export class AuditWriter {
   }
 }
 
-/** The frame of a record, with what is kept beside it. @param seq `undefined` in a transaction */
+/**
+ * The frame of a record, with what is kept beside it.
+ *
+ * @param seq `undefined` in a transaction
+ * @throws PARAPET_AUDIT_LOG_INVALID_RECORD it is too large.
+ */
 export function finish(
   { draft, beside }: Prepared,
   writer: string,
@@ -120,7 +128,11 @@ export function finish(
 ): FrameEntry {
   const { leaf, blob } = finishLeaf(draft, writer, seq)
   const kept = blob === null ? beside : { ...beside, blob }
-  return { leaf, beside: kept === null ? null : JSON.stringify(kept) }
+  const text = kept === null ? null : JSON.stringify(kept)
+  if (text !== null && text.length > MAX_BESIDE_CHARS) {
+    throw new PARAPET_AUDIT_LOG_INVALID_RECORD(`it has more than ${MAX_BESIDE_CHARS} characters`)
+  }
+  return { leaf, beside: text }
 }
 
 function isWritten(): true {

@@ -17,6 +17,7 @@ export interface FileTarget {
 const MAX_BYTES = 100 * 1024 * 1024
 const KEEP = 30
 const PRIVATE_FILE = 0o600
+const LINE_BREAK = 10
 
 /** NDJSON of index and record; the files put aside are `path.1` (the newest) to `path.<keep - 1>`. */
 export function fileSink(target: FileTarget): AuditSink {
@@ -29,6 +30,7 @@ export function fileSink(target: FileTarget): AuditSink {
       await mkdir(dirname(path), { recursive: true })
       file = await open(path, 'a', PRIVATE_FILE)
       bytes = (await file.stat()).size
+      if (bytes > 0 && !(await endsWithBreak(path, bytes))) await file.appendFile('\n')
     }
     await file.appendFile(chunk)
     bytes += Buffer.byteLength(chunk)
@@ -51,17 +53,35 @@ export function fileSink(target: FileTarget): AuditSink {
   return {
     name: target.name ?? 'file',
     async deliver(entries) {
-      for (const { index, leaf } of entries) {
-        const line = `{"index":${index},"record":${leaf}}\n`
-        if (bytes > 0 && bytes + Buffer.byteLength(line) > maxBytes) await rotate()
-        await append(line)
+      try {
+        for (const { index, leaf } of entries) {
+          const line = `{"index":${index},"record":${leaf}}\n`
+          if (bytes > 0 && bytes + Buffer.byteLength(line) > maxBytes) await rotate()
+          await append(line)
+        }
+        await file?.datasync()
+      } catch (error) {
+        // Opened again, it is looked at for a line that a full disk cut.
+        await file?.close().catch(() => {})
+        file = undefined
+        throw error
       }
-      await file?.datasync()
     },
     async close() {
       await file?.close()
       file = undefined
     },
+  }
+}
+
+/** A line that a crash or a full disk cut must not swallow the next one. */
+async function endsWithBreak(path: string, bytes: number): Promise<boolean> {
+  const file = await open(path, 'r')
+  try {
+    const { buffer } = await file.read(Buffer.alloc(1), 0, 1, bytes - 1)
+    return buffer[0] === LINE_BREAK
+  } finally {
+    await file.close()
   }
 }
 

@@ -1,6 +1,7 @@
 /** Follows the log from a cursor and delivers it, at least once and in order; a failing receiver holds up nobody else. */
 import { createBreaker, type Breaker, type Clock } from '@parapet/kit'
 import { toEntries, type AuditEntry } from '../log/reader.ts'
+import type { OcsfClass } from '../record/actions.ts'
 import type { LogStore } from '../store/log-store.ts'
 
 /** One entry that a sink will never take. */
@@ -40,6 +41,8 @@ export interface FollowerSettings {
   /** Who this process is among those that share the store. */
   readonly holder: string
   readonly deadlineMs: number
+  /** The OCSF class that the app gave an action. */
+  readonly ocsfOf: (action: string) => OcsfClass | undefined
   readonly onFailed: (error: unknown) => void
   readonly onDead: (entry: AuditEntry, reason: string) => Promise<void>
 }
@@ -75,10 +78,19 @@ export class Follower {
     const size = (await store.state())?.size ?? 0
     if (position >= size) return false
     const end = Math.min(size, position + this.#batch)
-    const entries = toEntries(await store.entries(position, end))
+    const entries = this.#classify(toEntries(await store.entries(position, end)))
     if (entries.length > 0 && !(await this.#deliver(entries))) return true
     if (await store.moveCursor(this.sink.name, holder, end)) this.position = end
     return true
+  }
+
+  /** An action may say which OCSF class it is. */
+  #classify(entries: AuditEntry[]): AuditEntry[] {
+    const { ocsfOf } = this.#settings
+    return entries.map((entry) => {
+      const ocsf = ocsfOf(entry.record.action)
+      return ocsf === undefined ? entry : { ...entry, ocsf }
+    })
   }
 
   /** @returns false when the batch is to be tried again, smaller. */
@@ -122,7 +134,8 @@ export class Follower {
       controller.abort()
       reject(new Error(`${this.sink.name} did not answer within ${deadlineMs} ms`))
     })
-    const delivery = this.sink.deliver(entries, controller.signal)
+    // A function that throws at once is one that rejects.
+    const delivery = (async () => this.sink.deliver(entries, controller.signal))()
     try {
       return await Promise.race([delivery, late])
     } catch (error) {

@@ -1,8 +1,9 @@
 /** Deliveries over HTTP. */
 import type { AuditEntry } from '../log/reader.ts'
 import { createHmac } from 'node:crypto'
+import { PARAPET_AUDIT_LOG_INVALID_OPTION } from '../errors.ts'
 import { SinkRefusal, type AuditSink, type Rejection } from './follower.ts'
-import { toEcs, toOcsf } from './mappers.ts'
+import { ownOf, toEcs, toOcsf } from './mappers.ts'
 
 /** Where to send, and with which headers (for instance `authorization`). */
 export interface HttpTarget {
@@ -15,6 +16,8 @@ export interface HttpTarget {
 /** What will not be better at the next try: the request itself is at fault. */
 const REFUSED = new Set([400, 413, 415, 422])
 const MAX_ANSWER_BYTES = 16 * 1024 * 1024
+const MAX_REASON = 200
+const LEAST_SECRET_BYTES = 24
 
 async function post(
   { url, headers }: HttpTarget,
@@ -30,10 +33,32 @@ async function post(
     signal,
     redirect: 'error',
   })
-  const answer = (await response.text()).slice(0, MAX_ANSWER_BYTES)
+  const answer = await readAnswer(response)
   if (REFUSED.has(response.status)) throw new SinkRefusal(`answered ${response.status}`)
   if (!response.ok) throw new Error(`answered ${response.status}`)
   return answer
+}
+
+/** Whoever answers without an end must not fill the memory. */
+async function readAnswer({ body }: Response): Promise<string> {
+  const chunks: Uint8Array[] = []
+  let bytes = 0
+  for await (const chunk of (body ?? []) as AsyncIterable<Uint8Array>) {
+    bytes += chunk.length
+    if (bytes > MAX_ANSWER_BYTES) throw new Error('answered too much')
+    chunks.push(chunk)
+  }
+  return Buffer.concat(chunks).toString()
+}
+
+/** An address that no request can be made to is a fault of the configuration, and stops the boot. */
+function requireUrl(url: string): void {
+  const isHttp = URL.canParse(url) && /^https?:$/.test(new URL(url).protocol)
+  if (!isHttp) refuse('sinks: "url" must begin with http:// or https://')
+}
+
+function refuse(fault: string): never {
+  throw new PARAPET_AUDIT_LOG_INVALID_OPTION('@parapet/audit-log', `  ${fault}`)
 }
 
 interface BulkAnswer {
@@ -50,6 +75,7 @@ interface BulkAnswer {
  * @param target.url the server, without a path.
  */
 export function elasticsearchSink(target: HttpTarget & { readonly dataStream: string }): AuditSink {
+  requireUrl(target.url)
   const url = new URL(`${encodeURIComponent(target.dataStream)}/_bulk`, `${target.url}/`).href
   return {
     name: target.name ?? 'elasticsearch',
@@ -67,7 +93,7 @@ export function elasticsearchSink(target: HttpTarget & { readonly dataStream: st
 }
 
 function bulkRejections(entries: readonly AuditEntry[], answer: BulkAnswer): Rejection[] {
-  if (answer.errors !== true) return []
+  if (answer.errors === false) return []
   if (answer.items?.length !== entries.length) throw new Error('answered for other items')
   const rejections: Rejection[] = []
   answer.items.forEach(({ create }, at) => {
@@ -75,7 +101,7 @@ function bulkRejections(entries: readonly AuditEntry[], answer: BulkAnswer): Rej
     // 409: an earlier delivery of the same record arrived.
     if (status < 300 || status === 409) return
     if (status === 429 || status >= 500) throw new Error(`an item was answered ${status}`)
-    const reason = `${status} ${create?.error?.type ?? ''}`.trim()
+    const reason = `${status} ${create?.error?.type ?? ''}`.trim().slice(0, MAX_REASON)
     rejections.push({ index: entries[at]!.index, reason })
   })
   return rejections
@@ -83,6 +109,7 @@ function bulkRejections(entries: readonly AuditEntry[], answer: BulkAnswer): Rej
 
 /** An OpenTelemetry collector: OTLP/HTTP with JSON. @param target.url with its path, `…/v1/logs`. */
 export function otlpSink(target: HttpTarget & { readonly serviceName?: string }): AuditSink {
+  requireUrl(target.url)
   const resource = {
     attributes: [attribute('service.name', target.serviceName ?? 'audit-log')],
   }
@@ -104,18 +131,14 @@ export function otlpSink(target: HttpTarget & { readonly serviceName?: string })
   }
 }
 
+const OTLP_INFO = 9
+const OTLP_SEVERITIES = { info: OTLP_INFO, low: 11, medium: 13, high: 17, critical: 21 }
+
 function otlpRecord({ record, index, leaf }: AuditEntry): object {
-  const severities: Record<string, number> = {
-    info: 9,
-    low: 11,
-    medium: 13,
-    high: 17,
-    critical: 21,
-  }
   const severity = record.severity ?? 'info'
   return {
     timeUnixNano: `${record.time}000000`,
-    severityNumber: severities[severity] ?? 9,
+    severityNumber: ownOf(OTLP_SEVERITIES, severity) ?? OTLP_INFO,
     severityText: severity.toUpperCase(),
     body: { stringValue: leaf },
     attributes: [
@@ -136,9 +159,14 @@ function attribute(key: string, value: string): object {
  * record, the same for a repetition.
  *
  * @param target.secret at least 24 bytes.
+ * @throws PARAPET_AUDIT_LOG_INVALID_OPTION
  * @see https://www.standardwebhooks.com
  */
 export function webhookSink(target: HttpTarget & { readonly secret: Uint8Array }): AuditSink {
+  requireUrl(target.url)
+  if (!(target.secret instanceof Uint8Array) || target.secret.length < LEAST_SECRET_BYTES) {
+    refuse(`sinks: "secret" of a webhook must be at least ${LEAST_SECRET_BYTES} bytes`)
+  }
   return {
     name: target.name ?? 'webhook',
     batchRecords: 100,

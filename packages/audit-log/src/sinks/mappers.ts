@@ -1,4 +1,5 @@
 /** A record in the words of others: OCSF, ECS and CEF. */
+import { isIP } from 'node:net'
 import type { AuditEntry } from '../log/reader.ts'
 import type { OcsfClass } from '../record/actions.ts'
 import type { AuditRecord, LeafText } from '../record/leaf.ts'
@@ -11,7 +12,8 @@ interface OcsfKind {
 }
 
 const CRUD = { create: 1, read: 2, update: 3, change: 3, delete: 4 }
-const KINDS: Readonly<Record<OcsfClass, OcsfKind>> = {
+/** What OCSF says of each class. */
+export const KINDS: Readonly<Record<OcsfClass, OcsfKind>> = {
   account_change: {
     category: 3,
     uid: 3001,
@@ -55,6 +57,9 @@ const KINDS: Readonly<Record<OcsfClass, OcsfKind>> = {
   },
 }
 const OTHER_ACTIVITY = 99
+const OTHER_TYPE = 99
+const NOWHERE = { name: 'unknown' }
+const STATUSES = { unknown: 0, success: 1, failure: 2 }
 const SEVERITIES: Readonly<Record<string, number>> = {
   info: 1,
   low: 2,
@@ -78,25 +83,23 @@ function classOf(action: string): OcsfClass {
 /**
  * An event of OCSF 1.x; what OCSF has no member for stands in `unmapped`.
  *
- * @param ocsfClass @default by the action's name
+ * @param ocsfClass @default that of the action's definition, else by its name
  * @see https://schema.ocsf.io
  */
 export function toOcsf(
-  { record, index }: Pick<AuditEntry, 'record' | 'index'>,
-  ocsfClass: OcsfClass = classOf(record.action),
+  { record, index, ocsf }: Pick<AuditEntry, 'record' | 'index' | 'ocsf'>,
+  ocsfClass: OcsfClass = ocsf ?? classOf(record.action),
 ): Record<string, unknown> {
   const kind = KINDS[ocsfClass]
-  const activity = kind.activities[record.action.split('.').at(-1) ?? ''] ?? OTHER_ACTIVITY
-  const target = text(record.resourceId)
-  const user = ocsfClass === 'authentication' ? text(record.principal) : target
+  const activity = ownOf(kind.activities, record.action.split('.').at(-1) ?? '') ?? OTHER_ACTIVITY
   return clean({
     activity_id: activity,
     category_uid: kind.category,
     class_uid: kind.uid,
     type_uid: kind.uid * 100 + activity,
     time: record.time,
-    severity_id: SEVERITIES[record.severity ?? 'info'] ?? 1,
-    status_id: record.result === 'success' ? 1 : record.result === 'failure' ? 2 : 0,
+    severity_id: ownOf(SEVERITIES, record.severity) ?? 1,
+    status_id: STATUSES[record.result],
     status_code: record.errorCode,
     message: record.action,
     metadata: {
@@ -106,15 +109,9 @@ export function toOcsf(
       event_code: record.action,
       product: { name: 'audit-log', vendor_name: 'Parapet' },
     },
-    actor: clean({
-      user: clean({ uid: text(record.principal) }),
-      session: clean({ uid: text(record.session) }),
-    }),
-    src_endpoint: clean({ ip: text(record.ip) }),
-    http_request: clean({ user_agent: text(record.userAgent), uid: record.requestId }),
-    api: { operation: record.route ?? record.action },
-    ...membersOf(ocsfClass, record, user),
+    ...membersOf(ocsfClass, record),
     unmapped: clean({
+      route: record.route,
       tenant: text(record.tenant),
       phase: record.phase,
       attempt_id: record.attemptId,
@@ -126,30 +123,68 @@ export function toOcsf(
   })
 }
 
-/** What a class demands beyond what all have. */
-function membersOf(
-  ocsfClass: OcsfClass,
-  record: AuditRecord,
-  user: string | undefined,
-): Record<string, unknown> {
-  const subject = clean({ uid: user ?? 'unknown' })
+/** What a class demands, and where it has a place for who asked and from where. */
+function membersOf(ocsfClass: OcsfClass, record: AuditRecord): Record<string, unknown> {
+  const uid = text(record.resourceId)
+  const target = { uid: uid ?? 'unknown' }
+  const place = {
+    actor: actorOf(record),
+    src_endpoint: endpointOf(record),
+    http_request: some({ user_agent: text(record.userAgent), uid: record.requestId }),
+  }
   switch (ocsfClass) {
     case 'authentication':
-      return { user: subject }
+      return {
+        ...place,
+        user: { uid: text(record.principal) ?? 'unknown' },
+        service: { name: record.resource ?? 'application' },
+      }
     case 'account_change':
-      return { user: subject }
+      return { ...place, user: target }
     case 'user_access':
-      return { user: subject, privileges: [record.action] }
+      return { ...place, user: target, privileges: [record.action] }
     case 'entity_management':
-      return { entity: clean({ uid: user ?? 'unknown', type: record.resource }) }
+      return { ...place, entity: clean({ ...target, type: record.resource }) }
     case 'datastore_activity':
-      return { databucket: clean({ uid: user ?? 'unknown', type: record.resource }) }
+      return {
+        ...place,
+        src_endpoint: place.src_endpoint ?? NOWHERE,
+        databucket: clean({ ...target, type_id: OTHER_TYPE, type: record.resource }),
+      }
     case 'detection_finding':
-      return { finding_info: { uid: record.id, title: record.action } }
+      return {
+        finding_info: { uid: record.id, title: record.action },
+        evidences: [clean({ actor: place.actor, src_endpoint: place.src_endpoint })],
+      }
     case 'api_activity':
-    default:
-      return { resources: [clean({ uid: user, type: record.resource })] }
+    default: {
+      const resource = some({ uid, name: uid === undefined ? record.resource : undefined })
+      return {
+        ...place,
+        src_endpoint: place.src_endpoint ?? NOWHERE,
+        api: { operation: record.route ?? record.action },
+        resources: resource && [clean({ ...resource, type: record.resource })],
+      }
+    }
   }
+}
+
+/** Somebody, or the app itself. */
+function actorOf({ principal, session }: AuditRecord): Record<string, unknown> {
+  return (
+    some({ user: some({ uid: text(principal) }), session: some({ uid: text(session) }) }) ?? {
+      app_name: 'application',
+    }
+  )
+}
+
+/** A hash or a commitment is no address, and stands as a name. */
+function endpointOf({ ip }: AuditRecord): Record<string, unknown> | undefined {
+  return isAddress(ip) ? { ip } : some({ name: text(ip) })
+}
+
+function isAddress(ip: LeafText | undefined): ip is string {
+  return typeof ip === 'string' && isIP(ip) !== 0 && !ip.includes('%')
 }
 
 /** An event of the Elastic Common Schema 8. @see https://www.elastic.co/guide/en/ecs/current */
@@ -169,13 +204,11 @@ export function toEcs({
       code: record.errorCode,
       dataset: 'audit',
       sequence: index,
-      severity: SEVERITIES[record.severity ?? 'info'],
+      severity: ownOf(SEVERITIES, record.severity) ?? 1,
     }),
     user: clean({ id: text(record.principal) }),
     // ECS has an IP address there, or nothing: a hash or a commitment would be refused.
-    source: clean(
-      typeof record.ip === 'string' && /^[\d.:a-f]+$/i.test(record.ip) ? { ip: record.ip } : {},
-    ),
+    source: isAddress(record.ip) ? { ip: record.ip } : {},
     user_agent: clean({ original: text(record.userAgent) }),
     http: clean({ request: clean({ id: record.requestId }) }),
     organization: clean({ id: text(record.tenant) }),
@@ -198,7 +231,7 @@ export function toEcs({
 
 /** One line of ArcSight's Common Event Format, revision 25. */
 export function toCef({ record, index }: Pick<AuditEntry, 'record' | 'index'>): string {
-  const severity = CEF_SEVERITY[SEVERITIES[record.severity ?? 'info'] ?? 1]
+  const severity = CEF_SEVERITY[ownOf(SEVERITIES, record.severity) ?? 1]
   const header = ['Parapet', 'audit-log', '1', record.action, record.action, String(severity)]
   const extension: Record<string, string | undefined> = {
     rt: String(record.time),
@@ -245,7 +278,18 @@ function text(value: LeafText | undefined): string | undefined {
   return value === undefined || typeof value === 'string' ? value : `pii:${value.subject}`
 }
 
+/** A name of a record must not find what every object inherits. */
+export function ownOf<T>(table: Readonly<Record<string, T>>, name = ''): T | undefined {
+  return Object.hasOwn(table, name) ? table[name] : undefined
+}
+
 /** Without members that are `undefined`. */
 function clean(value: Readonly<Record<string, unknown>>): Record<string, unknown> {
   return Object.fromEntries(Object.entries(value).filter(([, member]) => member !== undefined))
+}
+
+/** As {@link clean}; `undefined` when nothing is left. */
+function some(value: Readonly<Record<string, unknown>>): Record<string, unknown> | undefined {
+  const rest = clean(value)
+  return Object.keys(rest).length > 0 ? rest : undefined
 }

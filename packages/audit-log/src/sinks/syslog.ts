@@ -9,7 +9,7 @@ import { hostname } from 'node:os'
 import { connect as connectTls, type ConnectionOptions } from 'node:tls'
 import type { AuditEntry } from '../log/reader.ts'
 import type { AuditSink } from './follower.ts'
-import { toCef, toOcsf } from './mappers.ts'
+import { ownOf, toCef, toOcsf } from './mappers.ts'
 
 /** Where to send, and in which words. */
 export interface SyslogTarget {
@@ -103,7 +103,7 @@ function formatter({ format = 'json', appName = 'audit-log' }: SyslogTarget) {
   const host = printable(hostname(), 255)
   return (entry: AuditEntry): Buffer => {
     const { record, index, leaf } = entry
-    const priority = FACILITY * 8 + (SEVERITIES[record.severity ?? ''] ?? INFO)
+    const priority = FACILITY * 8 + (ownOf(SEVERITIES, record.severity) ?? INFO)
     const time = new Date(record.time).toISOString()
     const msgId = printable(record.action, MAX_MSGID)
     const sequence = (index % MAX_SEQUENCE) + 1

@@ -13,7 +13,7 @@ import { matchesFilter, type RecordFilter } from '../read/filter.ts'
 import { parseLeaf } from '../record/leaf.ts'
 import type { SealedValue, SubjectKey } from '../record/personal.ts'
 import { lockFolder } from '../wal/lock.ts'
-import { syncFolder } from '../wal/spool.ts'
+import { syncFolder } from '../wal/sync.ts'
 import { BesideFiles } from './directory-beside.ts'
 import { Files } from './files.ts'
 import type {
@@ -27,16 +27,7 @@ import type {
   SubjectState,
 } from './log-store.ts'
 import { projectRecord } from './projection.ts'
-
-interface StateFile {
-  readonly origin: string
-  readonly size: number
-  readonly root: string
-  readonly edge: readonly string[]
-  readonly minIndex: number
-  readonly note: string
-  readonly writers: Readonly<Record<string, number>>
-}
+import { formatState, parseCheckpointLine, parseState } from './state-file.ts'
 
 interface Waiting {
   readonly records: readonly InboxRecord[]
@@ -45,6 +36,7 @@ interface Waiting {
 }
 
 const PRIVATE_FOLDER = 0o700
+const CLOSED = 'the store is closed'
 
 /** A {@link LogStore} in a folder that one process writes. */
 export class DirectoryStore implements LogStore {
@@ -60,6 +52,7 @@ export class DirectoryStore implements LogStore {
   #state: LogState | undefined
   #lastCheckpoint: number | undefined
   #unlock: (() => Promise<void>) | undefined
+  #closed = false
 
   /** @param readOnly for a verifier: nothing is locked or written. */
   constructor(folder: string, origin: string, readOnly = false) {
@@ -85,6 +78,7 @@ export class DirectoryStore implements LogStore {
   }
 
   append(records: readonly InboxRecord[]): Promise<void> {
+    if (this.#closed) return Promise.reject(new Error(CLOSED))
     return new Promise((resolve, reject) => {
       this.#waiting.push({ records, resolve, reject })
     })
@@ -116,13 +110,9 @@ export class DirectoryStore implements LogStore {
   }
 
   async tile(level: number, index: number): Promise<Buffer | undefined> {
-    const full = await this.#files.read(tilePath(level, index, TILE_WIDTH))
-    if (full !== undefined) return full
     const size = (await this.state())?.size ?? 0
     const width = Math.floor(size / TILE_WIDTH ** level) - index * TILE_WIDTH
-    return width > 0 && width < TILE_WIDTH
-      ? this.#files.read(tilePath(level, index, width))
-      : undefined
+    return width > 0 ? this.#readWidest((of) => tilePath(level, index, of), width) : undefined
   }
 
   async entries(start: number, end: number): Promise<PlacedEntry[]> {
@@ -141,9 +131,9 @@ export class DirectoryStore implements LogStore {
 
   async checkpoints(after: number, limit: number): Promise<StoredCheckpoint[]> {
     const text = (await this.#files.read('checkpoints.ndjson'))?.toString() ?? ''
-    const lines = text.split('\n').filter((line) => line !== '')
-    return lines
-      .map((line) => JSON.parse(line) as StoredCheckpoint)
+    return text
+      .split('\n')
+      .flatMap(parseCheckpointLine)
       .filter(({ size }) => size > after)
       .toSorted((a, b) => a.size - b.size)
       .slice(0, limit)
@@ -212,7 +202,8 @@ export class DirectoryStore implements LogStore {
     const end = Math.floor(before / TILE_WIDTH) * TILE_WIDTH
     if (state === undefined || end <= state.minIndex) return 0
     await this.#commit({ ...state, minIndex: end }, this.#writers)
-    for (let index = state.minIndex; index < end; index += TILE_WIDTH) {
+    // From the start: a crash may have left what an earlier pruning was to remove.
+    for (let index = 0; index < end; index += TILE_WIDTH) {
       await rm(join(this.#folder, tilePath('entries', index / TILE_WIDTH, TILE_WIDTH)), {
         force: true,
       })
@@ -221,14 +212,15 @@ export class DirectoryStore implements LogStore {
   }
 
   async surplus(size: number): Promise<number> {
-    // A partial bundle beyond the state is what a crash leaves; only a full one could hide entries.
-    const next = Math.floor(size / TILE_WIDTH) + 1
-    const bundle = await this.#files.read(tilePath('entries', next, TILE_WIDTH))
-    return bundle === undefined ? 0 : (decodeBundle(bundle)?.length ?? 1)
+    // Files beyond the state are what a crash leaves; nobody reads them. A bundle of the state is whole.
+    const width = size % TILE_WIDTH
+    const bundle = width > 0 && (await this.#bundle(Math.floor(size / TILE_WIDTH), size))
+    return bundle ? Math.max(0, bundle.length - width) : 0
   }
 
   async close(): Promise<void> {
-    for (const { reject } of this.#waiting.splice(0)) reject(new Error('the store is closed'))
+    this.#closed = true
+    for (const { reject } of this.#waiting.splice(0)) reject(new Error(CLOSED))
     await this.#unlock?.()
     this.#unlock = undefined
   }
@@ -261,16 +253,7 @@ export class DirectoryStore implements LogStore {
   }
 
   async #commit(next: LogState, writers: Map<string, number>): Promise<void> {
-    const file: StateFile = {
-      origin: next.origin,
-      size: next.size,
-      root: next.root.toString('base64'),
-      edge: next.edge.map((tile) => tile.toString('base64')),
-      minIndex: next.minIndex,
-      note: next.note,
-      writers: Object.fromEntries(writers),
-    }
-    await this.#files.replace('state.json', JSON.stringify(file))
+    await this.#files.replace('state.json', formatState(next, writers))
     this.#state = next
     this.#writers = writers
   }
@@ -282,7 +265,8 @@ export class DirectoryStore implements LogStore {
     this.#lastCheckpoint ??= (await this.checkpoints(-1, Number.MAX_SAFE_INTEGER)).at(-1)?.size ?? 0
     if (this.#lastCheckpoint >= size) return
     this.#lastCheckpoint = size
-    await this.#files.append('checkpoints.ndjson', `${JSON.stringify({ size, note })}\n`)
+    // A line that a crash or a full disk cut ends here, so that this one stands on its own.
+    await this.#files.append('checkpoints.ndjson', `\n${JSON.stringify({ size, note })}\n`)
   }
 
   /** Once a tile is full nobody needs what it was on the way. */
@@ -302,9 +286,7 @@ export class DirectoryStore implements LogStore {
 
   async #bundle(index: number, size: number): Promise<string[]> {
     const width = Math.min(TILE_WIDTH, size - index * TILE_WIDTH)
-    const bytes =
-      (await this.#files.read(tilePath('entries', index, TILE_WIDTH))) ??
-      (await this.#files.read(tilePath('entries', index, width)))
+    const bytes = await this.#readWidest((of) => tilePath('entries', index, of), width)
     if (bytes === undefined) return []
     const leaves = decodeBundle(bytes)
     if (leaves === undefined) {
@@ -313,18 +295,20 @@ export class DirectoryStore implements LogStore {
     return leaves
   }
 
+  /**
+   * The file that the committed step wrote; a full one may be what a step that a crash cut short left
+   * behind, and counts only when the log has grown past this width while it was read.
+   */
+  async #readWidest(path: (width: number) => string, width: number): Promise<Buffer | undefined> {
+    const own = width < TILE_WIDTH ? await this.#files.read(path(width)) : undefined
+    return own ?? this.#files.read(path(TILE_WIDTH))
+  }
+
   async #readState(): Promise<LogState | null> {
     const text = (await this.#files.read('state.json'))?.toString()
     if (text === undefined) return null
-    const file = JSON.parse(text) as StateFile
-    this.#writers = new Map(Object.entries(file.writers))
-    return {
-      origin: file.origin,
-      size: file.size,
-      root: Buffer.from(file.root, 'base64'),
-      edge: file.edge.map((tile) => Buffer.from(tile, 'base64')),
-      minIndex: file.minIndex,
-      note: file.note,
-    }
+    const { state, writers } = parseState(text)
+    this.#writers = writers
+    return state
   }
 }

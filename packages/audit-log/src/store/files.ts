@@ -1,7 +1,7 @@
 /** Files of a folder, written so that they are on disk. */
 import { mkdir, open, readFile, rename } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import { syncFolder } from '../wal/spool.ts'
+import { syncFolder } from '../wal/sync.ts'
 
 const PRIVATE_FILE = 0o600
 const PRIVATE_FOLDER = 0o700

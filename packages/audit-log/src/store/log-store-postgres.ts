@@ -77,8 +77,8 @@ export class PostgresStore implements LogStore {
 
   async sequence(plan: PlanIntegration, max: number): Promise<number> {
     const month = new Date().toISOString().slice(0, 7)
-    await this.#preparePartition(month)
-    return this.#sql.transaction(async (transaction) => {
+    if (!this.#months.has(month)) await this.#preparePartition(month)
+    const count = await this.#sql.transaction(async (transaction) => {
       const { rows } = await transaction.query<{ elected: boolean }>(ELECT)
       if (rows[0]?.elected !== true) return 0
       const inbox = await readInbox(transaction, max)
@@ -93,6 +93,9 @@ export class PostgresStore implements LogStore {
       if (taken.rowCount !== inbox.length) throw conflict()
       return inbox.length
     })
+    // Not before the database answered: a month that was asked for while it was down is asked for again.
+    this.#months.add(month)
+    return count
   }
 
   state(): Promise<LogState | null> {
@@ -223,8 +226,6 @@ export class PostgresStore implements LogStore {
 
   /** Where this role may not create tables, the months share the default partition. */
   async #preparePartition(month: string): Promise<void> {
-    if (this.#months.has(month)) return
-    this.#months.add(month)
     const from = new Date(`${month}-01T00:00:00Z`)
     const to = new Date(Date.UTC(from.getUTCFullYear(), from.getUTCMonth() + 1, 1))
     await this.#sql
@@ -244,9 +245,17 @@ async function readState(sql: SqlQueryable): Promise<LogState | null> {
     origin: row.origin,
     size: Number(row.size),
     root: Buffer.from(row.root, 'base64'),
-    edge: (JSON.parse(row.edge) as string[]).map((tile) => Buffer.from(tile, 'base64')),
+    edge: parseEdge(row.edge),
     minIndex: Number(row.min_index),
     note: row.note,
+  }
+}
+
+function parseEdge(text: string): Buffer[] {
+  try {
+    return (JSON.parse(text) as string[]).map((tile) => Buffer.from(tile, 'base64'))
+  } catch {
+    throw new PARAPET_AUDIT_LOG_CORRUPT('the edge of the tree cannot be read')
   }
 }
 

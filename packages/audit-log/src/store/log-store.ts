@@ -32,6 +32,11 @@ export interface PlacedEntry {
   readonly leaf: string
 }
 
+/** An entry with its query columns, where the store has them. */
+export interface StoredEntry extends PlacedEntry {
+  readonly columns?: Readonly<Record<string, unknown>>
+}
+
 /** One step of the log: what is written, all or nothing. */
 export interface Integration {
   readonly next: LogState
@@ -85,11 +90,8 @@ export interface LogStore {
   state(): Promise<LogState | null>
   /** The stored hashes of a tile; may be more than a tree of an earlier size has. */
   tile(level: number, index: number): Promise<Buffer | undefined>
-  /** The entries of `[start, end)` that are stored, in order; with columns where the store has them. */
-  entries(
-    start: number,
-    end: number,
-  ): Promise<(PlacedEntry & { readonly columns?: Readonly<Record<string, unknown>> })[]>
+  /** The entries of `[start, end)` that are stored, in order. @throws PARAPET_AUDIT_LOG_CORRUPT they cannot be read. */
+  entries(start: number, end: number): Promise<StoredEntry[]>
   /** Checkpoints of a larger size than `after`, in order. */
   checkpoints(after: number, limit: number): Promise<StoredCheckpoint[]>
   /** Matching entries, newest first, with an index below `before`. */

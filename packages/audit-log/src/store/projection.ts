@@ -59,6 +59,19 @@ export function projectRecord(record: AuditRecord): Projection {
   }
 }
 
+/** The names of stored columns that are not those of the record. */
+export function editedColumns(
+  record: AuditRecord,
+  columns: Readonly<Record<string, unknown>>,
+): string[] {
+  const row = projectRecord(record)
+  return (Object.keys(row) as (keyof Projection)[]).filter((name) => {
+    const expected = row[name]
+    const actual = columns[name]
+    return actual !== expected && (expected === null || String(actual) !== String(expected))
+  })
+}
+
 /** PostgreSQL's text holds no NUL; in a column it is shown as the symbol for it, the leaf has it exactly. */
 function column(value: LeafText | undefined): string | null {
   if (value === undefined) return null

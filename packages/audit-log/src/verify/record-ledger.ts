@@ -1,6 +1,7 @@
 /** What the records say of each other: writers that count, losses that were told, erasures, pruning, attempts. */
 import type { AuditRecord } from '../record/leaf.ts'
 import { commitmentsIn } from '../record/personal.ts'
+import { mergeRanges, type SeqRange } from '../record/ranges.ts'
 import type { LogState, LogStore } from '../store/log-store.ts'
 import type { Findings, VerifyReport } from './report.ts'
 
@@ -18,7 +19,8 @@ export class RecordLedger {
   readonly #findings: Findings
   readonly #next = new Map<string, number>()
   readonly #gaps: Gap[] = []
-  readonly #declared: { writer: string; from: number; to: number }[] = []
+  readonly #declared = new Map<string, SeqRange[]>()
+  #declaredLosses = 0
   /** Ids of records that no writer numbered. */
   readonly #transactionIds = new Set<string>()
   readonly #attempts = new Set<string>()
@@ -53,10 +55,8 @@ export class RecordLedger {
   /** Compares what was told with what is stored. */
   async finish(store: LogStore, state: LogState): Promise<void> {
     for (const { writer, from, to, index } of this.#gaps) {
-      const isDeclared = this.#declared.some(
-        (loss) => loss.writer === writer && loss.from <= from && loss.to >= to,
-      )
-      if (isDeclared) continue
+      const declared = mergeRanges(this.#declared.get(writer) ?? [])
+      if (declared.some((loss) => loss[0] <= from && loss[1] >= to)) continue
       const detail = `writer ${writer} lacks its records ${from} to ${to}, and nothing tells why`
       this.#findings.add({ kind: 'gap', index, detail })
     }
@@ -70,7 +70,7 @@ export class RecordLedger {
   summary(): Pick<VerifyReport, 'writers' | 'declaredLosses' | 'openAttempts' | 'erasedSubjects'> {
     return {
       writers: this.#next.size,
-      declaredLosses: this.#declared.length,
+      declaredLosses: this.#declaredLosses,
       openAttempts: this.#attempts.size,
       erasedSubjects: this.#erased.size,
     }
@@ -107,21 +107,22 @@ export class RecordLedger {
     const data = (record.data ?? {}) as Readonly<Record<string, unknown>>
     switch (record.action) {
       case 'audit_log.gap_recorded':
-        for (const [from, to] of (data['lost'] ?? []) as [number, number][]) {
-          this.#declared.push({ writer: record.writer, from, to })
-        }
-        if (Object.keys(data['dropped'] ?? {}).length > 0) {
-          this.#declared.push({ writer: '', from: 0, to: 0 })
-        }
-        return
+        return this.#readGap(record.writer, data)
       case 'audit_log.writer_started':
         return this.#readStart(index, data)
       case 'audit_log.subject_erased':
         if (typeof record.resourceId === 'string') this.#erased.add(record.resourceId)
         return
       case 'audit_log.log_pruned':
-        this.#prunedBefore = Math.max(this.#prunedBefore, Number(data['before'] ?? 0))
+        this.#prunedBefore = Math.max(this.#prunedBefore, Number(data['before']) || 0)
     }
+  }
+
+  #readGap(writer: string, { lost, dropped }: Readonly<Record<string, unknown>>): void {
+    const ranges = rangesIn(lost)
+    this.#declared.set(writer, [...(this.#declared.get(writer) ?? []), ...ranges])
+    const hasDropped = Object.keys(dropped ?? {}).length > 0
+    this.#declaredLosses += ranges.length + (hasDropped ? 1 : 0)
   }
 
   /** A writer names the last record that the one before it left in the same spool. */
@@ -159,4 +160,13 @@ export class RecordLedger {
   #tell(subject: string, problem: string): void {
     this.#findings.add({ kind: 'erasure', detail: `subject ${subject} ${problem}` })
   }
+}
+
+/** Whoever may write to the inbox may have written anything here. */
+function rangesIn(value: unknown): SeqRange[] {
+  return Array.isArray(value)
+    ? value.flatMap((range: unknown): SeqRange[] =>
+        Array.isArray(range) ? [[Number(range[0]), Number(range[1])]] : [],
+      )
+    : []
 }

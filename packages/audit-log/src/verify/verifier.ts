@@ -4,13 +4,15 @@
  * One walk over the entries feeds every check, so its steps share their state and stand together.
  */
 import { createHash } from 'node:crypto'
+import { PARAPET_AUDIT_LOG_CORRUPT } from '../errors.ts'
 import { CompactRange } from '../log/compact-range.ts'
 import { HASH_BYTES, leafHashBinary, type BinaryHash } from '../log/merkle.ts'
 import type { NoteKey } from '../log/note.ts'
 import { TILE_HEIGHT, TILE_WIDTH } from '../log/tiles.ts'
 import { parseLeaf, type AuditRecord } from '../record/leaf.ts'
-import type { LogState, LogStore } from '../store/log-store.ts'
-import { projectRecord } from '../store/projection.ts'
+import { isSound } from '../record/sound.ts'
+import type { LogState, LogStore, StoredEntry } from '../store/log-store.ts'
+import { editedColumns } from '../store/projection.ts'
 import { CheckpointTrail } from './checkpoint-trail.ts'
 import { RecordLedger } from './record-ledger.ts'
 import { Findings, type VerifyReport } from './report.ts'
@@ -84,9 +86,9 @@ class Walk {
     }
     await this.#trail.open(state, pinned)
     this.#ledger.beginAt(state.minIndex)
-    await this.#walkPruned(state)
-    for (let start = state.minIndex; start < state.size; start += BATCH) {
-      await this.#walkEntries(start, Math.min(state.size, start + BATCH))
+    let goesOn = await this.#walkPruned(state)
+    for (let start = state.minIndex; goesOn && start < state.size; start += BATCH) {
+      goesOn = await this.#walkEntries(start, Math.min(state.size, start + BATCH))
       this.#settings.onProgress?.(this.#tree.size, state.size)
     }
     this.#nameMoved()
@@ -127,20 +129,46 @@ class Walk {
   }
 
   /** Of what was pruned the hashes remain, and must lead to the same roots. */
-  async #walkPruned({ minIndex }: LogState): Promise<void> {
+  async #walkPruned({ minIndex }: LogState): Promise<boolean> {
     for (let index = 0; index < minIndex; index++) {
       if (index % TILE_WIDTH === 0) await this.#loadTile(index / TILE_WIDTH)
       const hash = this.#tileHash(index)
       if (hash === undefined) {
         this.#findings.add({ kind: 'tile', index, detail: 'the hash of a pruned entry is missing' })
+        // How many there are is the word of whoever took them.
+        if (this.#current === undefined) return false
       }
       this.#tree.append(hash ?? NO_HASH)
       if (this.#trail.isDue(this.#tree.size)) await this.#compare()
     }
+    return true
   }
 
-  async #walkEntries(start: number, end: number): Promise<void> {
-    const stored = await this.#settings.store.entries(start, end)
+  /** The entries of a range; a bundle that cannot be read is told, and holds none. */
+  async #read(start: number, end: number): Promise<StoredEntry[]> {
+    try {
+      return await this.#settings.store.entries(start, end)
+    } catch (error) {
+      if (!(error instanceof PARAPET_AUDIT_LOG_CORRUPT)) throw error
+      const next = (Math.floor(start / TILE_WIDTH) + 1) * TILE_WIDTH
+      if (next < end) return [...(await this.#read(start, next)), ...(await this.#read(next, end))]
+      this.#findings.add({ kind: 'malformed', index: start, detail: error.message })
+      return []
+    }
+  }
+
+  /** @returns false where nothing at all is stored: how much there should be is the state's word alone. */
+  async #walkEntries(start: number, end: number): Promise<boolean> {
+    const stored = await this.#read(start, end)
+    await this.#loadTile(Math.floor(start / TILE_WIDTH))
+    if (stored.length === 0 && this.#current === undefined) {
+      this.#findings.add({
+        kind: 'missing',
+        index: start,
+        detail: 'nothing is stored from here on',
+      })
+      return false
+    }
     let at = 0
     for (let index = start; index < end; index++) {
       if (index === start || index % TILE_WIDTH === 0) {
@@ -159,6 +187,7 @@ class Walk {
       if (this.#blobs.length > 0) await this.#checkBlobs()
       if (this.#trail.isDue(this.#tree.size)) await this.#compare()
     }
+    return true
   }
 
   #miss(index: number): void {
@@ -181,14 +210,28 @@ class Walk {
     } else if (hash !== tile) {
       this.#mismatches.push({ index, id: record?.id, leaf: hash, tile })
     }
-    if (record === undefined) {
+    if (record === undefined || !this.#examine(index, record, leaf, columns)) {
       this.#findings.add({ kind: 'malformed', index, detail: 'the entry is no record' })
-    } else {
+    }
+    this.#tree.append(hash, this.#onSubtree)
+  }
+
+  /** @returns false for what has the outside of a record only, which would cost every record a look. */
+  #examine(
+    index: number,
+    record: AuditRecord,
+    leaf: string,
+    columns: Readonly<Record<string, unknown>> | undefined,
+  ): boolean {
+    try {
       if (columns !== undefined) this.#compareColumns(index, record, columns)
       this.#ledger.add(index, record, leaf)
       if (record.blob !== undefined) this.#blobs.push({ index, record })
+      return true
+    } catch (error) {
+      if (isSound(record)) throw error
+      return false
     }
-    this.#tree.append(hash, this.#onSubtree)
   }
 
   #compareColumns(
@@ -197,12 +240,7 @@ class Walk {
     columns: Readonly<Record<string, unknown>>,
   ): void {
     this.#columns++
-    const row = projectRecord(record)
-    for (const name of Object.keys(row) as (keyof typeof row)[]) {
-      const expected = row[name]
-      const actual = columns[name]
-      if (actual === expected || (expected !== null && String(actual) === String(expected)))
-        continue
+    for (const name of editedColumns(record, columns)) {
       const detail = `the column "${name}" was edited; the record says otherwise`
       this.#findings.add({ kind: 'column', index, id: record.id, detail })
     }
@@ -215,8 +253,7 @@ class Walk {
       const blob = await this.#settings.store.blob(sha256)
       const actual = blob === undefined ? '' : createHash('sha256').update(blob).digest('hex')
       if (actual === sha256) continue
-      const problem = blob === undefined ? 'missing' : 'edited'
-      const detail = `its large members are ${problem}`
+      const detail = `its large members are ${blob === undefined ? 'missing' : 'edited'}`
       this.#findings.add({ kind: 'blob', index, id, detail })
     }
   }

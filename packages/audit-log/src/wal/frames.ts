@@ -28,16 +28,20 @@ const HEADER_BYTES = 8
 const SEQ_BYTES = 8
 /** Longer than any frame that is written: a length beyond it is damage. */
 const MAX_FRAME_BYTES = 256 * 1024 * 1024
+/** A frame takes no more records once it has so many characters; one has at most 3 bytes. */
+export const FULL_FRAME_CHARS = 16 * 1024 * 1024
+
+/** A larger buffer is not kept: one huge record must not cost its memory for ever. */
+const MAX_KEPT_BYTES = 8 * 1024 * 1024
 
 /** Writes frames into one buffer that grows and is used again: encode only when the last is written. */
 export class FrameEncoder {
-  #buffer = Buffer.allocUnsafeSlow(1 << 20)
+  #kept = Buffer.allocUnsafeSlow(1 << 20)
 
   encode(firstSeq: number, entries: readonly FrameEntry[]): Buffer {
     let most = HEADER_BYTES + SEQ_BYTES
     for (const { leaf, beside } of entries) most += 8 + 3 * (leaf.length + (beside?.length ?? 0))
-    if (most > this.#buffer.length) this.#buffer = Buffer.allocUnsafeSlow(most * 2)
-    const buffer = this.#buffer
+    const buffer = this.#bufferOf(most)
     buffer.writeBigUInt64LE(BigInt(firstSeq), HEADER_BYTES)
     let at = HEADER_BYTES + SEQ_BYTES
     for (const { leaf, beside } of entries) {
@@ -47,6 +51,12 @@ export class FrameEncoder {
     buffer.writeUInt32LE(at - HEADER_BYTES, 0)
     buffer.writeUInt32LE(crc32(buffer.subarray(HEADER_BYTES, at)), 4)
     return buffer.subarray(0, at)
+  }
+
+  #bufferOf(bytes: number): Buffer {
+    if (bytes <= this.#kept.length) return this.#kept
+    if (bytes > MAX_KEPT_BYTES) return Buffer.allocUnsafeSlow(bytes)
+    return (this.#kept = Buffer.allocUnsafeSlow(Math.min(bytes * 2, MAX_KEPT_BYTES)))
   }
 }
 
@@ -66,6 +76,14 @@ export type DecodedFrame =
   /** The frame goes on beyond what was given; `needed` bytes from its start hold it. */
   | { readonly kind: 'cut'; readonly needed: number }
   | { readonly kind: 'damaged' }
+
+/** Where the next whole frame begins behind damage at `at`; `undefined` when there is none. */
+export function findFrame(buffer: Buffer, at: number, writer: string): number | undefined {
+  for (let next = at + 1; next + HEADER_BYTES + SEQ_BYTES <= buffer.length; next++) {
+    if (decodeFrame(buffer, next, writer).kind === 'frame') return next
+  }
+  return undefined
+}
 
 /** Reads the frame at `at`. */
 export function decodeFrame(buffer: Buffer, at: number, writer: string): DecodedFrame {

@@ -1,11 +1,14 @@
 /** One process for one folder: a socket that listens in it, which the kernel takes away with its process. */
-import { open, unlink } from 'node:fs/promises'
+import { randomBytes } from 'node:crypto'
+import { open, readdir, unlink } from 'node:fs/promises'
 import { connect, createServer, type Server } from 'node:net'
 import { join } from 'node:path'
 import { PARAPET_AUDIT_LOG_IN_USE, PARAPET_AUDIT_LOG_INVALID_OPTION } from '../errors.ts'
 
-/** The longest path a socket may have on every system that has them. */
-const MAX_PATH_BYTES = 100
+const NAME = 'lock'
+const NAMES = /^lock(?:\.[0-9a-f]{6})?$/
+/** What is left for a folder of the shortest path that a system allows a socket, 104 bytes with its end. */
+const MAX_FOLDER_BYTES = 90
 
 /**
  * Takes the folder until the returned function is called, or the process ends.
@@ -13,18 +16,17 @@ const MAX_PATH_BYTES = 100
  * @throws PARAPET_AUDIT_LOG_IN_USE another process has it.
  */
 export async function lockFolder(folder: string): Promise<() => Promise<void>> {
-  const path = join(folder, 'lock')
-  if (Buffer.byteLength(path) <= MAX_PATH_BYTES) return take(folder, path)
+  if (Buffer.byteLength(folder) <= MAX_FOLDER_BYTES) return take(folder, folder)
   if (process.platform !== 'linux') {
     throw new PARAPET_AUDIT_LOG_INVALID_OPTION(
       '@parapet/audit-log',
-      `  ${folder}: must be a path of at most ${MAX_PATH_BYTES - 5} bytes`,
+      `  ${folder}: must be a path of at most ${MAX_FOLDER_BYTES} bytes`,
     )
   }
   // Through its descriptor every folder has a short name.
   const handle = await open(folder)
   try {
-    const release = await take(folder, `/proc/self/fd/${handle.fd}/lock`)
+    const release = await take(folder, `/proc/self/fd/${handle.fd}`)
     return async () => {
       await release()
       await handle.close()
@@ -35,27 +37,32 @@ export async function lockFolder(folder: string): Promise<() => Promise<void>> {
   }
 }
 
-async function take(folder: string, path: string): Promise<() => Promise<void>> {
-  const server = (await listen(path)) ?? (await takeOver(folder, path))
-  return () => new Promise((resolve) => server.close(() => resolve()))
+/**
+ * Each process listens under a name of its own and looks for others afterwards: of two, the later one
+ * finds the earlier. Two that begin at once may both give way, but never both go on.
+ */
+async function take(folder: string, short: string): Promise<() => Promise<void>> {
+  const own = `${NAME}.${randomBytes(3).toString('hex')}`
+  const server = await listen(join(short, own))
+  const release = () => new Promise<void>((resolve) => server.close(() => resolve()))
+  let isTaken = false
+  const names = await readdir(folder)
+  for (const name of names) {
+    if (!NAMES.test(name) || name === own) continue
+    if (await answers(join(short, name))) isTaken = true
+    else await unlink(join(folder, name)).catch(() => {})
+  }
+  // Gone is the name of whoever was found before it listened.
+  if (!isTaken && names.includes(own)) return release
+  await release()
+  throw new PARAPET_AUDIT_LOG_IN_USE(folder)
 }
 
-async function takeOver(folder: string, path: string): Promise<Server> {
-  if (await answers(path)) throw new PARAPET_AUDIT_LOG_IN_USE(folder)
-  await unlink(path).catch(() => {})
-  const server = await listen(path)
-  if (server === undefined) throw new PARAPET_AUDIT_LOG_IN_USE(folder)
-  return server
-}
-
-/** `undefined` when the path is taken. */
-function listen(path: string): Promise<Server | undefined> {
+function listen(path: string): Promise<Server> {
   return new Promise((resolve, reject) => {
     const server = createServer((socket) => socket.destroy())
     server.unref()
-    server.once('error', (error: NodeJS.ErrnoException) =>
-      error.code === 'EADDRINUSE' ? resolve(undefined) : reject(error),
-    )
+    server.once('error', reject)
     server.listen(path, () => resolve(server))
   })
 }

@@ -4,14 +4,16 @@
  */
 import { randomBytes } from 'node:crypto'
 import { close, fdatasync, ftruncate, open as openFile, write } from 'node:fs'
-import { mkdir, open, unlink } from 'node:fs/promises'
+import { mkdir, rename, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { createBreaker, type Breaker, type Clock } from '@parapet/kit'
 import { PARAPET_AUDIT_LOG_UNAVAILABLE } from '../errors.ts'
-import { FrameEncoder, type FrameEntry } from './frames.ts'
+import type { SeqRange } from '../record/ranges.ts'
+import { FrameEncoder, FULL_FRAME_CHARS, type FrameEntry } from './frames.ts'
 import { lockFolder } from './lock.ts'
-import { recoverSegments, segmentName, type Segment } from './segments.ts'
+import { syncFolder } from './sync.ts'
+import { recoverSegments, segmentName, type Recovery, type Segment } from './segments.ts'
 
 const writeAt = promisify(write)
 const sync = promisify(fdatasync)
@@ -52,19 +54,18 @@ export class Spool {
   /** Oldest first; the last may still grow. */
   readonly segments: Segment[]
   /** What the last start left behind. */
-  readonly recovered: {
-    readonly cutBytes: number
-    readonly last: { writer: string; seq: number } | undefined
-  }
+  readonly recovered: Pick<Recovery, 'cutBytes' | 'last'>
   /** Numbers that were given to records which may have been lost; the next record should tell. */
-  readonly lostSeqs: [from: number, to: number][] = []
+  readonly lostSeqs: SeqRange[] = []
 
   readonly #settings: SpoolSettings
   readonly #unlock: () => Promise<void>
   readonly #breaker: Breaker
   readonly #encoder = new FrameEncoder()
   readonly #startedAt: number
-  #batch: Batch | undefined
+  /** Oldest first; the last one takes what comes. */
+  readonly #batches: Batch[] = []
+  #waitingBytes = 0
   #writing: Promise<void> | undefined
   #segment: { readonly fd: number; readonly entry: Segment } | undefined
   #segmentNumber = 0
@@ -86,11 +87,12 @@ export class Spool {
   private constructor(
     settings: SpoolSettings,
     unlock: () => Promise<void>,
-    { segments, cutBytes, last }: Awaited<ReturnType<typeof recoverSegments>>,
+    { segments, cutBytes, newestStart, last }: Recovery,
   ) {
     this.#settings = settings
     this.#unlock = unlock
-    this.#startedAt = settings.clock.now()
+    // After every earlier segment, also when the clock was put back.
+    this.#startedAt = Math.max(settings.clock.now(), newestStart + 1)
     this.#breaker = createBreaker({
       failureThreshold: 1,
       cooldownMs: RETRY_MS,
@@ -103,7 +105,7 @@ export class Spool {
 
   /** Bytes on disk and on their way there. */
   get bytes(): number {
-    return this.#bytes + (this.#batch?.bytes ?? 0)
+    return this.#bytes + this.#waitingBytes
   }
 
   /** The number the next record gets. */
@@ -121,24 +123,29 @@ export class Spool {
   /**
    * Takes one record.
    *
-   * @param finish writes the record, given its number; it must not throw.
+   * @param finish writes the record, given its number; when it throws, the number is not used.
    * @returns when it is on disk.
    * @throws PARAPET_AUDIT_LOG_UNAVAILABLE at once when the spool is full or fails, or later when
    *   the disk refuses it.
    */
   append(finish: (seq: number) => FrameEntry, reserve = false): Promise<void> {
     if (!this.canAccept(reserve)) return Promise.reject(unavailable())
-    const batch = (this.#batch ??= this.#startBatch())
-    const entry = finish(this.#nextSeq++)
+    const entry = finish(this.#nextSeq)
+    const last = this.#batches.at(-1)
+    const isFull = last === undefined || last.bytes >= FULL_FRAME_CHARS
+    const batch = isFull ? this.#startBatch() : last
+    this.#nextSeq++
+    const bytes = entry.leaf.length + (entry.beside?.length ?? 0)
     batch.entries.push(entry)
-    batch.bytes += entry.leaf.length + (entry.beside?.length ?? 0)
+    batch.bytes += bytes
+    this.#waitingBytes += bytes
     return batch.promise
   }
 
   /** Resolves when everything taken so far is on disk, or was refused. */
   async settle(): Promise<void> {
-    while (this.#batch !== undefined || this.#writing !== undefined) {
-      await (this.#writing ?? this.#batch?.promise)?.catch(() => {})
+    while (this.#batches.length > 0 || this.#writing !== undefined) {
+      await (this.#writing ?? this.#batches[0]?.promise)?.catch(() => {})
     }
   }
 
@@ -148,6 +155,13 @@ export class Spool {
     const index = this.segments.indexOf(segment)
     if (index !== -1) this.segments.splice(index, 1)
     this.#bytes -= segment.bytes
+  }
+
+  /** Puts away a segment whose end cannot be read, so that it holds up nothing; the log will lack its numbers. */
+  async setAside(segment: Segment): Promise<void> {
+    await rename(segment.path, `${segment.path}.damaged`).catch(() => {})
+    await this.remove(segment)
+    this.#settings.onFailure(Object.assign(new Error('a segment is damaged'), { code: 'DAMAGED' }))
   }
 
   /** Ends the segment that grows, so that it can be removed once it is shipped. */
@@ -169,21 +183,29 @@ export class Spool {
     // Whoever does not wait for it must not make it an unhandled rejection.
     promise.catch(() => {})
     if (this.#writing === undefined) setImmediate(() => this.#flush())
-    return { firstSeq: this.#nextSeq, entries: [], bytes: 0, promise, resolve, reject }
+    const batch = { firstSeq: this.#nextSeq, entries: [], bytes: 0, promise, resolve, reject }
+    this.#batches.push(batch)
+    return batch
   }
 
   #flush(): void {
-    const batch = this.#batch
-    if (batch === undefined || this.#writing !== undefined) return
-    this.#batch = undefined
-    this.#writing = this.#write(batch).finally(() => {
-      this.#writing = undefined
-      // One turn of the event loop lets the woken waiters join the next group.
-      if (this.#batch !== undefined) setImmediate(() => this.#flush())
-    })
+    if (this.#writing !== undefined) return
+    const batch = this.#batches.shift()
+    if (batch === undefined) return
+    this.#waitingBytes -= batch.bytes
+    this.#writing = this.#finish(batch)
   }
 
-  async #write(batch: Batch): Promise<void> {
+  async #finish(batch: Batch): Promise<void> {
+    const tell = await this.#write(batch)
+    this.#writing = undefined
+    tell()
+    // One turn of the event loop lets the woken waiters join the next group.
+    if (this.#batches.length > 0) setImmediate(() => this.#flush())
+  }
+
+  /** @returns what tells those who wait how it went. */
+  async #write(batch: Batch): Promise<() => void> {
     try {
       this.#breaker.tryEnter()
       const frame = this.#encoder.encode(batch.firstSeq, batch.entries)
@@ -192,13 +214,20 @@ export class Spool {
       segment.entry.bytes += frame.length
       this.#bytes += frame.length
       this.#breaker.succeed()
-      batch.resolve()
+      return batch.resolve
     } catch (error) {
       this.#breaker.fail()
-      this.lostSeqs.push([batch.firstSeq, batch.firstSeq + batch.entries.length - 1])
+      this.#lose(batch.firstSeq, batch.firstSeq + batch.entries.length - 1)
       this.#settings.onFailure(error)
-      batch.reject(unavailable(error))
+      return () => batch.reject(unavailable(error))
     }
+  }
+
+  /** A disk that is full for hours must not make a list of hours. */
+  #lose(from: number, to: number): void {
+    const last = this.lostSeqs.at(-1)
+    if (last !== undefined && last[1] + 1 === from) last[1] = to
+    else this.lostSeqs.push([from, to])
   }
 
   async #append({ fd, entry }: { fd: number; entry: Segment }, frame: Buffer): Promise<void> {
@@ -219,6 +248,7 @@ export class Spool {
       // After a failed sync nothing is known of the pages; this file is not written to again.
       await truncate(fd, entry.bytes).catch(() => {})
       await this.#endSegment()
+      if (entry.bytes === 0) await this.remove(entry)
       throw error
     }
   }
@@ -242,16 +272,6 @@ export class Spool {
     this.#segment = undefined
     segment.entry.closed = true
     await closeFile(segment.fd)
-  }
-}
-
-/** Makes the names in a folder durable. */
-export async function syncFolder(folder: string): Promise<void> {
-  const handle = await open(folder, 'r')
-  try {
-    await handle.sync()
-  } finally {
-    await handle.close()
   }
 }
 
