@@ -47,10 +47,14 @@ const row = cipher.seal(record, place)
 const everything = { roles: null }
 const ignore = (): void => {}
 
-function scryptField(): Buffer[] {
-  const derived = scryptSync('master key', randomBytes(32), 32)
-  const sealing = createCipheriv('aes-256-gcm', derived, randomBytes(16), GCM)
-  return [sealing.update(text), sealing.final(), sealing.getAuthTag()]
+/** The form that `createJsonImporter` reads, string to stored text as well. */
+function scryptField(): string {
+  const salt = randomBytes(32)
+  const iv = randomBytes(16)
+  const sealing = createCipheriv('aes-256-gcm', scryptSync('master key', salt, 32), iv, GCM)
+  const encrypted = sealing.update(text, 'utf8', 'hex') + sealing.final('hex')
+  const authTag = sealing.getAuthTag().toString('hex')
+  return JSON.stringify({ encrypted, authTag, iv: iv.toString('hex'), salt: salt.toString('hex') })
 }
 
 const { encryptStringSync, parseKeySync } = (await import('@47ng/cloak')) as unknown as {

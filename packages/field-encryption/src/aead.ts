@@ -3,8 +3,13 @@
  *
  * @see docs/spec/sealed-value.md, https://developers.google.com/tink/wire-format
  */
-import { createCipheriv, createDecipheriv, type CipherGCMTypes, type KeyObject } from 'node:crypto'
-import { takeRandom } from '@parapet/kit'
+import {
+  createCipheriv,
+  createDecipheriv,
+  randomFillSync,
+  type CipherGCMTypes,
+  type KeyObject,
+} from 'node:crypto'
 import {
   PARAPET_FIELD_ENCRYPTION_KEY_EXHAUSTED,
   PARAPET_FIELD_ENCRYPTION_OPEN_FAILED,
@@ -25,8 +30,12 @@ const BODY_AT = NONCE_AT + NONCE_BYTES
 const TAG_BYTES = 16
 /** Node takes a tag of 4 bytes where this is not said. */
 const GCM = { authTagLength: TAG_BYTES } as const
-/** Where a short envelope is put together before it becomes text; it only ever holds ciphertext. */
+/** Where a short envelope is put together; it only ever holds ciphertext. */
 const WORKBENCH = Buffer.allocUnsafeSlow(4096)
+/** The nonce of the envelope on the workbench. */
+const NONCE = WORKBENCH.subarray(NONCE_AT, BODY_AT)
+/** Nonces to come: a read of the CSPRNG costs as much as a cipher, a fresh buffer half as much. */
+const POOL = Buffer.allocUnsafeSlow(1024 * NONCE_BYTES)
 const MAX_TEXT_LENGTH = textLengthOf(MAX_PLAINTEXT_BYTES)
 
 /** How often one key has sealed, so that no key outlives its random nonces. */
@@ -35,13 +44,6 @@ export interface UsageMeter {
   count: number
   /** Sealing is refused from here on. @see NIST SP 800-38D, section 8.3 */
   readonly limit: number
-}
-
-/** What becomes of one value, before it is put together. */
-interface Parts {
-  readonly nonce: Uint8Array
-  readonly body: Uint8Array
-  readonly tag: Uint8Array
 }
 
 /** Seals and opens bytes under a keyset. */
@@ -81,16 +83,18 @@ export function createAead(
   const algorithm = algorithmOf(primary)
   const prefix = prefixOf(keyset.primaryKeyId)
 
-  function encrypt(plaintext: string | Uint8Array, associatedData: Uint8Array): Parts {
+  /** Puts the head of an envelope on the workbench; its body and its tag are the caller's. */
+  function encrypt(plaintext: string | Uint8Array, associatedData: Uint8Array): [Buffer, Buffer] {
     if (usage.count >= usage.limit) throw new PARAPET_FIELD_ENCRYPTION_KEY_EXHAUSTED()
     usage.count++
-    const nonce = takeRandom(NONCE_BYTES)
-    const cipher = createCipheriv(algorithm, primary, nonce, GCM)
+    WORKBENCH.set(prefix, 0)
+    drawNonce()
+    const cipher = createCipheriv(algorithm, primary, NONCE, GCM)
     cipher.setAAD(associatedData)
     const body =
       typeof plaintext === 'string' ? cipher.update(plaintext, 'utf8') : cipher.update(plaintext)
     cipher.final()
-    return { nonce, body, tag: cipher.getAuthTag() }
+    return [body, cipher.getAuthTag()]
   }
 
   const tryOpen = (sealed: Buffer, associatedData: Uint8Array): Buffer | undefined =>
@@ -100,14 +104,19 @@ export function createAead(
     keyset,
     usage,
     seal(plaintext, associatedData) {
-      const parts = encrypt(plaintext, associatedData)
-      return write(Buffer.allocUnsafe(OVERHEAD_BYTES + parts.body.length), prefix, parts)
+      const [body, tag] = encrypt(plaintext, associatedData)
+      return Buffer.concat([WORKBENCH.subarray(0, BODY_AT), body, tag])
     },
     sealText(plaintext, associatedData) {
-      const parts = encrypt(plaintext, associatedData)
-      const bytes = OVERHEAD_BYTES + parts.body.length
-      const target = bytes <= WORKBENCH.length ? WORKBENCH : Buffer.allocUnsafe(bytes)
-      return MARK + write(target, prefix, parts).toString('base64url', 0, bytes)
+      const [body, tag] = encrypt(plaintext, associatedData)
+      const bytes = OVERHEAD_BYTES + body.length
+      if (bytes > WORKBENCH.length) {
+        const envelope = Buffer.concat([WORKBENCH.subarray(0, BODY_AT), body, tag])
+        return MARK + envelope.toString('base64url')
+      }
+      WORKBENCH.set(body, BODY_AT)
+      WORKBENCH.set(tag, BODY_AT + body.length)
+      return MARK + WORKBENCH.toString('base64url', 0, bytes)
     },
     tryOpen,
     open(sealed, associatedData) {
@@ -119,12 +128,16 @@ export function createAead(
   }
 }
 
-function write(target: Buffer, prefix: Buffer, { nonce, body, tag }: Parts): Buffer {
-  target.set(prefix, 0)
-  target.set(nonce, NONCE_AT)
-  target.set(body, BODY_AT)
-  target.set(tag, BODY_AT + body.length)
-  return target
+let drawn = POOL.length
+
+/** Puts a fresh nonce on the workbench. */
+function drawNonce(): void {
+  if (drawn === POOL.length) {
+    randomFillSync(POOL)
+    drawn = 0
+  }
+  for (let index = 0; index < NONCE_BYTES; index++) NONCE[index] = POOL[drawn + index]!
+  drawn += NONCE_BYTES
 }
 
 function openWith(

@@ -9,7 +9,14 @@ import {
   PARAPET_FIELD_ENCRYPTION_OPEN_FAILED,
 } from './errors.ts'
 import type { FoundRing, KeyRing, KeySource } from './key-ring.ts'
-import { createRecordCipher, type RecordCipher, type Row, type RowPlace } from './record-cipher.ts'
+import {
+  cellOf,
+  createRecordCipher,
+  dropIndexes,
+  type RecordCipher,
+  type Row,
+  type RowPlace,
+} from './record-cipher.ts'
 import { reencryptRows, type ReencryptOptions, type ReencryptProgress } from './reencrypt.ts'
 import { compileTableSchema, type SchemaNode } from './schema.ts'
 import { createTableSql, lengthOf, quote, type TableSql } from './sql.ts'
@@ -113,7 +120,7 @@ class EncryptedTable<T extends TObject> implements Table<T> {
   ): Promise<Static<T>[C]> {
     if (!this.#columns.has(column)) refuse(`the column "${column}"`, 'is not encrypted')
     const [opened] = await this.#open([row], scope, { roles: null, only: column })
-    return opened![column] as Static<T>[C]
+    return cellOf(opened!, column) as Static<T>[C]
   }
 
   async where(column: string, value: unknown, options: WhereOptions = {}): Promise<Condition> {
@@ -214,10 +221,7 @@ class EncryptedTable<T extends TObject> implements Table<T> {
     const rest: Record<string, unknown> = { ...row }
     for (const [column, node] of this.#columns) {
       delete rest[column]
-      if (node.kind !== 'leaf') continue
-      for (const [name, index] of node.field.indexes) {
-        for (const each of columnsOf(name, index)) delete rest[each]
-      }
+      if (node.kind === 'leaf') dropIndexes(rest, node.field.indexes)
     }
     return rest
   }

@@ -96,14 +96,19 @@ class S3FileStore implements FileStore {
   }
 
   async write(name: string, source: AsyncIterable<Uint8Array>): Promise<void> {
-    const parts = partsOf(source)[Symbol.asyncIterator]()
-    const first = await parts.next()
-    const body = first.done === true ? Buffer.alloc(0) : first.value
-    if (body.length >= PART_BYTES) return this.#uploadParts(name, body, parts)
-    const { PutObjectCommand } = await loadSdk()
-    await this.#send(
-      new PutObjectCommand({ ...this.#placeOf(name), Body: body, ContentType: MEDIA_TYPE }),
-    )
+    const parts = partsOf(source)
+    try {
+      const first = await parts.next()
+      const body = first.done === true ? Buffer.alloc(0) : first.value
+      if (body.length >= PART_BYTES) return await this.#uploadParts(name, body, parts)
+      const { PutObjectCommand } = await loadSdk()
+      await this.#send(
+        new PutObjectCommand({ ...this.#placeOf(name), Body: body, ContentType: MEDIA_TYPE }),
+      )
+    } finally {
+      // A source that was not read to its end would stay open.
+      await parts.return(undefined)
+    }
   }
 
   async read(

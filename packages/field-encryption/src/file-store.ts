@@ -1,6 +1,6 @@
 /** Where encrypted files are kept: the port, and the local disk. */
 import { createReadStream } from 'node:fs'
-import { mkdir, open, rename, rm, stat } from 'node:fs/promises'
+import { mkdir, open, rename, rm, stat, unlink } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import { takeRandom } from '@parapet/kit'
 import { PARAPET_FIELD_ENCRYPTION_FILE_NOT_FOUND } from './errors.ts'
@@ -55,14 +55,21 @@ export function createLocalFileStore(root: string): FileStore {
     size: (name) => sizeOf(pathOf(name)),
     async delete(name) {
       try {
-        await rm(pathOf(name))
+        await unlink(pathOf(name))
         return true
       } catch (error) {
-        if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false
+        if (isMissing(error)) return false
         throw error
       }
     },
   }
+}
+
+/** There is no file of this name: there is a folder, a part of it is a file, or no disk has such names. */
+const MISSING = new Set(['ENOENT', 'ENOTDIR', 'ENAMETOOLONG', 'EISDIR'])
+
+function isMissing(error: unknown): boolean {
+  return MISSING.has((error as NodeJS.ErrnoException).code ?? '')
 }
 
 async function sizeOf(path: string): Promise<number> {
@@ -70,7 +77,7 @@ async function sizeOf(path: string): Promise<number> {
     const found = await stat(path)
     if (found.isFile()) return found.size
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
+    if (!isMissing(error)) throw error
   }
   throw new PARAPET_FIELD_ENCRYPTION_FILE_NOT_FOUND()
 }

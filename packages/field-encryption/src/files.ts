@@ -66,6 +66,13 @@ export interface Files {
    *   PARAPET_FIELD_ENCRYPTION_OPEN_FAILED also as the stream's error, PARAPET_FIELD_ENCRYPTION_FORGOTTEN
    */
   get(name: string, scope?: FileScope, range?: FileRange): Promise<OpenFile>
+  /**
+   * Wraps the key of a file by the present primary key, before the former one is retired; the rest is
+   * copied as it is. Not while the same file is being put.
+   *
+   * @returns whether that was due.
+   */
+  rewrap(name: string, scope?: FileScope): Promise<boolean>
   /** Length of the plaintext, as the store tells it: only reading the file proves it. */
   size(name: string): Promise<number>
   /** Removes a file. @returns whether there was one. */
@@ -103,6 +110,13 @@ class EncryptedFiles implements Files {
   }
 
   async #unwrap(prefix: Buffer, scope: FileScope, context: Buffer): Promise<KeyObject> {
+    const clear = await this.#open(prefix, scope, context)
+    const key = createSecretKey(clear)
+    clear.fill(0)
+    return key
+  }
+
+  async #open(prefix: Buffer, scope: FileScope, context: Buffer): Promise<Buffer> {
     if (prefix.length !== PREFIX_BYTES || !prefix.subarray(0, MAGIC.length).equals(MAGIC)) {
       throw new PARAPET_FIELD_ENCRYPTION_OPEN_FAILED()
     }
@@ -114,32 +128,49 @@ class EncryptedFiles implements Files {
       this.#keys.refresh({ tenant, subject }, keyIdOf(wrapped))
       aead = (await this.#ringOf(scope, false)).aead
     }
-    const clear = aead.open(wrapped, context)
-    const key = createSecretKey(clear)
-    clear.fill(0)
-    return key
+    return aead.open(wrapped, context)
   }
 
   async put(name: string, source: AsyncIterable<Uint8Array>, scope: FileScope = {}) {
     const context = contextOf(name, scope)
     const { aead } = await this.#ringOf(scope, true)
-    const clear = Buffer.from(takeRandom(FILE_KEY_BYTES))
+    const clear = takeRandom(FILE_KEY_BYTES)
     const key = createSecretKey(clear)
     const prefix = Buffer.concat([MAGIC, aead.seal(clear, context)])
     clear.fill(0)
-    async function* sealed(): AsyncGenerator<Buffer> {
-      yield prefix
-      yield* sealStream(source, key, context, PARAMETERS)
+    await this.#store.write(name, joined(prefix, sealStream(source, key, context, PARAMETERS)))
+  }
+
+  async rewrap(name: string, scope: FileScope = {}): Promise<boolean> {
+    const context = contextOf(name, scope)
+    const { head, rest } = await takeHead(await this.#store.read(name), PREFIX_BYTES)
+    try {
+      const clear = await this.#open(head, scope, context)
+      const { aead } = await this.#ringOf(scope, false)
+      if (keyIdOf(head.subarray(MAGIC.length)) === aead.keyset.primaryKeyId) return false
+      const prefix = Buffer.concat([MAGIC, aead.seal(clear, context)])
+      clear.fill(0)
+      await this.#store.write(name, joined(prefix, rest))
+      return true
+    } finally {
+      await rest.return()
     }
-    await this.#store.write(name, sealed())
   }
 
   async #getWhole(name: string, scope: FileScope, size: number): Promise<OpenFile> {
     const context = contextOf(name, scope)
     const { head, rest } = await takeHead(await this.#store.read(name), PREFIX_BYTES)
-    const key = await this.#unwrap(head, scope, context)
-    const stream = Readable.from(openStream(rest, key, context, PARAMETERS), { objectMode: false })
-    return { stream, size, start: 0, end: size - 1 }
+    try {
+      const key = await this.#unwrap(head, scope, context)
+      const plain = openStream(rest, key, context, PARAMETERS)
+      const stream = Readable.from(plain, { objectMode: false })
+      // Also where nobody ever reads from it.
+      stream.once('close', () => void rest.return().catch(() => {}))
+      return { stream, size, start: 0, end: size - 1 }
+    } catch (error) {
+      await rest.return()
+      throw error
+    }
   }
 
   async #getRange(name: string, scope: FileScope, size: number, range: FileRange) {
@@ -198,6 +229,14 @@ function createSegmentReader(store: FileStore, name: string, keys: SegmentKeys, 
     }
   }
   return { read, range }
+}
+
+async function* joined(
+  first: Uint8Array,
+  rest: AsyncIterable<Uint8Array>,
+): AsyncGenerator<Uint8Array> {
+  yield first
+  yield* rest
 }
 
 async function collect(source: AsyncIterable<Uint8Array>): Promise<Buffer> {

@@ -77,6 +77,7 @@ export type {
   Table,
   TableOptions,
   WhereOptions,
+  WholeScope,
 } from './table.ts'
 
 declare module 'fastify' {

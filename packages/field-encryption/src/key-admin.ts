@@ -11,7 +11,7 @@ import {
 } from './errors.ts'
 import type { KeyScope } from './key-ring.ts'
 import type { KeyRecord } from './key-store.ts'
-import type { KeyVault, LoadedKeys } from './key-vault.ts'
+import { UnknownWrapperError, type KeyVault, type LoadedKeys } from './key-vault.ts'
 import { addPrimaryKey, setKeyStatus, type Keyset } from './keyset.ts'
 import { signReceipt } from './receipt.ts'
 
@@ -105,7 +105,18 @@ class TableKeyAdmin implements KeyAdmin {
     this.#ports = ports
   }
 
-  async #load({ tenant, subject }: KeyScope) {
+  async #load(scope: KeyScope) {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await this.#loadOnce(scope)
+      } catch (error) {
+        // Between the two reads the tenant got a new key, which wraps the subject's.
+        if (!(error instanceof UnknownWrapperError) || attempt === MAX_ATTEMPTS) throw error
+      }
+    }
+  }
+
+  async #loadOnce({ tenant, subject }: KeyScope) {
     const own = await this.#ports.vault.loadTenant(tenant, true)
     if (own === null) throw new PARAPET_FIELD_ENCRYPTION_KEY_UNAVAILABLE()
     const tenantAead = createAead(own.keyset)
@@ -122,10 +133,12 @@ class TableKeyAdmin implements KeyAdmin {
     decide: (loaded: LoadedKeys, wrapper: Aead | null) => Promise<KeyRecord>,
   ): Promise<void> {
     for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
-      const { loaded, wrapper } = await this.#load(scope)
-      const next = await decide(loaded, wrapper)
-      if (await this.#ports.vault.ask((store) => store.update(next)))
-        return this.#ports.announce(scope)
+      const found = await this.#load(scope)
+      const next = await decide(found.loaded, found.wrapper)
+      if (await this.#ports.vault.ask((store) => store.update(next))) {
+        await this.#ports.announce(scope)
+        return
+      }
     }
     throw new PARAPET_FIELD_ENCRYPTION_KEY_UNAVAILABLE()
   }

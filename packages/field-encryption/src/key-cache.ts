@@ -2,7 +2,6 @@
  * The keys of a fleet's scopes, kept at hand: with an age, a number of uses and a size they may not
  * pass, one call at a time for each tenant, and through a short outage of the provider.
  */
-import { MAX_KEY_USES, type UsageMeter } from './aead.ts'
 import { BoundedMap } from './bounded-map.ts'
 import { PARAPET_FIELD_ENCRYPTION_KEY_UNAVAILABLE } from './errors.ts'
 import type { KeyCachePorts } from './key-cache-ports.ts'
@@ -14,45 +13,39 @@ import {
   type KeySource,
 } from './key-ring.ts'
 import { nameOfScope, UnknownWrapperError, type LoadedKeys } from './key-vault.ts'
-import type { Keyset } from './keyset.ts'
+import { StrangerKeys } from './stranger-keys.ts'
+import { UsageMeters } from './usage-meters.ts'
 
 interface Entry {
   readonly ring: KeyRing
   readonly loadedAt: number
   uses: number
+  /** Whether it must be fetched anew before it is used, though it serves while that fails. */
+  due: boolean
+}
+
+/** As {@link FoundRing} has it. */
+type FoundEntry = Entry | 'forgotten' | null
+
+/** The keys of a scope that are being fetched. */
+interface Load {
+  readonly name: string
+  /** Whether the keys changed meanwhile: what is fetched is served once, and not kept. */
+  outdated: boolean
 }
 
 /** After a failed fetch the next one waits this long, so that an outage is not asked by every request. */
 const RETRY_MS = 1000
-/** A row that names a key nobody has must not cost a call of the provider each time it is read. */
-const STRANGER_MS = 60_000
-/** Values sealed before the key table hears of them. */
-const FLUSH_USES = 4096
-/** Fewer are not worth a statement when the service ends: a key may seal four thousand million. */
-const WORTH_USES = 256
-/** A rotation is due from here on. */
-const NEAR_LIMIT = MAX_KEY_USES / 2
-
-interface Meter extends UsageMeter {
-  readonly scope: KeyScope
-  readonly keyId: number
-  /** How much of `count` the key table knows. */
-  reported: number
-  warned: boolean
-}
-
 /** Keeps loaded keys. Make one for each service. */
 export class KeyCache implements KeySource {
   readonly #ports: KeyCachePorts
   readonly #tenants: BoundedMap<string, Entry>
   readonly #subjects: BoundedMap<string, Entry>
-  readonly #meters: BoundedMap<string, Meter>
-  readonly #flights = new Map<string, Promise<Entry | null>>()
+  readonly #meters: UsageMeters
+  readonly #flights = new Map<string, Promise<FoundEntry>>()
   readonly #failedAt: BoundedMap<string, number>
-  /** When keys that are not known here were last looked for. */
-  readonly #strangers: BoundedMap<string, number>
-  /** One more with each word of a change: what was fetched before it is not kept. */
-  #generation = 0
+  readonly #strangers: StrangerKeys
+  readonly #loads = new Set<Load>()
   /** Whether a change would be heard of. */
   #listening = true
 
@@ -60,9 +53,9 @@ export class KeyCache implements KeySource {
     this.#ports = ports
     this.#tenants = new BoundedMap(ports.maxEntries)
     this.#subjects = new BoundedMap(ports.maxEntries)
-    this.#meters = new BoundedMap(ports.maxEntries)
+    this.#meters = new UsageMeters(ports)
     this.#failedAt = new BoundedMap(ports.maxEntries)
-    this.#strangers = new BoundedMap(ports.maxEntries)
+    this.#strangers = new StrangerKeys(ports.maxEntries)
   }
 
   async find(scopes: readonly KeyScope[], create: boolean): Promise<readonly FoundRing[]> {
@@ -87,133 +80,186 @@ export class KeyCache implements KeySource {
   }
 
   refresh(scope: KeyScope, keyId: number): boolean {
-    const { clock } = this.#ports
-    const name = `${nameOfScope(scope)}:${keyId}`
-    const asked = this.#strangers.get(name)
-    if (asked !== undefined && clock.now() - asked < STRANGER_MS) return false
-    this.#strangers.set(name, clock.now())
-    this.drop(scope)
+    const name = nameOfScope(scope)
+    if (!this.#strangers.mayAsk(name, keyId, this.#ports.clock.now())) return false
+    // It goes on serving while the provider is down, so a stray row cannot make an outage of that.
+    const entry = (scope.subject === null ? this.#tenants : this.#subjects).get(name)
+    if (entry !== undefined) entry.due = true
+    this.#outdate(name)
     return true
   }
 
-  /** Forgets the keys of a scope here: they have changed, or are destroyed. */
+  /** Hears that the keys of a scope have changed: a subject's may be destroyed and serve no more. */
   drop({ tenant, subject }: KeyScope): void {
-    this.#generation++
     const name = nameOfScope({ tenant, subject })
     if (subject === null) {
-      this.#tenants.delete(name)
+      const entry = this.#tenants.get(name)
+      if (entry !== undefined) entry.due = true
       this.#failedAt.delete(name)
-      this.#flights.delete(name)
-      this.#flights.delete(`${name}+`)
     } else this.#subjects.delete(name)
+    this.#outdate(name)
+  }
+
+  /** What is being fetched may be of before a change: nobody joins it, and it is not kept. */
+  #outdate(name: string): void {
+    this.#flights.delete(name)
+    this.#flights.delete(`${name}+`)
+    for (const load of this.#loads) load.outdated ||= load.name === name
+  }
+
+  #outdateAll(): void {
+    this.#flights.clear()
+    for (const load of this.#loads) load.outdated = true
   }
 
   /** From now on changes may be missed: subjects' keys are read from the table each time. */
   stopTrusting(): void {
     this.#listening = false
-    this.#generation++
+    this.#outdateAll()
     this.#subjects.clear()
   }
 
   /** Changes are heard of again; those in between were missed. */
   trustAgain(): void {
     this.#listening = true
-    this.#generation++
+    this.#outdateAll()
     this.#subjects.clear()
-    this.#tenants.clear()
+    for (const entry of this.#tenants.values()) entry.due = true
   }
 
   /** Tells the key table how often keys have sealed, where that is worth a statement. */
-  async flush(): Promise<void> {
-    const due = [...this.#meters.values()].filter(
-      (each) => each.count - each.reported >= WORTH_USES,
-    )
-    await Promise.all(due.map((meter) => this.#report(meter)))
+  flush(): Promise<void> {
+    return this.#meters.flush()
   }
 
   async #tenant(tenant: string, create: boolean): Promise<Entry | null> {
     const scope = { tenant, subject: null }
     const name = nameOfScope(scope)
     const entry = this.#tenants.get(name)
-    if (entry !== undefined && this.#isFresh(entry)) return this.#use(entry, scope)
+    if (entry !== undefined && this.#isFresh(entry)) return this.#use(entry)
     const { clock, onUnavailable } = this.#ports
-    const failed = this.#failedAt.get(name)
-    const waits = failed !== undefined && clock.now() - failed < RETRY_MS
+    const waits = clock.now() - (this.#failedAt.get(name) ?? -Infinity) < RETRY_MS
     try {
       if (waits) throw new Error('the keys could not be fetched a moment ago')
-      // One that may make keys does not wait for one that may not.
       const load = () => this.#loadTenant(tenant, create)
-      const loaded = await this.#fly(create ? `${name}+` : name, load)
-      return loaded === null ? null : this.#use(loaded, scope)
+      const loaded = (await this.#fly(flightName(name, create), load)) as Entry | null
+      return loaded === null ? null : this.#use(loaded)
     } catch (error) {
       if (!waits) this.#failedAt.set(name, clock.now())
       const serves = entry !== undefined && this.#mayServe(entry)
       onUnavailable(scope, serves, error)
-      if (serves) return this.#use(entry, scope)
+      if (serves) return this.#use(entry)
       throw new PARAPET_FIELD_ENCRYPTION_KEY_UNAVAILABLE()
     }
   }
 
-  async #fly(name: string, load: () => Promise<Entry | null>): Promise<Entry | null> {
-    const under = this.#flights.get(name)
+  #fly(
+    name: string,
+    load: () => Promise<FoundEntry>,
+    flights = this.#flights,
+  ): Promise<FoundEntry> {
+    const under = flights.get(name)
     if (under !== undefined) return under
     const flight = load().finally(() => {
-      if (this.#flights.get(name) === flight) this.#flights.delete(name)
+      if (flights.get(name) === flight) flights.delete(name)
     })
-    this.#flights.set(name, flight)
+    flights.set(name, flight)
     return flight
   }
 
   async #loadTenant(tenant: string, create: boolean): Promise<Entry | null> {
     const scope = { tenant, subject: null }
-    const generation = this.#generation
-    const loaded = await this.#ports.vault.loadTenant(tenant, create)
-    this.#failedAt.delete(nameOfScope(scope))
-    return loaded && this.#keep(this.#tenants, scope, loaded, generation)
+    const [load] = this.#begin([nameOfScope(scope)])
+    try {
+      const loaded = await this.#ports.vault.loadTenant(tenant, create)
+      this.#failedAt.delete(nameOfScope(scope))
+      return loaded && this.#keep(this.#tenants, scope, loaded, load!)
+    } finally {
+      this.#loads.delete(load!)
+    }
+  }
+
+  #begin(names: readonly string[]): Load[] {
+    const loads = names.map((name) => ({ name, outdated: false }))
+    for (const load of loads) this.#loads.add(load)
+    return loads
   }
 
   async #subjectsOf(tenant: string, subjects: readonly string[], own: Entry, create: boolean) {
-    const { onUnavailable } = this.#ports
     const rings = new Map<string, FoundRing>()
     const stale = new Map<string, Entry>()
     const missing = subjects.filter((subject) => {
       const scope = { tenant, subject }
       const entry = this.#listening ? this.#subjects.get(nameOfScope(scope)) : undefined
       if (entry === undefined) return true
-      if (this.#isFresh(entry)) rings.set(subject, this.#use(entry, scope).ring)
+      if (this.#isFresh(entry)) rings.set(subject, this.#use(entry).ring)
       else if (this.#mayServe(entry)) stale.set(subject, entry)
       return !rings.has(subject)
     })
     if (missing.length === 0) return rings
-    const generation = this.#generation
     try {
-      const loaded = await this.#loadSubjects(tenant, missing, own, create)
+      const found = await Promise.all(this.#flySubjects(tenant, missing, own, create))
       for (const [index, subject] of missing.entries()) {
-        const keys = loaded[index]!
-        if (keys === null || keys === 'forgotten') rings.set(subject, keys)
-        else {
-          const scope = { tenant, subject }
-          const entry = this.#keep(this.#subjects, scope, keys, generation)
-          rings.set(subject, this.#use(entry, scope).ring)
-        }
+        const entry = found[index]!
+        const known = entry === null || entry === 'forgotten'
+        rings.set(subject, known ? entry : this.#use(entry).ring)
       }
     } catch (error) {
       const served = missing.every((subject) => stale.has(subject))
-      onUnavailable({ tenant, subject: missing[0]! }, served, error)
+      this.#ports.onUnavailable({ tenant, subject: missing[0]! }, served, error)
       if (!served) throw new PARAPET_FIELD_ENCRYPTION_KEY_UNAVAILABLE()
       for (const [subject, { ring }] of stale) rings.set(subject, ring)
     }
     return rings
   }
 
-  async #loadSubjects(tenant: string, subjects: readonly string[], own: Entry, create: boolean) {
+  /** One question for all subjects that nobody is asking for already. */
+  #flySubjects(
+    tenant: string,
+    subjects: readonly string[],
+    own: Entry,
+    create: boolean,
+  ): Promise<FoundEntry>[] {
+    // Whoever hears of no change may not take what was asked for a moment ago.
+    const flights = this.#listening ? this.#flights : new Map<string, Promise<FoundEntry>>()
+    const nameOf = (subject: string) => flightName(nameOfScope({ tenant, subject }), create)
+    const unasked = subjects.filter((subject) => !flights.has(nameOf(subject)))
+    const batch = this.#loadSubjects(tenant, unasked, own, create)
+    for (const [index, subject] of unasked.entries()) {
+      void this.#fly(nameOf(subject), async () => (await batch)[index]!, flights)
+    }
+    return subjects.map((subject) => flights.get(nameOf(subject))!)
+  }
+
+  async #loadSubjects(
+    tenant: string,
+    subjects: readonly string[],
+    own: Entry,
+    create: boolean,
+  ): Promise<FoundEntry[]> {
+    const scopes = subjects.map((subject) => ({ tenant, subject }))
+    const loads = this.#begin(scopes.map(nameOfScope))
+    try {
+      const loaded = await this.#askSubjects(tenant, subjects, own, create)
+      return loaded.map((keys, index) =>
+        keys === null || keys === 'forgotten'
+          ? keys
+          : this.#keep(this.#subjects, scopes[index]!, keys, loads[index]!),
+      )
+    } finally {
+      for (const load of loads) this.#loads.delete(load)
+    }
+  }
+
+  async #askSubjects(tenant: string, subjects: readonly string[], own: Entry, create: boolean) {
     const { vault } = this.#ports
     try {
       return await vault.loadSubjects(tenant, subjects, own.ring.aead, create)
     } catch (error) {
       if (!(error instanceof UnknownWrapperError)) throw error
       // Another instance has given the tenant a new key: read it, and try once more.
-      this.drop({ tenant, subject: null })
+      own.due = true
+      this.#outdate(nameOfScope({ tenant, subject: null }))
       const fresh = await this.#tenant(tenant, false)
       return vault.loadSubjects(tenant, subjects, (fresh ?? own).ring.aead, create)
     }
@@ -223,18 +269,17 @@ export class KeyCache implements KeySource {
     map: BoundedMap<string, Entry>,
     scope: KeyScope,
     { keyset }: LoadedKeys,
-    generation: number,
+    { outdated }: Load,
   ): Entry {
-    const ring = createKeyRing(keyset, this.#meterOf(scope, keyset))
-    const entry = { ring, loadedAt: this.#ports.clock.now(), uses: 0 }
-    // A change that was announced meanwhile may not be in what was read: serve it once, keep it not.
-    if (generation === this.#generation) map.set(nameOfScope(scope), entry)
+    const ring = createKeyRing(keyset, this.#meters.of(scope, keyset))
+    const entry = { ring, loadedAt: this.#ports.clock.now(), uses: 0, due: false }
+    if (!outdated) map.set(nameOfScope(scope), entry)
     return entry
   }
 
-  #isFresh({ loadedAt, uses }: Entry): boolean {
+  #isFresh({ loadedAt, uses, due }: Entry): boolean {
     const { clock, maxAgeMs, maxUses } = this.#ports
-    return clock.now() - loadedAt < maxAgeMs && uses < maxUses
+    return !due && clock.now() - loadedAt < maxAgeMs && uses < maxUses
   }
 
   #mayServe({ loadedAt }: Entry): boolean {
@@ -242,49 +287,14 @@ export class KeyCache implements KeySource {
     return clock.now() - loadedAt < maxAgeMs + maxStaleMs
   }
 
-  #use(entry: Entry, scope: KeyScope): Entry {
+  #use(entry: Entry): Entry {
     entry.uses++
-    const meter = entry.ring.aead.usage as Meter
-    // What cannot be told now is told with the next.
-    if (meter.count - meter.reported >= FLUSH_USES) this.#report(meter).catch(() => {})
-    if (meter.count >= NEAR_LIMIT && !meter.warned) {
-      meter.warned = true
-      this.#ports.onNearLimit(scope, meter.keyId)
-    }
+    this.#meters.check(entry.ring.aead.usage)
     return entry
   }
+}
 
-  #meterOf(scope: KeyScope, { primaryKeyId }: Keyset): Meter {
-    const name = `${nameOfScope(scope)}:${primaryKeyId}`
-    const known = this.#meters.get(name)
-    if (known !== undefined) return known
-    const meter = {
-      scope,
-      keyId: primaryKeyId,
-      count: 0,
-      reported: 0,
-      limit: MAX_KEY_USES,
-      warned: false,
-    }
-    this.#meters.set(name, meter)
-    return meter
-  }
-
-  async #report(meter: Meter): Promise<void> {
-    const { tenant, subject } = meter.scope
-    const before = meter.reported
-    const amount = meter.count - before
-    meter.reported = meter.count
-    try {
-      const total = await this.#ports.vault.ask((store) =>
-        store.addUses(tenant, subject ?? '', meter.keyId, amount),
-      )
-      const since = meter.count - meter.reported
-      meter.count = total + since
-      meter.reported = total
-    } catch (error) {
-      meter.reported = before
-      throw error
-    }
-  }
+/** One that may make keys does not wait for one that may not. */
+function flightName(name: string, create: boolean): string {
+  return create ? `${name}+` : name
 }

@@ -42,6 +42,9 @@ export interface KeyVault {
   ask<T>(call: (store: KeyStore) => Promise<T>): Promise<T>
 }
 
+/** Subjects in one question to the key table; the port promises no more than 10 000. */
+const MAX_ASKED = 5000
+
 /** Why a call did not count: it took too long. Never leaves this package. */
 class DeadlineError extends Error {
   override readonly name = 'DeadlineError'
@@ -124,8 +127,11 @@ class TableKeyVault implements KeyVault {
   ): Promise<(LoadedKeys | 'forgotten' | null)[]> {
     const known = new Map<string, KeyRecord>()
     const read = async (names: readonly string[]) => {
-      const records = await this.ask((store) => store.get(tenant, names))
-      for (const record of records) known.set(record.subject, record)
+      for (let at = 0; at < names.length; at += MAX_ASKED) {
+        const some = names.slice(at, at + MAX_ASKED)
+        const records = await this.ask((store) => store.get(tenant, some))
+        for (const record of records) known.set(record.subject, record)
+      }
     }
     await read(subjects)
     const missing = mayCreate ? subjects.filter((subject) => !known.has(subject)) : []

@@ -52,7 +52,9 @@ export function addPrimaryKey({ primaryKeyId, keys }: Keyset): Keyset {
     const random = takeRandom(4).readUInt32BE()
     const id = keys.length === 0 ? random : ((random & ~1) | (~primaryKeyId & 1)) >>> 0
     if (id === 0 || keys.some((key) => key.id === id)) continue
-    const secret = createSecretKey(takeRandom(KEY_BYTES))
+    const clear = takeRandom(KEY_BYTES)
+    const secret = createSecretKey(clear)
+    clear.fill(0)
     return checkKeyset({ primaryKeyId: id, keys: [...keys, { id, status: 'enabled', secret }] })
   }
 }

@@ -41,10 +41,12 @@ export function createLocalProvider(options: LocalProviderOptions): KeyProvider 
   }
   let loading: Promise<Aead> | undefined
   const aeadOf = (): Promise<Aead> => {
-    loading ??= load(options).then((keyset) => createAead(keyset))
+    if (loading !== undefined) return loading
+    const attempt = load(options).then((keyset) => createAead(keyset))
+    loading = attempt
     // A file that was missing may be there at the next call.
-    loading.catch(() => (loading = undefined))
-    return loading
+    attempt.catch(() => (loading = undefined))
+    return attempt
   }
   return {
     wrap: async (dataKey, context) => (await aeadOf()).seal(dataKey, bind(context)),

@@ -82,7 +82,7 @@ export async function openEnvelope(
 
 async function makeDataKey(provider: KeyProvider, context: KeyContext) {
   if (provider.generate !== undefined) return provider.generate(context)
-  const dataKey = Buffer.from(takeRandom(DATA_KEY_BYTES))
+  const dataKey = takeRandom(DATA_KEY_BYTES)
   return { dataKey, wrapped: await provider.wrap(dataKey, context) }
 }
 

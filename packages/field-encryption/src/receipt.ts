@@ -49,6 +49,7 @@ export function signReceipt(receipt: ErasureReceipt, key: KeyObject): string {
  * @returns `null` where it is no receipt of this key.
  */
 export function verifyReceipt(receipt: string, publicKey: string): ErasureReceipt | null {
+  if (typeof receipt !== 'string') return null
   const [header, payload, signature, ...rest] = receipt.split('.')
   if (header !== HEADER || payload === undefined || signature === undefined || rest.length > 0) {
     return null

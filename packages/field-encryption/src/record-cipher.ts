@@ -146,7 +146,7 @@ class TableCipher implements RecordCipher {
   seal(record: Row, place: RowPlace): Record<string, unknown> {
     const sealed: Record<string, unknown> = { ...record }
     for (const [column, node] of this.#columns) {
-      const value = record[column]
+      const value = cellOf(record, column)
       if (value === undefined) continue
       sealed[column] = mapLeaves(node, value, column, (field, each, path) =>
         this.sealAt(field, each, path, place),
@@ -166,7 +166,7 @@ class TableCipher implements RecordCipher {
     const opened: Record<string, unknown> = { ...row }
     for (const [column, node] of this.#columns) {
       if (node.kind === 'leaf') dropIndexes(opened, node.field.indexes)
-      const value = row[column]
+      const value = cellOf(row, column)
       if (value === undefined || (only !== undefined && only !== column)) continue
       const mapped = mapLeaves(node, value, column, (field, each, path) => {
         if (only === undefined && field.reveal === 'never') return OMIT
@@ -185,7 +185,7 @@ class TableCipher implements RecordCipher {
   inspect(row: Row) {
     const found: { column: string; envelope: Buffer | undefined }[] = []
     for (const [column, node] of this.#columns) {
-      mapLeaves(node, row[column], column, (_, value) => {
+      mapLeaves(node, cellOf(row, column), column, (_, value) => {
         found.push({ column, envelope: parseEnvelope(value) })
       })
     }
@@ -197,7 +197,7 @@ class TableCipher implements RecordCipher {
     if (this.#versions.length === 1) return false
     let older = false
     for (const [column, node] of this.#columns) {
-      mapLeaves(node, row[column], column, (field, value, path) => {
+      mapLeaves(node, cellOf(row, column), column, (field, value, path) => {
         const version = this.#versions[0]! + (field.padBytes === 0 ? '' : PADDED)
         const envelope = parseEnvelope(value)!
         const context = this.#associatedData(place, path, version)
@@ -213,7 +213,7 @@ class TableCipher implements RecordCipher {
       envelope === undefined || keyIdOf(envelope) !== primaryKeyId
     if (this.inspect(row).some(isOld) || this.#isOlderVersion(row, place)) return true
     for (const [column, node] of this.#columns) {
-      const value = row[column]
+      const value = cellOf(row, column)
       if (node.kind !== 'leaf' || node.field.indexes.size === 0) continue
       if (value === null || value === undefined) continue
       const plain = this.#openValue(node.field, value, column, place)
@@ -224,6 +224,15 @@ class TableCipher implements RecordCipher {
   }
 }
 
-function dropIndexes(row: Record<string, unknown>, indexes: ReadonlyMap<string, BlindIndex>): void {
+/** A row has what is its own: a column may be called `constructor`. */
+export function cellOf(row: Row, column: string): unknown {
+  return Object.hasOwn(row, column) ? row[column] : undefined
+}
+
+/** A reader of values has no use for their tokens. */
+export function dropIndexes(
+  row: Record<string, unknown>,
+  indexes: ReadonlyMap<string, BlindIndex>,
+): void {
   for (const [name, index] of indexes) for (const each of columnsOf(name, index)) delete row[each]
 }

@@ -2,11 +2,11 @@
  * Re-encryption: rows move to the present keys while others read and write them. Each row is written
  * only if it is still what was read, so no update is ever lost; a batch ends with a cursor to go on from.
  */
-import { parseEnvelope } from './aead.ts'
+import { MARK, parseEnvelope } from './aead.ts'
 import type { EncryptedField } from './encrypted.ts'
 import { PARAPET_FIELD_ENCRYPTION_PLAINTEXT_FOUND } from './errors.ts'
 import type { Importer } from './importers.ts'
-import type { RecordCipher, Row, RowPlace } from './record-cipher.ts'
+import { cellOf, type RecordCipher, type Row, type RowPlace } from './record-cipher.ts'
 import type { SchemaNode } from './schema.ts'
 import { mapLeaves } from './walk.ts'
 
@@ -115,7 +115,9 @@ async function rewrite(
   const sealed = sealForeign(row, place, { cipher, columns }, (field, value, path) => {
     const text = imported.get(value)
     if (text !== undefined) return field.codec.read(text)
-    if (adoptPlaintext) return value
+    // What begins like a ciphertext is a damaged one, sooner than a text.
+    const isDamaged = typeof value === 'string' && value.startsWith(MARK)
+    if (adoptPlaintext && !isDamaged) return value
     throw new PARAPET_FIELD_ENCRYPTION_PLAINTEXT_FOUND(path)
   })
   if (sealed === row && !cipher.isStale(row, place)) return row
@@ -123,7 +125,8 @@ async function rewrite(
   const plain: Record<string, unknown> = {}
   for (const column of columns.keys()) {
     const opened = cipher.open(sealed, place, { roles: null, only: column }, () => {})
-    if (opened[column] !== undefined) plain[column] = opened[column]
+    const value = cellOf(opened, column)
+    if (value !== undefined) plain[column] = value
   }
   return { ...row, ...cipher.seal(plain, place) }
 }
@@ -138,7 +141,7 @@ function sealForeign(
   const sealed: Record<string, unknown> = { ...row }
   let foreign = false
   for (const [column, node] of columns) {
-    sealed[column] = mapLeaves(node, row[column], column, (field, value, path) => {
+    sealed[column] = mapLeaves(node, cellOf(row, column), column, (field, value, path) => {
       if (parseEnvelope(value) !== undefined) return value
       foreign = true
       return cipher.sealAt(field, adopt(field, value, path), path, place)
@@ -156,7 +159,7 @@ async function importAll(
   const texts = new Set<string>()
   if (importer !== undefined) {
     for (const [column, node] of columns) {
-      mapLeaves(node, row[column], column, (_, value) => {
+      mapLeaves(node, cellOf(row, column), column, (_, value) => {
         if (typeof value === 'string' && importer.recognises(value)) texts.add(value)
       })
     }

@@ -3,7 +3,7 @@
  * roles of whoever asks; what cannot be told is refused rather than sent.
  */
 import type { FastifyInstance, FastifyRequest, RouteOptions } from 'fastify'
-import { MARK } from './aead.ts'
+import { parseEnvelope } from './aead.ts'
 import { decideDisclosure } from './encrypted.ts'
 import {
   PARAPET_FIELD_ENCRYPTION_INVALID_SCHEMA,
@@ -107,7 +107,8 @@ function discloseLeaves(node: SchemaNode, payload: unknown, roles: readonly stri
     if (field.reveal === 'never') {
       throw new PARAPET_FIELD_ENCRYPTION_REVEAL_REFUSED(`"${path}" is never revealed`)
     }
-    if (typeof value === 'string' && value.startsWith(MARK)) {
+    // What only begins like one is a text that somebody wrote; `encryptRecord` takes it.
+    if (parseEnvelope(value) !== undefined) {
       throw new PARAPET_FIELD_ENCRYPTION_NOT_DECRYPTED(path)
     }
     const disclosure = decideDisclosure(field, roles)

@@ -3,9 +3,11 @@ import type { Cipher, SecurityEvents } from '@parapet/kit'
 import type { TObject } from '@sinclair/typebox'
 import { MAX_KEY_USES } from './aead.ts'
 import { cipherOver } from './cipher.ts'
+import { createAnnouncer, CHANNEL } from './announcer.ts'
 import { createTable } from './encrypted-table.ts'
 import {
   PARAPET_FIELD_ENCRYPTION_FORGOTTEN,
+  PARAPET_FIELD_ENCRYPTION_KEY_UNAVAILABLE,
   PARAPET_FIELD_ENCRYPTION_OPEN_FAILED,
   PARAPET_FIELD_ENCRYPTION_PLAINTEXT_FOUND,
 } from './errors.ts'
@@ -62,7 +64,6 @@ const DENIALS = [
   PARAPET_FIELD_ENCRYPTION_OPEN_FAILED,
   PARAPET_FIELD_ENCRYPTION_PLAINTEXT_FOUND,
 ]
-const CHANNEL = 'field-encryption:keys'
 
 /** Makes the service. */
 export function createService(ports: ServicePorts): FieldEncryptionService {
@@ -102,6 +103,7 @@ function createKeyedService(ports: ServicePorts): FieldEncryptionService {
     onNearLimit: ({ tenant }, keyId) =>
       warn({ tenant, keyId }, 'a key nears the limit of its nonces: rotate it'),
   })
+  const announcer = createAnnouncer({ store, clock, warn })
   const admin = createKeyAdmin({
     vault,
     clock,
@@ -109,10 +111,7 @@ function createKeyedService(ports: ServicePorts): FieldEncryptionService {
     settleMs: cache.maxAgeMs + cache.maxStaleMs,
     async announce(scope) {
       keys.drop(scope)
-      // A store that is down is known to be by all who listen: they read the table until it is back.
-      await store
-        .publish(CHANNEL, JSON.stringify(scope))
-        .catch((error: unknown) => warn({ err: error }, 'a change of keys was not announced'))
+      await announcer.announce(scope)
     },
     onRotated: ({ tenant }, report) =>
       events.emit('field_encryption.rotated', { details: { tenant, ...report } }),
@@ -132,6 +131,7 @@ function createKeyedService(ports: ServicePorts): FieldEncryptionService {
     },
     async close() {
       await unsubscribe?.()
+      announcer.close()
       await keys.flush().catch((error: unknown) => warn({ err: error }, 'uses were not counted'))
       if (ownsStore) await store.close()
     },
@@ -167,12 +167,12 @@ function assemble({ settings, events }: ServicePorts, parts: Parts): FieldEncryp
   const { keys, admin, hasSubjects, isSettled } = parts
   const sample = createSampler(settings.decryptedEventRatio)
   return {
-    rotate: (target) => admin.rotate(target),
-    retire: (keyId, target) => admin.retire(keyId, target),
-    forget: (request) => admin.forget(request),
-    hold: (request) => admin.hold(request),
-    release: (target) => admin.release(target),
-    keyStatus: (target) => admin.keyStatus(target),
+    rotate: (target) => answered(admin.rotate(target)),
+    retire: (keyId, target) => answered(admin.retire(keyId, target)),
+    forget: (request) => answered(admin.forget(request)),
+    hold: (request) => answered(admin.hold(request)),
+    release: (target) => answered(admin.release(target)),
+    keyStatus: (target) => answered(admin.keyStatus(target)),
     provider: settings.provider?.describe() ?? null,
     health: async () => settings.provider?.health(),
     files: (store) => createFiles(store, keys),
@@ -203,6 +203,17 @@ function assemble({ settings, events }: ServicePorts, parts: Parts): FieldEncryp
           events.emit('field_encryption.denied', { details: { table, code } })
         },
       }),
+  }
+}
+
+/** The key table's and the provider's own errors stay inside, as the cause for the log. */
+async function answered<T>(work: Promise<T>): Promise<T> {
+  try {
+    return await work
+  } catch (error) {
+    const { code } = error as { readonly code?: unknown }
+    if (typeof code === 'string' && code.startsWith('PARAPET_')) throw error
+    throw Object.assign(new PARAPET_FIELD_ENCRYPTION_KEY_UNAVAILABLE(), { cause: error })
   }
 }
 

@@ -32,8 +32,17 @@ export interface TableSql {
    * security and pgcrypto where the options ask for them. Run it with kit's `migrate`.
    */
   migration(options?: MigrationOptions): Migration
-  /** The rows of the table, for `reencrypt` and `status`. @param tenant the column and value of one tenant */
-  rowSource(sql: SqlClient, tenant?: { readonly column: string; readonly value: string }): RowSource
+  /**
+   * The rows of the table, for `reencrypt` and `status`.
+   *
+   * @param tenant the column and value of one tenant.
+   * @param principal who reads and writes, where row-level security is on: it must see every row.
+   */
+  rowSource(
+    sql: SqlClient,
+    tenant?: { readonly column: string; readonly value: string },
+    principal?: Pick<Principal, 'id' | 'roles'>,
+  ): RowSource
 }
 
 /** A character of JSON Schema's `maxLength` takes at most this many bytes of UTF-8. */
@@ -53,7 +62,8 @@ export function createTableSql(
       if (owner !== undefined) parts.push(rowSecuritySql(table, owner, adminRole))
       return { id: '0001_field_encryption', sql: `${parts.join('\n')}\n` }
     },
-    rowSource: (sql, tenant) => createRowSource(sql, { table, columns, ids, tenant }),
+    rowSource: (sql, tenant, principal) =>
+      createRowSource(sql, { table, columns, ids, tenant, principal }),
   }
 }
 
@@ -100,7 +110,10 @@ function columnSql(table: string, name: string, node: SchemaNode): string {
   return lines.join('\n')
 }
 
-/** The key is in no statement, no view and no function: it is a setting that ends with the transaction. */
+/**
+ * The key is in no statement, no view and no function: it is a setting that ends with the transaction.
+ * What the functions call is bound as they are made, so that nobody's `search_path` puts another there.
+ */
 function pgcryptoSql(table: string, members: readonly string[]): string {
   const columns = members.map((name) => {
     const column = quote(name)
@@ -111,7 +124,8 @@ function pgcryptoSql(table: string, members: readonly string[]): string {
   )
   return `
 CREATE EXTENSION IF NOT EXISTS pgcrypto;
-CREATE OR REPLACE FUNCTION parapet_field_key() RETURNS text LANGUAGE plpgsql STABLE AS $$
+CREATE OR REPLACE FUNCTION parapet_field_key() RETURNS text LANGUAGE plpgsql STABLE
+  SET search_path = pg_catalog, pg_temp AS $$
   DECLARE field_key text := current_setting('app.field_key', true);
   BEGIN
     IF field_key IS NULL OR field_key = '' THEN
@@ -119,10 +133,10 @@ CREATE OR REPLACE FUNCTION parapet_field_key() RETURNS text LANGUAGE plpgsql STA
     END IF;
     RETURN field_key;
   END $$;
-CREATE OR REPLACE FUNCTION parapet_seal(plaintext text) RETURNS bytea LANGUAGE sql VOLATILE STRICT AS $$
-  SELECT pgp_sym_encrypt(plaintext, parapet_field_key(), 'cipher-algo=aes256, s2k-mode=1') $$;
-CREATE OR REPLACE FUNCTION parapet_open(sealed bytea) RETURNS text LANGUAGE sql STABLE STRICT AS $$
-  SELECT pgp_sym_decrypt(sealed, parapet_field_key()) $$;
+CREATE OR REPLACE FUNCTION parapet_seal(plaintext text) RETURNS bytea LANGUAGE sql VOLATILE STRICT
+  RETURN pgp_sym_encrypt(plaintext, parapet_field_key(), 'cipher-algo=aes256, s2k-mode=1');
+CREATE OR REPLACE FUNCTION parapet_open(sealed bytea) RETURNS text LANGUAGE sql STABLE STRICT
+  RETURN pgp_sym_decrypt(sealed, parapet_field_key());
 ${columns.join('\n')}
 CREATE VIEW ${quote(`${table}_decrypted`)} WITH (security_invoker = true, security_barrier = true) AS
   SELECT t.*, ${opened.join(', ')} FROM ${quote(table)} t;`
@@ -186,9 +200,26 @@ interface SourceShape {
   readonly columns: ReadonlyMap<string, SchemaNode>
   readonly ids: readonly string[]
   readonly tenant: { readonly column: string; readonly value: string } | undefined
+  readonly principal: Pick<Principal, 'id' | 'roles'> | undefined
 }
 
-function createRowSource(sql: SqlClient, { table, columns, ids, tenant }: SourceShape): RowSource {
+/** Rows that are hidden would count as none, and their keys as free. */
+async function refuseHiddenRows(sql: SqlClient, table: string): Promise<void> {
+  const text = 'SELECT row_security_active(to_regclass($1)) AS hides'
+  const { rows } = await sql.query<{ hides: boolean | null }>(text, [quote(table)])
+  if (rows[0]?.hides !== true) return
+  throw new PARAPET_FIELD_ENCRYPTION_INVALID_ARGUMENT(
+    `the table "${table}"`,
+    'is under row-level security: give rowSource a principal who sees every row',
+  )
+}
+
+function createRowSource(sql: SqlClient, shape: SourceShape): RowSource {
+  const { table, columns, ids, tenant, principal } = shape
+  const ask = async (text: string, values: readonly unknown[]): Promise<readonly Row[]> => {
+    if (principal === undefined) return (await sql.query<Row>(text, values)).rows
+    return withPrincipal(sql, principal, async (tx) => (await tx.query<Row>(text, values)).rows)
+  }
   const keys = ids.map(quote).join(', ')
   const written = [...columns].flatMap(([name, node]) => {
     if (node.kind !== 'leaf') return [{ name, json: true }]
@@ -213,7 +244,8 @@ function createRowSource(sql: SqlClient, { table, columns, ids, tenant }: Source
       }
       const where = conditions.length === 0 ? '' : `WHERE ${conditions.join(' AND ')}`
       const text = `SELECT ${selection.join(', ')} FROM ${quote(table)} ${where} ORDER BY ${keys} LIMIT $1`
-      return (await sql.query<Row>(text, values)).rows
+      if (principal === undefined) await refuseHiddenRows(sql, table)
+      return ask(text, values)
     },
     async write(before, after) {
       const values: unknown[] = ids.map((name) => before[name])
@@ -226,7 +258,7 @@ function createRowSource(sql: SqlClient, { table, columns, ids, tenant }: Source
         found.push(`${quote(name)} IS NOT DISTINCT FROM ${seen}`)
       }
       const text = `UPDATE ${quote(table)} SET ${set.join(', ')} WHERE ${found.join(' AND ')} RETURNING 1`
-      return (await sql.query(text, values)).rows.length === 1
+      return (await ask(text, values)).length === 1
     },
   }
 }

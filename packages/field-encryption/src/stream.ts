@@ -34,6 +34,9 @@ const NONCE_PREFIX_BYTES = 7
 const NONCE_BYTES = 12
 const TAG_BYTES = 16
 const GCM = { authTagLength: TAG_BYTES } as const
+/** So many pieces shorter than this become one: a client that sends bytes one by one costs no more memory. */
+const MAX_CRUMBS = 256
+const CRUMB_BYTES = 1024
 /** Segments are numbered in 32 bits. */
 const MAX_SEGMENTS = 2 ** 32
 
@@ -106,10 +109,14 @@ export async function* openStream(
 ): AsyncGenerator<Buffer> {
   const size = headerBytes(parameters)
   const { head, rest } = await takeHead(source, size)
-  const segments = readHeader(head, key, associatedData, parameters)
-  const { segmentBytes } = parameters
-  for await (const segment of cut(rest, segmentBytes - size, segmentBytes)) {
-    yield* openSegment(segments, segment)
+  try {
+    const segments = readHeader(head, key, associatedData, parameters)
+    const { segmentBytes } = parameters
+    for await (const segment of cut(rest, segmentBytes - size, segmentBytes)) {
+      yield* openSegment(segments, segment)
+    }
+  } finally {
+    await rest.return()
   }
 }
 
@@ -192,6 +199,8 @@ async function* cut(
   let number = 0
   let pieces: Uint8Array[] = []
   let room = first
+  /** How many short pieces in a row. */
+  let crumbs = 0
   for await (const chunk of source) {
     for (let rest = chunk; rest.length > 0;) {
       if (room === 0) {
@@ -199,10 +208,16 @@ async function* cut(
         number++
         if (number >= MAX_SEGMENTS) throw new PARAPET_FIELD_ENCRYPTION_OPEN_FAILED()
         pieces = []
+        crumbs = 0
         room = size
       }
       const piece = rest.subarray(0, room)
       pieces.push(piece)
+      crumbs = piece.length < CRUMB_BYTES ? crumbs + 1 : 0
+      if (crumbs === MAX_CRUMBS) {
+        pieces.push(Buffer.concat(pieces.splice(-crumbs)))
+        crumbs = 0
+      }
       room -= piece.length
       rest = rest.subarray(piece.length)
     }
@@ -210,11 +225,16 @@ async function* cut(
   yield { number, last: true, pieces }
 }
 
+/** The rest of a stream. Whoever stops early, or never begins, calls `return`. */
+export type Rest = AsyncIterableIterator<Uint8Array> & {
+  return(): Promise<IteratorResult<Uint8Array>>
+}
+
 /** Takes the first `size` bytes off a stream; fewer where it is shorter. */
 export async function takeHead(
   source: AsyncIterable<Uint8Array>,
   size: number,
-): Promise<{ head: Buffer; rest: AsyncGenerator<Uint8Array> }> {
+): Promise<{ head: Buffer; rest: Rest }> {
   const iterator = source[Symbol.asyncIterator]()
   const pieces: Uint8Array[] = []
   let length = 0
@@ -225,18 +245,19 @@ export async function takeHead(
     length += next.value.length
   }
   const bytes = Buffer.concat(pieces)
-  async function* rest(): AsyncGenerator<Uint8Array> {
-    try {
-      if (bytes.length > size) yield bytes.subarray(size)
-      for (;;) {
-        const next = await iterator.next()
-        if (next.done === true) return
-        yield next.value
-      }
-    } finally {
-      // Whoever stops early lets go of the file or the connection behind it.
+  let spare = bytes.length > size ? bytes.subarray(size) : undefined
+  // No generator: one that was never begun would not let go of the file or the connection behind it.
+  const rest: Rest = {
+    [Symbol.asyncIterator]: () => rest,
+    async next() {
+      const value = spare
+      spare = undefined
+      return value === undefined ? iterator.next() : { done: false, value }
+    },
+    async return() {
       await iterator.return?.()
-    }
+      return { done: true, value: undefined }
+    },
   }
-  return { head: bytes.subarray(0, size), rest: rest() }
+  return { head: bytes.subarray(0, size), rest }
 }

@@ -32,6 +32,12 @@ export interface ReadScope extends RecordScope {
   readonly forgotten?: 'throw' | 'withhold'
 }
 
+/** Rows that are read whole: what the schema requires is there. */
+export interface WholeScope extends RecordScope {
+  readonly roles?: never
+  readonly forgotten?: 'throw'
+}
+
 /** A condition for a WHERE clause. */
 export interface Condition {
   /** With `$1`, or as many as {@link WhereOptions.firstParameter} says. */
@@ -63,13 +69,16 @@ export interface Table<T extends TObject> {
     scope?: RecordScope,
   ): Promise<Record<string, unknown>[]>
   /**
-   * Decrypts a row. With `roles` members may be masked or missing.
+   * Decrypts a row. What is never revealed is left out; with `roles` members may be masked or missing,
+   * with `forgotten: 'withhold'` they may be missing.
    *
    * @throws PARAPET_FIELD_ENCRYPTION_PLAINTEXT_FOUND, PARAPET_FIELD_ENCRYPTION_OPEN_FAILED,
    *   PARAPET_FIELD_ENCRYPTION_FORGOTTEN
    */
-  decryptRecord(row: object, scope?: ReadScope): Promise<Static<T>>
-  decryptMany(rows: readonly object[], scope?: ReadScope): Promise<Static<T>[]>
+  decryptRecord(row: object, scope?: WholeScope): Promise<Static<T>>
+  decryptRecord(row: object, scope: ReadScope): Promise<Partial<Static<T>>>
+  decryptMany(rows: readonly object[], scope?: WholeScope): Promise<Static<T>[]>
+  decryptMany(rows: readonly object[], scope: ReadScope): Promise<Partial<Static<T>>[]>
   /** Decrypts one column, also one that is never revealed: for the code that must have it. */
   decryptValue<C extends keyof Static<T> & string>(
     row: object,

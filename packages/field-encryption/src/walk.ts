@@ -22,10 +22,11 @@ export type LeafVisitor = (
  */
 export function mapLeaves(
   node: SchemaNode,
-  value: unknown,
+  given: unknown,
   path: string,
   visit: LeafVisitor,
 ): unknown {
+  const value = node.kind === 'leaf' ? given : asPlain(given)
   if (value === null || value === undefined) return value
   if (node.kind === 'leaf') return visit(node.field, value, path, node.required)
   if (node.kind === 'array') {
@@ -45,6 +46,12 @@ export function mapLeaves(
     else copy[name] = mapped
   }
   return copy
+}
+
+/** What a serialiser would make of it: a copy that kept its own `toJSON` would be sent as the original. */
+function asPlain(value: unknown): unknown {
+  const toJSON = (value as { readonly toJSON?: unknown } | null | undefined)?.toJSON
+  return typeof toJSON === 'function' ? toJSON.call(value) : value
 }
 
 function join(path: string, name: string): string {

@@ -173,6 +173,15 @@ await t.test('the vectors of docs/spec/field-context.md hold', async (t) => {
     t.equal(encodeContext(parts).toString('hex'), hex, 'and kit makes the same of it')
   }
   t.equal(new Set(contexts.map(({ hex }) => hex)).size, contexts.length)
+  const text = fc.string({ unit: 'grapheme', maxLength: 40 })
+  const long = fc.constantFrom('', 'a', 'ü', 'x'.repeat(700), 'é'.repeat(300))
+  fc.assert(
+    fc.property(text, text, text, fc.oneof(text, long), (tenant, table, column, rowId) => {
+      const joined = joinContext(contextHead(tenant, table, column), rowId, '1;pad')
+      const parts = ['fe1', tenant, table, column, rowId, '1;pad']
+      return joined.equals(encodeContext(parts))
+    }),
+  )
 })
 
 await t.test('a keyset is told in Tink’s JSON and bytes, and comes back as it was', async (t) => {
@@ -473,6 +482,24 @@ await t.test('a stream of any length comes back, however it is cut into pieces',
   }
   t.pass('all lengths came back')
   t.equal(plainSize(55, small), undefined, 'shorter than a header and a tag')
+})
+
+await t.test('a client that sends bytes one by one does not make pieces of one byte', async (t) => {
+  const key = createSecretKey(randomBytes(32))
+  const plain = randomBytes(70_000)
+  const parameters = { ...small, segmentBytes: 65_536 }
+  const crumbs = Array.from(plain, (_, at) => plain.subarray(at, at + 1))
+  let count = 0
+  const counted = async function* (source: AsyncIterable<Buffer>) {
+    for await (const piece of source) {
+      count++
+      yield piece
+    }
+  }
+  const sealed = await collect(counted(sealStream(Readable.from(crumbs), key, none, parameters)))
+  t.ok(count < 70_000 / 256 + 2 * 256 + 8, `${count} pieces`)
+  const opened = await collect(openStream(Readable.from([sealed]), key, none, parameters))
+  t.ok(opened.equals(plain))
 })
 
 await t.test('a bad segment is refused before any byte of it leaves', async (t) => {

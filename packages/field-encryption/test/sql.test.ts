@@ -179,6 +179,41 @@ async function checkPgcrypto(t: Test, sql: SqlClient): Promise<void> {
     `SELECT encode(diagnosis, 'escape') AS raw FROM reports`,
   )
   t.notMatch(rows[0]!.raw, /flu/)
+
+  // Functions of the same names in front of ours, as somebody who may make a schema would put them.
+  await sql.transaction(async (tx) => {
+    await tx.script(`
+      CREATE SCHEMA parapet_evil;
+      CREATE TABLE parapet_evil.loot (what text);
+      CREATE FUNCTION parapet_evil.take(text) RETURNS text LANGUAGE sql AS
+        $$ INSERT INTO parapet_evil.loot VALUES ($1) RETURNING what $$;
+      CREATE FUNCTION parapet_evil.current_setting(text, boolean) RETURNS text LANGUAGE sql AS
+        $$ SELECT parapet_evil.take('setting') $$;
+      CREATE FUNCTION parapet_evil.parapet_field_key() RETURNS text LANGUAGE sql AS
+        $$ SELECT parapet_evil.take('key') $$;
+      CREATE FUNCTION parapet_evil.pgp_sym_encrypt(text, text, text) RETURNS bytea LANGUAGE sql AS
+        $$ SELECT parapet_evil.take($1 || $2)::bytea $$;
+      CREATE FUNCTION parapet_evil.pgp_sym_decrypt(bytea, text) RETURNS text LANGUAGE sql AS
+        $$ SELECT parapet_evil.take($2) $$;`)
+  })
+  t.teardown(() => sql.query('DROP SCHEMA parapet_evil CASCADE'))
+  const lured = await withPrincipal(
+    sql,
+    system,
+    async (tx) => {
+      const here = 'current_schema()'
+      await tx.query(
+        `SELECT set_config('search_path', 'parapet_evil, ' || ${here} || ', public, pg_catalog', true)`,
+      )
+      const sealed = await tx.query<{ plain: string }>(
+        `SELECT parapet_open(parapet_seal('cold')) AS plain`,
+      )
+      const loot = await tx.query('SELECT what FROM parapet_evil.loot')
+      return { plain: sealed.rows[0]!.plain, loot: loot.rows }
+    },
+    { fieldKey },
+  )
+  t.same(lured, { plain: 'cold', loot: [] }, 'nothing is taken on the way')
 }
 
 async function checkRowSecurity(
@@ -239,6 +274,25 @@ async function checkRowSecurity(
     { message: 'no' },
   )
   t.same(await seen(null), [], 'nor what failed')
+  const abort = withPrincipal(asUser, admin, (tx) => tx.query('SELECT 1/0'))
+  await t.rejects(abort, { code: '22012' })
+  t.same((await asUser.query('SELECT id FROM diary')).rows, [], 'nor what the server aborted')
+
+  // Whoever counts rows that are hidden from him would find every key free to go.
+  await withPrincipal(asUser, admin, async (tx) => {
+    for (const id of ['a', 'b']) {
+      const { note } = (await table.encryptRecord({ id, note: 'x' })) as { note: string }
+      await tx.query('UPDATE diary SET note = $2 WHERE id = $1', [id, note])
+    }
+  })
+  const blind = table.sql.rowSource(asUser)
+  const hidden = code('INVALID_ARGUMENT')
+  await t.rejects(table.status({ source: blind }), hidden)
+  await t.rejects(last(table.reencrypt({ source: blind })), hidden)
+  await service.rotate()
+  const source = table.sql.rowSource(asUser, undefined, admin)
+  t.match(await table.status({ source }), { rows: 2, staleRows: 2 })
+  t.match(await last(table.reencrypt({ source })), { rewritten: 2, failed: [] })
   const at = { id: "ann' OR '1'='1", roles: [] }
   t.same(await seen({ ...admin, ...at }), [])
   t.throws(
@@ -388,6 +442,11 @@ await t.test(
     })
     t.match(await notes.decryptRecord(rows.get('c')!), { text: 'still in clear', n: 7 })
     t.equal(rows.get('b'), broken, 'what cannot be read stays as it is')
+    const torn = { ...rows.get('a'), text: String(rows.get('a')!['text']).slice(0, 30) }
+    rows.set('a', torn)
+    const adopted = await last(notes.reencrypt({ source, adoptPlaintext: true }))
+    t.match(adopted, { rewritten: 0, failed: ['a'] }, 'half a ciphertext is no text')
+    t.equal(rows.get('a'), torn)
   },
 )
 

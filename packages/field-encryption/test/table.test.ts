@@ -552,6 +552,46 @@ await t.test('replies are revealed, masked or withheld by the roles of whoever a
   t.strictSame((await app.inject('/own')).json(), { name: 'Jane', email: 'jane@example.com' })
 })
 
+await t.test('a text that begins like a ciphertext is read and sent as a text', async (t) => {
+  const { users } = await usersOf(t)
+  const email = 'pe1.is.a.fine.text'
+  const row = await users.encryptRecord({ id: 'u-1', email })
+  t.equal((await users.decryptRecord(row)).email, email)
+  const app = await served(t, { id: '1', roles: ['admin'] }, { name: 'x', email })
+  t.strictSame((await app.inject('/plain')).json(), { name: 'x', email })
+})
+
+await t.test('a payload with a form of its own for JSON is masked in that form', async (t) => {
+  class Doc {
+    readonly name = 'Jane'
+    readonly email = 'jane@example.com'
+    /** As a member of its own it would pass through every copy. */
+    readonly toJSON = () => ({ name: this.name, email: this.email, age: 41 })
+  }
+  const app = await served(t, { id: '1', roles: ['support'] }, new Doc())
+  for (const url of ['/plain', '/items']) {
+    const shown = (await app.inject(url)).json<unknown>()
+    t.strictSame([shown].flat(), [{ name: 'Jane', email: 'j****@example.com' }], url)
+  }
+})
+
+await t.test('a column may be called as a member of every object is', async (t) => {
+  const { app } = await build(t)
+  const Odd = Type.Object({
+    id: Type.String(),
+    constructor: Type.Optional(Encrypted(Type.String())),
+    toString: Type.Optional(Encrypted(Type.String(), { index: { to_string_idx: blind() } })),
+  })
+  const odd = app.fieldEncryption.table('odd', Odd)
+  const bare = await odd.encryptRecord({ id: '1' } as never)
+  t.strictSame(bare, { id: '1' }, 'what a row does not have is not encrypted')
+  t.strictSame(await odd.decryptRecord(bare), { id: '1' })
+  t.equal(await odd.decryptValue(bare, 'constructor'), undefined)
+  const row = await odd.encryptRecord({ id: '1', constructor: 'a', toString: 'b' })
+  t.match(row, { constructor: /^pe1\./, toString: /^pe1\./ })
+  t.strictSame(await odd.decryptRecord(row), { id: '1', constructor: 'a', toString: 'b' })
+})
+
 await t.test('a reply that cannot be masked is refused rather than sent', async (t) => {
   const admin = { id: '1', roles: ['admin'] }
   const row = await (await usersOf(t)).users.encryptRecord({ id: 'u-1', email: 'a@b.c' })

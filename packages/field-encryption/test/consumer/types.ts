@@ -17,6 +17,11 @@ const User = Type.Object({ id: Type.String(), age: Encrypted(Type.Integer()) })
 export const users: Table<typeof User> = app.fieldEncryption.table('users', User)
 export const age: Promise<number> = users.decryptRecord({ id: '1' }).then((user) => user.age)
 
+const shown = users.decryptRecord({ id: '1' }, { roles: ['support'] })
+export const maybe: Promise<number | undefined> = shown.then((user) => user.age)
+// @ts-expect-error -- some roles do not see it
+export const certain: Promise<number> = shown.then((user) => user.age)
+
 app.securityEvents.on('field_encryption.decrypted', ({ details, severity }) => {
   const column: string = details.column
   app.log.info({ column, severity }, 'decrypted')
