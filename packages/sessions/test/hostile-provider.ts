@@ -38,7 +38,7 @@ export interface Script {
 }
 
 /** What was asked of the token endpoint. */
-export interface TokenRequest {
+interface TokenRequest {
   readonly authorization: string | undefined
   readonly form: URLSearchParams
 }
