@@ -32,13 +32,17 @@ const LEDGER = `
     PRIMARY KEY (package, id)
   )`
 
+/** Looked up first: to ask for a table that is there takes the right to create one. */
+const HAS_LEDGER = `SELECT to_regclass(format('%I.parapet_migrations', current_schema())) IS NOT NULL AS found`
+
 /** Per schema, because the ledger is: two schemas of one database migrate side by side. */
 const LOCK = `SELECT pg_advisory_xact_lock(hashtextextended('parapet_migrations:' || current_schema(), 0))`
 
 /**
  * Brings the tables of one package up to date: runs, in one transaction and under an advisory lock,
  * each migration that the ledger `parapet_migrations` (in the first schema of the search path) does
- * not have. Safe to call from every instance at every start.
+ * not have. Safe to call from every instance at every start; where nothing is pending, the right to
+ * read the ledger is enough.
  *
  * @param owner the npm name of the package whose migrations these are.
  * @throws PARAPET_KIT_MIGRATION_CHANGED a migration that ran has another text now, or a new one
@@ -56,7 +60,8 @@ export async function migrate(
     // The ledger must be read as it is once the lock is held, whatever the database's default is.
     await transaction.query('SET TRANSACTION ISOLATION LEVEL READ COMMITTED')
     await transaction.query(LOCK)
-    await transaction.script(LEDGER)
+    const { rows } = await transaction.query<{ found: boolean }>(HAS_LEDGER)
+    if (rows[0]?.found !== true) await transaction.script(LEDGER)
     const ledger = await readLedger(transaction, owner)
     const pending = pendingOf(owner, migrations, ledger)
     for (const migration of pending) await apply(transaction, owner, migration)

@@ -1,6 +1,7 @@
 import { PGlite } from '@electric-sql/pglite'
 import { createSqlClient, migrate, type Migration, type SqlClient } from '@parapet/kit'
 import { usePostgres } from '@parapet/testing'
+import { Pool } from 'pg'
 import t, { type Test } from 'tap'
 
 const owner = '@parapet/example'
@@ -141,3 +142,21 @@ await t.test(
     t.equal((await sql.query('SELECT 1')).rowCount, 1, 'the pool goes on')
   },
 )
+
+await t.test('a role that may change no table starts when nothing is pending', async (t) => {
+  const postgres = await usePostgres(t)
+  if (postgres === null) return
+  const { pool, schema, url } = postgres
+  await migrate(createSqlClient(pool), owner, [first])
+  await pool.query(`CREATE ROLE ${schema} LOGIN`)
+  t.teardown(() => pool.query(`DROP OWNED BY ${schema}; DROP ROLE ${schema}`))
+  await pool.query(`GRANT USAGE ON SCHEMA ${schema} TO ${schema};
+    GRANT SELECT ON parapet_migrations TO ${schema}`)
+  const own = new Pool({ connectionString: url.replace(/\/\/[^@/]*@/, `//${schema}@`) })
+  t.teardown(() => own.end())
+  const restricted = createSqlClient(own)
+  t.same(await migrate(restricted, owner, [first]), { applied: [], unknown: [] })
+  await t.rejects(migrate(restricted, owner, [first, second]), {
+    code: 'PARAPET_KIT_MIGRATION_FAILED',
+  })
+})
