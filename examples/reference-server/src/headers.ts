@@ -9,7 +9,7 @@ export function createHeadersOptions({ corsOrigins }: Config): SecurityHeadersOp
     reports: {},
     cors: {
       origins: corsOrigins,
-      methods: ['GET', 'HEAD', 'POST', 'PATCH', 'DELETE'],
+      methods: ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE'],
       allowedHeaders: ['authorization', 'content-type', 'if-match'],
       exposedHeaders: ['etag', 'location'],
     },
