@@ -3,11 +3,13 @@ import {
   checkErrorsTable,
   checkEventsTable,
   checkOptionsTable,
+  checkPluginDocs,
   checkPublicNames,
   checkReadmeLength,
   checkSnippets,
   readReadme,
   tableUnder,
+  type PluginDocs,
 } from '@parapet/testing'
 import * as testing from '@parapet/testing'
 import t from 'tap'
@@ -200,6 +202,49 @@ await t.test(
     await t.rejects(check('open'), /README.md:1 opens a fence that nothing closes/)
   },
 )
+
+const demo = (): void => {}
+
+await t.test('a plugin is checked in one call, and each drift is told', async (t) => {
+  const readme = `${README}
+\`\`\`ts run
+console.log('hi')
+\`\`\`
+
+\`\`\`text output
+hi
+\`\`\`
+`
+  const folder = t.testdir({ 'README.md': readme, 'package.json': '{"name":"demo"}' })
+  const PARAPET_DEMO_DENIED = errorClass('PARAPET_DEMO_DENIED', 403)
+  const docs: PluginDocs = {
+    home: pathToFileURL(`${folder}/`),
+    module: { default: demo, demo, helper: 1, PARAPET_DEMO_DENIED },
+    plugin: 'demo',
+    names: ['helper'],
+    options: { totp: {}, [ACCEPT]: {} },
+    events: { 'demo.denied': { severity: 'high', outcome: 'failure' } },
+  }
+  const whole = record()
+  await checkPluginDocs(whole.inner, docs)
+  t.same(
+    whole.log.filter((line) => !line.startsWith('pass ')),
+    [],
+  )
+  t.ok(whole.log.includes('pass named and default export are the same function'))
+
+  const drifted = record()
+  await checkPluginDocs(drifted.inner, { ...docs, module: { default: 1, demo }, events: {} })
+  t.match(
+    drifted.log.filter((line) => line.startsWith('fail ')),
+    [
+      /## Errors lists PARAPET_DEMO_DENIED/,
+      /## Events lists demo.denied/,
+      /helper is promised/,
+      /the default export is not demo/,
+    ],
+  )
+})
 
 await t.test('the README of this package keeps its own rules', async (t) => {
   const readme = readReadme(HOME)
