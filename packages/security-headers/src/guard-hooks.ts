@@ -110,10 +110,17 @@ function answerCors(
     void reply.code(answer === null ? 403 : 204).send()
     return true
   }
-  if (cors.varies) set(reply, 'vary', addVary(reply.getHeader('vary'), 'Origin'))
+  if (cors.varies) {
+    const before = reply.getHeader('vary')
+    set(reply, 'vary', before === undefined ? 'Origin' : addVary(before, 'Origin'))
+  }
   if (origin !== undefined && cors.allows(origin)) {
     set(reply, 'access-control-allow-origin', cors.allowOriginValue(origin))
-    for (const [name, value] of cors.actual) set(reply, name, value)
+    const { actual } = cors
+    for (let index = 0; index < actual.length; index++) {
+      const header = actual[index]!
+      set(reply, header[0], header[1])
+    }
   }
   return false
 }

@@ -65,7 +65,7 @@ export function decorateReplies(app: FastifyInstance, parts: Parts): Replies {
   app.decorateReply('header', header as never)
   app.decorateReply('send', send as never)
   app.decorateReply('hijack', hijack as never)
-  app.decorateReply('cspNonce', { getter: createNonceReader(catalog) } as never)
+  app.decorateReply('cspNonce', { getter: createNonceReader(catalog, fastify.header) } as never)
   app.decorateReply('clearSiteData', clearSiteData as never)
   return {
     set: (reply, name, value) => void fastify.header(reply).call(reply, name, value),
@@ -129,7 +129,7 @@ function createAmender({ catalog, cors, principalOf }: Parts) {
 }
 
 /** Draws the nonce of a reply when it is first read, and opens the policy to it. */
-function createNonceReader(catalog: Catalog) {
+function createNonceReader(catalog: Catalog, headerOf: (reply: FastifyReply) => Method) {
   return function drawNonce(this: NoncedReply): Nonce {
     if (this[kNonce] !== undefined) return this[kNonce]
     const { nonced } = entryOf(this.request, catalog).block
@@ -140,7 +140,8 @@ function createNonceReader(catalog: Catalog) {
       throw new PARAPET_SECURITY_HEADERS_NO_NONCE('its headers have left already')
     }
     const nonce = takeRandom(NONCE_BYTES).toString('base64')
-    for (const { name, parts } of nonced) this.header(name, parts.join(nonce))
+    const set = headerOf(this)
+    for (const { name, parts } of nonced) set.call(this, name, parts.join(nonce))
     return (this[kNonce] = Object.freeze({ script: nonce, style: nonce }))
   }
 }

@@ -21,6 +21,10 @@ const setups: Readonly<Record<string, Setup>> = {
   api: async (app) => app.register(securityHeaders),
   'web-nonce': async (app) => app.register(securityHeaders, { preset: 'web', reports: {} }),
   cors: async (app) => app.register(fastifyCors, { origin: [ORIGIN], credentials: true }),
+  'api-fastify-cors': async (app) => {
+    await app.register(securityHeaders)
+    await app.register(fastifyCors, { origin: [ORIGIN], credentials: true })
+  },
   'api-cors': async (app) =>
     app.register(securityHeaders, { cors: { origins: [ORIGIN], credentials: true } }),
 }
