@@ -116,7 +116,7 @@ export class RequestRecorder {
     request[kState] = state
     this.#open.set(request.id, state)
     // Not onResponse: it does not run for a client that went away.
-    reply.raw.once('close', () => this.#end(request, reply, state))
+    reply.raw.on('close', () => this.#end(request, reply, state))
     if (rule !== undefined) this.#service.parts.writer.requireRoom(rule.action)
   }
 

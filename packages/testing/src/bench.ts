@@ -31,6 +31,11 @@ export interface BenchResult {
   readonly cases: Readonly<Record<string, Spread>>
   /** How many times as long as `base` the case `name` takes, compared round by round. */
   ratio(name: string, base: string): Spread
+  /**
+   * How many times as much `name` adds to `base` as `over` adds to it, compared round by round: for
+   * costs that are only seen on top of something else.
+   */
+  added(name: string, over: string, base: string): Spread
   /** A plain text table; every case is compared with the first. */
   readonly table: string
 }
@@ -157,6 +162,14 @@ function summarise(contenders: readonly Contender[], heading: string): BenchResu
     const bases = roundsOf(base)
     return spreadOf(roundsOf(name).map((value, round) => value / bases[round]!))
   }
+  const added = (name: string, over: string, base: string) => {
+    const [bases, overs] = [roundsOf(base), roundsOf(over)]
+    return spreadOf(
+      roundsOf(name).map(
+        (value, round) => (value - bases[round]!) / (overs[round]! - bases[round]!),
+      ),
+    )
+  }
   const first = contenders[0]!.name
   const rows = [['case', 'ns/op', 'min..max', `ratio to ${first}`, 'min..max']]
   for (const { name, nanoseconds } of contenders) {
@@ -165,6 +178,7 @@ function summarise(contenders: readonly Contender[], heading: string): BenchResu
   return {
     cases: Object.fromEntries(contenders.map((each) => [each.name, spreadOf(each.nanoseconds)])),
     ratio,
+    added,
     table: `${heading}\n${layOut(rows)}\n`,
   }
 }

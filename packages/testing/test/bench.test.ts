@@ -22,6 +22,8 @@ await t.test('cases are measured in turns and compared round by round', async (t
     much: { median: 10_000, min: 10_000, max: 10_000 },
   })
   t.same(result.ratio('much', 'little'), { median: 10, min: 10, max: 10 })
+  t.same(result.added('much', 'much', 'little'), { median: 1, min: 1, max: 1 })
+  t.same(result.added('little', 'much', 'little'), { median: 0, min: 0, max: 0 })
   t.throws(() => result.ratio('much', 'none'), /no case is named "none"/)
   t.match(
     result.table,
