@@ -1,8 +1,7 @@
 /** `app.audit`: everything the plugin can do, without Fastify. */
 import { createSecretKey } from 'node:crypto'
-import type { SqlQueryable } from '@parapet/kit'
+import { withDeadline, type SqlQueryable } from '@parapet/kit'
 import { PARAPET_AUDIT_LOG_INVALID_RECORD } from './errors.ts'
-import type { AuditLogSettings } from './options.ts'
 import type { ServiceParts } from './parts.ts'
 import { formatVerifierKey } from './log/note.ts'
 import { type AuditAction, type AuditData, type ResolvedAction } from './record/actions.ts'
@@ -183,29 +182,22 @@ export class AuditService {
     await this.write('audit_log.writer_stopped', { data: { seq: spool.nextSeq } }, {}, true).catch(
       () => {},
     )
-    // What store and sinks do not take in time waits for the next start.
+    const { clock, sinkDeadlineMs } = settings
+    // What they do not take in time waits for the next start.
+    const inTime = (work: Promise<void>) =>
+      withDeadline(work, sinkDeadlineMs, outOfTime, clock).catch(() => {})
     const drain = async () => {
       await pipeline.flush()
       await spool.rotate()
       await pipeline.flush()
     }
-    await inTime(settings, drain())
-    await inTime(settings, pipeline.close())
+    await inTime(drain())
+    await inTime(pipeline.close())
     await spool.close()
   }
 }
 
-/** Resolves when the work has ended, well or not, or when a sink's deadline has passed. */
-function inTime(
-  { clock, sinkDeadlineMs }: Pick<AuditLogSettings, 'clock' | 'sinkDeadlineMs'>,
-  work: Promise<void>,
-): Promise<void> {
-  return new Promise((resolve) => {
-    const cancel = clock.schedule(sinkDeadlineMs, resolve)
-    const end = () => {
-      cancel()
-      resolve()
-    }
-    work.then(end, end)
-  })
+/** Nobody hears it: what is left over is no failure. */
+function outOfTime(): Error {
+  return new Error('store and sinks did not end in time')
 }
