@@ -1,11 +1,11 @@
-/** Reads what a source file imports, in every way the language has. */
+/** Lists the imports of a source file, in every form that the language has. */
 import { parseSync, Visitor, type Expression, type StringLiteral } from 'oxc-parser'
 
 /** One import. */
 export interface Import {
-  /** What stands between the quotes; `null` where it is computed and nobody can know. */
+  /** The text between the quotes; `null` where it is computed. */
   readonly specifier: string | null
-  /** Erased by the compiler: nothing of it runs. `import { type A }` still runs its module. */
+  /** Erased by the compiler, so that no code runs. `import { type A }` still runs its module. */
   readonly typeOnly: boolean
   /** From 1. */
   readonly line: number

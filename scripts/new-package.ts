@@ -1,8 +1,8 @@
 /**
  * Starts a package from `templates/plugin`: `pnpm new rate-limits "Limits requests by tier"`.
  *
- * Every name of the template has one spelling for each place it stands in (see `renamer`), so that a
- * new package is consistent from its first minute: it compiles, and its own tests pass.
+ * Every name of the template is replaced in the spelling of its place (see `renamer`), so that a new
+ * package compiles, is formatted, and passes its own tests.
  */
 import { cpSync, existsSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
@@ -16,11 +16,11 @@ export interface NewPackage {
   readonly root?: string
   /** The npm name without the scope: `rate-limits`. */
   readonly name: string
-  /** What the package promises, in one line without a full stop at its end. */
+  /** What the package does, in one line without a full stop at its end. */
   readonly promise: string
 }
 
-/** The request cannot be met; the message says why. Nothing was written. */
+/** The name or the promise is invalid; the message says why. Nothing was written. */
 export class RefusedError extends Error {
   override readonly name = 'RefusedError'
 }
@@ -35,7 +35,7 @@ const RESERVED =
  * leaves a changeset.
  *
  * @returns the lines that say what to do next.
- * @throws RefusedError (as a rejection) the name or the promise will not do.
+ * @throws RefusedError (as a rejection) the name or the promise is invalid.
  */
 export async function createPackage({
   root = workspaceRoot,
@@ -66,7 +66,7 @@ export async function createPackage({
     join(root, '.changeset', `${name}.md`),
     `---\n'@parapet/${name}': minor\n---\n\n${promise}.\n`,
   )
-  await layOut(root, folder)
+  await formatSources(root, folder)
   return nextSteps(name)
 }
 
@@ -74,21 +74,24 @@ function refuseBadRequest(root: string, name: string, promise: string): void {
   const noun = camelCaseOf(name)
   if (!/^[a-z][a-z0-9]*(?:-[a-z][a-z0-9]*)*$/.test(name) || name.length > 40) {
     throw new RefusedError(
-      `"${name}" is no name for a package: write a noun in lower case, words joined by one hyphen, as "rate-limits"`,
+      `the name must be a noun in lower case, its words joined by one hyphen, such as "rate-limits"; got "${name}"`,
     )
   }
   if (name.includes('template')) {
-    throw new RefusedError(`"${name}" holds "template", the very word that is replaced everywhere`)
+    throw new RefusedError(
+      `the name must not contain "template", because that word is replaced everywhere; got "${name}"`,
+    )
   }
   if (RESERVED.test(noun)) {
-    throw new RefusedError(`"${name}" is a word of the language; a plugin is named by another noun`)
+    throw new RefusedError(`the name must not be a reserved word of JavaScript, got "${name}"`)
   }
   if (existsSync(join(root, 'packages', name))) {
     throw new RefusedError(`packages/${name} exists already`)
   }
-  if (!/^\S.{8,118}[^\s.]$/.test(promise) || /\*\/|`/.test(promise)) {
+  // At most 95, so that the line fits the width of a README.
+  if (!/^\S.{8,93}[^\s.]$/.test(promise) || /\*\/|`/.test(promise)) {
     throw new RefusedError(
-      'the promise is one line of 10 to 120 characters, without backticks and without a full stop at its end',
+      'the promise must be one line of 10 to 95 characters, without backticks and without a full stop at its end',
     )
   }
 }
@@ -102,10 +105,10 @@ function renamer(name: string): (text: string) => string {
     text
       .replaceAll('PARAPET_TEMPLATE_', `PARAPET_${snake.toUpperCase()}_`)
       .replaceAll('@parapet/template', `@parapet/${name}`)
-      // An event's type stands alone between its quotes: 'template.refused'.
+      // The type of an event, between its quotes: 'template.refused'.
       .replaceAll(/(['`])template(?=\.[a-z_]+\1)/g, (_, quote: string) => quote + snake)
       // A file's name, and the name of a goal.
-      .replaceAll(/\btemplate(?=\.(?:test\.)?ts\b|-)/g, name)
+      .replaceAll(/\btemplate(?=\.(?:test\.)?ts\b|\.md\b|-)/g, name)
       .replaceAll(/\bTemplate/g, pascal)
       .replaceAll(/\btemplate/g, camel)
 }
@@ -120,7 +123,7 @@ function filesOf(folder: string): string[] {
     .map((entry) => join(entry.parentPath, entry.name))
 }
 
-/** The template is private; what is made of it is not. */
+/** Makes the manifest that of a published package; the template itself is private. */
 function publish(path: string): void {
   const text = readFileSync(path, 'utf8')
   writeFileSync(
@@ -142,8 +145,8 @@ function addToBuild(root: string, name: string): void {
   writeFileSync(path, `{\n  "files": [],\n  "references": [\n${lines.join(',\n')}\n  ]\n}\n`)
 }
 
-/** Longer or shorter names break lines elsewhere, so the sources are laid out anew. */
-async function layOut(root: string, folder: string): Promise<void> {
+/** Formats the sources, because longer or shorter names break lines elsewhere. */
+async function formatSources(root: string, folder: string): Promise<void> {
   const settings = JSON.parse(readFileSync(join(root, '.oxfmtrc.json'), 'utf8')) as FormatConfig
   for (const path of filesOf(folder).filter((path) => /\.[cm]?[jt]s$/.test(path))) {
     const { code, errors } = await format(path, readFileSync(path, 'utf8'), settings)
@@ -154,13 +157,15 @@ async function layOut(root: string, folder: string): Promise<void> {
 
 function nextSteps(name: string): string[] {
   return [
-    `packages/${name} is ready. It still does what the template does; now:`,
+    `packages/${name} is ready. It still does what the template does. Next:`,
     '  1. pnpm install',
-    `  2. pnpm unit 'packages/${name}/test/**'   (green before you start)`,
-    `  3. src/${name}.ts, src/options.ts, src/errors.ts, src/events.ts: write your own; src/index.ts wires them`,
-    '  4. declarePhase in src/index.ts: the moment of a request at which the plugin stands',
-    '  5. README.md: its tables are compared with the code; its examples are run',
-    `  6. .changeset/${name}.md: what a user reads in the change log`,
+    `  2. pnpm unit 'packages/${name}/test/**'   (passes before you start)`,
+    '  3. src/options.ts, src/errors.ts, src/events.ts, src/rule.ts: write your own',
+    '  4. src/http/ imports Fastify, src/index.ts assembles; declarePhase there sets when in a request it runs',
+    '  5. if it brings routes: test/reference-app.ts registers all of them for the reference page',
+    '  6. README.md: the options are compared with the code, the examples are run',
+    `  7. pnpm run docs   (writes docs/errors.md and docs/reference/${name}.md)`,
+    `  8. .changeset/${name}.md: the text for the change log`,
   ]
 }
 

@@ -1,10 +1,10 @@
 /**
- * The consumer test: packs every package that is published, and the template, looks at the tarballs,
- * and uses them as a stranger would: plain npm, a bare CommonJS app, a bare ESM app and a strict
- * TypeScript compiler, all outside the workspace. Run it after `pnpm build`, as `pnpm packcheck`.
+ * The consumer test: packs every published package and the template, checks the tarballs, and uses
+ * them outside the workspace: with plain npm, in a bare CommonJS app, in a bare ESM app and with a
+ * strict TypeScript compiler. Run it after `pnpm build`, as `pnpm packcheck`.
  *
  * A package may ship `test/consumer/cjs.cjs`, `esm.mjs` and `types.ts`; a plugin with a required
- * option must. Where one is missing, the package is imported and, if it is a plugin, registered alone.
+ * option must. If one is missing, the package is imported and, if it is a plugin, registered alone.
  */
 import { execFile } from 'node:child_process'
 import {
@@ -41,7 +41,7 @@ const app = Fastify()
   assert.equal((await app.inject('/')).body, 'here')
   await app.close()`
 
-/** What stands in for a consumer file that a package does not ship. */
+/** The code that is used when a package does not ship a consumer file. */
 const FALLBACKS: Readonly<Record<string, (name: string) => string>> = {
   'cjs.cjs': (name) => `
 const assert = require('node:assert/strict')
@@ -67,7 +67,7 @@ export type Names = keyof typeof found
 `,
 }
 
-/** `skipLibCheck` off: the declarations we publish are checked as strictly as the code that uses them. */
+/** `skipLibCheck` is off, so that the published declarations are checked too. */
 const COMPILER_OPTIONS = {
   target: 'ES2023',
   lib: ['ES2023'],
@@ -91,7 +91,7 @@ const execute = promisify(execFile)
 const work = mkdtempSync(join(tmpdir(), 'parapet-packcheck-'))
 const tally = { passed: 0, failed: 0 }
 
-/** Runs a program; what it printed becomes the message of its error. */
+/** Runs a program. If it fails, its output is the message of the error. */
 async function run(program: string, args: readonly string[], cwd: string): Promise<string> {
   try {
     return (await execute(program, args, { cwd, maxBuffer: 64 * 1024 * 1024 })).stdout
@@ -105,7 +105,7 @@ function tool(name: string, args: readonly string[], cwd: string): Promise<strin
   return run(join(workspaceRoot, 'node_modules/.bin', name), args, cwd)
 }
 
-/** Prints one line for a check. A failure is counted and does not keep the others from running. */
+/** Runs a check and prints one line for it. After a failure the other checks still run. */
 async function check<T>(name: string, task: () => Promise<T>): Promise<T | undefined> {
   const start = performance.now()
   const line = (word: string) =>
@@ -134,7 +134,7 @@ async function pack(folder: string, name: string): Promise<Packed> {
   return { name, folder, tarball: filename }
 }
 
-/** The tarball holds the licence, the README, and every source with all that is built from it. */
+/** Checks that the tarball has the licence, the README, and every source with its build. */
 async function checkFiles({ folder, tarball }: Packed): Promise<void> {
   const listed = (await run('tar', ['-tzf', tarball], work)).trim().split('\n')
   const found = new Set(listed.map((path) => path.slice('package/'.length)))
@@ -154,12 +154,12 @@ async function checkFiles({ folder, tarball }: Packed): Promise<void> {
   ])
   const missing = [...expected].filter((path) => !found.has(path))
   expectEmpty(missing, 'missing (did `pnpm build` run?)')
-  // A source that was renamed leaves its old build behind, and it would be published.
+  // After a source is renamed, its old build stays in dist and would be published.
   const surplus = [...found].filter((path) => !expected.has(path) && path !== 'CHANGELOG.md')
-  expectEmpty(surplus, 'not expected (`pnpm clean && pnpm build` drops old builds)')
+  expectEmpty(surplus, 'not expected (`pnpm clean && pnpm build` removes old builds)')
 }
 
-/** The packed manifest makes sense away from the workspace. */
+/** Checks that the packed manifest works outside the workspace. */
 async function checkManifest({ tarball }: Packed): Promise<void> {
   const text = await run('tar', ['-xzOf', tarball, 'package/package.json'], work)
   const { scripts = {}, dependencies = {}, peerDependencies = {} } = JSON.parse(text) as Manifest
@@ -170,10 +170,10 @@ async function checkManifest({ tarball }: Packed): Promise<void> {
     'ranges that only the workspace understands',
   )
   const hooks = Object.keys(scripts).filter((name) => /install|prepare/.test(name))
-  expectEmpty(hooks, 'scripts that would run on the machine of whoever installs it')
+  expectEmpty(hooks, 'scripts that would run when the package is installed')
 }
 
-/** A bare app that has installed every tarball with plain npm. */
+/** Creates a bare app and installs every tarball in it with plain npm. */
 async function createApp(type: 'commonjs' | 'module', packed: readonly Packed[]): Promise<string> {
   const folder = join(work, `${type}-app`)
   mkdirSync(folder)
@@ -206,7 +206,7 @@ async function compile(app: string, packed: Packed): Promise<void> {
   await tool('tsc', ['-p', project], app)
 }
 
-/** The example of one plugin says in both module systems what the plugin sends. */
+/** Checks that an example of one plugin prints the header that the plugin sends. */
 async function checkExample(file: string, app: string): Promise<void> {
   await check(`examples/one-plugin/${file} runs`, async () => {
     copyFileSync(join(workspaceRoot, 'examples/one-plugin', file), join(app, file))
@@ -222,8 +222,8 @@ async function main(): Promise<void> {
     const one = await check(`${name} packs`, () => pack(folder, name))
     if (one === undefined) continue
     packed.push(one)
-    await check(`${name} holds the right files`, () => checkFiles(one))
-    await check(`${name} has a manifest for strangers`, () => checkManifest(one))
+    await check(`${name} has the right files`, () => checkFiles(one))
+    await check(`${name} has a manifest that works outside the workspace`, () => checkManifest(one))
     await check(`${name} publint`, () => tool('publint', ['--strict', one.tarball], work))
     const attw = [one.tarball, '--ignore-rules', 'cjs-resolves-to-esm']
     await check(`${name} attw`, () => tool('attw', attw, work))

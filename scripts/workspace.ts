@@ -1,4 +1,4 @@
-/** The workspace on the disk, for the scripts and tests that look at it as a whole. */
+/** Reads the workspace from the disk, for scripts and tests that check it as a whole. */
 import { execFileSync } from 'node:child_process'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url'
 /** The folder of the workspace. */
 export const workspaceRoot = fileURLToPath(new URL('..', import.meta.url))
 
-/** What the scripts read of a package.json. */
+/** The members of a package.json that the scripts read. */
 export interface Manifest {
   readonly name: string
   readonly version?: string
@@ -60,7 +60,7 @@ export function listPublished(): WorkspacePackage[] {
   return listPackages(['packages']).filter(({ manifest }) => manifest.private !== true)
 }
 
-/** Every file that is in git, or would be after `git add`, from the root. */
+/** Lists every file that is in git or would be after `git add`, from the root. */
 export function listFiles(): string[] {
   return execFileSync('git', ['ls-files', '-z', '--cached', '--others', '--exclude-standard'], {
     cwd: workspaceRoot,

@@ -16,37 +16,73 @@ const texts = files.filter((path) => !/\.(?:png|ico|gz|woff2?|wasm)$/.test(path)
 const members = listPackages()
 const workflows = files.filter((path) => /^\.github\/workflows\/.*\.ya?ml$/.test(path))
 
-/** What no file may hold: each with a text that it must find, so that no pattern goes blind. */
+/** What no file may contain, each with a text that the pattern must find. */
 const LEAKS: readonly [what: string, pattern: RegExp, sample: string][] = [
   [
     'a path of a developer machine',
     /(?:^|[\s"'`(=:,[]|file:\/\/)\/(?:work|root|home|Users)\/[\w.-]/m,
-    ['', 'home', 'somebody'].join('/'),
+    ['', 'home', 'someone'].join('/'),
   ],
   [
     'the address of a package registry',
     /\bregistry\.[\w-]+\.[a-z]{2,}|\/\/npm\.[\w-]+\.[a-z]{2,}/i,
     ['registry', 'example', 'org'].join('.'),
   ],
-  ['a merge that was not finished', /^(?:<{7}|>{7}) /m, `${'<'.repeat(7)} HEAD`],
+  ['an unfinished merge', /^(?:<{7}|>{7}) /m, `${'<'.repeat(7)} HEAD`],
 ]
 
-await t.test('no file tells of the machine it was written on', async (t) => {
+await t.test('no file names the machine it was written on', async (t) => {
   for (const [what, pattern, sample] of LEAKS) {
     t.match(sample, pattern, `the pattern finds ${what}`)
     const found = texts.filter((path) => pattern.test(read(path)))
-    t.same(found, [], `no file holds ${what}`)
+    t.same(found, [], `no file contains ${what}`)
   }
 })
 
-await t.test('no name of the template is left in what was made of it', async (t) => {
+/**
+ * Words of a riddling style (see "Language" in CONTRIBUTING.md); names in code count too. A field term
+ * may be allowed below, with its reason.
+ */
+const RIDDLES =
+  /\b(?:whoever|nobody who|deeds?|stands in|is told|are told|last words|that hand|strangers?|racers?)\b/gi
+const RIDDLES_IN = /^(?:packages|templates|examples|scripts|docs)\/|^[^/]+\.md$/
+const ALLOWED_RIDDLES: readonly [path: RegExp, word: RegExp, reason: string][] = [
+  [/^scripts\/test\/hygiene\.test\.ts$/, /./, 'the list of these words'],
+]
+
+/** Lists the riddling words of a file and its path, as `path:line: word`, except the allowed ones. */
+function findRiddles(path: string, text: string): string[] {
+  const allowed = ALLOWED_RIDDLES.filter(([file]) => file.test(path))
+  return [path, ...text.split('\n')].flatMap((line, index) =>
+    // `strangerKeys` and `STRANGER_KEYS` are words, too.
+    [...line.replaceAll(/([a-z\d])(?=[A-Z])|_/g, '$1 ').matchAll(RIDDLES)]
+      .filter(([word]) => !allowed.some(([, pattern]) => pattern.test(word)))
+      .map(([word]) => `${path}:${index}: "${word}" in: ${line.trim().slice(0, 120)}`),
+  )
+}
+
+await t.test('no text, name or path uses the words of riddles', async (t) => {
+  t.same(findRiddles('a/deed.ts', '// What WHOEVER asks is told\nnewStrangers = A_RACER // ok'), [
+    'a/deed.ts:0: "deed" in: a/deed.ts',
+    'a/deed.ts:1: "WHOEVER" in: // What WHOEVER asks is told',
+    'a/deed.ts:1: "is told" in: // What WHOEVER asks is told',
+    'a/deed.ts:2: "Strangers" in: newStrangers = A_RACER // ok',
+    'a/deed.ts:2: "RACER" in: newStrangers = A_RACER // ok',
+  ])
+  const found = texts
+    .filter((path) => RIDDLES_IN.test(path) && !path.endsWith('CHANGELOG.md'))
+    .flatMap((path) => findRiddles(path, read(path)))
+  t.same(found, [], 'else write plain English in these lines')
+})
+
+await t.test('no package made from the template has a name of it left', async (t) => {
   const found = files
     .filter((path) => /^(?:packages|examples)\//.test(path))
     .filter((path) => /@parapet\/template|PARAPET_TEMPLATE|templatePlugin/.test(read(path)))
   t.same(found, [])
 })
 
-await t.test('every package says the same of itself', async (t) => {
+await t.test('every manifest follows the same rules', async (t) => {
   const { engines } = readManifest('.')
   for (const { folder, manifest } of members) {
     const isTool = folder === 'packages/testing'
@@ -75,7 +111,7 @@ await t.test('every package says the same of itself', async (t) => {
       t.same(manifest.publishConfig, manifest.private === true ? undefined : { access: 'public' })
     })
   }
-  t.ok(files.includes('LICENSE'), 'the licence that pnpm packs into each of them')
+  t.ok(files.includes('LICENSE'), 'the licence that pnpm packs into each package')
 })
 
 await t.test('versions come from the catalog', async (t) => {
@@ -112,7 +148,7 @@ await t.test('the root pins its tools', async (t) => {
   t.same([...new Set(pinned)], [packageManager], 'one version of pnpm')
 })
 
-await t.test('a workflow starts with no rights, and its actions are pinned', async (t) => {
+await t.test('a workflow starts without permissions, and its actions are pinned', async (t) => {
   t.ok(workflows.length >= 2, 'there are workflows')
   for (const path of workflows) {
     const text = read(path)
@@ -128,11 +164,11 @@ await t.test('a workflow starts with no rights, and its actions are pinned', asy
     }
     const checkouts = uses.filter((line) => line.includes('actions/checkout'))
     const careful = text.match(/persist-credentials: false/g) ?? []
-    t.equal(careful.length, checkouts.length, `${path}: no checkout leaves its token behind`)
+    t.equal(careful.length, checkouts.length, `${path}: no checkout keeps its token`)
   }
 })
 
-await t.test('the CI script can be run', async (t) => {
+await t.test('the CI script is executable', async (t) => {
   t.equal(statSync(join(workspaceRoot, '.ci/run')).mode & 0o111, 0o111)
   t.match(read('.ci/run'), /^#!\/usr\/bin\/env bash\n/)
 })

@@ -1,15 +1,16 @@
 import { plainCommand, plainNode } from '@parapet/testing'
 import { spawnSync } from 'node:child_process'
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync } from 'node:fs'
-import { rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { format, type FormatConfig } from 'oxfmt'
 import t, { type Test } from 'tap'
+import { findBreaches, formatBreach } from '../import-law.ts'
 import { createPackage } from '../new-package.ts'
 import { workspaceRoot } from '../workspace.ts'
 
-/** A workspace of its own: what a package leans on is linked, what the generator writes to is copied. */
+/** A workspace of its own: what a package imports is linked, what the generator writes to is copied. */
 function createWorkspace(t: Test): string {
   const root = mkdtempSync(join(tmpdir(), 'parapet-new-'))
   t.after(() => rmSync(root, { recursive: true }))
@@ -32,7 +33,7 @@ function readFolder(folder: string): [path: string, text: string][] {
     .map((path) => [path.slice(folder.length + 1), readFileSync(path, 'utf8')])
 }
 
-/** Runs a program as a stranger would: what is tested here must not report to this run. */
+/** Runs a program without tap's environment, so that inner tests do not report to this run. */
 function run(cwd: string, program: string, args: readonly string[]) {
   const env = Object.fromEntries(
     Object.entries(process.env).filter(([name]) => !/^_?TAP/.test(name)),
@@ -42,7 +43,7 @@ function run(cwd: string, program: string, args: readonly string[]) {
   return { status, output: `${stdout}${stderr}` }
 }
 
-await t.test('a new package compiles, is formatted, and passes its own tests', async (t) => {
+await t.test('a new package passes types, lint, the import law and its own tests', async (t) => {
   const root = createWorkspace(t)
   const promise = 'Holds a "budget" of requests for $& each tenant'
   const steps = await createPackage({ root, name: 'request-budgets', promise })
@@ -62,8 +63,8 @@ await t.test('a new package compiles, is formatted, and passes its own tests', a
       'request_budgets.refused',
       'app.requestBudgets',
       'RequestBudgetsOptions',
-      './request-budgets.ts',
-      'requestBudgetsDecide',
+      'requestBudgetsGuard',
+      'docs/reference/request-budgets.md',
     ]) {
       t.ok(text.includes(name), name)
     }
@@ -77,14 +78,15 @@ await t.test('a new package compiles, is formatted, and passes its own tests', a
       'package.json',
       'src/errors.ts',
       'src/events.ts',
+      'src/http/guard.ts',
       'src/index.ts',
       'src/options.ts',
-      'src/request-budgets.ts',
+      'src/rule.ts',
       'test/consumer/cjs.cjs',
       'test/consumer/esm.mjs',
       'test/consumer/types.ts',
       'test/docs.test.ts',
-      'test/request-budgets.test.ts',
+      'test/guard.test.ts',
       'test/security.test.ts',
       'tsconfig.build.json',
     ])
@@ -102,7 +104,7 @@ await t.test('a new package compiles, is formatted, and passes its own tests', a
     t.match(steps.join('\n'), "pnpm unit 'packages/request-budgets/test/**'")
   })
 
-  await t.test('it compiles and is formatted', async (t) => {
+  await t.test('it compiles, is linted and is formatted', async (t) => {
     const links = join(workspaceRoot, 'templates/plugin/node_modules')
     symlinkSync(links, join(folder, 'node_modules'))
     const project = join(folder, 'tsconfig.check.json')
@@ -111,11 +113,29 @@ await t.test('a new package compiles, is formatted, and passes its own tests', a
     writeFileSync(project, JSON.stringify({ ...options, compilerOptions }))
     const compiled = run(root, join(root, 'node_modules/.bin/tsc'), ['-p', project])
     t.same(compiled, { status: 0, output: '' })
-    rmSync(project)
+    // The linter reads the nearest tsconfig.json for its rules with types.
+    renameSync(project, join(folder, 'tsconfig.json'))
+    const config = join(root, '.oxlintrc.json')
+    const lint = ['-c', config, '--type-aware', '--deny-warnings', 'src', 'test', 'bench']
+    const linted = run(folder, join(root, 'node_modules/.bin/oxlint'), lint)
+    t.equal(linted.status, 0, linted.output)
+    t.match(linted.output, /on 1\d files/, 'it looked at the files')
+    rmSync(join(folder, 'tsconfig.json'))
     const settings = JSON.parse(readFileSync(join(root, '.oxfmtrc.json'), 'utf8')) as FormatConfig
     for (const [path, text] of files.filter(([path]) => path.endsWith('.ts'))) {
       t.equal((await format(path, text, settings)).code, text, path)
     }
+  })
+
+  await t.test('it keeps the import law', async (t) => {
+    const kit = readFileSync(join(workspaceRoot, 'packages/kit/package.json'), 'utf8')
+    const tree = files.map(([path, text]): [string, string] => [
+      `packages/request-budgets/${path}`,
+      text,
+    ])
+    const sources = tree.filter(([path]) => /\.[cm]?[jt]s$|package\.json$/.test(path))
+    const breaches = findBreaches(new Map([['packages/kit/package.json', kit], ...sources]))
+    t.same(breaches.map(formatBreach), [])
   })
 
   for (const file of files.flatMap(([path]) => (path.endsWith('.test.ts') ? [path] : []))) {
@@ -127,38 +147,36 @@ await t.test('a new package compiles, is formatted, and passes its own tests', a
   }
 })
 
-await t.test(
-  'a name or a promise that will not do is refused, and nothing is written',
-  async (t) => {
-    const root = createWorkspace(t)
-    const promise = 'Holds a budget of requests'
-    const refused: readonly [name: string, promise: string, message: RegExp][] = [
-      ['', promise, /is no name for a package/],
-      ['RateLimits', promise, /is no name for a package/],
-      ['rate--limits', promise, /is no name for a package/],
-      ['../rate-limits', promise, /is no name for a package/],
-      ['rate-2', promise, /is no name for a package/],
-      ['mail-templates', promise, /"template", the very word/],
-      ['class', promise, /is a word of the language/],
-      ['kit', promise, /packages\/kit exists already/],
-      ['budgets', '', /the promise is one line/],
-      ['budgets', 'Ends with a full stop.', /the promise is one line/],
-      ['budgets', 'Two lines\nof promise', /the promise is one line/],
-      ['budgets', 'Closes the comment */ early', /the promise is one line/],
-    ]
-    for (const [name, promise, message] of refused) {
-      await t.rejects(
-        () => createPackage({ root, name, promise }),
-        { name: 'RefusedError', message },
-        `${name}: ${promise}`,
-      )
-    }
-    t.same(readdirSync(join(root, '.changeset')), [])
-    t.notOk(existsSync(join(root, 'packages/budgets')))
-  },
-)
+await t.test('an invalid name or promise is refused, and nothing is written', async (t) => {
+  const root = createWorkspace(t)
+  const promise = 'Holds a budget of requests'
+  const refused: readonly [name: string, promise: string, message: RegExp][] = [
+    ['', promise, /must be a noun in lower case/],
+    ['RateLimits', promise, /must be a noun in lower case/],
+    ['rate--limits', promise, /must be a noun in lower case/],
+    ['../rate-limits', promise, /must be a noun in lower case/],
+    ['rate-2', promise, /must be a noun in lower case/],
+    ['mail-templates', promise, /must not contain "template"/],
+    ['class', promise, /must not be a reserved word/],
+    ['kit', promise, /packages\/kit exists already/],
+    ['budgets', '', /the promise must be one line/],
+    ['budgets', 'Ends with a full stop.', /the promise must be one line/],
+    ['budgets', 'x'.repeat(96), /the promise must be one line/],
+    ['budgets', 'Two lines\nof promise', /the promise must be one line/],
+    ['budgets', 'Closes the comment */ early', /the promise must be one line/],
+  ]
+  for (const [name, promise, message] of refused) {
+    await t.rejects(
+      () => createPackage({ root, name, promise }),
+      { name: 'RefusedError', message },
+      `${name}: ${promise}`,
+    )
+  }
+  t.same(readdirSync(join(root, '.changeset')), [])
+  t.notOk(existsSync(join(root, 'packages/budgets')))
+})
 
-await t.test('the command explains itself', async (t) => {
+await t.test('the command prints how to use it', async (t) => {
   const [file, args] = plainNode([join(workspaceRoot, 'scripts/new-package.ts'), 'kit'])
   const { status, output } = run(workspaceRoot, file, args)
   t.equal(status, 1)

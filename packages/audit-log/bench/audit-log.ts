@@ -1,4 +1,4 @@
-/** Durable records against a row for each event, a locked hash chain, pino, and a bare append; and what a request pays. */
+/** Compares durable records with one INSERT each, a locked hash chain, pino and a bare append; and an audited request with a plain one. */
 import { createHash, generateKeyPairSync } from 'node:crypto'
 import { closeSync, fdatasync, mkdtempSync, openSync, rmSync, write } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -10,11 +10,11 @@ import { goal, pairedBench } from '@parapet/testing'
 import Fastify from 'fastify'
 import { Pool } from 'pg'
 import pino from 'pino'
-import { createPlan, emptyState } from '../src/log/integration.ts'
-import { leafHashBinary } from '../src/log/merkle.ts'
-import { createSigner } from '../src/log/signer.ts'
-import type { LogState, LogStore } from '../src/store/log-store.ts'
-import { verifyLog } from '../src/verify/verifier.ts'
+import { emptyState, type LogState, type LogStore } from '../src/log/log-store.ts'
+import { leafHashBinary } from '../src/log/merkle-tree.ts'
+import { createSigner } from '../src/log/signing-key.ts'
+import { createPlan } from '../src/pipeline/integrate.ts'
+import { verifyLog } from '../src/verify/verify-log.ts'
 
 const ORIGIN = 'example.org/bench'
 const folder = mkdtempSync(join(tmpdir(), 'audit-bench-'))
@@ -37,7 +37,7 @@ const EVENT = {
   data: { amount: 1299, currency: 'EUR', items: 3 },
 }
 
-/** Records a second, with so many callers that each wait for their own. */
+/** Records per second with `waiters` concurrent callers, each waiting for its own record. */
 async function rate(
   waiters: number,
   ms: number,
@@ -84,7 +84,7 @@ async function chained(n: number): Promise<void> {
   }
 }
 
-/** The least that is durable: JSON.stringify, one write and one fdatasync for all that wait. */
+/** The minimum for durability: JSON.stringify, one write and one fdatasync for all waiting records. */
 function bareAppend(): (n: number) => Promise<void> {
   const fd = openSync(join(folder, 'bare'), 'w')
   const writeAll = promisify(write)
@@ -116,7 +116,7 @@ await app.register(auditLog, {
   origin: ORIGIN,
   directory: join(folder, 'audit'),
   alerts: [],
-  // Draining is measured elsewhere; here it would only share the thread with what is measured.
+  // Sequencing would share the thread with the measured code.
   sequencer: false,
   spool: { maxBytes: 8 * 1024 ** 3 },
 })
@@ -156,13 +156,13 @@ goal('audit-log-to-bare', durable / best.get('bare append, 1000 waiters')!, 0.25
 
 await benchVerifier()
 await benchRequest()
-// Nothing drains: what is in the spool goes with the folder.
+// Without sequencing the app is not closed: its spool is removed with the folder.
 await pool.query('drop schema audit_bench cascade')
 await pool.end()
 rmSync(folder, { recursive: true, force: true })
 process.exit(0)
 
-/** CPU of a whole verification against parsing and hashing the same entries once. */
+/** CPU time of a verification, compared with parsing and hashing the same entries once. */
 async function benchVerifier(): Promise<void> {
   const signer = await createSigner(ORIGIN, generateKeyPairSync('ed25519').privateKey)
   const plan = createPlan({ signer, now: systemClock.now, onRefused: () => {} })
@@ -183,7 +183,7 @@ async function benchVerifier(): Promise<void> {
         v: 1,
         writer: 'w',
       })
-      return { writer: 'w', seq, leaf, beside: null }
+      return { writer: 'w', seq, leaf, attachments: null }
     })
     const done = (await plan(state, inbox, new Map([['w', step * 4096]])))!
     state = done.next
@@ -213,7 +213,7 @@ async function benchVerifier(): Promise<void> {
       },
       verify: async () => {
         const report = await verifyLog({ store, keys: [signer.key], now: () => 0 })
-        if (report.exitCode !== 0) throw new Error('it must verify')
+        if (report.exitCode !== 0) throw new Error('the log of the benchmark must verify')
       },
     },
   })
@@ -221,7 +221,7 @@ async function benchVerifier(): Promise<void> {
   goal('verify-to-parse-and-hash', result.ratio('verify', 'JSON.parse and SHA-256').median, 2)
 }
 
-/** CPU that an audited request adds, against that of one awaited INSERT. */
+/** CPU time that an audited request adds, compared with one awaited INSERT. */
 async function benchRequest(): Promise<void> {
   const plain = Fastify()
   plain.post('/orders/:id', async () => 'ok')

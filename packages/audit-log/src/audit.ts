@@ -1,106 +1,164 @@
-/** The reading half of `app.audit`: queries, exports, proofs, erasure, retention and the doctor. */
-import { statfs } from 'node:fs/promises'
-import { PARAPET_AUDIT_LOG_INVALID_QUERY, PARAPET_AUDIT_LOG_NOT_FOUND } from './errors.ts'
-import { isKeyName, openNote } from './log/note.ts'
-import {
-  proveConsistency,
-  proveEntries,
-  toEntries,
-  type AuditEntry,
-  type ProvenEntry,
-} from './log/reader.ts'
+/** `app.audit`: everything that the plugin can do, without Fastify. */
+import { createSecretKey } from 'node:crypto'
+import type { SecurityEvents } from '@parapet/kit'
+import { PARAPET_AUDIT_LOG_INVALID_RECORD, PARAPET_AUDIT_LOG_NOT_FOUND } from './errors.ts'
+import { runDoctor, type DoctorCheck } from './health/doctor.ts'
+import { readStatus, type AuditStatus } from './health/status.ts'
+import type { LogStore } from './log/log-store.ts'
+import { proveConsistency, proveEntries, type ProvenEntry } from './log/proofs.ts'
+import { formatVerifierKey } from './log/signed-note.ts'
+import type { LogSigner } from './log/signing-key.ts'
+import type { AuditLogSettings } from './options.ts'
+import type { Pipeline } from './pipeline/pipeline.ts'
+import { startWriter, stopWriter } from './pipeline/lifecycle.ts'
+import { recordInTransaction, type TransactionClient } from './pipeline/transaction.ts'
+import type { AuditReceipt, AuditWriter } from './pipeline/writer.ts'
 import { exportLines, type ExportSettings } from './read/export.ts'
-import { readFilter, type RecordFilter } from './read/filter.ts'
-import { retentionEnd } from './read/retention.ts'
+import { queryLog, readQuery, type AuditPage, type AuditQuery } from './read/query.ts'
+import type { ReaderFields } from './read/reader-fields.ts'
+import { revealRecord } from './read/reveal.ts'
+import type { ActionRegistry, AuditAction, AuditData } from './record/actions.ts'
+import type { AuditFields } from './record/fields.ts'
+import { readFilter } from './record/filter.ts'
 import { parseLeaf } from './record/leaf.ts'
-import { revealRecord } from './record/reveal.ts'
-import type { AuditFields } from './record/recorder.ts'
-import { AuditService } from './service.ts'
+import { formatHashed, keyedHash } from './record/marks.ts'
+import type { SubjectKeys } from './record/personal-data.ts'
+import type { Recorder } from './record/recorder.ts'
+import { eraseSubject, type RemovalSettings } from './retention/erase.ts'
+import { pruneLog } from './retention/prune.ts'
+import type { Spool } from './wal/spool.ts'
 
-/** Who reads: what is recorded of it. */
-export type ReaderFields = Pick<
-  AuditFields,
-  'principal' | 'session' | 'tenant' | 'ip' | 'userAgent' | 'requestId' | 'route'
->
-
-/** What {@link Audit.query} takes. */
-export interface AuditQuery {
-  readonly filters?: RecordFilter
-  /** Where the last page ended. */
-  readonly cursor?: string
-  /** 1 to 500. @default 50 */
-  readonly limit?: number
-  /** Who reads. @default the app itself */
-  readonly reader?: ReaderFields
+/** The parts of the service. */
+export interface ServiceParts {
+  readonly settings: AuditLogSettings
+  readonly actions: ActionRegistry
+  readonly spool: Spool
+  readonly store: LogStore
+  readonly signer: LogSigner
+  readonly recorder: Recorder
+  readonly writer: AuditWriter
+  readonly pipeline: Pipeline
+  readonly subjects: SubjectKeys | undefined
+  readonly events: SecurityEvents
 }
 
-/** One page, newest first. */
-export interface AuditPage {
-  readonly entries: readonly AuditEntry[]
-  /** For the next page; `null` at the end. */
-  readonly cursor: string | null
+/** Options of {@link Audit.record}. */
+export interface RecordOptions {
+  /** Whether the action may be missing from the option `actions`. @default false */
+  readonly undeclared?: boolean
 }
-
-/** One finding of {@link Audit.doctor}. */
-export interface DoctorCheck {
-  readonly check: 'key' | 'log' | 'clock' | 'disk' | 'store' | 'checkpoint' | 'roles'
-  readonly ok: boolean
-  readonly detail: string
-}
-
-const MAX_LIMIT = 500
-const DEFAULT_LIMIT = 50
-const MAX_SKEW_MS = 5000
 
 /** `app.audit`. */
-export class Audit extends AuditService {
-  /**
-   * Reads a page; the reading is itself recorded.
-   *
-   * @throws PARAPET_AUDIT_LOG_INVALID_QUERY
-   */
-  async query(query: AuditQuery = {}): Promise<AuditPage> {
-    const filter = readFilter(query.filters ?? {})
-    const limit = query.limit ?? DEFAULT_LIMIT
-    if (!Number.isSafeInteger(limit) || limit < 1 || limit > MAX_LIMIT) {
-      throw new PARAPET_AUDIT_LOG_INVALID_QUERY(`"limit" must be from 1 to ${MAX_LIMIT}`)
-    }
-    const before = readCursor(query.cursor)
-    await this.write('audit_log.log_read', {
-      ...query.reader,
-      data: { filters: { ...filter }, limit },
-    })
-    const found = await this.parts.store.search(filter, before, limit)
-    const last = found.at(-1)
-    const isEnd = found.length < limit || last === undefined || last.index === 0
-    return { entries: toEntries(found), cursor: isEnd ? null : String(last.index) }
+export class Audit {
+  /** @internal For the plugin and its tests; may change at any time. */
+  readonly parts: ServiceParts
+
+  constructor(parts: ServiceParts) {
+    this.parts = parts
+  }
+
+  /** The public key of the log, as `audit-log verify --key` takes it. */
+  get verifierKey(): string {
+    return formatVerifierKey(this.parts.signer.key)
   }
 
   /**
-   * Exports matching records, newest first, as lines of NDJSON (with proofs) or CSV; the reading is
-   * itself recorded.
+   * Records an action. Resolves when the record is on disk; for a deferred action, when it was
+   * accepted.
+   *
+   * @throws PARAPET_AUDIT_LOG_INVALID_RECORD the action is undefined, or its data do not match.
+   * @throws PARAPET_AUDIT_LOG_UNAVAILABLE the record cannot be stored, and the action is closed.
+   */
+  record<A extends AuditAction>(action: A, fields: AuditFields<AuditData<A>>): Promise<AuditReceipt>
+  record(action: string, fields: AuditFields, options: RecordOptions): Promise<AuditReceipt>
+  async record(
+    action: string,
+    fields: AuditFields,
+    { undeclared = false }: RecordOptions = {},
+  ): Promise<AuditReceipt> {
+    const { actions, writer } = this.parts
+    refuseReserved(action)
+    return writer.record({
+      action: undeclared ? actions.getOpen(action) : actions.get(action),
+      fields,
+    })
+  }
+
+  /**
+   * Records in the caller's own SQL transaction: the record exists if, and only if, the transaction
+   * commits. Needs the option `sql`, and a client of the same database.
+   *
+   * @throws PARAPET_AUDIT_LOG_INVALID_RECORD the option `sql` is not set, or the record is invalid.
+   */
+  async inTransaction<A extends AuditAction>(
+    client: TransactionClient,
+    action: A,
+    fields: AuditFields<AuditData<A>>,
+  ): Promise<{ readonly id: string }> {
+    const { actions, recorder, store } = this.parts
+    if (store.kind !== 'postgres') {
+      throw new PARAPET_AUDIT_LOG_INVALID_RECORD('a record in a transaction needs the option "sql"')
+    }
+    refuseReserved(action)
+    return recordInTransaction(client, await recorder.prepare(actions.get(action), fields))
+  }
+
+  /** The text that the log holds for a value marked with `hmac`; use it to search for the value. */
+  hash(value: unknown): string {
+    const { hashKey } = this.parts.settings
+    if (hashKey === undefined) {
+      throw new PARAPET_AUDIT_LOG_INVALID_RECORD('a keyed hash needs the option "hashKey"')
+    }
+    return formatHashed(keyedHash(createSecretKey(hashKey), 'value', value))
+  }
+
+  /**
+   * Reads a page of records, newest first. The read is recorded itself.
+   *
+   * @throws PARAPET_AUDIT_LOG_INVALID_QUERY a filter, the cursor or the limit is invalid.
+   */
+  async query(query: AuditQuery = {}): Promise<AuditPage> {
+    const resolved = readQuery(query)
+    const { filter, limit } = resolved
+    await this.#recordOwn('log_read', { ...query.reader, data: { filters: { ...filter }, limit } })
+    return queryLog(this.parts.store, resolved)
+  }
+
+  /**
+   * Exports the matching records, newest first, as lines of NDJSON (optionally with proofs) or CSV.
+   * The export is recorded itself.
+   *
+   * @throws PARAPET_AUDIT_LOG_INVALID_QUERY a filter is invalid.
    */
   async export(
     settings: ExportSettings & { readonly reader?: ReaderFields },
   ): Promise<AsyncIterable<string>> {
     const filter = readFilter(settings.filters ?? {})
     const { format, reader } = settings
-    await this.write('audit_log.log_exported', {
-      ...reader,
-      data: { filters: { ...filter }, format },
-    })
+    await this.#recordOwn('log_exported', { ...reader, data: { filters: { ...filter }, format } })
     return exportLines(this.parts.store, filter, settings)
   }
 
-  /** Proves that a record is in the log. @throws PARAPET_AUDIT_LOG_NOT_FOUND it is not, or not yet. */
-  async prove(id: string): Promise<ProvenEntry> {
+  /**
+   * Proves that a record is in the log.
+   *
+   * @param reader records the read as made by this reader. @default the proof is not recorded
+   * @throws PARAPET_AUDIT_LOG_NOT_FOUND the record is not in the log, or not yet.
+   */
+  async prove(id: string, reader?: ReaderFields): Promise<ProvenEntry> {
+    if (reader !== undefined) await this.recordRead(reader, { proof: id })
     const found = await this.parts.store.find(id)
     if (found === undefined) throw new PARAPET_AUDIT_LOG_NOT_FOUND()
     const [proven] = await proveEntries(this.parts.store, [found])
     return proven!
   }
 
-  /** Proves that the log of `oldSize` entries is the beginning of that of `newSize`; hashes in base64. */
+  /**
+   * Proves that the log of `oldSize` entries is a prefix of the log of `newSize` entries.
+   *
+   * @returns hashes in base64. @see RFC 9162, section 2.1.4
+   * @throws PARAPET_AUDIT_LOG_NOT_FOUND the log has fewer entries.
+   */
   async proveConsistency(oldSize: number, newSize: number): Promise<readonly string[]> {
     return proveConsistency(this.parts.store, oldSize, newSize)
   }
@@ -112,112 +170,110 @@ export class Audit extends AuditService {
     return note
   }
 
-  /** A record as it was given, with the personal values and large members that are still readable. */
+  /**
+   * Returns a record with its personal values decrypted and its large members restored, as far as
+   * they still exist. The read is recorded itself.
+   *
+   * @throws PARAPET_AUDIT_LOG_NOT_FOUND there is no such record.
+   */
   async reveal(id: string, reader: ReaderFields = {}): Promise<Record<string, unknown>> {
     const { store, subjects } = this.parts
     const found = await store.find(id)
     const record = found === undefined ? undefined : parseLeaf(found.leaf)
     if (record === undefined) throw new PARAPET_AUDIT_LOG_NOT_FOUND()
-    await this.write('audit_log.log_read', { ...reader, data: { revealed: id } })
+    await this.recordRead(reader, { revealed: id })
     return revealRecord(record, store, subjects)
   }
 
   /**
-   * Destroys the keys and values of a subject: what stands in the log, and in every copy of it that
-   * was sent elsewhere, can never be read again, and every proof goes on verifying. A backup of the
-   * store that was made before still holds the keys. The erasure is itself a record.
+   * Erases the personal values of a subject by destroying their keys. No copy of the log can be
+   * decrypted afterwards, and every proof stays valid. A backup of the store that was made before
+   * still contains the keys. The erasure is recorded itself.
    *
-   * @param subject as given to `pii`.
+   * @param subject the subject as passed to `pii`.
+   * @throws PARAPET_AUDIT_LOG_NOT_FOUND the options `cipher` and `hashKey` are not set.
    */
   async erase(
     subject: string,
     { reason = '', by = {} }: { readonly reason?: string; readonly by?: ReaderFields } = {},
   ): Promise<{ readonly id: string; readonly keys: number; readonly values: number }> {
-    const { subjects, store, settings } = this.parts
+    const { subjects } = this.parts
     if (subjects === undefined) throw new PARAPET_AUDIT_LOG_NOT_FOUND()
-    const pseudonym = subjects.pseudonymOf(subject)
-    subjects.forget(subject)
-    // The record comes first: an erasure that leaves no trace is what the verifier calls forged.
-    const { id } = await this.write('audit_log.subject_erased', {
-      ...by,
-      resource: 'subject',
-      resourceId: pseudonym,
-      data: { reason },
-    })
-    // It is in the log before the keys go, and so is every value that waited in the spool with it.
-    await this.flush()
-    const erased = await store.eraseSubject(pseudonym, settings.clock.now())
-    this.parts.events.emit('audit_log.subject_erased', {
-      details: { subject: pseudonym, ...erased },
-    })
-    return { id, ...erased }
+    return eraseSubject(this.#removal(), subjects, subject, { ...by, data: { reason } })
   }
 
-  /** Removes the entries that are beyond their retention, oldest first, up to the first that is not. */
+  /**
+   * Removes entries past their retention time, oldest first, up to the first that must be kept. The
+   * pruning is recorded itself.
+   *
+   * @returns the index of the first entry that is kept (0: nothing was removed), and the number of
+   *   removed entries.
+   */
   async prune(): Promise<{ readonly before: number; readonly entries: number }> {
-    const { store, settings } = this.parts
-    const before = await retentionEnd(store, settings.retention, settings.clock.now())
-    if (before === 0) return { before, entries: 0 }
-    await this.write('audit_log.log_pruned', { data: { before } })
-    await this.flush()
-    const entries = await store.prune(before)
-    this.parts.events.emit('audit_log.log_pruned', { details: { before } })
-    return { before, entries }
+    return pruneLog(this.#removal(), this.parts.settings.retention)
   }
 
-  async #checkRoles(): Promise<DoctorCheck[]> {
-    const { store } = this.parts
-    if (store.mayEdit === undefined) return []
-    const mayEdit = await store.mayEdit().catch(() => false)
-    return [check('roles', !mayEdit, mayEdit ? MAY_EDIT : 'no more than it needs')]
+  /** Moves all records so far into the log and to the sinks. @throws the store's error. */
+  async flush(): Promise<void> {
+    this.parts.writer.recordGap()
+    await this.parts.pipeline.flush()
   }
 
-  /** Looks at key, store, log, clock, roles and disk; never throws. What is not well is logged at boot. */
+  /** The state of the audit log, for a metrics route. */
+  async status(): Promise<AuditStatus> {
+    const { settings, spool, store, writer, pipeline } = this.parts
+    return readStatus({ spool, store, writer, pipeline, spoolMaxBytes: settings.spool.maxBytes })
+  }
+
+  /** Checks key, store, log, clock, roles and disk; never rejects. Failed checks are logged at boot. */
   async doctor(): Promise<readonly DoctorCheck[]> {
-    const { store, settings, signer, pipeline } = this.parts
-    const state = await store.state().catch((error: unknown) => error as Error)
-    const isDown = state instanceof Error
-    const note = isDown ? '' : (state?.note ?? '')
-    const opened = note === '' ? undefined : openNote(note, [signer.key])
-    const newest = isDown ? [] : await store.search({}, Number.MAX_SAFE_INTEGER, 1).catch(() => [])
-    const skew = (parseLeaf(newest[0]?.leaf ?? '')?.time ?? 0) - settings.clock.now()
-    const free = await freeBytes(settings.directory)
-    const least = settings.spool.maxBytes
-    return [
-      check('key', isKeyName(signer.key.name), this.verifierKey),
-      check('store', !isDown && pipeline.storeIsUp, isDown ? 'does not answer' : store.kind),
-      check(
-        'log',
-        pipeline.sequencer.halted === undefined,
-        pipeline.sequencer.halted ?? 'continues',
-      ),
-      check(
-        'checkpoint',
-        opened === undefined || typeof opened === 'object',
-        typeof opened === 'string' ? opened : 'signed by the key',
-      ),
-      check('clock', skew < MAX_SKEW_MS, `the newest record is ${Math.max(0, skew)} ms ahead`),
-      ...(await this.#checkRoles()),
-      check('disk', free >= least, `${free} bytes free, the spool may take ${least}`),
-    ]
+    const { settings, store, signer, pipeline } = this.parts
+    return runDoctor({
+      store,
+      signer,
+      pipeline,
+      folder: settings.directory,
+      spoolMaxBytes: settings.spool.maxBytes,
+      now: settings.clock.now,
+    })
+  }
+
+  /** @internal Records that a reader read something other than a query or an export. */
+  async recordRead(reader: ReaderFields, data: Readonly<Record<string, string>>): Promise<void> {
+    await this.#recordOwn('log_read', { ...reader, data })
+  }
+
+  /** @internal Records the start of this writer, and starts to ship and sequence. */
+  start(): Promise<void> {
+    return startWriter(this.parts)
+  }
+
+  /** @internal Records the end of this writer, and moves into the log what the deadline allows. */
+  close(): Promise<void> {
+    const { sinkDeadlineMs, clock } = this.parts.settings
+    return stopWriter(this.parts, sinkDeadlineMs, clock)
+  }
+
+  #removal(): RemovalSettings {
+    const { store, events, settings } = this.parts
+    return {
+      store,
+      events,
+      now: settings.clock.now,
+      record: (name, fields) => this.#recordOwn(name, fields),
+      flush: () => this.flush(),
+    }
+  }
+
+  #recordOwn(name: string, fields: AuditFields): Promise<AuditReceipt> {
+    const { actions, writer } = this.parts
+    return writer.record({ action: actions.getOpen(`audit_log.${name}`), fields })
   }
 }
 
-const MAY_EDIT = 'this role may edit entries; split the work with grantsFor()'
-
-function check(name: DoctorCheck['check'], ok: boolean, detail: string): DoctorCheck {
-  return { check: name, ok, detail }
-}
-
-async function freeBytes(folder: string): Promise<number> {
-  const disk = await statfs(folder).catch(() => undefined)
-  return disk === undefined ? 0 : disk.bavail * disk.bsize
-}
-
-function readCursor(cursor: string | undefined): number {
-  if (cursor === undefined) return Number.MAX_SAFE_INTEGER
-  if (!/^\d{1,15}$/.test(cursor)) {
-    throw new PARAPET_AUDIT_LOG_INVALID_QUERY('"cursor" must be one that a page gave')
-  }
-  return Number(cursor)
+function refuseReserved(action: string): void {
+  if (!action.startsWith('audit_log.')) return
+  throw new PARAPET_AUDIT_LOG_INVALID_RECORD(
+    'action names that start with "audit_log." are reserved for the log itself',
+  )
 }

@@ -1,85 +1,127 @@
-/** Every error of this plugin. The constant, the code and the row in the README carry one name. */
+/** The errors of this plugin. Each constant has the name of its code. */
 import { createError } from '@fastify/error'
 
-/** An option is unknown, mistyped or out of range; the message lists every fault found. */
+/**
+ * Thrown at boot when an option is unknown, has the wrong type, is out of range or contradicts
+ * another option. Fix: correct every option that the message lists.
+ */
 export const PARAPET_AUDIT_LOG_INVALID_OPTION = createError<[plugin: string, faults: string]>(
   'PARAPET_AUDIT_LOG_INVALID_OPTION',
-  '%s refuses its options:\n%s',
+  'The options of %s are invalid:\n%s',
 )
 
-/** A route carries a rule that cannot be read, or names an action that is not defined. */
-export const PARAPET_AUDIT_LOG_INVALID_RULE = createError<[route: string, expected: string]>(
+/**
+ * Thrown at boot when `config.audit` of a route is malformed or names an undefined action. Fix: use
+ * an action name or an object with `action`, and define the action in the option `actions`.
+ */
+export const PARAPET_AUDIT_LOG_INVALID_RULE = createError<[route: string, problem: string]>(
   'PARAPET_AUDIT_LOG_INVALID_RULE',
-  'The rule "audit" of the route %s %s',
+  'The audit rule of the route %s is invalid: %s',
 )
 
-/** A record names an undefined action, or a field that the action does not have. */
+/**
+ * Thrown when a record names an undefined action, has a field that its action does not declare, is
+ * too large, or needs an option that is not set. Fix: declare the action and its fields in the
+ * option `actions`, or set the option that the message names.
+ */
 export const PARAPET_AUDIT_LOG_INVALID_RECORD = createError<[problem: string]>(
   'PARAPET_AUDIT_LOG_INVALID_RECORD',
-  'The audit record is refused: %s',
+  'The audit record is invalid: %s',
 )
 
-/** A route declares an audit rule, and the plugin was registered too late to see it. */
+/**
+ * Thrown for a request to a route that has an audit rule but was declared before the plugin was
+ * registered, so that the rule was never compiled. Fix: register the plugin with `await`, before
+ * the routes.
+ */
 export const PARAPET_AUDIT_LOG_ROUTE_MISSED = createError<[]>(
   'PARAPET_AUDIT_LOG_ROUTE_MISSED',
-  'The route is to be audited and is not: register the audit log with await, before the routes',
+  'This route has an audit rule, but it was declared before the audit log was registered; register the audit log with await, before the routes',
 )
 
-/** The record cannot be made durable now, and its action must not go unrecorded. */
+/**
+ * Thrown when a record of a closed action cannot be written to disk; the reply has `Retry-After`.
+ * Fix: check the free space of the spool's disk and whether the store answers (`app.audit.status()`).
+ */
 export const PARAPET_AUDIT_LOG_UNAVAILABLE = createError<[]>(
   'PARAPET_AUDIT_LOG_UNAVAILABLE',
-  'The audit log cannot take records now',
+  'The audit log cannot store records now; try again later',
   503,
 )
 
-/** The signing key is missing, of another kind, or readable by others. */
+/**
+ * Thrown when the signing key is missing, is not an Ed25519 key, cannot be decrypted, or is a file
+ * that other users can read. Fix: run `chmod 600` on the file, correct the passphrase, or use
+ * another key.
+ */
 export const PARAPET_AUDIT_LOG_KEY_UNUSABLE = createError<[problem: string]>(
   'PARAPET_AUDIT_LOG_KEY_UNUSABLE',
-  'The signing key of the audit log is refused: %s',
+  'The signing key of the audit log cannot be used: %s',
 )
 
-/** `trustProxy: true` lets every client write its own address into the record. */
+/**
+ * Thrown at boot when Fastify runs with `trustProxy: true`, because every client can then choose the
+ * IP address that is recorded. Fix: name the trusted proxies, for example `trustProxy: '10.0.0.0/8'`.
+ */
 export const PARAPET_AUDIT_LOG_UNSAFE_PROXY = createError<[]>(
   'PARAPET_AUDIT_LOG_UNSAFE_PROXY',
-  'Fastify runs with trustProxy: true, so clients choose the address that is recorded; ' +
-    'name the proxies instead, for instance trustProxy: "10.0.0.0/8"',
+  'Fastify runs with trustProxy: true, so every client can choose the IP address that is recorded; ' +
+    'name the trusted proxies instead, for example trustProxy: "10.0.0.0/8"',
 )
 
-/** The spool or the directory belongs to another process that is alive. */
+/**
+ * Thrown at boot when another running process uses the spool or the directory. Fix: give each process
+ * its own `directory`, and use `sql` when several processes share one log.
+ */
 export const PARAPET_AUDIT_LOG_IN_USE = createError<[folder: string]>(
   'PARAPET_AUDIT_LOG_IN_USE',
-  'Another process uses %s; give each process a spool of its own, and a fleet a database',
+  'Another running process uses the folder %s; give each process its own "directory", and use "sql" when several processes share one log',
 )
 
-/** What is stored is not what this log wrote. */
+/**
+ * Thrown when the stored log is damaged, belongs to another origin, or has an unknown format. Fix: run
+ * `audit-log verify`, and check `origin`, `directory` and `sql`.
+ */
 export const PARAPET_AUDIT_LOG_CORRUPT = createError<[problem: string]>(
   'PARAPET_AUDIT_LOG_CORRUPT',
-  'The stored audit log is damaged: %s',
+  'The stored audit log cannot be used: %s; run "audit-log verify"',
 )
 
-/** The routes need a guard. */
+/**
+ * Thrown at boot when `app.audit.routes` is registered without a guard. Fix: pass
+ * `guard: (request) => boolean`, which returns `true` for callers that may read the log.
+ */
 export const PARAPET_AUDIT_LOG_NOT_GUARDED = createError<[]>(
   'PARAPET_AUDIT_LOG_NOT_GUARDED',
-  'The routes of the audit log need a guard: (request) => whether the caller may read it',
+  'The routes of the audit log need the option "guard": (request) => boolean, true when the caller may read the log',
 )
 
-/** The guard of the routes refused the caller. */
+/**
+ * Thrown when the guard of the audit routes did not return `true`. Fix: sign in as a principal that
+ * the guard accepts.
+ */
 export const PARAPET_AUDIT_LOG_FORBIDDEN = createError<[]>(
   'PARAPET_AUDIT_LOG_FORBIDDEN',
-  'You may not read the audit log',
+  'You are not allowed to read the audit log',
   403,
 )
 
-/** A filter, a cursor or a limit that cannot be read. */
+/**
+ * Thrown when a filter, cursor or limit of a query is invalid. Fix: correct the parameter that the
+ * message names.
+ */
 export const PARAPET_AUDIT_LOG_INVALID_QUERY = createError<[problem: string]>(
   'PARAPET_AUDIT_LOG_INVALID_QUERY',
-  'The query is refused: %s',
+  'The query of the audit log is invalid: %s',
   400,
 )
 
-/** There is no such record, tile or proof, or it was pruned. */
+/**
+ * Thrown when a record, tile, proof or checkpoint does not exist or was pruned. Fix: check the id or
+ * path; a new record is found once it is in the log, at most `integrateIntervalMs` later.
+ */
 export const PARAPET_AUDIT_LOG_NOT_FOUND = createError<[]>(
   'PARAPET_AUDIT_LOG_NOT_FOUND',
-  'The audit log holds no such thing',
+  'The audit log has no such record, tile, proof or checkpoint',
   404,
 )

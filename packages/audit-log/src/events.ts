@@ -1,4 +1,4 @@
-/** What this plugin tells the security events, and the details of each. */
+/** The security events that this plugin emits, with the details of each. */
 import type { SecurityEventTable } from '@parapet/kit'
 
 declare module '@parapet/kit' {
@@ -25,62 +25,62 @@ declare module '@parapet/kit' {
   }
 }
 
-/** The table of events; a test compares it with the README. */
+/** Severity, outcome and description of each event. */
 export const events = {
   'audit_log.alert_raised': {
     severity: 'high',
     outcome: 'failure',
-    description: 'An alert rule was met; the severity is that of the rule.',
+    description: 'An alert rule matched. The severity of the event is that of the rule.',
   },
   'audit_log.record_refused': {
     severity: 'high',
     outcome: 'failure',
-    description: 'A record could not be stored and its action was refused.',
+    description: 'A record of a closed action could not be stored; the request was refused.',
   },
   'audit_log.record_dropped': {
     severity: 'critical',
     outcome: 'failure',
-    description: 'Records of open actions were not stored; a gap record tells so.',
+    description: 'Records of open actions could not be stored; a gap record follows later.',
   },
   'audit_log.spool_failed': {
     severity: 'critical',
     outcome: 'failure',
-    description: 'The disk refused the spool, or damaged it.',
+    description: 'A write to the spool failed, or a spool file is damaged.',
   },
   'audit_log.spool_repaired': {
     severity: 'medium',
     outcome: 'success',
-    description: 'A torn tail of the spool was cut off, or damage in it passed over.',
+    description: 'The start of the plugin removed or skipped damaged bytes in the spool.',
   },
   'audit_log.store_lost': {
     severity: 'high',
     outcome: 'failure',
-    description: 'The store does not take records; they wait in the spool.',
+    description: 'The store does not accept records; they wait in the spool.',
   },
   'audit_log.store_recovered': {
     severity: 'info',
     outcome: 'success',
-    description: 'The store takes records again.',
+    description: 'The store accepts records again.',
   },
   'audit_log.sink_failed': {
     severity: 'medium',
     outcome: 'failure',
-    description: 'A sink did not take a delivery; it is tried again.',
+    description: 'A delivery to a sink, or publishing a checkpoint, failed. Sinks are retried.',
   },
   'audit_log.entry_rejected': {
     severity: 'medium',
     outcome: 'failure',
-    description: 'A sink will never take an entry; it went to the dead letters.',
+    description: 'A sink rejected an entry for good; it was written to dead-letters.',
   },
   'audit_log.inbox_refused': {
     severity: 'high',
     outcome: 'failure',
-    description: 'The inbox held rows that no writer of this log made.',
+    description: 'The inbox contained rows that are not valid records of this log.',
   },
   'audit_log.tampering_found': {
     severity: 'critical',
     outcome: 'failure',
-    description: 'The stored log is not the one seen before, or damaged; sequencing stopped.',
+    description: 'The stored log was changed, shortened or damaged; sequencing stopped.',
   },
   'audit_log.subject_erased': {
     severity: 'info',
@@ -90,6 +90,6 @@ export const events = {
   'audit_log.log_pruned': {
     severity: 'info',
     outcome: 'success',
-    description: 'Entries beyond their retention were removed.',
+    description: 'Entries past their retention time were removed.',
   },
 } as const satisfies SecurityEventTable

@@ -1,6 +1,6 @@
 /**
- * A durable, tamper-evident audit trail: records are on disk before the reply, and stand in a
- * signed Merkle log that a stranger can verify.
+ * A durable, tamper-evident audit trail. Records are on disk before the reply is sent, and are part of
+ * a signed Merkle log that anyone can verify with its public key.
  */
 import { declarePhase, usePrincipal, useSecurityEvents } from '@parapet/kit'
 import type { FastifyInstance, FastifyPluginAsync, FastifyRequest } from 'fastify'
@@ -8,24 +8,32 @@ import fp from 'fastify-plugin'
 import { Audit } from './audit.ts'
 import { PARAPET_AUDIT_LOG_UNSAFE_PROXY } from './errors.ts'
 import { events } from './events.ts'
-import { RequestRecorder, trustsEverybody } from './hooks.ts'
+import { RequestRecorder, trustsEveryProxy } from './http/request-recorder.ts'
+import type { AuditRule } from './http/route-rule.ts'
+import { createRoutes, type AuditRoutesOptions } from './http/routes.ts'
 import { resolveOptions, type AuditLogOptions } from './options.ts'
 import { openParts } from './parts.ts'
+import type { AuditReceipt } from './pipeline/writer.ts'
 import type { AuditAction, AuditData } from './record/actions.ts'
-import type { AuditFields } from './record/recorder.ts'
-import type { AuditRule } from './route-hooks.ts'
-import { createRoutes, type AuditRoutesOptions } from './routes.ts'
-import type { AuditReceipt } from './service.ts'
+import type { AuditFields } from './record/fields.ts'
 
 export { builtInRules, type Alert, type AlertMatch, type AlertRule } from './alerts/rules.ts'
-export type { Audit, DoctorCheck } from './audit.ts'
+export type { Audit, RecordOptions } from './audit.ts'
 export * from './errors.ts'
-// Keeps the typed events in the published declarations: an import that emits nothing would be dropped.
+// Keeps the typed events in the published declarations; an import without bindings would be dropped.
 export type * from './events.ts'
-export type { AuditEntry, ProvenEntry } from './log/reader.ts'
-export type { PemKey, RemoteKey } from './log/signer.ts'
+export { toCef } from './formats/cef.ts'
+export { toEcs } from './formats/ecs.ts'
+export { toOcsf } from './formats/ocsf.ts'
+export type { DoctorCheck } from './health/doctor.ts'
+export type { AuditStatus } from './health/status.ts'
+export type { AuditRule } from './http/route-rule.ts'
+export type { AuditRoutesOptions } from './http/routes.ts'
+export type { AuditEntry } from './log/entries.ts'
+export type { ProvenEntry } from './log/proofs.ts'
+export type { PemKey, RemoteKey } from './log/signing-key.ts'
 export type { AuditLogOptions } from './options.ts'
-export type { RecordFilter } from './read/filter.ts'
+export type { AuditReceipt } from './pipeline/writer.ts'
 export {
   defineActions,
   type ActionDefinition,
@@ -35,29 +43,26 @@ export {
   type AuditData,
 } from './record/actions.ts'
 export { diff, type Change } from './record/diff.ts'
+export type { AuditFields } from './record/fields.ts'
+export type { RecordFilter } from './record/filter.ts'
 export type { AuditRecord } from './record/leaf.ts'
-export { hmac, pii, type FieldRule } from './record/protect.ts'
-export type { AuditFields } from './record/recorder.ts'
+export { hmac, pii, type FieldRule } from './record/marks.ts'
 export { securityLogger, type SecurityLogger } from './record/security-logger.ts'
-export type { AuditRule } from './route-hooks.ts'
-export type { AuditRoutesOptions } from './routes.ts'
-export type { AuditReceipt, AuditStatus } from './service.ts'
-export { sinks } from './sinks/index.ts'
-export { toCef, toEcs, toOcsf } from './sinks/mappers.ts'
-export { SinkRefusal, type AuditSink, type Rejection } from './sinks/follower.ts'
+export { SinkRefusal, type AuditSink, type Rejection } from './log/sink.ts'
+export { sinks } from './sinks/sinks.ts'
 export { grantsFor, migrations, type AuditRoles } from './store/schema.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
     audit: Audit & {
-      /** Routes over the log, to be registered with a prefix and a guard. */
+      /** A plugin with routes for reading the log; register it with a prefix and a guard. */
       readonly routes: FastifyPluginAsync<AuditRoutesOptions>
     }
   }
   interface FastifyRequest {
     /**
-     * Records what this request did; who, from where and on which route are filled in. The reply
-     * waits until the record is on disk, also when the handler does not.
+     * Records an action of this request; principal, address and route are filled in. The reply waits
+     * until the record is on disk, even if the handler does not await it.
      *
      * @throws PARAPET_AUDIT_LOG_INVALID_RECORD PARAPET_AUDIT_LOG_UNAVAILABLE
      */
@@ -67,7 +72,7 @@ declare module 'fastify' {
     ): Promise<AuditReceipt>
   }
   interface FastifyContextConfig {
-    /** The action that calls of this route are recorded as. */
+    /** The action that requests to this route are recorded as. */
     audit?: AuditAction | AuditRule
   }
 }
@@ -76,7 +81,7 @@ const NAME = '@parapet/audit-log'
 
 async function auditLogPlugin(app: FastifyInstance, options: AuditLogOptions): Promise<void> {
   const settings = resolveOptions(options)
-  if (trustsEverybody(app)) throw new PARAPET_AUDIT_LOG_UNSAFE_PROXY()
+  if (trustsEveryProxy(app)) throw new PARAPET_AUDIT_LOG_UNSAFE_PROXY()
   declarePhase(app, NAME, 'record')
   const securityEvents = useSecurityEvents(app, events)
   const principalOf = usePrincipal(app, settings.principal)
@@ -84,24 +89,21 @@ async function auditLogPlugin(app: FastifyInstance, options: AuditLogOptions): P
   const requests = new RequestRecorder(audit, principalOf)
   requests.addHooks(app)
 
-  app.decorate('audit', Object.assign(audit, { routes: createRoutes(audit, requests.subjectOf) }))
+  app.decorate('audit', Object.assign(audit, { routes: createRoutes(audit, requests.sourceOf) }))
   app.decorateRequest(
     'audit',
     function record(this: FastifyRequest, action: string, fields: AuditFields = {}) {
       return requests.record(this, action, fields)
     },
   )
-  const unsubscribe = settings.recordEvents
-    ? securityEvents.on('*', (event) => {
-        // What this plugin tells of itself it records by itself.
-        if (!event.type.startsWith('audit_log.')) requests.recordEvent(event)
-      })
-    : () => {}
+  const unsubscribe = settings.recordEvents ? requests.recordEvents(securityEvents) : () => {}
   app.addHook('onReady', async () => {
-    // Only now everybody who would hear it does.
+    // Not earlier: listeners may subscribe until the app is ready.
     const { cutBytes } = audit.parts.spool.recovered
     if (cutBytes > 0) securityEvents.emit('audit_log.spool_repaired', { details: { cutBytes } })
-    for (const check of await audit.doctor()) if (!check.ok) app.log.warn(check, 'audit log')
+    for (const failed of await audit.doctor()) {
+      if (!failed.ok) app.log.warn(failed, `audit-log check failed: ${failed.check}`)
+    }
   })
   app.addHook('onClose', async () => {
     unsubscribe()
@@ -110,7 +112,7 @@ async function auditLogPlugin(app: FastifyInstance, options: AuditLogOptions): P
   await audit.start()
 }
 
-/** The plugin. Register it with `await`, first of all plugins and before the routes it is to record. */
+/** The plugin. Register it with `await`, before all other plugins and before the routes. */
 export const auditLog: FastifyPluginAsync<AuditLogOptions> = fp(auditLogPlugin, {
   name: NAME,
   fastify: '5.x',

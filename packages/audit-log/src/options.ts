@@ -1,4 +1,4 @@
-/** The options, their defaults and their reader. */
+/** The options of the plugin, and their validation. */
 import type { KeyObject } from 'node:crypto'
 import {
   option,
@@ -15,62 +15,66 @@ import {
 import { checkRules } from './alerts/check-rules.ts'
 import { builtInRules, type AlertRule } from './alerts/rules.ts'
 import { PARAPET_AUDIT_LOG_INVALID_OPTION } from './errors.ts'
-import { isKeyName } from './log/note.ts'
-import type { PemKey, RemoteKey } from './log/signer.ts'
+import { OCSF_CLASSES } from './formats/ocsf.ts'
+import { isKeyName } from './log/signed-note.ts'
+import type { PemKey, RemoteKey } from './log/signing-key.ts'
 import { isActionName, type ActionTable } from './record/actions.ts'
 import type { AuditRecord } from './record/leaf.ts'
-import type { FieldRule } from './record/protect.ts'
-import type { AuditSink } from './sinks/follower.ts'
-import { KINDS } from './sinks/mappers.ts'
+import type { FieldRule } from './record/marks.ts'
+import type { AuditSink } from './log/sink.ts'
 
-/** What `app.register` takes. */
+/** Options of `app.register`. */
 export interface AuditLogOptions {
-  /** Names the log for ever: a URL without its scheme, `example.org/audit`. */
+  /** The permanent name of the log: a URL without its scheme, `example.org/audit`. */
   readonly origin: string
-  /** Where the spool, the signing key and, without `sql`, the log itself are kept. @default 'audit-log' */
+  /** The folder of the spool, the signing key and, without `sql`, the log. @default 'audit-log' */
   readonly directory?: string
-  /** Keeps the log in PostgreSQL or PGlite instead, for one instance or many. @default the directory */
+  /** Stores the log in PostgreSQL or PGlite, for one instance or many. @default the directory */
   readonly sql?: SqlClient
-  /** Whether this instance may create and change the tables of `sql`. @default true */
+  /** Whether this instance creates and migrates the tables of `sql`. @default true */
   readonly migrate?: boolean
-  /** Whether this instance may move records from the inbox into the log. @default true */
+  /** Whether this instance moves records from the inbox into the log. @default true */
   readonly sequencer?: boolean
-  /** Signs the checkpoints (Ed25519). @default a key file made in `directory` at the first start */
+  /** The Ed25519 key that signs checkpoints. @default `key.pem` in `directory`, made at the first start */
   readonly key?: PemKey | RemoteKey | KeyObject
-  /** Keys the hashes of values and subjects: at least 32 bytes. @default none: marks and `hmac` rules are refused */
+  /** The key for hashes of values and subjects: at least 32 bytes. @default none: `hmac` and `pii` are refused */
   readonly hashKey?: Uint8Array
-  /** Seals the keys of subjects. @default none: `pii` is refused */
+  /** Encrypts the keys of subjects. @default none: `pii` is refused */
   readonly cipher?: Cipher
-  /** The registry of actions. @default any well-formed name */
+  /** The actions that may be recorded. @default any well-formed name */
   readonly actions?: ActionTable
-  /** What to do with fields, by path: `ip`, `data.email`. @default nothing beyond secret names */
+  /** Rules for fields by path: `ip`, `data.email`. @default only secret names are redacted */
   readonly fields?: Readonly<Record<string, FieldRule>>
-  /** Who is asking, in an app whose login does not set `request.principal`. @default nobody else */
+  /** Reads the principal, if the app's login does not set `request.principal`. @default request.principal */
   readonly principal?: PrincipalMapping
-  /** Whether every security event becomes a record. @default true */
+  /** Whether every security event is recorded. @default true */
   readonly recordEvents?: boolean
-  /** Bounds of the spool. */
-  readonly spool?: { readonly maxBytes?: number; readonly segmentBytes?: number }
-  /** The pause between two steps of the log, each with a checkpoint. @default 1000 */
+  readonly spool?: {
+    /** The maximum size of the spool. @default 1_073_741_824 (1 GiB) */
+    readonly maxBytes?: number
+    /** The maximum size of one spool file. @default 16_777_216 (16 MiB) */
+    readonly segmentBytes?: number
+  }
+  /** The pause between two steps of the log; each step makes a checkpoint. @default 1000 */
   readonly integrateIntervalMs?: number
-  /** Where the log is sent. @default nowhere */
+  /** Receivers of the log. @default [] */
   readonly sinks?: readonly AuditSink[]
-  /** How long a sink may take for one delivery. @default 10 000 */
+  /** The deadline of one delivery to a sink. @default 10_000 */
   readonly sinkDeadlineMs?: number
-  /** The alert rules. @default the built-in ones */
+  /** The alert rules. @default builtInRules */
   readonly alerts?: readonly AlertRule[]
-  /** How long records are kept. */
+  /** How long `app.audit.prune()` keeps records. */
   readonly retention?: {
-    /** @default 0: for ever */
+    /** Days; 0: forever. @default 0 */
     readonly days?: number
-    /** Days by action name, or prefix with `*`. @default none */
+    /** Days by action name or prefix (`user.*`). @default {} */
     readonly byAction?: Readonly<Record<string, number>>
-    /** Whether a record is on legal hold. @default none is */
+    /** Whether a record is on legal hold. @default no record is */
     readonly isOnHold?: (record: AuditRecord) => boolean
   }
-  /** Takes each checkpoint to a place that whoever runs the log cannot change. @default nowhere */
+  /** Publishes each checkpoint where the operator of the log cannot change it. @default not published */
   readonly publishCheckpoint?: (note: string) => Promise<void>
-  /** @default the machine's clock */
+  /** The source of time. @default the system clock */
   readonly clock?: Clock
 }
 
@@ -78,12 +82,12 @@ const MIB = 1024 * 1024
 const DAY_MAX = 36_500
 const HASH_KEY_BYTES = 32
 
-/** One reader for each option; a test compares the table with the README. */
+/** One reader per option; a test compares the table with the README. */
 export const optionTable = {
   origin: option.custom<string>((value) =>
     typeof value === 'string' && value.length <= 255 && isKeyName(value) && !value.includes('://')
       ? undefined
-      : 'must be a name like "example.org/audit": no blanks, no "+", no scheme',
+      : 'must be a name like "example.org/audit": at most 255 characters, no whitespace, no "+", no scheme',
   ),
   directory: option.text({ default: 'audit-log' }),
   sql: option.optional(option.port<SqlClient>(['query', 'transaction'])),
@@ -93,14 +97,14 @@ export const optionTable = {
     option.custom<PemKey | RemoteKey | KeyObject>((value) =>
       typeof value === 'object' && value !== null
         ? undefined
-        : 'must be { file }, { pem }, a KeyObject or { publicKey, sign }',
+        : `must be { file }, { pem }, a KeyObject or { publicKey, sign }, got a ${typeof value}`,
     ),
   ),
   hashKey: option.optional(
     option.custom<Uint8Array>((value) =>
       value instanceof Uint8Array && value.length >= HASH_KEY_BYTES
         ? undefined
-        : `must be at least ${HASH_KEY_BYTES} bytes`,
+        : `must be a Uint8Array of at least ${HASH_KEY_BYTES} bytes`,
     ),
   ),
   cipher: option.optional(option.port<Cipher>(['seal', 'open'])),
@@ -125,10 +129,10 @@ export const optionTable = {
   clock: option.port<Clock>(['now', 'schedule'], { default: systemClock }),
 } satisfies Record<keyof AuditLogOptions, OptionReader<unknown>>
 
-/** The options with every default filled in. */
+/** The options with all defaults filled in. */
 export type AuditLogSettings = OptionSettings<typeof optionTable>
 
-/** Reads the options, once, at boot. @throws PARAPET_AUDIT_LOG_INVALID_OPTION */
+/** Validates the options at boot. @throws PARAPET_AUDIT_LOG_INVALID_OPTION */
 export function resolveOptions(options: unknown): AuditLogSettings {
   const settings = readOptions(
     '@parapet/audit-log',
@@ -138,17 +142,17 @@ export function resolveOptions(options: unknown): AuditLogSettings {
   )
   const names = settings.sinks.map(({ name }) => name)
   if (new Set(names).size < names.length || names.includes('alerts')) {
-    refuse('sinks: must have different names, none of them "alerts"')
+    refuse('"sinks" must have different names, and none may be named "alerts"')
   }
   if (settings.cipher !== undefined && settings.hashKey === undefined) {
-    refuse('hashKey: must be given with "cipher", to name the subjects')
+    refuse('"hashKey" must be set when "cipher" is set, because it hashes the ids of subjects')
   }
   const rules = Object.values(settings.fields)
   if (rules.includes('pii') && settings.cipher === undefined) {
-    refuse('cipher: must be given with the rule "pii"')
+    refuse('"cipher" must be set when "fields" has a rule "pii"')
   }
   if (rules.includes('hmac') && settings.hashKey === undefined) {
-    refuse('hashKey: must be given with the rule "hmac"')
+    refuse('"hashKey" must be set when "fields" has a rule "hmac"')
   }
   return settings
 }
@@ -158,31 +162,36 @@ function refuse(fault: string): never {
 }
 
 const FIELD_TYPES = ['text', 'integer', 'number', 'boolean', 'ids', 'json']
+/** The members of an action definition, and the values of those that have a fixed list. */
 const DEFINITION: Readonly<Record<string, readonly string[] | undefined>> = {
   durability: ['durable', 'deferred'],
   whenUnavailable: ['closed', 'open'],
   phases: ['outcome', 'attempt+outcome'],
   resource: undefined,
   data: undefined,
-  ocsf: Object.keys(KINDS),
+  ocsf: Object.keys(OCSF_CLASSES),
 }
 
 function checkActions(value: unknown): string | undefined {
-  if (typeof value !== 'object' || value === null) return 'must be a table of actions'
+  if (typeof value !== 'object' || value === null)
+    return 'must be an object with one definition per action'
   for (const [name, definition] of Object.entries(value)) {
     if (!isActionName(name) || name.startsWith('audit_log.')) {
-      return `has "${name}"; an action is named like "user.role.change"`
+      return `must have names like "user.role.change" outside "audit_log.", got "${name}"`
     }
     for (const [key, member] of Object.entries((definition ?? {}) as object)) {
-      if (!(key in DEFINITION)) return `has "${key}" in "${name}", which is unknown`
+      if (!(key in DEFINITION)) {
+        const known = Object.keys(DEFINITION).join(', ')
+        return `has the unknown member "${key}" in "${name}", known are ${known}`
+      }
       const allowed = DEFINITION[key]
       if (allowed !== undefined && !allowed.includes(member as string)) {
-        return `needs one of ${allowed.join(', ')} for "${key}" of "${name}"`
+        return `must have one of ${allowed.join(', ')} as "${key}" of "${name}"`
       }
     }
     for (const type of Object.values((definition as { data?: object }).data ?? {})) {
       if (!FIELD_TYPES.includes(String(type).replace(/\?$/, ''))) {
-        return `has an unknown field type in "${name}"`
+        return `has the unknown field type "${String(type)}" in "${name}", known are ${FIELD_TYPES.join(', ')}`
       }
     }
   }
@@ -195,5 +204,5 @@ function checkSink(value: unknown): string | undefined {
     typeof sink?.deliver === 'function' &&
     /^[A-Za-z0-9_-]{1,64}$/.test(sink.name ?? '')
     ? undefined
-    : 'must be a sink with a name and deliver()'
+    : 'must be a sink with "deliver" and a "name" of 1 to 64 letters, digits, "-" or "_"'
 }

@@ -1,37 +1,24 @@
-/** Builds the parts of the service and opens them. */
+/** Builds and opens the parts of the service from its settings. */
 import { createSecretKey } from 'node:crypto'
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { Clock, SecurityEvents } from '@parapet/kit'
+import type { SecurityEvents } from '@parapet/kit'
 import type { Alert } from './alerts/rules.ts'
 import { createAlertWatch } from './alerts/watch.ts'
-import { createPlan } from './log/integration.ts'
-import type { AuditEntry } from './log/reader.ts'
-import { createSigner, useKeyFile, type LogSigner } from './log/signer.ts'
+import type { ServiceParts } from './audit.ts'
+import type { AuditEntry } from './log/entries.ts'
+import type { LogStore } from './log/log-store.ts'
+import { createSigner, useKeyFile } from './log/signing-key.ts'
 import type { AuditLogSettings } from './options.ts'
-import { Pipeline } from './pipeline.ts'
+import { createPlan } from './pipeline/integrate.ts'
+import { Pipeline } from './pipeline/pipeline.ts'
+import { AuditWriter } from './pipeline/writer.ts'
 import { ActionRegistry } from './record/actions.ts'
-import { SubjectKeys } from './record/personal.ts'
+import { SubjectKeys } from './record/personal-data.ts'
 import { Recorder } from './record/recorder.ts'
-import { AuditWriter } from './record/writer.ts'
 import { DirectoryStore } from './store/directory.ts'
-import type { LogStore } from './store/log-store.ts'
-import { PostgresStore } from './store/log-store-postgres.ts'
+import { PostgresStore } from './store/postgres.ts'
 import { Spool } from './wal/spool.ts'
-
-/** The parts that make the service. */
-export interface ServiceParts {
-  readonly settings: AuditLogSettings
-  readonly actions: ActionRegistry
-  readonly spool: Spool
-  readonly store: LogStore
-  readonly signer: LogSigner
-  readonly recorder: Recorder
-  readonly writer: AuditWriter
-  readonly pipeline: Pipeline
-  readonly subjects: SubjectKeys | undefined
-  readonly events: SecurityEvents
-}
 
 /** Builds and opens the parts. */
 export async function openParts(
@@ -42,7 +29,7 @@ export async function openParts(
   await mkdir(directory, { recursive: true, mode: 0o700 })
   const key = settings.key ?? (await useKeyFile(join(directory, 'key.pem')))
   const signer = await createSigner(origin, key)
-  const spool = await openSpool(settings, clock, events)
+  const spool = await openSpool(settings, events)
   const store = createStore(settings)
   try {
     await store.open()
@@ -60,14 +47,7 @@ export async function openParts(
     onRefused: (action) => events.emit('audit_log.record_refused', { details: { action } }),
     onDropped: (count) => events.emit('audit_log.record_dropped', { details: { count } }),
   })
-  const plan = createPlan({
-    signer,
-    now: clock.now,
-    onRefused: (count) => events.emit('audit_log.inbox_refused', { details: { count } }),
-  })
-  const watch = createAlertWatch(settings.alerts, store, raiser(recorder, writer, actions, events))
-  const sinks = settings.alerts.length === 0 ? settings.sinks : [watch, ...settings.sinks]
-  const pipeline = new Pipeline({ settings, spool, store, plan, sinks, events })
+  const pipeline = createPipeline(settings, { spool, store, signer, writer, actions, events })
   return { settings, actions, spool, store, signer, recorder, writer, pipeline, subjects, events }
 }
 
@@ -81,29 +61,53 @@ function createRecorder({ hashKey, cipher, clock, fields }: AuditLogSettings) {
   return { recorder: new Recorder({ clock, rules, hashKey: secret, subjects }), subjects }
 }
 
-/** An alert is first a record, then an event: whoever acts on it can point to the log. */
-function raiser(
-  recorder: Recorder,
-  writer: AuditWriter,
-  actions: ActionRegistry,
-  events: SecurityEvents,
-) {
+function createPipeline(
+  settings: AuditLogSettings,
+  parts: Pick<ServiceParts, 'spool' | 'store' | 'signer' | 'writer' | 'actions' | 'events'>,
+): Pipeline {
+  const { spool, store, signer, writer, actions, events } = parts
+  const { clock, alerts, sinks } = settings
+  const plan = createPlan({
+    signer,
+    now: clock.now,
+    onRefused: (count) => events.emit('audit_log.inbox_refused', { details: { count } }),
+  })
+  const watch = createAlertWatch(alerts, store, alertRaiser(writer, actions, events))
+  return new Pipeline({
+    spool,
+    store,
+    plan,
+    events,
+    clock,
+    sinks: alerts.length === 0 ? sinks : [watch, ...sinks],
+    folder: settings.directory,
+    sequences: settings.sequencer,
+    integrateIntervalMs: settings.integrateIntervalMs,
+    sinkDeadlineMs: settings.sinkDeadlineMs,
+    publishCheckpoint: settings.publishCheckpoint,
+    ocsfOf: (action) => settings.actions?.[action]?.ocsf,
+  })
+}
+
+/** The record comes before the event, so that a listener can find the alert in the log. */
+function alertRaiser(writer: AuditWriter, actions: ActionRegistry, events: SecurityEvents) {
   return async (alert: Alert, { record }: AuditEntry): Promise<void> => {
     const { severity, id: alertId, rule, key, count, index } = alert
     const details = { alertId, rule, key, count, index }
-    const action = actions.getOpen('audit_log.alert_raised')
-    const data = { ...details, action: record.action }
-    const prepared = await recorder.prepare(action, { severity, result: 'failure', data })
-    await writer.write(action, prepared, true)
+    await writer.record({
+      action: actions.getOpen('audit_log.alert_raised'),
+      fields: { severity, result: 'failure', data: { ...details, action: record.action } },
+      useReserve: true,
+    })
     events.emit('audit_log.alert_raised', { severity, details })
   }
 }
 
-function openSpool(settings: AuditLogSettings, clock: Clock, events: SecurityEvents) {
+function openSpool({ directory, spool, clock }: AuditLogSettings, events: SecurityEvents) {
   return Spool.open({
-    folder: join(settings.directory, 'spool'),
-    maxBytes: settings.spool.maxBytes,
-    segmentBytes: settings.spool.segmentBytes,
+    folder: join(directory, 'spool'),
+    maxBytes: spool.maxBytes,
+    segmentBytes: spool.segmentBytes,
     clock,
     onFailure: (error) => {
       const reason = (error as NodeJS.ErrnoException).code ?? 'unknown'

@@ -1,4 +1,4 @@
-/** Records as fast as it can and tells each acknowledged id, until it is killed. */
+/** Records as fast as possible and prints each acknowledged id, until it is killed. */
 import { writeSync } from 'node:fs'
 import { setImmediate } from 'node:timers/promises'
 import { auditLog } from '@parapet/audit-log'
@@ -19,8 +19,8 @@ await app.register(auditLog, {
 })
 writeSync(1, 'ready\n')
 
-/** At once, so that a kill cannot take away what was acknowledged; a full pipe is waited for. */
-async function tell(id: string): Promise<void> {
+/** Writes synchronously, so that a kill cannot lose an acknowledged id; waits while the pipe is full. */
+async function print(id: string): Promise<void> {
   for (;;) {
     try {
       writeSync(1, `${id}\n`)
@@ -37,7 +37,7 @@ async function work(): Promise<never> {
     const { id } = await app.audit.record('load.test', {
       data: { text: 'x'.repeat(Math.random() * 400) },
     })
-    await tell(id)
+    await print(id)
   }
 }
 

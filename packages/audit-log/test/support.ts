@@ -1,4 +1,4 @@
-/** What the tests of this package share. */
+/** Helpers for the tests of this package. */
 import { randomBytes } from 'node:crypto'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -7,18 +7,18 @@ import { auditLog, type AuditLogOptions } from '@parapet/audit-log'
 import { createLocalCipher } from '@parapet/kit'
 import Fastify, { type FastifyInstance, type FastifyServerOptions } from 'fastify'
 import type { Test } from 'tap'
-import { parseVerifierKey } from '../src/log/note.ts'
+import { parseVerifierKey } from '../src/log/signed-note.ts'
 import { DirectoryStore } from '../src/store/directory.ts'
-import type { LogStore } from '../src/store/log-store.ts'
+import type { LogStore } from '../src/log/log-store.ts'
 import type { VerifyReport } from '../src/verify/report.ts'
-import { verifyLog } from '../src/verify/verifier.ts'
+import { verifyLog } from '../src/verify/verify-log.ts'
 
 export const ORIGIN = 'example.org/audit'
 
-/** A folder that goes after the test. */
+/** A temporary folder; it is removed after the test. */
 export function useFolder(t: Test): string {
   const folder = mkdtempSync(join(tmpdir(), 'parapet-audit-'))
-  t.teardown(async () => rmSync(folder, { recursive: true, force: true, maxRetries: 3 }))
+  t.after(async () => rmSync(folder, { recursive: true, force: true, maxRetries: 3 }))
   return folder
 }
 
@@ -38,12 +38,12 @@ export async function createApp(
 ): Promise<FastifyInstance & { folder: string }> {
   const folder = options.directory ?? useFolder(t)
   const app = Fastify(server) as FastifyInstance
-  t.teardown(() => app.close())
+  t.after(() => app.close())
   await app.register(auditLog, { origin: ORIGIN, directory: folder, ...options })
   return Object.assign(app, { folder })
 }
 
-/** Every record of the log, oldest first. */
+/** All records of the log, oldest first. */
 export async function recordsOf(app: FastifyInstance) {
   await app.audit.flush()
   const state = await app.audit.parts.store.state()
@@ -66,12 +66,12 @@ export function verify(
   })
 }
 
-/** The log of a folder, as a stranger opens it. */
+/** The log of a folder, opened read-only. */
 export function openFolder(folder: string): LogStore {
   return new DirectoryStore(join(folder, 'log'), '', true)
 }
 
-/** What a report names: `edited 3`. */
+/** The findings of a report as `kind index`: `edited 3`. */
 export function named(report: VerifyReport): string[] {
   return report.findings.map(({ kind, index }) => (index === undefined ? kind : `${kind} ${index}`))
 }

@@ -1,4 +1,4 @@
-/** What a field and a file cost, against the bare primitive and against the libraries one would take. */
+/** The cost of a field and a file, compared with the bare cipher and with other libraries. */
 import { createCipheriv, createSecretKey, randomBytes, scryptSync } from 'node:crypto'
 import { takeRandom } from '@parapet/kit'
 import { goal, pairedBench } from '@parapet/testing'
@@ -8,16 +8,17 @@ import {
   RawAesWrappingSuiteIdentifier,
   buildClient,
 } from '@aws-crypto/client-node'
-import { createFiles } from '../src/files.ts'
-import { createAead } from '../src/aead.ts'
-import { contextHead, joinContext } from '../src/context.ts'
-import { createKeyRing } from '../src/key-ring.ts'
-import { generateKeyset } from '../src/keyset.ts'
-import { Encrypted } from '../src/encrypted.ts'
-import { createRecordCipher } from '../src/record-cipher.ts'
-import { compileTableSchema } from '../src/schema.ts'
+import { createFiles } from '../src/files/files.ts'
+import { createAead } from '../src/crypto/aead.ts'
+import { contextHead, joinContext } from '../src/crypto/field-context.ts'
+import { createKeyRing } from '../src/crypto/key-ring.ts'
+import { generateKeyset } from '../src/crypto/keyset.ts'
+import { Encrypted } from '../src/schema/encrypted.ts'
+import { createRecordCipher } from '../src/table/record-cipher.ts'
+import { compileTableSchema } from '../src/schema/compile-schema.ts'
 import { Type } from '@sinclair/typebox'
-import { AES256_GCM_HKDF_1MB, sealStream } from '../src/stream.ts'
+import { AES256_GCM_HKDF_1MB } from '../src/files/stream-layout.ts'
+import { sealStream } from '../src/files/stream.ts'
 
 const GCM = { authTagLength: 16 } as const
 const text = 'a string of exactly 32 bytes....'
@@ -32,7 +33,7 @@ function raw(): Buffer[] {
 const aead = createAead(generateKeyset())
 const head = contextHead('acme', 'users', 'email')
 
-/** A whole cell: context of tenant, table, column and row, sealed, as text for the column. */
+/** One cell: the context of tenant, table, column and row, sealed to the text of the column. */
 function field(): string {
   return aead.sealText(text, joinContext(head, '0190a1c2-0000-7000-8000', '1'))
 }
@@ -47,7 +48,7 @@ const row = cipher.seal(record, place)
 const everything = { roles: null }
 const ignore = (): void => {}
 
-/** The form that `createJsonImporter` reads, string to stored text as well. */
+/** The format that `createJsonImporter` reads, also from a string to stored text. */
 function scryptField(): string {
   const salt = randomBytes(32)
   const iv = randomBytes(16)
@@ -100,7 +101,7 @@ const fields = await pairedBench({
 console.log(fields.table)
 goal('field-to-raw', fields.ratio(one, 'raw createCipheriv, pooled nonce').median, 1.5)
 
-/** Each peer in turns with a field alone, so that none pays for the garbage of another. */
+/** Compares each library alone with a field, so that none pays for the garbage of another. */
 async function against(name: string, peer: () => unknown, times: number): Promise<void> {
   const result = await pairedBench({
     time: 'cpu',
@@ -152,7 +153,7 @@ const streams = await pairedBench({
 console.log(streams.table)
 goal('file-to-raw', streams.ratio('a file, 32 MiB', 'raw GCM, 32 MiB').median, 1 / 0.75)
 
-/** A store that takes everything and keeps nothing. */
+/** A store that discards what is written. */
 const files = createFiles(
   {
     write: async (_, sealed) => {

@@ -1,4 +1,4 @@
-/** What this plugin tells the security events, and the details of each. */
+/** The security events of this plugin, and their details. */
 import type { SecurityEventTable } from '@parapet/kit'
 
 declare module '@parapet/kit' {
@@ -11,31 +11,32 @@ declare module '@parapet/kit' {
   }
 }
 
-/** The table of events; a test compares it with the README. */
+/** The table of events. */
 export const events = {
   'field_encryption.decrypted': {
     severity: 'info',
     outcome: 'success',
-    description: 'Values of a column were decrypted.',
+    description: 'Values of a column were decrypted; `count` says how many since the last event.',
   },
   'field_encryption.denied': {
     severity: 'high',
     outcome: 'failure',
-    description: 'Stored values did not open: damaged, moved, in clear, or their keys are gone.',
+    description:
+      'Stored values could not be decrypted: damaged, moved, not encrypted, or without keys.',
   },
   'field_encryption.rotated': {
     severity: 'info',
     outcome: 'success',
-    description: 'A tenant or a subject has a new primary key.',
+    description: 'A tenant or a subject got a new primary key.',
   },
   'field_encryption.forgotten': {
     severity: 'medium',
     outcome: 'success',
-    description: 'The keys of a subject were destroyed.',
+    description: 'The keys of a subject were destroyed; `resourceId` is the subject.',
   },
   'field_encryption.key_unavailable': {
     severity: 'high',
     outcome: 'failure',
-    description: 'Keys could not be fetched; those at hand may still have served.',
+    description: 'Keys could not be loaded; `served`: cached keys were used instead.',
   },
 } as const satisfies SecurityEventTable

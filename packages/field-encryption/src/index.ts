@@ -1,91 +1,84 @@
 /**
- * Encrypts fields and files so that a row cannot be read, moved or replayed, and keys rotate.
+ * Encrypts database fields and files with rotating keys.
  *
- * Schemas say what is encrypted. Tables seal and open rows under keys that are at hand; replies are
- * masked by the roles of whoever asks.
+ * A schema marks what is encrypted. Tables seal and open rows; each ciphertext is bound to its cell.
+ * Responses are masked by the roles of the caller.
  */
 import { declarePhase, usePrincipal, useSecurityEvents } from '@parapet/kit'
 import type { FastifyInstance, FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
 import { events } from './events.ts'
+import { maskResponses } from './http/mask-responses.ts'
+import type { FieldEncryptionRouteConfig } from './http/response-rules.ts'
 import { resolveOptions, type FieldEncryptionOptions } from './options.ts'
-import { addResponseHooks, type FieldEncryptionRouteConfig } from './response-hooks.ts'
 import { createService, type FieldEncryption } from './service.ts'
 
-export { blind, type BlindIndex, type BlindIndexOptions, type Normalizer } from './blind-index.ts'
-export { createKeysetCipher } from './cipher.ts'
-export { contextParts, type FieldContext } from './context.ts'
-export { Encrypted, type EncryptedOptions } from './encrypted.ts'
-export * from './errors.ts'
-// Keeps the typed events in the published declarations: an import that emits nothing would be dropped.
-export type * from './events.ts'
-export { sendFile, type SendFileOptions } from './file-routes.ts'
-export { createS3FileStore, type S3ClientLike, type S3FileStoreOptions } from './file-store-s3.ts'
-export { createLocalFileStore, type FileStore } from './file-store.ts'
-export type { FileRange, Files, FileScope, OpenFile } from './files.ts'
-export { createJsonImporter, type Importer, type JsonImporterOptions } from './importers.ts'
-export type {
-  ForgetRequest,
-  KeyAdmin,
-  KeyStatusReport,
-  KeyTarget,
-  RotationReport,
-} from './key-admin.ts'
-export { createPostgresKeyStore } from './key-store-postgres.ts'
-export { createMemoryKeyStore, type KeyRecord, type KeyStore } from './key-store.ts'
+export {
+  blind,
+  type BlindIndex,
+  type BlindIndexOptions,
+  type Normalizer,
+} from './crypto/blind-index.ts'
+export { contextParts, type FieldContext } from './crypto/field-context.ts'
+export { createKeysetCipher } from './crypto/keyset-cipher.ts'
+export { exportKeyset, parseKeyset } from './crypto/keyset-json.ts'
 export {
   addPrimaryKey,
-  exportKeyset,
   generateKeyset,
-  parseKeyset,
   setKeyStatus,
   type Keyset,
   type KeysetKey,
   type KeyStatus,
-} from './keyset.ts'
-export { mask, type Mask } from './masks.ts'
+} from './crypto/keyset.ts'
+export * from './errors.ts'
+// A plain import would be dropped from the declarations, and the typed events with it.
+export type * from './events.ts'
+export type { FileScope } from './files/file-key.ts'
+export type { FileStore } from './files/file-store.ts'
+export type { FileRange, Files, OpenFile } from './files/files.ts'
+export { createLocalFileStore } from './files/local-file-store.ts'
+export {
+  createS3FileStore,
+  type S3ClientLike,
+  type S3FileStoreOptions,
+} from './files/s3-file-store.ts'
+export type { FieldEncryptionRouteConfig } from './http/response-rules.ts'
+export { sendFile, type SendFileOptions } from './http/send-file.ts'
+export type { KeyTarget } from './key-admin/change-keys.ts'
+export { verifyReceipt, type ErasureReceipt } from './key-admin/erasure-receipt.ts'
+export type { ForgetRequest } from './key-admin/forget.ts'
+export type { KeyAdmin } from './key-admin/key-admin.ts'
+export type { KeyStatusReport, RotationReport } from './key-admin/rotate.ts'
+export { createPostgresKeyStore } from './keys/key-store-postgres.ts'
+export { createMemoryKeyStore, type KeyRecord, type KeyStore } from './keys/key-store.ts'
 export type { CacheOptions, FieldEncryptionOptions } from './options.ts'
-export {
-  createAwsKmsProvider,
-  type AwsKmsProviderOptions,
-  type KmsClientLike,
-} from './provider-aws-kms.ts'
-export { createLocalProvider, lockKeyset, type LocalProviderOptions } from './provider-local.ts'
-export {
-  createPkcs11Provider,
-  type Pkcs11Provider,
-  type Pkcs11ProviderOptions,
-} from './provider-pkcs11.ts'
-export { createVaultProvider, type VaultProviderOptions } from './provider-vault.ts'
-export type { KeyContext, KeyProvider, KeyProviderDescription } from './provider.ts'
-export { verifyReceipt, type ErasureReceipt } from './receipt.ts'
-export type { Row } from './record-cipher.ts'
-export type { ReencryptOptions, ReencryptProgress, RowSource } from './reencrypt.ts'
-export type { FieldEncryptionRouteConfig } from './response-hooks.ts'
+export * from './providers/aws-kms.ts'
+export { createLocalProvider, type LocalProviderOptions } from './providers/local.ts'
+export { lockKeyset } from './providers/passphrase.ts'
+export * from './providers/pkcs11.ts'
+export type { KeyContext, KeyProvider, KeyProviderDescription } from './providers/provider.ts'
+export { createVaultProvider, type VaultProviderOptions } from './providers/vault.ts'
+export { Encrypted, type EncryptedOptions } from './schema/encrypted.ts'
+export { mask, type Mask } from './schema/masks.ts'
 export type { FieldEncryption } from './service.ts'
+export type { MigrationOptions, TableSql } from './sql/migration.ts'
+export { withPrincipal, type WithPrincipalOptions } from './sql/row-level-security.ts'
+export type { Row, RowSource } from './sql/row-source.ts'
 export {
-  withPrincipal,
-  type MigrationOptions,
-  type TableSql,
-  type WithPrincipalOptions,
-} from './sql.ts'
-export type { StatusOptions, TableStatus } from './table-status.ts'
-export type {
-  Condition,
-  ReadScope,
-  RecordScope,
-  Table,
-  TableOptions,
-  WhereOptions,
-  WholeScope,
-} from './table.ts'
+  createJsonImporter,
+  type Importer,
+  type JsonImporterOptions,
+} from './table/json-importer.ts'
+export type { ReencryptOptions, ReencryptProgress } from './table/reencrypt.ts'
+export type { StatusOptions, TableStatus } from './table/table-status.ts'
+export type * from './table/table.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
     fieldEncryption: FieldEncryption
   }
   interface FastifyContextConfig {
-    /** Who asks, beyond the roles of the principal. @default nobody more */
+    /** Roles of the caller in addition to those of the principal. @default none */
     fieldEncryption?: FieldEncryptionRouteConfig
   }
 }
@@ -106,12 +99,12 @@ async function fieldEncryptionPlugin(
     warn: (fields, message) => app.log.warn(fields, message),
   })
   app.decorate('fieldEncryption', service)
-  addResponseHooks(app, (request) => principalOf(request)?.roles ?? [])
+  maskResponses(app, (request) => principalOf(request)?.roles ?? [])
   app.addHook('onClose', close)
   await start()
 }
 
-/** The plugin. Register it with `await` before the routes whose replies it is to mask. */
+/** The plugin. Register it with `await` before the routes whose responses it masks. */
 export const fieldEncryption: FastifyPluginAsync<FieldEncryptionOptions> = fp(
   fieldEncryptionPlugin,
   { name: NAME, fastify: '5.x' },

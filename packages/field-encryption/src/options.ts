@@ -1,4 +1,4 @@
-/** The options, their defaults and their reader. */
+/** The options, their defaults and their validation. */
 import {
   createMemoryStore,
   option,
@@ -12,47 +12,54 @@ import {
   type Store,
 } from '@parapet/kit'
 import { PARAPET_FIELD_ENCRYPTION_INVALID_OPTION } from './errors.ts'
-import type { KeyStore } from './key-store.ts'
-import type { KeyProvider } from './provider.ts'
+import type { KeyStore } from './keys/key-store.ts'
+import type { KeyProvider } from './providers/provider.ts'
 
-/** How long keys are kept at hand. */
+/** How long keys are cached. */
 export interface CacheOptions {
-  /** Age after which keys are fetched anew, in milliseconds, 1000 to 86 400 000. @default 300 000 */
+  /** Age at which keys are reloaded, in milliseconds, 1000 to 86 400 000. @default 300 000 */
   readonly maxAgeMs?: number
-  /** How much longer they serve while they cannot be fetched, in milliseconds, 0 to 86 400 000. @default 300 000 */
+  /**
+   * How much longer keys are used while they cannot be reloaded, in milliseconds, 0 to 86 400 000.
+   * @default 300 000
+   */
   readonly maxStaleMs?: number
-  /** Calls after which keys are fetched anew, 1 to 4 294 967 295. @default 10 000 000 */
+  /** Calls after which keys are reloaded, 1 to 4 294 967 295. @default 10 000 000 */
   readonly maxUses?: number
-  /** Tenants, and subjects, whose keys are at hand, 1 to 1 000 000. @default 10 000 */
+  /** Tenants, and subjects, whose keys are cached, 1 to 1 000 000. @default 10 000 */
   readonly maxEntries?: number
 }
 
-/** What `app.register` takes: either `keyset`, or `provider` and `keyStore`. */
+/** The options of the plugin: either `keyset`, or `provider` and `keyStore`. */
 export interface FieldEncryptionOptions {
-  /** One keyset for everybody, in Tink's JSON. @default none */
+  /** One keyset for all tenants, in Tink's JSON. @default none */
   readonly keyset?: string
   /** Wraps the keys of each tenant. @default none */
   readonly provider?: KeyProvider
-  /** Keeps the wrapped keys of tenants and subjects. @default none */
+  /** Stores the wrapped keys of tenants and subjects. @default none */
   readonly keyStore?: KeyStore
-  /** Tells every instance of what was rotated and forgotten. @default the memory of this process */
+  /** Announces rotated and destroyed keys to every instance. @default the memory of this process */
   readonly store?: Store
-  /** Private key of Ed25519 in PEM, for erasure receipts. @default none: `forget` refuses */
+  /** Ed25519 private key in PEM, which signs erasure receipts. @default none: `forget` refuses */
   readonly receiptKey?: string
   readonly cache?: CacheOptions
-  /** How long one call of the provider or the key table may take, in milliseconds, 10 to 60 000. @default 5000 */
+  /**
+   * How long one call of the provider or the key store may take, in milliseconds, 10 to 60 000.
+   * @default 5000
+   */
   readonly deadlineMs?: number
   /** The share of decryptions that emit `field_encryption.decrypted`, 0 to 1. @default 1 */
   readonly decryptedEventRatio?: number
-  /** Who is asking, in an app whose login does not set `request.principal`. @default nobody */
+  /** Returns the principal of a request, in an app whose login does not set `request.principal`. */
   readonly principal?: PrincipalMapping
-  /** @default the machine's clock */
+  /** @default the system clock */
   readonly clock?: Clock
 }
 
+const NAME = '@parapet/field-encryption'
 const DAY_MS = 86_400_000
 
-/** One reader for each option; a test compares the table with the README. */
+/** One reader for each option. */
 export const optionTable = {
   keyset: option.optional(option.text({ max: 1_000_000 })),
   provider: option.optional(option.port<KeyProvider>(['wrap', 'unwrap', 'describe', 'health'])),
@@ -73,25 +80,31 @@ export const optionTable = {
   clock: option.port<Clock>(['now', 'schedule'], { default: systemClock }),
 } satisfies Record<keyof FieldEncryptionOptions, OptionReader<unknown>>
 
-/** The options with every default filled in. */
+/** The validated options with all defaults. */
 export type FieldEncryptionSettings = OptionSettings<typeof optionTable> & {
   readonly store: Store
-  /** Whether the plugin made the store, and must close it. */
+  /** Whether the plugin created the store and must close it. */
   readonly ownsStore: boolean
 }
 
-/** Reads the options, once, at boot. @throws PARAPET_FIELD_ENCRYPTION_INVALID_OPTION */
+/** Validates the options at boot. @throws PARAPET_FIELD_ENCRYPTION_INVALID_OPTION */
 export function resolveOptions(options: unknown): FieldEncryptionSettings {
-  const name = '@parapet/field-encryption'
-  const settings = readOptions(name, options, optionTable, PARAPET_FIELD_ENCRYPTION_INVALID_OPTION)
-  const { keyset, provider, keyStore, store } = settings
-  const fault =
-    (keyset === undefined) === (provider === undefined)
-      ? 'keyset: must be given, or provider with keyStore; and not both'
-      : (provider === undefined) !== (keyStore === undefined)
-        ? 'keyStore: goes with provider; createPostgresKeyStore(sql) makes one'
-        : undefined
-  if (fault !== undefined) throw new PARAPET_FIELD_ENCRYPTION_INVALID_OPTION(name, `  ${fault}`)
-  const ownsStore = store === undefined
-  return { ...settings, store: store ?? createMemoryStore(), ownsStore }
+  const settings = readOptions(NAME, options, optionTable, PARAPET_FIELD_ENCRYPTION_INVALID_OPTION)
+  checkKeySource(settings)
+  const ownsStore = settings.store === undefined
+  return { ...settings, store: settings.store ?? createMemoryStore(), ownsStore }
+}
+
+function checkKeySource({ keyset, provider, keyStore }: OptionSettings<typeof optionTable>): void {
+  const options = { keyset, provider, keyStore }
+  const given = Object.entries(options).flatMap(([name, value]) =>
+    value === undefined ? [] : [`"${name}"`],
+  )
+  const isFixed = keyset !== undefined && provider === undefined && keyStore === undefined
+  const isManaged = keyset === undefined && provider !== undefined && keyStore !== undefined
+  if (isFixed || isManaged) return
+  throw new PARAPET_FIELD_ENCRYPTION_INVALID_OPTION(
+    NAME,
+    `  either "keyset", or "provider" and "keyStore" must be given, got ${given.join(' and ') || 'none of them'}`,
+  )
 }

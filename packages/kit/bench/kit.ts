@@ -1,4 +1,4 @@
-/** What the shared alphabet costs: an emit, an id, a store operation in memory and over Redis. */
+/** The cost of an emit, an id, and a store operation in memory and over Redis. */
 import {
   createLocalCipher,
   createMemoryStore,
@@ -10,7 +10,7 @@ import {
 import { goal, pairedBench } from '@parapet/testing'
 import { randomUUID } from 'node:crypto'
 import { Redis } from 'ioredis'
-import { SecurityEventBus } from '../src/security-events.ts'
+import { SecurityEventBus } from '../src/http/security-events.ts'
 
 async function events() {
   const silent = createBus()

@@ -1,11 +1,11 @@
 /**
- * How kit makes its errors: the shape of `@fastify/error` (`code`, `statusCode`, `%s` in the
- * message, a trailing `{ cause }`), so that Fastify answers them as it answers its own. Plugins
- * use `@fastify/error` itself; kit, which imports nothing but `node:`, has these few lines.
+ * Makes kit's errors in the shape of `@fastify/error` (`code`, `statusCode`, `%s` in the message, a
+ * trailing `{ cause }`), so that Fastify handles them like its own. Plugins use `@fastify/error`
+ * itself; kit imports nothing but `node:`.
  */
 import { format } from 'node:util'
 
-/** An error with a stable code and the HTTP status it deserves. */
+/** An error with a stable code and an HTTP status. */
 export interface CodedError extends Error {
   readonly code: string
   readonly statusCode: number
@@ -18,12 +18,12 @@ export interface CodedErrorConstructor {
 }
 
 /**
- * Makes one class of error.
+ * Makes an error class.
  *
  * @param code `PARAPET_<PACKAGE>_<WHAT>`; the exported constant carries the same name.
- * @param message the public text, with `%s` where an argument goes. It never varies with a secret.
- * @param statusCode 400 malformed, 401 who are you, 403 no, 409 replay, 423 contained, 429 slow
- *   down, 500 misuse, 503 dependency down. @default 500
+ * @param message the public text, with `%s` for each argument. It never varies with a secret.
+ * @param statusCode 400 malformed, 401 unauthenticated, 403 forbidden, 409 replayed, 423 contained,
+ *   429 too many, 500 misuse, 503 dependency down. @default 500
  */
 export function createError(
   code: string,

@@ -1,65 +1,131 @@
-/** Every error kit throws. The constant, the code and the row in the README carry one name. */
+/** Every error kit throws; each constant is named as its code. */
 import { createError } from './error.ts'
 
-/** A function of kit was called with a value outside its documented range. */
-export const PARAPET_KIT_INVALID_ARGUMENT = createError('PARAPET_KIT_INVALID_ARGUMENT', '%s %s')
+/**
+ * A function of kit was called with a value outside its documented range. Fix: pass what the message
+ * asks for.
+ */
+export const PARAPET_KIT_INVALID_ARGUMENT = createError(
+  'PARAPET_KIT_INVALID_ARGUMENT',
+  'Invalid argument: %s %s',
+)
 
-/** An option is unknown, mistyped or out of range; the message lists every fault found. */
+/**
+ * An option is unknown, mistyped or out of range; the boot stops. Fix: correct each option that the
+ * message lists.
+ */
 export const PARAPET_KIT_INVALID_OPTION = createError(
   'PARAPET_KIT_INVALID_OPTION',
-  '%s refuses its options:\n%s',
+  'Invalid options for %s:\n%s',
 )
 
-/** A login handed over something that is not a {@link Principal}. */
+/**
+ * A login set something as `request.principal` that is not a `Principal`. Fix: give `id` (a non-empty
+ * string) and `roles` (an array of strings).
+ */
 export const PARAPET_KIT_INVALID_PRINCIPAL = createError(
   'PARAPET_KIT_INVALID_PRINCIPAL',
-  'The principal is refused: %s',
+  'Invalid principal: %s',
 )
 
-/** Two plugins were registered against the order of the phases. */
-export const PARAPET_KIT_WRONG_ORDER = createError('PARAPET_KIT_WRONG_ORDER', '%s')
+/**
+ * Plugins were registered in another order than their phases require; the boot stops. Fix: use the
+ * order of the lines in the message.
+ */
+export const PARAPET_KIT_WRONG_ORDER = createError(
+  'PARAPET_KIT_WRONG_ORDER',
+  'Wrong order of plugins: %s',
+)
 
-/** The store did not answer within its deadline; whether the operation took effect is unknown. */
+/**
+ * The store did not answer within its deadline; whether the operation took effect is unknown. Fix:
+ * check Redis and the network; the plugin's options say what it does meanwhile.
+ */
 export const PARAPET_KIT_STORE_TIMEOUT = createError(
   'PARAPET_KIT_STORE_TIMEOUT',
   'The store did not answer within %s ms',
   503,
 )
 
-/** The store cannot be reached, or its circuit breaker is open; the operation was not sent. */
+/**
+ * The store cannot be reached, its circuit breaker is open, or it is closed; the operation was not
+ * sent. Fix: check Redis and the network; the plugin's options say what it does meanwhile.
+ */
 export const PARAPET_KIT_STORE_UNAVAILABLE = createError(
   'PARAPET_KIT_STORE_UNAVAILABLE',
   'The store is unavailable: %s',
   503,
 )
 
-/** The memory store is at its bound and forgets nothing that is alive. */
+/**
+ * The memory store is full, and every entry in it is still needed. Fix: raise `maxBytes`, or use
+ * Redis.
+ */
 export const PARAPET_KIT_STORE_FULL = createError(
   'PARAPET_KIT_STORE_FULL',
-  'The memory store holds its maximum of %s bytes; raise maxBytes or use Redis',
+  'The memory store holds its maximum of %s bytes; raise "maxBytes" or use Redis',
   503,
 )
 
-/** The store refused an operation, for instance because the key holds another kind of value. */
+/**
+ * The store rejected an operation, for instance because the key holds another kind of value. Fix: use
+ * one key for one kind of value, and at most 8 windows for one count.
+ */
 export const PARAPET_KIT_STORE_FAILED = createError(
   'PARAPET_KIT_STORE_FAILED',
-  'The store refused the operation: %s',
+  'The store rejected the operation: %s',
 )
 
-/** A migration that the ledger knows has another text now, or its id is out of order. */
+/**
+ * A migration that has run was edited, or a new migration sorts before one that has run. Fix: undo
+ * the edit and add a new migration at the end.
+ */
 export const PARAPET_KIT_MIGRATION_CHANGED = createError(
   'PARAPET_KIT_MIGRATION_CHANGED',
   'Migration "%s" of "%s" %s',
 )
 
-/** A migration failed; the whole run was rolled back. */
+/**
+ * A statement of a migration failed; the message says whether it was rolled back. Fix: read `cause`,
+ * correct the migration and run it again.
+ */
 export const PARAPET_KIT_MIGRATION_FAILED = createError(
   'PARAPET_KIT_MIGRATION_FAILED',
-  'Migration "%s" of "%s" failed and the run was rolled back: %s',
+  'Migration "%s" of "%s" failed (%s): %s',
 )
 
-/** A sealed value did not open: damaged, sealed under an unknown key, or for another context. */
+/**
+ * A sealed value cannot be opened: damaged, sealed under an unknown key, or for another context. Fix:
+ * check that the old keys are still configured; the reason is not told on purpose.
+ */
 export const PARAPET_KIT_CIPHER_OPEN_FAILED = createError(
   'PARAPET_KIT_CIPHER_OPEN_FAILED',
   'The sealed value cannot be opened',
+)
+
+/**
+ * Statements of a transaction failed and the error was swallowed, so that PostgreSQL rolled back at
+ * COMMIT. Fix: let errors of statements reject the transaction, or use a savepoint.
+ */
+export const PARAPET_KIT_TRANSACTION_ROLLED_BACK = createError(
+  'PARAPET_KIT_TRANSACTION_ROLLED_BACK',
+  'The transaction was rolled back: a statement in it had failed and its error was ignored',
+)
+
+/**
+ * The store is configured so that it may lose state that plugins rely on, or lacks a right that they
+ * need. Fix: do what the message says; with `strict: true` this stops the boot.
+ */
+export const PARAPET_KIT_STORE_UNSAFE = createError(
+  'PARAPET_KIT_STORE_UNSAFE',
+  'The store is unsafe: %s',
+)
+
+/**
+ * Another process uses a folder that only one may use. Fix: give each process a folder of its own, or
+ * stop the other process.
+ */
+export const PARAPET_KIT_FOLDER_IN_USE = createError(
+  'PARAPET_KIT_FOLDER_IN_USE',
+  'The folder %s is in use by %s',
 )

@@ -1,9 +1,41 @@
 /**
- * `@parapet/kit`: the shared alphabet of the Parapet plugins. It holds no policy: mechanisms and
- * contracts only, on nothing but Node itself.
+ * `@parapet/kit`: what the Parapet plugins share. Mechanisms and contracts without policy, on nothing
+ * but Node itself.
  */
-export { clientKey, createCidrMatcher, parseAddress } from './address.ts'
-export { createBreaker, type Breaker, type BreakerOptions, type BreakerState } from './breaker.ts'
+export { clientKey, createCidrMatcher, parseAddress } from './http/address.ts'
+export {
+  createSealer,
+  keyIdOf,
+  openSealed,
+  parseSealedText,
+  SEALED_MARK,
+  SEALED_OVERHEAD_BYTES,
+  sealedTextLength,
+  type Sealer,
+} from './crypto/aead.ts'
+export { conflict, retryConflicts, updateText, type TextEdit } from './store/compare-and-set.ts'
+export {
+  followSharedState,
+  type SharedState,
+  type SharedStateSettings,
+} from './store/shared-state.ts'
+export { readCookie } from './http/cookie.ts'
+export { readFastifyInternal } from './http/fastify-internals.ts'
+export { requestSource, type RequestSource } from './http/request-source.ts'
+export { lockFolder, type FolderOwner } from './folder-lock.ts'
+export {
+  compileRouteRule,
+  missedRoute,
+  type DeclaredRoute,
+  type RouteRules,
+  type RouteRuleSettings,
+} from './http/route-rule.ts'
+export {
+  createBreaker,
+  type Breaker,
+  type BreakerOptions,
+  type BreakerState,
+} from './store/breaker.ts'
 export {
   createLocalCipher,
   encodeContext,
@@ -12,39 +44,51 @@ export {
   type Cipher,
   type CipherContext,
   type CipherKey,
-} from './cipher.ts'
-export { createManualClock, systemClock, type Clock, type ManualClock } from './clock.ts'
-export { secretsEqual } from './constant-time.ts'
-export { withDeadline } from './deadline.ts'
+} from './crypto/cipher.ts'
+export { createManualClock, systemClock, type Clock, type ManualClock } from './time/clock.ts'
+export { secretsEqual } from './crypto/constant-time.ts'
+export { withDeadline } from './time/deadline.ts'
 export { createError, type CodedError, type CodedErrorConstructor } from './error.ts'
 export * from './errors.ts'
-export { createMemoryStore, type MemoryStoreOptions } from './memory-store.ts'
-export { migrate, type Migration, type MigrationReport } from './migrate.ts'
+export { createMemoryStore, type MemoryStoreOptions } from './store/memory-store.ts'
+export {
+  migrate,
+  migrationStatus,
+  type MigrationOptions,
+  type MigrationReport,
+  type MigrationStatus,
+} from './sql/migrate.ts'
+export type { Migration } from './sql/migration.ts'
 export {
   option,
   type OptionFaults,
   type OptionReader,
   type OptionSettings,
   type OptionValue,
-} from './option-readers.ts'
+} from './options/option-readers.ts'
 export {
   optionGroup,
   readOptions,
   type InvalidOptionConstructor,
   type OptionTable,
-} from './options.ts'
-export { declarePhase, phases, type Phase } from './phases.ts'
-export { parsePrincipal, usePrincipal, type Principal, type PrincipalMapping } from './principal.ts'
+} from './options/options.ts'
+export { declarePhase, phases, type Phase } from './http/phases.ts'
+export {
+  parsePrincipal,
+  usePrincipal,
+  type Principal,
+  type PrincipalMapping,
+} from './http/principal.ts'
 export {
   problemErrorHandler,
   problemMediaType,
   problemNotFoundHandler,
   toProblem,
   type ProblemDetails,
-} from './problem.ts'
-export { takeRandom } from './random.ts'
-export type { RedisClientLike } from './redis-exchange.ts'
-export { createRedisStore, type RedisStoreOptions } from './redis-store.ts'
+} from './http/problem.ts'
+export { takeRandom } from './crypto/random.ts'
+export type { RedisClientLike } from './store/redis-exchange.ts'
+export { createRedisStore, type RedisStoreOptions } from './store/redis-store.ts'
 export {
   useSecurityEvents,
   type Outcome,
@@ -59,7 +103,7 @@ export {
   type SecurityEventType,
   type SecurityEventTypes,
   type Severity,
-} from './security-events.ts'
+} from './http/security-events.ts'
 export {
   createSqlClient,
   type PgliteLike,
@@ -68,14 +112,15 @@ export {
   type SqlQueryable,
   type SqlResult,
   type SqlTransaction,
-} from './sql.ts'
-export { kitEvents, useStoreEvents } from './store-events.ts'
+} from './sql/sql.ts'
+export { kitEvents, useStoreEvents, type StoreEventsOptions } from './http/store-events.ts'
 export type {
   CountReading,
   CountResult,
   CountWindow,
   Store,
+  StoreRisk,
   SubscriptionListener,
   TimelineEntry,
-} from './store.ts'
-export { createUuidV7, uuidV7, type UuidSources } from './uuid.ts'
+} from './store/store.ts'
+export { createUuidV7, uuidV7, type UuidSources } from './crypto/uuid.ts'

@@ -1,4 +1,4 @@
-/** Where an error goes that belongs to nobody: to the process's warnings, never to the floor. */
+/** Reports an error that no caller can handle as a process warning. */
 export function warn(error: unknown): void {
   process.emitWarning(error instanceof Error ? error : new Error(String(error)))
 }

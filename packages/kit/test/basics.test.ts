@@ -1,4 +1,4 @@
-/** The small things: clock, breaker, ids, random bytes, addresses, problem details. */
+/** Clock, breaker, ids, random bytes, addresses, problem details. */
 import { BlockList, isIP } from 'node:net'
 import {
   clientKey,
@@ -19,26 +19,23 @@ import fc from 'fast-check'
 import Fastify from 'fastify'
 import t from 'tap'
 
-await t.test(
-  'a manual clock runs what falls due, in order, and nothing that was cancelled',
-  (t) => {
-    const clock = createManualClock(0)
-    const ran: string[] = []
-    clock.schedule(20, () => ran.push(`b ${clock.now()}`))
-    clock.schedule(10, () => {
-      ran.push(`a ${clock.now()}`)
-      clock.schedule(5, () => ran.push(`c ${clock.now()}`))
-    })
-    const cancel = clock.schedule(1, () => ran.push('never'))
-    cancel()
-    cancel()
-    clock.advance(19)
-    t.strictSame(ran, ['a 10', 'c 15'])
-    clock.advance(1)
-    t.strictSame(ran, ['a 10', 'c 15', 'b 20'])
-    t.end()
-  },
-)
+await t.test('a manual clock runs due tasks in order, and no cancelled task', (t) => {
+  const clock = createManualClock(0)
+  const ran: string[] = []
+  clock.schedule(20, () => ran.push(`b ${clock.now()}`))
+  clock.schedule(10, () => {
+    ran.push(`a ${clock.now()}`)
+    clock.schedule(5, () => ran.push(`c ${clock.now()}`))
+  })
+  const cancel = clock.schedule(1, () => ran.push('never'))
+  cancel()
+  cancel()
+  clock.advance(19)
+  t.strictSame(ran, ['a 10', 'c 15'])
+  clock.advance(1)
+  t.strictSame(ran, ['a 10', 'c 15', 'b 20'])
+  t.end()
+})
 
 await t.test('the system clock runs a task once and cancels one', async (t) => {
   const cancel = systemClock.schedule(0, () => t.fail('cancelled'))
@@ -49,7 +46,7 @@ await t.test('the system clock runs a task once and cancels one', async (t) => {
   t.ok(Math.abs(systemClock.now() - Date.now()) < 1000)
 })
 
-await t.test('a breaker opens, lets one call find out, and closes', async (t) => {
+await t.test('a breaker opens, lets one probe through, and closes', async (t) => {
   const clock = createManualClock()
   const breaker = createBreaker({ failureThreshold: 2, cooldownMs: 100, clock })
   const states: string[] = []
@@ -109,7 +106,7 @@ await t.test(
   },
 )
 
-await t.test('random bytes are handed out once and never change afterwards', (t) => {
+await t.test('random bytes are returned once and never change afterwards', (t) => {
   const views = Array.from({ length: 2000 }, () => takeRandom(12))
   const copies = views.map((view) => view.toString('hex'))
   takeRandom(1024)
@@ -124,7 +121,7 @@ await t.test('random bytes are handed out once and never change afterwards', (t)
   t.end()
 })
 
-await t.test('an address is read as Node reads it, however it is written', async (t) => {
+await t.test('an address is parsed as Node parses it, however it is written', async (t) => {
   const group = fc.stringMatching(/^[0-9a-f]{0,4}$/)
   const like = fc.oneof(
     fc.ipV4(),
@@ -160,7 +157,7 @@ await t.test('one client has one key', (t) => {
   t.end()
 })
 
-await t.test('a CIDR block holds what Node says it holds', async (t) => {
+await t.test('a CIDR block contains the addresses that Node says it contains', async (t) => {
   const v4 = fc.tuple(fc.ipV4(), fc.integer({ min: 0, max: 32 }))
   const v6 = fc.tuple(fc.ipV6(), fc.integer({ min: 0, max: 128 }))
   await fc.assert(
@@ -169,7 +166,7 @@ await t.test('a CIDR block holds what Node says it holds', async (t) => {
       fc.oneof(fc.ipV4(), fc.ipV6()),
       async ([block, bits], ip) => {
         const family = isIP(block) === 4 ? 'ipv4' : 'ipv6'
-        // The block's own first address, so that it is well written.
+        // The first address of the block, so that no bits are set after the prefix.
         const bytes = parseAddress(block)!
         const offset = family === 'ipv4' ? 96 : 0
         const first = bytes.map((byte, i) => {
@@ -193,7 +190,7 @@ await t.test('a CIDR block holds what Node says it holds', async (t) => {
   )
 })
 
-await t.test('blocks are refused where they are not what they seem', (t) => {
+await t.test('ambiguous and malformed blocks are refused', (t) => {
   const refused = { code: 'PARAPET_KIT_INVALID_ARGUMENT', statusCode: 500 }
   const bad = [
     '',
@@ -218,42 +215,45 @@ await t.test('blocks are refused where they are not what they seem', (t) => {
   t.end()
 })
 
-await t.test('a problem tells a client its own mistakes, and of ours only the status', (t) => {
-  t.strictSame(toProblem(new Error('password at db.internal:5432')), {
-    type: 'about:blank',
-    title: 'Internal Server Error',
-    status: 500,
-  })
-  const Down = createError('PARAPET_X_DOWN', 'the store at 10.0.0.1', 503)
-  t.strictSame(toProblem(new Down({ cause: new Error('x') }), 'r1'), {
-    type: 'about:blank',
-    title: 'Service Unavailable',
-    status: 503,
-    code: 'PARAPET_X_DOWN',
-    requestId: 'r1',
-  })
-  t.strictSame(toProblem(Object.assign(new Error('x'), { code: 'ECONNREFUSED' })).code, undefined)
-  t.match(toProblem({ statusCode: 404, message: 'no such user' }), {
-    status: 404,
-    detail: 'no such user',
-  })
-  for (const odd of [
-    null,
-    undefined,
-    'text',
-    7,
-    { statusCode: 200 },
-    { statusCode: 'x' },
-    { statusCode: 600 },
-  ]) {
-    t.equal(toProblem(odd).status, 500)
-  }
-  t.equal(toProblem({ statusCode: 499, message: 'x' }).title, 'Client Error')
-  t.equal(toProblem({ statusCode: 599 }).title, 'Server Error')
-  t.end()
-})
+await t.test(
+  'a problem shows a client its own mistakes, and of a server error only the status',
+  (t) => {
+    t.strictSame(toProblem(new Error('password at db.internal:5432')), {
+      type: 'about:blank',
+      title: 'Internal Server Error',
+      status: 500,
+    })
+    const Down = createError('PARAPET_X_DOWN', 'the store at 10.0.0.1', 503)
+    t.strictSame(toProblem(new Down({ cause: new Error('x') }), 'r1'), {
+      type: 'about:blank',
+      title: 'Service Unavailable',
+      status: 503,
+      code: 'PARAPET_X_DOWN',
+      requestId: 'r1',
+    })
+    t.strictSame(toProblem(Object.assign(new Error('x'), { code: 'ECONNREFUSED' })).code, undefined)
+    t.match(toProblem({ statusCode: 404, message: 'no such user' }), {
+      status: 404,
+      detail: 'no such user',
+    })
+    for (const odd of [
+      null,
+      undefined,
+      'text',
+      7,
+      { statusCode: 200 },
+      { statusCode: 'x' },
+      { statusCode: 600 },
+    ]) {
+      t.equal(toProblem(odd).status, 500)
+    }
+    t.equal(toProblem({ statusCode: 499, message: 'x' }).title, 'Client Error')
+    t.equal(toProblem({ statusCode: 599 }).title, 'Server Error')
+    t.end()
+  },
+)
 
-await t.test('Fastify answers with problem details', async (t) => {
+await t.test('Fastify responds with problem details', async (t) => {
   const app = Fastify({ ajv: { customOptions: { removeAdditional: false } } })
   t.after(() => app.close())
   app.setErrorHandler(problemErrorHandler)

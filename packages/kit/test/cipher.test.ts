@@ -10,7 +10,7 @@ import {
 import { readVectors } from '@parapet/testing'
 import fc from 'fast-check'
 import t from 'tap'
-import { openBytes, sealBytes } from '../src/aead.ts'
+import { createSealer, openSealed } from '@parapet/kit'
 
 const failed = {
   code: 'PARAPET_KIT_CIPHER_OPEN_FAILED',
@@ -21,23 +21,26 @@ const refused = { code: 'PARAPET_KIT_INVALID_ARGUMENT', statusCode: 500 }
 const context = ['mfa', 'tenant 1', 'user 1', 'totp-secret']
 const key = { id: 7, secret: randomBytes(32) }
 
-await t.test('what is sealed opens in its own context, and twice is not the same', async (t) => {
-  const cipher = createLocalCipher([key])
-  const sealed = await cipher.seal('plain ünïcode', context)
-  t.match(sealed, /^pe1\.[\w-]+$/)
-  t.equal((await cipher.open(sealed, context)).toString(), 'plain ünïcode')
-  t.not(await cipher.seal('plain ünïcode', context), sealed)
-  await fc.assert(
-    fc.asyncProperty(
-      fc.uint8Array({ maxLength: 200 }),
-      fc.array(fc.string({ unit: 'grapheme' }), { minLength: 1 }),
-      async (bytes, parts) => {
-        const opened = await cipher.open(await cipher.seal(bytes, parts), parts)
-        t.ok(opened.equals(bytes))
-      },
-    ),
-  )
-})
+await t.test(
+  'a sealed value opens in its own context, and sealing twice gives different values',
+  async (t) => {
+    const cipher = createLocalCipher([key])
+    const sealed = await cipher.seal('plain ünïcode', context)
+    t.match(sealed, /^pe1\.[\w-]+$/)
+    t.equal((await cipher.open(sealed, context)).toString(), 'plain ünïcode')
+    t.not(await cipher.seal('plain ünïcode', context), sealed)
+    await fc.assert(
+      fc.asyncProperty(
+        fc.uint8Array({ maxLength: 200 }),
+        fc.array(fc.string({ unit: 'grapheme' }), { minLength: 1 }),
+        async (bytes, parts) => {
+          const opened = await cipher.open(await cipher.seal(bytes, parts), parts)
+          t.ok(opened.equals(bytes))
+        },
+      ),
+    )
+  },
+)
 
 await t.test('a new primary key seals, and old keys still open', async (t) => {
   const old = createLocalCipher([key])
@@ -55,7 +58,7 @@ await t.test('a new primary key seals, and old keys still open', async (t) => {
   )
 })
 
-await t.test('no other context, bit, length or spelling opens', async (t) => {
+await t.test('a value with another context, bit, length or spelling does not open', async (t) => {
   const cipher = createLocalCipher([key])
   const sealed = await cipher.seal('secret', context)
   const others = [
@@ -132,7 +135,7 @@ await t.test('keys are read from one line of configuration', async (t) => {
   }
 })
 
-await t.test('secrets are compared whole', async (t) => {
+await t.test('secrets are equal only as a whole', async (t) => {
   t.equal(secretsEqual('abc', Buffer.from('abc')), true)
   t.equal(secretsEqual('abc', 'abd'), false)
   t.equal(secretsEqual('abc', 'abcd'), false)
@@ -174,7 +177,7 @@ await t.test('Wycheproof AES-GCM, 256-bit keys and 96-bit nonces', async (t) => 
     const prefix = Buffer.from([1, 0, 0, 0, 9])
     const sealed = Buffer.concat([prefix, hex('iv'), hex('ct'), hex('tag')])
     const keys = new Map([[9, createSecretKey(hex('key'))]])
-    const opened = openBytes(keys, sealed, hex('aad'))
+    const opened = openSealed(keys, sealed, hex('aad'))
     if (test.result === 'invalid') t.equal(opened, undefined, test.comment)
     else t.ok(opened?.equals(hex('msg')), test.comment)
     count++
@@ -192,11 +195,11 @@ await t.test("Tink's own AES-GCM ciphertexts open, and what we seal has their fo
     const secret = createSecretKey(Buffer.from(vector.key, 'hex'))
     const keys = new Map([[vector.keyId, secret]])
     const aad = Buffer.from(vector.aad, 'hex')
-    const opened = openBytes(keys, Buffer.from(vector.ciphertext, 'hex'), aad)
+    const opened = openSealed(keys, Buffer.from(vector.ciphertext, 'hex'), aad)
     t.equal(opened?.toString('hex'), vector.plaintext)
-    const sealed = sealBytes(vector.keyId, secret, opened!, aad)
+    const sealed = createSealer(vector.keyId, secret).seal(opened!, aad)
     t.equal(sealed.subarray(0, 5).toString('hex'), vector.ciphertext.slice(0, 10))
     t.equal(sealed.length, vector.ciphertext.length / 2)
-    t.equal(openBytes(keys, sealed, aad)?.toString('hex'), vector.plaintext)
+    t.equal(openSealed(keys, sealed, aad)?.toString('hex'), vector.plaintext)
   }
 })

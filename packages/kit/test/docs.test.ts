@@ -1,9 +1,10 @@
 import * as kit from '@parapet/kit'
 import {
-  checkErrorsTable,
-  checkEventsTable,
+  checkErrorDocs,
+  checkEventDescriptions,
   checkPublicNames,
   checkReadmeLength,
+  checkReferenceLink,
   checkSnippets,
   readReadme,
 } from '@parapet/testing'
@@ -12,10 +13,11 @@ import t from 'tap'
 const home = new URL('../', import.meta.url)
 const readme = readReadme(home)
 
-await t.test('the README is short, and its tables tell what the code has', async (t) => {
+await t.test('the README is short, and every error and event is described', async (t) => {
   checkReadmeLength(t, readme)
-  checkErrorsTable(t, readme, kit)
-  checkEventsTable(t, readme, kit.kitEvents)
+  checkReferenceLink(t, readme, '@parapet/kit')
+  checkEventDescriptions(t, kit.kitEvents)
+  await checkErrorDocs(t, home, kit)
 })
 
 await t.test('every option of the stores is in the README', async (t) => {
@@ -46,7 +48,11 @@ await t.test('the package exports what it promises, and nothing else', async (t)
     'PARAPET_KIT_STORE_TIMEOUT',
     'PARAPET_KIT_STORE_UNAVAILABLE',
     'PARAPET_KIT_WRONG_ORDER',
+    'SEALED_MARK',
+    'SEALED_OVERHEAD_BYTES',
     'clientKey',
+    'compileRouteRule',
+    'conflict',
     'createBreaker',
     'createCidrMatcher',
     'createError',
@@ -54,27 +60,39 @@ await t.test('the package exports what it promises, and nothing else', async (t)
     'createManualClock',
     'createMemoryStore',
     'createRedisStore',
+    'createSealer',
     'createSqlClient',
     'createUuidV7',
     'declarePhase',
     'encodeContext',
+    'followSharedState',
     'generateCipherKey',
+    'keyIdOf',
     'kitEvents',
     'migrate',
+    'missedRoute',
+    'openSealed',
     'option',
     'optionGroup',
     'parseAddress',
     'parseCipherKeys',
     'parsePrincipal',
+    'parseSealedText',
     'phases',
     'problemErrorHandler',
     'problemMediaType',
     'problemNotFoundHandler',
+    'readCookie',
+    'readFastifyInternal',
     'readOptions',
+    'requestSource',
+    'retryConflicts',
+    'sealedTextLength',
     'secretsEqual',
     'systemClock',
     'takeRandom',
     'toProblem',
+    'updateText',
     'usePrincipal',
     'useSecurityEvents',
     'useStoreEvents',

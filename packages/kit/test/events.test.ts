@@ -14,7 +14,7 @@ import {
 } from '@parapet/kit'
 import Fastify, { type FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
-import { SecurityEventBus } from '../src/security-events.ts'
+import { SecurityEventBus } from '../src/http/security-events.ts'
 
 declare module '@parapet/kit' {
   interface SecurityEventTypes {
@@ -36,7 +36,7 @@ function build(t: Test): { app: FastifyInstance; logged: Record<string, unknown>
   return { app, logged }
 }
 
-/** A bus without an app, on a clock of its own, and what it logged. */
+/** A bus without an app, with a manual clock, and its log. */
 function bus() {
   const clock = createManualClock()
   const logged: { fields: object; message: string }[] = []
@@ -46,33 +46,36 @@ function bus() {
   return { events, clock, logged }
 }
 
-await t.test('an event reaches its own listeners and those of all, in the order they came', (t) => {
-  const { events, clock } = bus()
-  const heard: string[] = []
-  events.on('*', ({ type }) => void heard.push(`all ${type}`))
-  events.on('example.happened', ({ details }) => void heard.push(`n ${details.n + 1}`))
-  const off = events.on('*', () => void heard.push('gone'))
-  off()
-  off()
-  const seen: SecurityEvent[] = []
-  events.on('*', (event) => void seen.push(event))
-  events.emit('example.happened', { details: { n: 1 } })
-  events.emit('example.refused', { details: { reason: 'x' }, severity: 'high', ip: '192.0.2.1' })
-  t.strictSame(heard, ['all example.happened', 'n 2', 'all example.refused'])
-  t.match(seen[0], {
-    id: /^[0-9a-f]{8}-[0-9a-f]{4}-7/,
-    time: clock.now(),
-    type: 'example.happened',
-    severity: 'info',
-    outcome: 'success',
-    details: { n: 1 },
-  })
-  t.match(seen[1], { severity: 'high', outcome: 'failure', ip: '192.0.2.1' })
-  t.ok(Object.isFrozen(seen[0]) && Object.isFrozen(seen[0]!.details))
-  t.end()
-})
+await t.test(
+  'an event reaches the listeners of its type and of all types, in order of registration',
+  (t) => {
+    const { events, clock } = bus()
+    const heard: string[] = []
+    events.on('*', ({ type }) => void heard.push(`all ${type}`))
+    events.on('example.happened', ({ details }) => void heard.push(`n ${details.n + 1}`))
+    const off = events.on('*', () => void heard.push('gone'))
+    off()
+    off()
+    const seen: SecurityEvent[] = []
+    events.on('*', (event) => void seen.push(event))
+    events.emit('example.happened', { details: { n: 1 } })
+    events.emit('example.refused', { details: { reason: 'x' }, severity: 'high', ip: '192.0.2.1' })
+    t.strictSame(heard, ['all example.happened', 'n 2', 'all example.refused'])
+    t.match(seen[0], {
+      id: /^[0-9a-f]{8}-[0-9a-f]{4}-7/,
+      time: clock.now(),
+      type: 'example.happened',
+      severity: 'info',
+      outcome: 'success',
+      details: { n: 1 },
+    })
+    t.match(seen[1], { severity: 'high', outcome: 'failure', ip: '192.0.2.1' })
+    t.ok(Object.isFrozen(seen[0]) && Object.isFrozen(seen[0]!.details))
+    t.end()
+  },
+)
 
-await t.test('what a listener throws or rejects is logged and reaches nobody', async (t) => {
+await t.test('an error of a listener is logged and contained', async (t) => {
   const { events, logged } = bus()
   let reached = 0
   events.on('*', () => {
@@ -89,7 +92,7 @@ await t.test('what a listener throws or rejects is logged and reaches nobody', a
   )
 })
 
-await t.test('an event emitted by a listener comes after the event it heard', (t) => {
+await t.test('an event emitted by a listener is delivered after the one it received', (t) => {
   const { events } = bus()
   const heard: string[] = []
   events.on('example.happened', ({ details }) => {
@@ -102,7 +105,7 @@ await t.test('an event emitted by a listener comes after the event it heard', (t
   t.end()
 })
 
-await t.test('listeners that answer each event with two come to an end', (t) => {
+await t.test('listeners that emit two events for each event are stopped', (t) => {
   const { events, logged } = bus()
   let heard = 0
   events.on('example.happened', () => {
@@ -117,7 +120,7 @@ await t.test('listeners that answer each event with two come to an end', (t) => 
   t.end()
 })
 
-await t.test('an undeclared type is logged, not thrown at the request', (t) => {
+await t.test('an undeclared type is logged and does not fail the request', (t) => {
   const { events, logged } = bus()
   events.on('*', () => void t.fail('nobody hears it'))
   events.emit('example.unknown' as 'example.happened', { details: { n: 1 } })
@@ -125,7 +128,7 @@ await t.test('an undeclared type is logged, not thrown at the request', (t) => {
   t.end()
 })
 
-await t.test('every context of an app has the one bus, whoever asks first', async (t) => {
+await t.test('all contexts of an app share one bus, in any order of use', async (t) => {
   const { app } = build(t)
   let child: unknown
   let sibling: unknown
@@ -143,7 +146,7 @@ await t.test('every context of an app has the one bus, whoever asks first', asyn
   t.not(useSecurityEvents(build(t).app), child, 'another server has another bus')
 })
 
-await t.test('an event of a request says who, where and what, and never the URL', async (t) => {
+await t.test('an event of a request has its source, and never the URL', async (t) => {
   const { app } = build(t)
   const seen: SecurityEvent[] = []
   const events = useSecurityEvents(app, table)
@@ -175,7 +178,7 @@ await t.test('an event of a request says who, where and what, and never the URL'
   t.notMatch(JSON.stringify(seen), /secret/)
 })
 
-await t.test('the health of a store is told as events', async (t) => {
+await t.test('the health of a store is emitted as events', async (t) => {
   const { app } = build(t)
   const clock = createManualClock()
   let tell!: (state: Store['state']) => void
@@ -187,7 +190,7 @@ await t.test('the health of a store is told as events', async (t) => {
       return () => (stopped = true)
     },
   } as Store
-  useStoreEvents(app, store, clock)
+  useStoreEvents(app, store, { clock })
   const seen: string[] = []
   app.securityEvents.on(
     '*',
@@ -209,9 +212,9 @@ await t.test('the health of a store is told as events', async (t) => {
   t.strictSame(Object.keys(kitEvents), ['kit.store_lost', 'kit.store_recovered'])
 })
 
-await t.test('what a polluted prototype says is no part of a principal', (t) => {
+await t.test('members of a polluted prototype are not part of a principal', (t) => {
   const polluted = Object.prototype as unknown as Record<string, unknown>
-  t.teardown(() => delete polluted['permissions'])
+  t.after(() => delete polluted['permissions'])
   polluted['permissions'] = ['everything']
   class Account {
     readonly id = 'u1'
@@ -268,7 +271,7 @@ await t.test('a principal is checked, copied and frozen', (t) => {
   t.end()
 })
 
-await t.test('anonymous is null, and a login of the app is mapped once', async (t) => {
+await t.test('an anonymous principal is null, and a login of the app is mapped once', async (t) => {
   const { app } = build(t)
   let mapped = 0
   const plain = usePrincipal(app)
@@ -289,7 +292,7 @@ await t.test('anonymous is null, and a login of the app is mapped once', async (
 })
 
 await t.test(
-  'a context that is older than the decorator is anonymous to every plugin',
+  'in a context that was created before the decorator, requests are anonymous',
   async (t) => {
     const { app } = build(t)
     let read!: ReturnType<typeof usePrincipal>
@@ -306,13 +309,16 @@ await t.test(
   },
 )
 
-await t.test('phases in order register, in whatever order within one phase', async (t) => {
-  const { app } = build(t)
-  for (const phase of phases) declarePhase(app, `@parapet/${phase}`, phase)
-  declarePhase(app, '@example/reaction-too', 'reaction')
-  await app.ready()
-  t.pass('it boots')
-})
+await t.test(
+  'plugins register in the order of phases, in any order within one phase',
+  async (t) => {
+    const { app } = build(t)
+    for (const phase of phases) declarePhase(app, `@parapet/${phase}`, phase)
+    declarePhase(app, '@example/reaction-too', 'reaction')
+    await app.ready()
+    t.pass('it boots')
+  },
+)
 
 await t.test('a wrong order stops the boot and shows the right one', async (t) => {
   const { app } = build(t)
@@ -324,7 +330,7 @@ await t.test('a wrong order stops the boot and shows the right one', async (t) =
   }) as Error
   t.equal(
     wrong.message,
-    `@parapet/rate-limits (phase "peer-limits") must be registered before @parapet/rbac (phase "authorization"). Register in this order:
+    `Wrong order of plugins: @parapet/rate-limits (phase "peer-limits") must be registered before @parapet/rbac (phase "authorization"). Register in this order:
   await app.register(securityHeaders) // headers
   await app.register(rateLimits) // peer-limits
   await app.register(rbac) // authorization`,
@@ -332,15 +338,18 @@ await t.test('a wrong order stops the boot and shows the right one', async (t) =
   t.throws(() => declarePhase(app, 'x', 'first' as never), { code: 'PARAPET_KIT_INVALID_ARGUMENT' })
 })
 
-await t.test('a child context keeps the order of its parents; siblings are free', async (t) => {
-  const { app } = build(t)
-  declarePhase(app, '@parapet/sessions', 'authentication')
-  await app.register(async (child) => {
-    declarePhase(child, '@parapet/mfa', 'step-up')
-    t.throws(() => declarePhase(child, '@parapet/audit-log', 'record'), {
-      code: 'PARAPET_KIT_WRONG_ORDER',
+await t.test(
+  'a child context inherits the phases of its parents, not of its siblings',
+  async (t) => {
+    const { app } = build(t)
+    declarePhase(app, '@parapet/sessions', 'authentication')
+    await app.register(async (child) => {
+      declarePhase(child, '@parapet/mfa', 'step-up')
+      t.throws(() => declarePhase(child, '@parapet/audit-log', 'record'), {
+        code: 'PARAPET_KIT_WRONG_ORDER',
+      })
     })
-  })
-  await app.register(async (sibling) => declarePhase(sibling, '@parapet/rbac', 'authorization'))
-  t.pass('the sibling does not stand behind step-up')
-})
+    await app.register(async (sibling) => declarePhase(sibling, '@parapet/rbac', 'authorization'))
+    t.pass('the sibling does not stand behind step-up')
+  },
+)

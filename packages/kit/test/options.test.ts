@@ -61,19 +61,19 @@ await t.test('defaults are filled in and the result is frozen', (t) => {
 })
 
 await t.test('an unknown option names the nearest known one', (t) => {
-  t.match(faultsOf({ idleTimeout: 5 }), /idleTimeout: is unknown; did you mean "idleTimeoutMs"\?/)
+  t.match(faultsOf({ idleTimeout: 5 }), /"idleTimeout" is unknown, did you mean "idleTimeoutMs"\?/)
   t.match(faultsOf({ isuer: 'x' }), /did you mean "issuer"/)
   t.match(faultsOf({ ROLLING: true }), /did you mean "rolling"/)
-  t.match(faultsOf({ totp: { digit: 6 } }), /totp\.digit: is unknown; did you mean "digits"\?/)
-  t.match(faultsOf({ qqqqqqqqqqqq: 1 }), /is unknown; known are idleTimeoutMs, stepSeconds/)
-  t.match(faultsOf({ [Symbol('allowMore')]: true }), /\[allowMore\]: is unknown/)
+  t.match(faultsOf({ totp: { digit: 6 } }), /"totp\.digit" is unknown, did you mean "digits"\?/)
+  t.match(faultsOf({ qqqqqqqqqqqq: 1 }), /is unknown, known are idleTimeoutMs, stepSeconds/)
+  t.match(faultsOf({ [Symbol('allowMore')]: true }), /"\[allowMore\]" is unknown/)
   t.equal(
     faultsOf({ prefix: '/x', logLevel: 'info', logSerializers: {} }),
     '',
     "Fastify's own pass",
   )
-  t.match(faultsOf({ totp: { prefix: '/x' } }), /totp\.prefix: is unknown/)
-  t.match(faultsOf(JSON.parse('{"__proto__": {"mode": "open"}}')), /__proto__: is unknown/)
+  t.match(faultsOf({ totp: { prefix: '/x' } }), /"totp\.prefix" is unknown/)
+  t.match(faultsOf(JSON.parse('{"__proto__": {"mode": "open"}}')), /"__proto__" is unknown/)
   t.end()
 })
 
@@ -81,32 +81,32 @@ await t.test('units and ranges are checked, and values are not echoed', (t) => {
   const cases: [unknown, RegExp][] = [
     [
       { idleTimeoutMs: '15m' },
-      /idleTimeoutMs: must be a whole number from 10 to 60000, in milliseconds; got a string/,
+      /^ {2}"idleTimeoutMs" must be an integer from 10 to 60000 \(milliseconds\), got "15m"$/m,
     ],
     [{ idleTimeoutMs: 9 }, /got 9/],
-    [{ idleTimeoutMs: 10.5 }, /whole number/],
+    [{ idleTimeoutMs: 10.5 }, /must be an integer/],
     [{ idleTimeoutMs: Number.NaN }, /got NaN/],
-    [{ stepSeconds: 0 }, /whole number of at least 1, in seconds; got 0/],
-    [{ maxBodyBytes: null }, /in bytes; got null/],
-    [{ sampleRatio: 1.1 }, /from 0 to 1; got 1\.1/],
-    [{ attempts: 10 }, /from 0 to 9; got 10/],
-    [{ rolling: 'yes' }, /true or false; got a string/],
-    [{ issuer: '' }, /1 to 8 characters; it has 0/],
+    [{ stepSeconds: 0 }, /must be an integer of at least 1 \(seconds\), got 0/],
+    [{ maxBodyBytes: null }, /\(bytes\), got null/],
+    [{ sampleRatio: 1.1 }, /from 0 to 1, got 1\.1/],
+    [{ attempts: 10 }, /from 0 to 9, got 10/],
+    [{ rolling: 'yes' }, /true or false, got a string/],
+    [{ issuer: '' }, /1 to 8 characters, got 0/],
     [{ issuer: 'a b' }, /must match/],
     [{ issuer: 5 }, /must be a string/],
-    [{ mode: 'ajar' }, /one of "open", "closed"/],
-    [{ roles: 'viewer' }, /array of 0 to 2 items; got a string/],
-    [{ roles: ['a', 7] }, /roles\[1\]: must be a string; got 7/],
-    [{ limits: [] }, /limits: must be an object; got an array/],
-    [{ limits: { a: 'x' } }, /limits\.a: must be a whole number/],
+    [{ mode: 'ajar' }, /must be one of "open", "closed", got a string/],
+    [{ roles: 'viewer' }, /array of 0 to 2 items, got a string/],
+    [{ roles: ['a', 7] }, /"roles\[1\]" must be a string, got 7/],
+    [{ limits: [] }, /"limits" must be an object, got an array/],
+    [{ limits: { a: 'x' } }, /"limits\.a" must be an integer/],
     [{ onEvent: 'log' }, /must be a function/],
     [{ clock: {} }, /must have the method now/],
     [{ clock: null }, /must have the method now/],
     [{ even: 3 }, /must be even/],
-    [{ totp: 6 }, /totp: must be an object/],
-    [{ [allowAnything]: false }, /is taken by writing `true`, or left out/],
-    ['text', /options: must be an object/],
-    [[], /options: must be an object/],
+    [{ totp: 6 }, /"totp" must be an object/],
+    [{ [allowAnything]: false }, /must be `true`, or be left out/],
+    ['text', /"options" must be an object/],
+    [[], /"options" must be an object/],
   ]
   for (const [options, message] of cases) t.match(faultsOf(options), message)
   t.notMatch(faultsOf({ issuer: 'my secret' }), /my secret/)
@@ -127,11 +127,11 @@ await t.test('all faults come at once, under the error of the plugin', (t) => {
         table,
         PARAPET_EXAMPLE_INVALID_OPTION,
       ),
-    { code: 'PARAPET_EXAMPLE_INVALID_OPTION', statusCode: 500, message: /a: .*\n {2}attempts: / },
+    { code: 'PARAPET_EXAMPLE_INVALID_OPTION', statusCode: 500, message: /"a" .*\n {2}"attempts" / },
   )
   t.throws(() => readOptions('x', {}, { name: option.text() }), {
     code: 'PARAPET_KIT_INVALID_OPTION',
-    message: /name: must be a string; got nothing/,
+    message: /"name" must be a string, got nothing/,
   })
   t.end()
 })

@@ -1,6 +1,7 @@
 /** What the Redis store does when the real server is killed, paused, restarted, flushed or busy. */
-import { createRedisStore, type Store } from '@parapet/kit'
+import { createRedisStore, useSecurityEvents, useStoreEvents, type Store } from '@parapet/kit'
 import { startRedis, type RedisServer } from '@parapet/testing'
+import Fastify from 'fastify'
 import { Redis } from 'ioredis'
 import t, { type Test } from 'tap'
 
@@ -23,13 +24,13 @@ async function setUp(t: Test): Promise<Setup | null> {
   client.on('error', () => {})
   const store = createRedisStore({
     client,
-    deadlineMs: 100,
+    deadlineMs: 400,
     failureThreshold: 3,
     cooldownMs: 50,
     heartbeatMs: 50,
     onError: (error) => t.fail(String(error)),
   })
-  t.teardown(async () => {
+  t.after(async () => {
     await store.close()
     client.disconnect()
   })
@@ -49,7 +50,7 @@ function reaching(store: Store, state: Store['state']): Promise<void> {
   })
 }
 
-/** Asks until the store answers, as a service under load does. */
+/** Calls until the store responds, as a service under load does. */
 async function untilAnswered(store: Store): Promise<void> {
   for (;;) {
     try {
@@ -61,10 +62,10 @@ async function untilAnswered(store: Store): Promise<void> {
   }
 }
 
-/** Resolves when the server has answered the store's question for the channel's number. */
+/** Resolves when the store has read the channel's number. */
 async function nextHeartbeat(t: Test, client: Redis): Promise<void> {
   const monitor = await client.monitor()
-  t.teardown(() => monitor.disconnect())
+  t.after(() => monitor.disconnect())
   await new Promise<void>((resolve) => {
     monitor.on('monitor', (_time: string, [command, key]: string[]) => {
       if (command === 'GET' && key?.endsWith('channel-number:news') === true) resolve()
@@ -72,7 +73,7 @@ async function nextHeartbeat(t: Test, client: Redis): Promise<void> {
   })
 }
 
-/** A subscriber that writes down what it hears and can be waited for. */
+/** A subscriber that records what it receives and can be awaited. */
 async function listen(store: Store, channel: string) {
   const lines: string[] = []
   const waiters = new Map<string, () => void>()
@@ -106,36 +107,39 @@ await t.test('after SCRIPT FLUSH the scripts are sent again', async (t) => {
   t.equal(await store.compareAndSet('k', 'v', 'w', 1000), true)
 })
 
-await t.test('a killed server is refused at once, and asked again when it is back', async (t) => {
-  const setup = await setUp(t)
-  if (setup === null) return
-  const { server, client, store } = setup
-  const { heard, lines } = await listen(store, 'news')
-  const closed = new Promise((resolve) => client.once('close', resolve))
-  await server.kill()
-  await closed
-  for (let n = 0; n < 3; n++) {
+await t.test(
+  'while the server is killed calls fail at once, and they work again when it is back',
+  async (t) => {
+    const setup = await setUp(t)
+    if (setup === null) return
+    const { server, client, store } = setup
+    const { heard, lines } = await listen(store, 'news')
+    const closed = new Promise((resolve) => client.once('close', resolve))
+    await server.kill()
+    await closed
+    for (let n = 0; n < 3; n++) {
+      const start = performance.now()
+      await t.rejects(store.get('k'), unavailable)
+      t.ok(performance.now() - start < SLACK_MS, 'no call outlives its deadline')
+    }
+    await reaching(store, 'open')
     const start = performance.now()
-    await t.rejects(store.get('k'), unavailable)
-    t.ok(performance.now() - start < SLACK_MS, 'no call outlives its deadline')
-  }
-  await reaching(store, 'open')
-  const start = performance.now()
-  await t.rejects(store.get('k'), { ...unavailable, message: /circuit breaker is open/ })
-  t.ok(performance.now() - start < SLACK_MS, 'an open breaker answers at once')
-  await heard('interrupted: the connection was lost')
+    await t.rejects(store.get('k'), { ...unavailable, message: /circuit breaker is open/ })
+    t.ok(performance.now() - start < SLACK_MS, 'an open breaker answers at once')
+    await heard('interrupted: the connection was lost')
 
-  await server.restart()
-  await untilAnswered(store)
-  t.equal(store.state, 'closed')
-  t.equal(await store.get('k'), null, 'this server keeps nothing')
-  await heard('restored')
-  await store.publish('news', 'after the restart')
-  await heard('after the restart')
-  t.strictSame(lines, ['interrupted: the connection was lost', 'restored', 'after the restart'])
-})
+    await server.restart()
+    await untilAnswered(store)
+    t.equal(store.state, 'closed')
+    t.equal(await store.get('k'), null, 'this server keeps nothing')
+    await heard('restored')
+    await store.publish('news', 'after the restart')
+    await heard('after the restart')
+    t.strictSame(lines, ['interrupted: the connection was lost', 'restored', 'after the restart'])
+  },
+)
 
-await t.test('a paused server costs no more than the deadline, then nothing', async (t) => {
+await t.test('with a paused server calls fail by the deadline, then at once', async (t) => {
   const setup = await setUp(t)
   if (setup === null) return
   const { server, store } = setup
@@ -162,7 +166,7 @@ await t.test('a paused server costs no more than the deadline, then nothing', as
   await heard('restored')
 })
 
-await t.test('a flushed server is told to subscribers as a gap', async (t) => {
+await t.test('subscribers of a flushed server are notified of a gap', async (t) => {
   const setup = await setUp(t)
   if (setup === null) return
   const { client, store } = setup
@@ -176,24 +180,27 @@ await t.test('a flushed server is told to subscribers as a gap', async (t) => {
   t.strictSame(lines, ['one', 'interrupted: the server lost its data', 'restored'])
 })
 
-await t.test('a message that was given out but never heard is told as a gap', async (t) => {
-  const setup = await setUp(t)
-  if (setup === null) return
-  const { client, store } = setup
-  const { heard, lines } = await listen(store, 'news')
-  // A number without its message: what a dropped connection of the subscriber leaves behind.
-  await client.incr('parapet:channel-number:news')
-  await store.publish('news', 'the one after')
-  await heard('the one after')
-  t.strictSame(lines, ['interrupted: messages were lost', 'restored', 'the one after'])
-  await client.incr('parapet:channel-number:news')
-  lines.length = 0
-  await heard('interrupted: messages were lost')
-  await heard('restored')
-})
+await t.test(
+  'subscribers are notified of a message that was published but never received',
+  async (t) => {
+    const setup = await setUp(t)
+    if (setup === null) return
+    const { client, store } = setup
+    const { heard, lines } = await listen(store, 'news')
+    // A number without its message, as after a dropped connection of the subscriber.
+    await client.incr('parapet:channel-number:news')
+    await store.publish('news', 'the one after')
+    await heard('the one after')
+    t.strictSame(lines, ['interrupted: messages were lost', 'restored', 'the one after'])
+    await client.incr('parapet:channel-number:news')
+    lines.length = 0
+    await heard('interrupted: messages were lost')
+    await heard('restored')
+  },
+)
 
 await t.test(
-  'who subscribes to an interrupted channel is told so, and hides no loss',
+  'a new subscriber of an interrupted channel is notified, and hides no loss',
   async (t) => {
     const setup = await setUp(t)
     if (setup === null) return
@@ -208,7 +215,7 @@ await t.test(
   },
 )
 
-await t.test('a subscriber cut off by the server is attached anew', async (t) => {
+await t.test('a subscriber that the server disconnects is subscribed again', async (t) => {
   const setup = await setUp(t)
   if (setup === null) return
   const { client, store } = setup
@@ -220,7 +227,7 @@ await t.test('a subscriber cut off by the server is attached anew', async (t) =>
   await heard('again')
 })
 
-await t.test('a server that cannot serve counts as down; a wrong question does not', async (t) => {
+await t.test('a server that cannot serve counts as down; a wrong call does not', async (t) => {
   const setup = await setUp(t)
   if (setup === null) return
   const { client, store } = setup
@@ -239,7 +246,7 @@ await t.test('a server that cannot serve counts as down; a wrong question does n
 })
 
 await t.test(
-  'a lazy client connects with the first call; a server that is not there is refused',
+  'a lazy client connects with the first call; without a server the call fails',
   async (t) => {
     const setup = await setUp(t)
     if (setup === null) return
@@ -263,3 +270,82 @@ await t.test(
     nowhere.disconnect()
   },
 )
+
+await t.test(
+  'behind an address that leads to a replica the store is down, and comes back',
+  async (t) => {
+    const setup = await setUp(t)
+    if (setup === null) return
+    const { server, client, store } = setup
+    const states: string[] = []
+    store.onStateChange((state) => states.push(state))
+    // As after a failover: the address now leads to a replica.
+    await client.call('REPLICAOF', '127.0.0.1', '1')
+    const readOnly = { ...unavailable, message: /READONLY/ }
+    await t.rejects(store.set('k', 'w', 60_000), readOnly)
+    t.equal(store.state, 'open')
+    await reaching(store, 'half-open')
+    await t.rejects(store.get('k'), unavailable, 'a replica is not asked for old data')
+    const admin = new Redis(server.url)
+    await admin.call('REPLICAOF', 'NO', 'ONE')
+    admin.disconnect()
+    await untilAnswered(store)
+    await store.set('k', 'w', 60_000)
+    t.equal(await store.get('k'), 'w')
+    t.equal(states.at(-1), 'closed')
+  },
+)
+
+await t.test('an unsafe server is named at boot, and stops a strict one', async (t) => {
+  const setup = await setUp(t)
+  if (setup === null) return
+  const { client, server, store } = setup
+  t.strictSame(await store.inspect(), [])
+  await client.call('CONFIG', 'SET', 'maxmemory', '100mb', 'maxmemory-policy', 'allkeys-lru')
+  t.match(await store.inspect(), [{ kind: 'evicts', message: /allkeys-lru.*noeviction/ }])
+  const app = Fastify()
+  t.after(() => app.close())
+  const events: unknown[] = []
+  useSecurityEvents(app).on('kit.store_unsafe', ({ details }) => events.push(details.risk))
+  useStoreEvents(app, store)
+  useStoreEvents(app, store)
+  await app.ready()
+  t.strictSame(events, ['evicts'], 'once for each store')
+  const strict = Fastify()
+  t.after(() => strict.close())
+  useStoreEvents(strict, store, { strict: true })
+  await t.rejects(async () => strict.ready(), { code: 'PARAPET_KIT_STORE_UNSAFE', statusCode: 500 })
+  await client.call('CONFIG', 'SET', 'maxmemory', '0')
+  await client.call(
+    'ACL',
+    'SETUSER',
+    'poor',
+    'on',
+    '>pw',
+    '~*',
+    '+@all',
+    '-@scripting',
+    '-publish',
+    '-info',
+  )
+  const poor = new Redis(server.port, { username: 'poor', password: 'pw' })
+  const poorStore = createRedisStore({ client: poor })
+  t.after(async () => {
+    await poorStore.close()
+    poor.disconnect()
+  })
+  const kinds = (await poorStore.inspect()).map(({ kind }) => kind)
+  t.strictSame(kinds, ['unknown_eviction', 'no_scripting', 'no_publish'])
+})
+
+await t.test('clients of other libraries are refused by name', async (t) => {
+  const foreign: [object, RegExp][] = [
+    [{ sendCommand() {} }, /"client" must be .* got a node-redis client/],
+    [{ customCommand() {} }, /got a valkey-glide client/],
+    [{}, /got something else/],
+  ]
+  for (const [client, message] of foreign) {
+    const code = 'PARAPET_KIT_INVALID_OPTION'
+    t.throws(() => createRedisStore({ client: client as never }), { code, message })
+  }
+})

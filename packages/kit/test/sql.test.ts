@@ -1,5 +1,11 @@
 import { PGlite } from '@electric-sql/pglite'
-import { createSqlClient, migrate, type Migration, type SqlClient } from '@parapet/kit'
+import {
+  createSqlClient,
+  migrate,
+  migrationStatus,
+  type Migration,
+  type SqlClient,
+} from '@parapet/kit'
 import { usePostgres } from '@parapet/testing'
 import { Pool } from 'pg'
 import t, { type Test } from 'tap'
@@ -12,9 +18,9 @@ const first: Migration = {
 const second: Migration = { id: '0002_add_mark', sql: 'ALTER TABLE notes ADD mark boolean' }
 
 const pglite = new PGlite()
-t.teardown(() => pglite.close())
+t.after(() => pglite.close())
 
-/** Runs a test on PostgreSQL, and on PGlite in a schema made anew. */
+/** Runs a test on PostgreSQL, and on PGlite in a new schema. */
 async function onBoth(title: string, body: (t: Test, sql: SqlClient) => Promise<void>) {
   await t.test(`PGlite: ${title}`, async (t) => {
     await pglite.exec('DROP SCHEMA public CASCADE; CREATE SCHEMA public')
@@ -33,7 +39,7 @@ async function tables(sql: SqlClient): Promise<string[]> {
   return rows.map(({ name }) => name)
 }
 
-await onBoth('a query answers rows, and how many were written', async (t, sql) => {
+await onBoth('a query returns rows and the number of changed rows', async (t, sql) => {
   await migrate(sql, owner, [first])
   const insert = 'INSERT INTO notes VALUES ($1, $2)'
   t.strictSame(await sql.query(insert, [1, "it's"]), { rows: [], rowCount: 1 })
@@ -69,7 +75,7 @@ await onBoth('a transaction is all or nothing', async (t, sql) => {
   t.equal((await sql.query('SELECT 1 FROM notes')).rowCount, 1)
 })
 
-await onBoth('migrations run once, in order, and are told', async (t, sql) => {
+await onBoth('migrations run once, in order, and are reported', async (t, sql) => {
   t.strictSame(await migrate(sql, owner, [first]), { applied: [first.id], unknown: [] })
   t.strictSame(await migrate(sql, owner, [first]), { applied: [], unknown: [] })
   t.strictSame(await migrate(sql, owner, [first, second]), { applied: [second.id], unknown: [] })
@@ -88,7 +94,7 @@ await onBoth('an edited or inserted migration stops the run', async (t, sql) => 
     [second].map((m) => ({ ...m, sql: 'SELECT 1' })),
   )
   const changed = { code: 'PARAPET_KIT_MIGRATION_CHANGED', statusCode: 500 }
-  await t.rejects(migrate(sql, owner, [second]), { ...changed, message: /has another text/ })
+  await t.rejects(migrate(sql, owner, [second]), { ...changed, message: /was edited after it ran/ })
   await t.rejects(migrate(sql, owner, [first, { ...second, sql: 'SELECT 1' }]), {
     ...changed,
     message: /"0001_create_notes" .* sorts before "0002_add_mark"/,
@@ -96,7 +102,7 @@ await onBoth('an edited or inserted migration stops the run', async (t, sql) => 
   t.strictSame(await tables(sql), ['parapet_migrations'])
 })
 
-await onBoth('a failing migration leaves nothing behind', async (t, sql) => {
+await onBoth('a failing migration changes nothing', async (t, sql) => {
   const broken: Migration = { id: '0002_broken', sql: 'CREATE TABLE half (); SELECT nonsense' }
   await t.rejects(migrate(sql, owner, [first, broken]), {
     code: 'PARAPET_KIT_MIGRATION_FAILED',
@@ -107,7 +113,7 @@ await onBoth('a failing migration leaves nothing behind', async (t, sql) => {
   t.strictSame(await tables(sql), [])
 })
 
-await onBoth('two migrators racing run each migration once', async (t, sql) => {
+await onBoth('two concurrent runs run each migration once', async (t, sql) => {
   const slow: Migration = { id: '0001_slow', sql: `${first.sql}; SELECT pg_sleep(0.05)` }
   const reports = await Promise.all(
     Array.from({ length: 8 }, () => migrate(sql, owner, [slow, second])),
@@ -143,20 +149,119 @@ await t.test(
   },
 )
 
-await t.test('a role that may change no table starts when nothing is pending', async (t) => {
-  const postgres = await usePostgres(t)
-  if (postgres === null) return
-  const { pool, schema, url } = postgres
-  await migrate(createSqlClient(pool), owner, [first])
-  await pool.query(`CREATE ROLE ${schema} LOGIN`)
-  t.teardown(() => pool.query(`DROP OWNED BY ${schema}; DROP ROLE ${schema}`))
-  await pool.query(`GRANT USAGE ON SCHEMA ${schema} TO ${schema};
+await t.test(
+  'a role without the right to change tables can start when nothing is pending',
+  async (t) => {
+    const postgres = await usePostgres(t)
+    if (postgres === null) return
+    const { pool, schema, url } = postgres
+    await migrate(createSqlClient(pool), owner, [first])
+    await pool.query(`CREATE ROLE ${schema} LOGIN`)
+    t.after(() => pool.query(`DROP OWNED BY ${schema}; DROP ROLE ${schema}`))
+    await pool.query(`GRANT USAGE ON SCHEMA ${schema} TO ${schema};
     GRANT SELECT ON parapet_migrations TO ${schema}`)
-  const own = new Pool({ connectionString: url.replace(/\/\/[^@/]*@/, `//${schema}@`) })
-  t.teardown(() => own.end())
-  const restricted = createSqlClient(own)
-  t.same(await migrate(restricted, owner, [first]), { applied: [], unknown: [] })
-  await t.rejects(migrate(restricted, owner, [first, second]), {
-    code: 'PARAPET_KIT_MIGRATION_FAILED',
+    const own = new Pool({ connectionString: url.replace(/\/\/[^@/]*@/, `//${schema}@`) })
+    t.after(() => own.end())
+    const restricted = createSqlClient(own)
+    t.same(await migrate(restricted, owner, [first]), { applied: [], unknown: [] })
+    await t.rejects(migrate(restricted, owner, [first, second]), {
+      code: 'PARAPET_KIT_MIGRATION_FAILED',
+    })
+  },
+)
+
+await onBoth(
+  'a transaction whose failed statement was ignored is not reported as done',
+  async (t, sql) => {
+    await sql.query('CREATE TABLE marks (mark text)')
+    const ignoring = sql.transaction(async (transaction) => {
+      await transaction.query("INSERT INTO marks VALUES ('lost')")
+      await transaction.query('SELECT 1 / 0').catch(() => {})
+      return 'done'
+    })
+    await t.rejects(ignoring, { code: 'PARAPET_KIT_TRANSACTION_ROLLED_BACK', statusCode: 500 })
+    t.strictSame((await sql.query('SELECT * FROM marks')).rows, [])
+    const saved = await sql.transaction(async (transaction) => {
+      await transaction.query('SAVEPOINT before')
+      await transaction.query('SELECT 1 / 0').catch(() => {})
+      await transaction.query('ROLLBACK TO SAVEPOINT before')
+      await transaction.query("INSERT INTO marks VALUES ('kept')")
+      return 'done'
+    })
+    t.equal(saved, 'done')
+    t.strictSame((await sql.query('SELECT * FROM marks')).rows, [{ mark: 'kept' }])
+  },
+)
+
+await onBoth(
+  'a migration that controls the transaction is refused before anything runs',
+  async (t, sql) => {
+    const controlled = [
+      'CREATE TABLE x (a int); COMMIT; SELECT 1 / 0',
+      'begin; CREATE TABLE x (a int)',
+      'CREATE TABLE x (a int); -- comment\n  ROLLBACK',
+      '/* ; */ END',
+      'START  TRANSACTION',
+      'ABORT;',
+    ]
+    for (const text of controlled) {
+      await t.rejects(migrate(sql, owner, [{ id: '0001_x', sql: text }]), {
+        code: 'PARAPET_KIT_INVALID_ARGUMENT',
+        message: /must not contain/,
+      })
+    }
+    const harmless = `
+    CREATE FUNCTION f() RETURNS int LANGUAGE plpgsql AS $body$ BEGIN RETURN 1; END; $body$;
+    CREATE FUNCTION g() RETURNS int LANGUAGE sql BEGIN ATOMIC SELECT 1; END;
+    SAVEPOINT s; ROLLBACK TO SAVEPOINT s;
+    COMMENT ON FUNCTION f() IS 'a; COMMIT; it''s text'`
+    const report = await migrate(sql, owner, [{ id: '0001_x', sql: harmless }])
+    t.strictSame(report.applied, ['0001_x'])
+  },
+)
+
+const indexed = [
+  { id: '0001_create', sql: 'CREATE TABLE rows (a int)' },
+  {
+    id: '0002_index',
+    sql: 'CREATE INDEX CONCURRENTLY IF NOT EXISTS rows_a ON rows (a)',
+    inTransaction: false,
+  },
+  { id: '0003_column', sql: 'ALTER TABLE rows ADD COLUMN b int' },
+]
+
+await onBoth('a statement that needs no transaction runs alone and in order', async (t, sql) => {
+  t.strictSame(
+    (await migrationStatus(sql, owner, indexed)).pending,
+    indexed.map(({ id }) => id),
+  )
+  const dry = await migrate(sql, owner, indexed, { dryRun: true })
+  t.strictSame(
+    dry.applied,
+    indexed.map(({ id }) => id),
+  )
+  const found =
+    "SELECT 1 FROM pg_class WHERE relname = 'rows' AND relnamespace = current_schema()::regnamespace"
+  t.equal((await sql.query(found)).rows.length, 0, 'a dry run changes nothing')
+  const reports = await Promise.all([migrate(sql, owner, indexed), migrate(sql, owner, indexed)])
+  t.strictSame(
+    reports.flatMap(({ applied }) => applied).toSorted(),
+    indexed.map(({ id }) => id),
+  )
+  const status = await migrationStatus(sql, owner, indexed.toSpliced(1, 1))
+  t.match(status, { pending: [], changed: [], unknown: ['0002_index'] })
+  t.ok(status.applied.every(({ appliedAt }) => Math.abs(appliedAt - Date.now()) < 600_000))
+  const edited = indexed.with(0, { id: '0001_create', sql: 'CREATE TABLE other (a int)' })
+  t.strictSame((await migrationStatus(sql, owner, edited)).changed, ['0001_create'])
+})
+
+await onBoth('a failed migration says what was undone and what was not', async (t, sql) => {
+  const failed = { code: 'PARAPET_KIT_MIGRATION_FAILED', statusCode: 500 }
+  await t.rejects(migrate(sql, owner, [{ id: '0001_x', sql: 'SELECT 1 / 0' }]), {
+    ...failed,
+    message: /\(its transaction was rolled back\): division by zero/,
   })
+  const alone = { id: '0001_x', sql: 'SELECT 1 / 0', inTransaction: false }
+  await t.rejects(migrate(sql, owner, [alone]), { ...failed, message: /may have left traces/ })
+  t.strictSame((await migrationStatus(sql, owner, [alone])).pending, ['0001_x'])
 })

@@ -3,7 +3,7 @@ import type { Store } from '@parapet/kit'
 import fc from 'fast-check'
 import type { Test } from 'tap'
 
-/** A store and the clock it lives by. */
+/** A store and its clock. */
 export interface StoreUnderTest {
   readonly store: Store
   readonly now: () => number
@@ -22,7 +22,7 @@ export async function storeContract(t: Test, open: (t: Test) => Promise<StoreUnd
 type Open = (t: Test) => Promise<StoreUnderTest | null>
 
 async function text(t: Test, open: Open) {
-  await t.test('a text is there until its time to live is over', async (t) => {
+  await t.test('a text exists until its time to live has passed', async (t) => {
     const under = await open(t)
     if (under === null) return
     const { store, advance } = under
@@ -40,30 +40,30 @@ async function text(t: Test, open: Open) {
     t.equal(await store.delete('k'), false)
   })
 
-  await t.test('of a hundred racers one sets, one takes and one swaps', async (t) => {
+  await t.test('of a hundred concurrent callers one sets, one takes and one swaps', async (t) => {
     const under = await open(t)
     if (under === null) return
     const { store, advance } = under
-    const racers = Array.from({ length: 100 }, (_, index) => `racer ${index}`)
-    const set = await Promise.all(racers.map((racer) => store.setIfAbsent('k', racer, 1000)))
+    const callers = Array.from({ length: 100 }, (_, index) => `caller ${index}`)
+    const set = await Promise.all(callers.map((caller) => store.setIfAbsent('k', caller, 1000)))
     t.equal(set.filter(Boolean).length, 1)
-    const winner = racers[set.indexOf(true)]!
+    const winner = callers[set.indexOf(true)]!
     t.equal(await store.get('k'), winner)
     const swapped = await Promise.all(
-      racers.map((racer) => store.compareAndSet('k', winner, `next ${racer}`, 1000)),
+      callers.map((caller) => store.compareAndSet('k', winner, `next ${caller}`, 1000)),
     )
     t.equal(swapped.filter(Boolean).length, 1)
-    const taken = await Promise.all(racers.map(() => store.getAndDelete('k')))
+    const taken = await Promise.all(callers.map(() => store.getAndDelete('k')))
     t.strictSame(
       taken.filter((value) => value !== null),
-      [`next ${racers[swapped.indexOf(true)]!}`],
+      [`next ${callers[swapped.indexOf(true)]!}`],
     )
     t.equal(await store.setIfAbsent('k', 'again', 1000), true)
     await advance(1000)
     t.equal(await store.setIfAbsent('k', 'after expiry', 1000), true)
   })
 
-  await t.test('compare-and-set knows absence, and deletes', async (t) => {
+  await t.test('compare-and-set handles absent keys, and deletes', async (t) => {
     const under = await open(t)
     if (under === null) return
     const { store, advance } = under
@@ -101,7 +101,7 @@ async function counters(t: Test, open: Open) {
     })
   })
 
-  await t.test('no limit is passed at the edge of a bucket', async (t) => {
+  await t.test('no limit is exceeded at the edge of a bucket', async (t) => {
     const under = await open(t)
     if (under === null) return
     const { store, now, advance } = under
@@ -133,7 +133,7 @@ async function counters(t: Test, open: Open) {
           await advance(wait)
           await store.count(name, windows, amount)
         }
-        // Half the limit: what is left then lives longer in Redis than a slow machine takes to ask.
+        // Half the limit: the rest lives longer in Redis than a slow machine takes to read it.
         const refused = await store.count(name, windows, 3)
         const { retryAfterMs } = refused.windows[0]!
         if (refused.counted) return
@@ -148,7 +148,7 @@ async function counters(t: Test, open: Open) {
     )
   })
 
-  await t.test('a thousand racers never pass a limit', async (t) => {
+  await t.test('a thousand concurrent callers never exceed a limit', async (t) => {
     const under = await open(t)
     if (under === null) return
     const { store } = under
@@ -208,7 +208,7 @@ async function collections(t: Test, open: Open) {
 }
 
 async function messages(t: Test, open: Open) {
-  await t.test('every subscriber of a channel hears each message, in order', async (t) => {
+  await t.test('every subscriber of a channel receives each message, in order', async (t) => {
     const under = await open(t)
     if (under === null) return
     const { store } = under
@@ -238,7 +238,7 @@ async function messages(t: Test, open: Open) {
     t.equal(heard.filter((line) => line.startsWith('b')).length, 3)
   })
 
-  await t.test('who stops listening hears no more', async (t) => {
+  await t.test('a listener that was removed receives no more messages', async (t) => {
     const under = await open(t)
     if (under === null) return
     const { store } = under

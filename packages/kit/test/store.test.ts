@@ -65,7 +65,7 @@ await t.test('memory and Redis agree on any sequence of operations', async (t) =
       const clock = createManualClock()
       const time = { now: clock.now, schedule: systemClock.schedule }
       const prefix = `${redis.prefix}${run++}:`
-      // Keys expire by real time, so every duration is far longer than the run.
+      // Keys expire in real time, so every duration is far longer than the test.
       const stores = [
         createMemoryStore({ clock }),
         createRedisStore({ client, prefix, clock: time, deadlineMs: 5000 }),
@@ -100,31 +100,34 @@ await t.test('memory and Redis agree on any sequence of operations', async (t) =
   client.disconnect()
 })
 
-await t.test('a full memory store refuses what is new and forgets nothing alive', async (t) => {
-  const clock = createManualClock()
-  const store = createMemoryStore({ maxBytes: 4096, clock })
-  const full = { code: 'PARAPET_KIT_STORE_FULL', statusCode: 503 }
-  const names: string[] = []
-  await t.rejects(async () => {
-    for (let n = 0; ; n++) {
-      await store.set(`key ${n}`, 'x'.repeat(50), n === 0 ? 1000 : 60_000)
-      names.push(`key ${n}`)
-    }
-  }, full)
-  t.ok(names.length > 5)
-  for (const name of names) t.not(await store.get(name), null)
-  await t.rejects(store.count('c', [{ windowMs: 1000 }]), full)
-  await t.rejects(store.append('l', 'x'.repeat(300), { windowMs: 1000, maxEntries: 9 }), full)
-  await t.rejects(store.addMember('s', 'x'.repeat(300), { ttlMs: 1000, maxMembers: 9 }), full)
-  t.equal(await store.hasMember('s', 'x'.repeat(300)), false, 'a refused member was not added')
-  await store.set(names[1]!, 'y'.repeat(50), 60_000)
-  t.equal(await store.get(names[1]!), 'y'.repeat(50), 'what is there can be replaced')
-  clock.advance(1000)
-  await store.set('new', 'x'.repeat(50), 1000)
-  t.equal(await store.get('new'), 'x'.repeat(50), 'what expired makes room')
-})
+await t.test(
+  'a full memory store refuses new entries and drops none before it expires',
+  async (t) => {
+    const clock = createManualClock()
+    const store = createMemoryStore({ maxBytes: 4096, clock })
+    const full = { code: 'PARAPET_KIT_STORE_FULL', statusCode: 503 }
+    const names: string[] = []
+    await t.rejects(async () => {
+      for (let n = 0; ; n++) {
+        await store.set(`key ${n}`, 'x'.repeat(50), n === 0 ? 1000 : 60_000)
+        names.push(`key ${n}`)
+      }
+    }, full)
+    t.ok(names.length > 5)
+    for (const name of names) t.not(await store.get(name), null)
+    await t.rejects(store.count('c', [{ windowMs: 1000 }]), full)
+    await t.rejects(store.append('l', 'x'.repeat(300), { windowMs: 1000, maxEntries: 9 }), full)
+    await t.rejects(store.addMember('s', 'x'.repeat(300), { ttlMs: 1000, maxMembers: 9 }), full)
+    t.equal(await store.hasMember('s', 'x'.repeat(300)), false, 'a refused member was not added')
+    await store.set(names[1]!, 'y'.repeat(50), 60_000)
+    t.equal(await store.get(names[1]!), 'y'.repeat(50), 'what is there can be replaced')
+    clock.advance(1000)
+    await store.set('new', 'x'.repeat(50), 1000)
+    t.equal(await store.get('new'), 'x'.repeat(50), 'what expired makes room')
+  },
+)
 
-await t.test('expired entries leave the memory store without being asked for', async (t) => {
+await t.test('expired entries leave the memory store without being read', async (t) => {
   const clock = createManualClock()
   const store = createMemoryStore({ maxBytes: 100_000, clock })
   for (let n = 0; n < 20_000; n++) {
@@ -135,7 +138,7 @@ await t.test('expired entries leave the memory store without being asked for', a
   t.equal(await store.get('key 19000'), null)
 })
 
-await t.test('what a subscriber throws is reported and reaches nobody else', async (t) => {
+await t.test('an error of a subscriber is reported and does not affect the others', async (t) => {
   const errors: unknown[] = []
   const store = createMemoryStore({ onError: (error) => errors.push(error) })
   const listener = { interrupted: () => {}, restored: () => {} }
@@ -185,19 +188,19 @@ await t.test(
     })
     t.throws(() => createRedisStore({ client: {} as never }), {
       code: 'PARAPET_KIT_INVALID_OPTION',
-      message: /client: must have the methods call, duplicate/,
+      message: /"client" must be a client or cluster of ioredis/,
     })
     client.disconnect()
   },
 )
 
-/** Redis expires by its own clock, so moving the test's clock moves what is left of each key. */
+/** Redis expires keys by its own clock, so advancing the test's clock shortens each key's TTL. */
 function onRedis(t: Test, client: Redis | Cluster, prefix: string): StoreUnderTest {
   const clock = createManualClock()
-  // Deadlines stay on real time: a manual clock would never reach them.
+  // Deadlines use real time: a manual clock would never reach them.
   const time = { now: clock.now, schedule: systemClock.schedule }
   const store = createRedisStore({ client, prefix, clock: time, deadlineMs: 5000 })
-  t.teardown(async () => {
+  t.after(async () => {
     await store.close()
     client.disconnect()
   })

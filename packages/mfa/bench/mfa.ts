@@ -1,15 +1,15 @@
-/** What factors cost: enrolling, a right code, a wrong one, a backup code, and a request with a rule. */
+/** The cost of enrolling, of right and wrong codes, of a backup code, and of a request with a rule. */
 import { createManualClock, generateCipherKey } from '@parapet/kit'
 import { mfa } from '@parapet/mfa'
 import { goal, pairedBench } from '@parapet/testing'
 import Fastify from 'fastify'
 import { Secret, TOTP } from 'otpauth'
 import qrcode from 'qrcode'
-import { hashBackupCode } from '../src/backup-codes.ts'
+import { hashBackupCode } from '../src/backup-codes/backup-code.ts'
 
 const keys = generateCipherKey()
 const clock = createManualClock()
-// The time of a case must be that of an attempt, not that of a wait.
+// A case must measure the attempt, not a wait.
 const throttle = {
   freeAttempts: 20,
   firstWaitSeconds: 1,
@@ -53,7 +53,7 @@ const wrong = await enrol('wrong')
 const ip = '192.0.2.1'
 const attempt = async (user: string, secret: string, offset: number) => {
   clock.advance(30_000)
-  // Ten steps away: a code nobody accepts.
+  // With an offset of ten steps the code is outside of every window.
   return app.mfa.verify(user, code(secret, clock.now() + offset), { ip }).catch(() => null)
 }
 
@@ -86,7 +86,7 @@ console.log(enrolling.table)
 const beginMs = enrolling.cases['begin: secret, QR twice, 8 codes']!.median / 1e6
 goal('mfa-enrol-cpu-ms', beginMs, 25)
 
-// One scrypt for an attempt, whichever code it is and however many are left.
+// An attempt costs one scrypt run, for every code and however many are left.
 const salt = Buffer.alloc(16).toString('base64url')
 const absent = alice.backupCodes[0]!
 await app.mfa.verify('alice', absent)
@@ -109,7 +109,7 @@ goal(
   1.3,
 )
 
-// Right and wrong in turns, so that whatever slows the machine slows both; then a permutation test.
+// Right and wrong codes alternate, so that a slow phase of the machine affects both.
 const differences: number[] = []
 const times = { right: [] as number[], wrong: [] as number[] }
 for (let i = 0; i < 3000; i++) {
@@ -122,7 +122,7 @@ for (let i = 0; i < 3000; i++) {
   let rightUs = rightFirst ? await timed('right', right.secret, 0) : 0
   const wrongUs = await timed('wrong', wrong.secret, 300_000)
   if (!rightFirst) rightUs = await timed('right', right.secret, 0)
-  // Now and then the other one gets it right too, or a hundred in a row would disable the factor.
+  // A right code in between, because a hundred wrong ones in a row would disable the factor.
   if (i % 10 === 9) await attempt('wrong', wrong.secret, 0)
   if (i < 500) continue
   times.right.push(rightUs)

@@ -1,175 +1,143 @@
-/** From options to the core: what is checked and made once, at boot. */
-import { createLocalCipher, createMemoryStore, parseCipherKeys, type Cipher } from '@parapet/kit'
-import { createAccounts, type AccountRepository } from './accounts.ts'
-import { createSqlAccounts } from './accounts-postgres.ts'
-import { createStoreAccounts } from './accounts-store.ts'
-import { CEREMONY_MS } from './ceremonies.ts'
-import { createCodes } from './codes.ts'
-import type { Core, Notice } from './core.ts'
-import { createDevices } from './devices.ts'
-import { PARAPET_MFA_GUESSABLE, PARAPET_MFA_INVALID_OPTION, PARAPET_MFA_NO_KEY } from './errors.ts'
-import { createMfa, type Mfa } from './mfa.ts'
-import { createOneTime } from './one-time.ts'
+/** Builds the service from the options. */
+import { createMemoryStore, type Cipher, type Store } from '@parapet/kit'
+import type { AccountRepository } from './account/account-repository.ts'
+import { createSqlAccounts } from './account/accounts-postgres.ts'
+import { createStoreAccounts } from './account/accounts-store.ts'
+import { createAccounts } from './account/accounts.ts'
+import { createBackupCodes, hashBackupCodes } from './backup-codes/backup-code.ts'
+import { BackupCodes } from './backup-codes/backup-codes.ts'
+import {
+  applyProfile,
+  cipherOf,
+  deviationsOf,
+  refuseOption,
+  requireUnguessable,
+} from './boot-checks.ts'
+import { createDevices } from './devices/remembered-devices.ts'
+import type { FactorContext, Notice } from './factors/context.ts'
+import { createAddressLimits } from './limits/address-limits.ts'
+import type { AttemptLimits } from './limits/wrong-codes.ts'
 import type { MfaSettings } from './options.ts'
-import { Passkeys, type PendingCeremony } from './passkeys.ts'
-import { deviationsOf, profiles, type Profiled } from './profile.ts'
-import { createMarks } from './proof.ts'
-import { createResets } from './resets.ts'
-import { guessProbability, type ThrottleSettings } from './throttle.ts'
-import { createAddressGate } from './throttle-ip.ts'
-import type { PendingTotp } from './totp-proofs.ts'
+import type { PendingCeremony } from './passkeys/challenges.ts'
+import { createPasskeys, type Passkeys } from './passkeys/passkeys.ts'
+import { CEREMONY_MS } from './passkeys/webauthn-client-data.ts'
+import type { Profiled } from './profiles/profile.ts'
+import { createSessionProofs } from './proofs/session-proofs.ts'
+import { createMfa, type Mfa } from './service/mfa.ts'
+import { createResets } from './service/reset-and-recovery.ts'
+import { createOneTimeTokens, type OneTimeTokens } from './tokens/one-time-token.ts'
+import { TotpEnrolments } from './totp/totp-enrolment.ts'
+import { createTotpVerification } from './totp/totp-verification.ts'
 
-/** What the wiring gives the core. */
+/** What the plugin gives the service. */
 export interface Ports {
-  readonly emit: Core['emit']
+  readonly emit: FactorContext['emit']
   readonly onNotifyFailed: (error: unknown) => void
 }
 
-/** The core, and what the wiring needs of it beside `app.mfa`. */
+/** The service, and what else the plugin needs. */
 export interface Assembled {
   readonly mfa: Mfa
-  readonly core: Core
+  readonly context: FactorContext
+  /** The settings with the defaults of the profile. */
   readonly effective: Profiled
+  /** Deviations from the standards, one sentence each. */
   readonly deviations: readonly string[]
-  /** Closes what was made here, not what was given. */
+  /** Closes the memory store if it was created here. */
   readonly close: () => Promise<void>
 }
 
 const TICKET_MS = 600_000
 
 /**
- * Puts the core together.
+ * Builds the service.
  *
  * @throws PARAPET_MFA_NO_KEY, PARAPET_MFA_GUESSABLE, PARAPET_MFA_INVALID_OPTION
  */
 export function assemble(settings: MfaSettings, ports: Ports): Assembled {
   const cipher = cipherOf(settings)
-  const effective = profiledBy(settings)
-  const { window, learnedWindow } = effective
+  const effective = applyProfile(settings)
+  const { window, learnedWindow, deviceMaxAgeSeconds } = effective
   const totp = { ...settings.totp, window, learnedWindow }
-  const probability = requireUnguessable(settings, window)
-  const now = (): number => settings.clock.now()
+  const probability = requireUnguessable(settings, totp)
   const store = settings.store ?? createMemoryStore({ clock: settings.clock })
-  const core: Core = {
-    accounts: createAccounts(
-      repositoryOf(settings, () => createStoreAccounts(store)),
-      cipher,
-    ),
-    marks: createMarks(store, effective.proofMaxAgeSeconds * 1000, now),
-    gate: createAddressGate(store, addressLimits(settings), now),
-    now,
-    throttle: settings.throttle,
-    emit: ports.emit,
-    notify: (notice) => void tell(settings, { ...notice, at: now() }, ports.onNotifyFailed),
-  }
-  const codes = createCodes(core, {
-    issuer: settings.issuer,
-    totp,
-    backupCodes: settings.backupCodes,
-    tickets: createOneTime<PendingTotp>(store, cipher, 'ticket', TICKET_MS),
-    ticketTtlMs: TICKET_MS,
-  })
-  const passkeys =
-    settings.passkeys &&
-    new Passkeys(
-      core,
-      { ...settings.passkeys, rpName: settings.issuer },
-      createOneTime<PendingCeremony>(store, cipher, 'challenge', CEREMONY_MS),
-    )
-  return {
-    mfa: createMfa({
-      core,
-      codes,
-      passkeys,
-      devices: createDevices(core, { maxAgeSeconds: effective.deviceMaxAgeSeconds }),
-      resets: createResets(core, codes.backup, settings.revokeSessions ?? (async () => {})),
-      guessProbability: probability,
+  const tokens = <T>(kind: string, ttlMs: number): OneTimeTokens<T> =>
+    createOneTimeTokens<T>(store, cipher, kind, ttlMs)
+  const context = createContext(settings, effective, ports, { store, cipher })
+  const backupCodes = new BackupCodes(context, settings.backupCodes)
+  const mfa = createMfa({
+    context,
+    totpEnrolments: new TotpEnrolments(context, {
+      issuer: settings.issuer,
+      totp,
+      backupCodes: {
+        create: () => createBackupCodes(settings.backupCodes),
+        hash: hashBackupCodes,
+      },
+      tickets: tokens('ticket', TICKET_MS),
+      ticketTtlMs: TICKET_MS,
     }),
-    core,
-    effective,
-    deviations: toldDeviations(settings, effective),
-    close: async () => {
-      if (settings.store === undefined) await store.close()
-    },
+    totpVerification: createTotpVerification(context, totp),
+    backupCodes,
+    passkeys: passkeysOf(settings, context, tokens('challenge', CEREMONY_MS)),
+    devices: createDevices(context, { maxAgeSeconds: deviceMaxAgeSeconds }),
+    resets: createResets(context, backupCodes, settings.revokeSessions ?? (async () => {})),
+    guessProbability: probability,
+  })
+  const close = async () => {
+    if (settings.store === undefined) await store.close()
   }
+  return { mfa, context, effective, deviations: deviationsOf(settings, effective), close }
 }
 
-function toldDeviations(settings: MfaSettings, effective: Profiled): string[] {
-  const { passkeys, notify, revokeSessions, profile } = settings
-  const graced = Object.entries(settings.roles).filter(([, role]) => role.graceSeconds > 0)
-  const found = {
-    ...effective,
-    hasPasskeys: passkeys !== undefined,
-    tellsUsers: notify !== undefined,
-    endsSessions: revokeSessions !== undefined,
-    gracedRoles: graced.map(([role]) => role),
-  }
-  return deviationsOf(found, profile)
-}
-
-function cipherOf({ cipher, keys }: MfaSettings): Cipher {
-  if (cipher !== undefined && keys !== undefined) refuse('cipher', 'and "keys" exclude each other')
-  if (cipher !== undefined) return cipher
-  if (keys === undefined) throw new PARAPET_MFA_NO_KEY()
-  try {
-    return createLocalCipher(parseCipherKeys(keys))
-  } catch (error) {
-    return refuse('keys', (error as Error).message)
-  }
-}
-
-function repositoryOf(
-  { accounts, sql }: MfaSettings,
-  byStore: () => AccountRepository,
-): AccountRepository {
-  if (accounts !== undefined && sql !== undefined)
-    refuse('sql', 'and "accounts" exclude each other')
-  return accounts ?? (sql === undefined ? byStore() : createSqlAccounts(sql))
-}
-
-function addressLimits({ throttle }: MfaSettings): ThrottleSettings {
-  // Addresses only wait: none is shut out for good, for they change hands.
-  const open = { hardStop: Infinity, failuresPer30Days: Infinity }
-  return { ...throttle, ...open, freeAttempts: throttle.freeAttemptsPerAddress }
-}
-
-function profiledBy(settings: MfaSettings): Profiled {
-  const defaults = profiles[settings.profile ?? 'none']
-  const window = settings.totp.window ?? defaults.window
-  const learnedWindow = settings.totp.learnedWindow ?? Math.min(window, defaults.learnedWindow)
-  if (learnedWindow > window) refuse('totp.learnedWindow', `must be at most totp.window, ${window}`)
+function createContext(
+  settings: MfaSettings,
+  { proofMaxAgeSeconds }: Profiled,
+  { emit, onNotifyFailed }: Ports,
+  { store, cipher }: { readonly store: Store; readonly cipher: Cipher },
+): FactorContext {
+  const now = (): number => settings.clock.now()
   return {
-    window,
-    learnedWindow,
-    deviceMaxAgeSeconds: settings.deviceMaxAgeSeconds ?? defaults.deviceMaxAgeSeconds,
-    proofMaxAgeSeconds: settings.proofMaxAgeSeconds ?? defaults.proofMaxAgeSeconds,
+    accounts: createAccounts(repositoryOf(settings, store), cipher),
+    sessionProofs: createSessionProofs(store, proofMaxAgeSeconds * 1000, now),
+    addressLimits: createAddressLimits(store, addressLimitsOf(settings), now),
+    now,
+    limits: settings.throttle,
+    emit,
+    notify: (notice) => void notify(settings, { ...notice, at: now() }, onNotifyFailed),
   }
 }
 
-function requireUnguessable(settings: MfaSettings, window: number): number {
-  const { totp, throttle, backupCodes, maxGuessProbability } = settings
-  const probability = guessProbability({ digits: totp.digits, window }, throttle, backupCodes)
-  if (probability <= maxGuessProbability) return probability
-  throw new PARAPET_MFA_GUESSABLE(
-    probability.toPrecision(3),
-    String(maxGuessProbability),
-    `${throttle.failuresPer30Days} attempts at ${2 * window + 1} live codes of ${totp.digits} digits; ` +
-      'lower throttle.failuresPer30Days or totp.window, or raise totp.digits',
-  )
+function passkeysOf(
+  { passkeys, issuer }: MfaSettings,
+  factors: FactorContext,
+  challenges: OneTimeTokens<PendingCeremony>,
+): Passkeys | undefined {
+  if (passkeys === undefined) return undefined
+  return createPasskeys({ factors, relyingParty: { ...passkeys, rpName: issuer }, challenges })
 }
 
-async function tell(
-  { notify }: MfaSettings,
+function repositoryOf({ accounts, sql }: MfaSettings, store: Store): AccountRepository {
+  if (accounts !== undefined && sql !== undefined) {
+    refuseOption('"sql" and "accounts" exclude each other, got both: remove one')
+  }
+  return accounts ?? (sql === undefined ? createStoreAccounts(store) : createSqlAccounts(sql))
+}
+
+/** Addresses only wait. They are never disabled, because they are shared and reassigned. */
+function addressLimitsOf({ throttle }: MfaSettings): AttemptLimits {
+  const unlimited = { hardStop: Infinity, failuresPer30Days: Infinity }
+  return { ...throttle, ...unlimited, freeAttempts: throttle.freeAttemptsPerAddress }
+}
+
+async function notify(
+  { notify: notifyUser }: MfaSettings,
   notice: Notice,
   onFailed: (error: unknown) => void,
 ): Promise<void> {
   try {
-    await notify?.(notice)
+    await notifyUser?.(notice)
   } catch (error) {
     onFailed(error)
   }
-}
-
-function refuse(option: string, problem: string): never {
-  throw new PARAPET_MFA_INVALID_OPTION('@parapet/mfa', `  ${option}: ${problem}`)
 }

@@ -1,139 +1,214 @@
-/** Every error of this plugin. The constant, the code and the row in the README carry one name. */
+/** Every error of this plugin. Each constant has the name of its code. */
 import { createError } from '@fastify/error'
 
-/** An option is unknown, mistyped or out of range; the message lists every fault found. */
+/**
+ * Thrown at boot when an option is unknown, has the wrong type or is out of range.
+ * Fix: correct every option that the message lists.
+ */
 export const PARAPET_MFA_INVALID_OPTION = createError<[plugin: string, faults: string]>(
   'PARAPET_MFA_INVALID_OPTION',
-  '%s refuses its options:\n%s',
+  '%s was registered with invalid options; correct these:\n%s',
 )
 
-/** There is no key to seal secrets with. */
+/**
+ * Thrown at boot when neither `keys` nor `cipher` is set.
+ * Fix: create keys once with `generateCipherKey()`, store them as a secret, and pass them as `keys`.
+ */
 export const PARAPET_MFA_NO_KEY = createError<[]>(
   'PARAPET_MFA_NO_KEY',
-  '@parapet/mfa needs a key for the secrets it keeps: give "keys" (one made by generateCipherKey of @parapet/kit) or a "cipher"',
+  '@parapet/mfa needs "keys" or "cipher" to encrypt accounts, got neither; create keys with generateCipherKey() of @parapet/kit',
 )
 
-/** The settings let a code be guessed too easily. */
+/**
+ * Thrown at boot when the settings let a code be guessed with a higher probability than
+ * `maxGuessProbability`.
+ * Fix: lower `throttle.failuresPer30Days` or `totp.window`, or raise `totp.digits`.
+ */
 export const PARAPET_MFA_GUESSABLE = createError<[probability: string, bound: string, how: string]>(
   'PARAPET_MFA_GUESSABLE',
-  'With these settings a one-time code is guessed within 30 days with probability %s, above maxGuessProbability %s: %s',
+  'With these settings a code can be guessed within 30 days with probability %s, above maxGuessProbability %s: %s',
 )
 
-/** A function of the plugin was called with a value outside its documented range. */
-export const PARAPET_MFA_INVALID_ARGUMENT = createError<[what: string, problem: string]>(
+/**
+ * Thrown when a function of `app.mfa` is called with an argument of the wrong type or range.
+ * Fix: correct the argument that the message names.
+ */
+export const PARAPET_MFA_INVALID_ARGUMENT = createError<[fault: string]>(
   'PARAPET_MFA_INVALID_ARGUMENT',
-  '%s %s',
+  'Invalid call of @parapet/mfa: %s',
 )
 
-/** A route carries a rule that cannot be read. */
-export const PARAPET_MFA_INVALID_RULE = createError<[route: string, expected: string]>(
+/**
+ * Thrown at boot when `config.mfa` of a route is not a valid rule.
+ * Fix: set it to `'open'`, `'required'` or an object as described in the README.
+ */
+export const PARAPET_MFA_INVALID_RULE = createError<[route: string, expected: string, got: string]>(
   'PARAPET_MFA_INVALID_RULE',
-  'The rule "mfa" of the route %s must be %s',
+  'config.mfa of the route %s must be %s, got %s',
 )
 
-/** A stored account did not open: another user's, damaged, or sealed under a key that is gone. */
+/**
+ * Thrown when the stored account of a user does not decrypt.
+ * Fix: add the key it was sealed under to `keys`; if the record is damaged or was swapped, restore
+ * it from a backup or call `app.mfa.forget`.
+ */
 export const PARAPET_MFA_ACCOUNT_UNREADABLE = createError<[]>(
   'PARAPET_MFA_ACCOUNT_UNREADABLE',
-  'The stored factors cannot be read',
+  'The stored account does not decrypt: it was sealed for another user or under a missing key, or it is damaged; check "keys" or restore the record',
 )
 
-/** Too many writers at the same account at once. */
-export const PARAPET_MFA_BUSY = createError<[]>('PARAPET_MFA_BUSY', 'Try again', 503)
+/**
+ * Thrown when the storage of accounts fails, or when 64 attempts to change one account lost against
+ * other writers.
+ * Fix: send the request again; if it persists, look for the `cause` in the log.
+ */
+export const PARAPET_MFA_BUSY = createError<[]>(
+  'PARAPET_MFA_BUSY',
+  'The account could not be read or changed right now; try again in a few seconds',
+  503,
+)
 
-/** Nobody is logged in. */
+/**
+ * Thrown when a route requires a logged-in user and the request has no principal.
+ * Fix: log in, then send the request again.
+ */
 export const PARAPET_MFA_LOGIN_REQUIRED = createError<[]>(
   'PARAPET_MFA_LOGIN_REQUIRED',
-  'Log in first',
+  'This request needs a logged-in user; log in and send it again',
   401,
 )
 
-/** The route wants a stronger or fresher proof; `WWW-Authenticate` says which. */
+/**
+ * Thrown when the session has no proof of a second factor that is strong and recent enough, or when
+ * the factors have changed since the proof was created.
+ * Fix: verify a factor as the `WWW-Authenticate` header says, then send the request again.
+ */
 export const PARAPET_MFA_STEP_UP_REQUIRED = createError<[]>(
   'PARAPET_MFA_STEP_UP_REQUIRED',
-  'A stronger or more recent proof of who you are is needed',
+  'This request needs a stronger or more recent proof of a second factor; verify one and send it again',
   401,
 )
 
-/** The caller must enrol a second factor first. */
+/**
+ * Thrown when a route requires a factor that the user has not enrolled.
+ * Fix: enrol a second factor, or a passkey if the route requires one.
+ */
 export const PARAPET_MFA_ENROLMENT_REQUIRED = createError<[]>(
   'PARAPET_MFA_ENROLMENT_REQUIRED',
-  'Enrol a second factor first',
+  'This request needs a second factor that is not enrolled yet; enrol one and send it again',
   403,
 )
 
-/** The code is wrong, or there is nothing it could be right for. */
+/**
+ * Thrown when a code is wrong or expired, or when the user has no factor that it could match.
+ * Fix: enter the code that the authenticator app shows now, or an unused backup code.
+ */
 export const PARAPET_MFA_CODE_REFUSED = createError<[]>(
   'PARAPET_MFA_CODE_REFUSED',
-  'The code is not right',
+  'The code is wrong or expired; enter the code that the authenticator app shows now, or an unused backup code',
   403,
 )
 
-/** The backup code fails its own checksum; no attempt was counted. */
+/**
+ * Thrown when a code has the form of neither kind, or its check character is wrong; the attempt is
+ * not counted. A recovery also throws it when both codes are the same.
+ * Fix: check the code for typing errors; a recovery needs two different backup codes.
+ */
 export const PARAPET_MFA_CODE_MISTYPED = createError<[]>(
   'PARAPET_MFA_CODE_MISTYPED',
-  'The code is mistyped; look at it again',
+  'Expected a code of the authenticator app or a backup code of 14 characters (two different ones for a recovery); check it for typing errors',
   400,
 )
 
-/** The code was right and has been used. */
+/**
+ * Thrown when a code of the authenticator app has already been used.
+ * Fix: wait up to 30 seconds for the next code.
+ */
 export const PARAPET_MFA_CODE_USED = createError<[]>(
   'PARAPET_MFA_CODE_USED',
-  'The code has been used already; wait for the next one',
+  'The code was already used; wait until the authenticator app shows the next one',
   409,
 )
 
-/** Too many wrong codes; `Retry-After` says when to try again. */
+/**
+ * Thrown when too many wrong attempts were made at the account or from the address.
+ * Fix: wait for the seconds in the `Retry-After` header, then try again.
+ */
 export const PARAPET_MFA_THROTTLED = createError<[]>(
   'PARAPET_MFA_THROTTLED',
-  'Too many attempts; wait before the next one',
+  'Too many failed attempts; wait for the number of seconds in the Retry-After header, then try again',
   429,
 )
 
-/** So many wrong codes in a row that this factor is disabled until it is enrolled anew. */
+/**
+ * Thrown when a factor is disabled after `throttle.hardStop` wrong codes in a row.
+ * Fix: verify another factor and enrol this one again, or have an administrator reset the account.
+ */
 export const PARAPET_MFA_LOCKED = createError<[]>(
   'PARAPET_MFA_LOCKED',
-  'This factor is disabled; use another one and enrol it anew',
+  'This factor is disabled after too many wrong codes; verify another factor and enrol this one again',
   423,
 )
 
-/** The enrolment ticket is unknown, expired or used. */
+/**
+ * Thrown when an enrolment ticket is unknown, expired or used, or when the factors have changed
+ * since it was issued.
+ * Fix: start the enrolment again.
+ */
 export const PARAPET_MFA_TICKET_REFUSED = createError<[]>(
   'PARAPET_MFA_TICKET_REFUSED',
-  'This enrolment has ended; begin again',
+  'The enrolment ticket is unknown, expired or already used; start the enrolment again',
   409,
 )
 
-/** The challenge of the ceremony is unknown, expired, used or for something else. */
+/**
+ * Thrown when a passkey challenge is unknown, expired or used, or was issued for another purpose or
+ * user.
+ * Fix: request new options and let the browser answer those.
+ */
 export const PARAPET_MFA_CHALLENGE_REFUSED = createError<[]>(
   'PARAPET_MFA_CHALLENGE_REFUSED',
-  'This challenge has ended; begin again',
+  'The passkey challenge is unknown, expired or already used; request new options and try again',
   409,
 )
 
-/** The passkey is unknown, revoked, cloned, or its answer does not verify. */
+/**
+ * Thrown when a passkey is unknown, revoked or cloned, or its response does not verify.
+ * Fix: use another passkey or factor; the event `mfa.failed` has the reason.
+ */
 export const PARAPET_MFA_PASSKEY_REFUSED = createError<[]>(
   'PARAPET_MFA_PASSKEY_REFUSED',
-  'The passkey is refused',
+  'The passkey could not be verified for this account; use another passkey or factor',
   403,
 )
 
-/** The passkey is enrolled already, or the account holds as many as it may. */
+/**
+ * Thrown when a passkey is already enrolled, or when the account has the maximum of 20.
+ * Fix: use the enrolled passkey, or revoke one that is no longer needed.
+ */
 export const PARAPET_MFA_PASSKEY_NOT_ADDED = createError<[reason: string]>(
   'PARAPET_MFA_PASSKEY_NOT_ADDED',
-  'The passkey was not added: %s',
+  'The passkey was not added because %s; use an enrolled passkey, or revoke one first',
   409,
 )
 
-/** There is no such passkey, device or factor. */
+/**
+ * Thrown when the account has no such passkey, device or authenticator app, or no factor for which
+ * backup codes could be issued.
+ * Fix: read `app.mfa.status` or `GET /mfa` for what is enrolled.
+ */
 export const PARAPET_MFA_NOT_FOUND = createError<[]>(
   'PARAPET_MFA_NOT_FOUND',
-  'There is no such factor',
+  'The account has no such factor or device; check the id against what is enrolled',
   404,
 )
 
-/** The caller may not reset somebody's factors. */
+/**
+ * Thrown when a caller without a role of `adminRoles` resets the factors of a user.
+ * Fix: let an administrator do it, or add the role to `adminRoles`.
+ */
 export const PARAPET_MFA_FORBIDDEN = createError<[]>(
   'PARAPET_MFA_FORBIDDEN',
-  'This is for administrators of second factors',
+  'Resetting the factors of a user needs an administrator role; ask an administrator',
   403,
 )

@@ -1,7 +1,7 @@
-/** What this plugin tells the security events, and the details of each. */
+/** The security events of this plugin and the types of their details. */
 import type { SecurityEventTable } from '@parapet/kit'
 
-/** How something was proved. */
+/** The kind of a second factor. */
 export type Method = 'totp' | 'backup-code' | 'passkey'
 
 declare module '@parapet/kit' {
@@ -24,32 +24,33 @@ declare module '@parapet/kit' {
   }
 }
 
-/** The table of events; a test compares it with the README. */
+/** The table of events. `docs/reference/mfa.md` is generated from it. */
 export const events = {
   'mfa.enrolled': {
     severity: 'medium',
     outcome: 'success',
-    description: 'A factor was added to an account, or took the place of an old one.',
+    description: 'A factor was added to an account or replaced an old one.',
   },
   'mfa.removed': {
     severity: 'medium',
     outcome: 'success',
-    description: 'A factor was taken from an account by its owner.',
+    description: 'A user removed a factor.',
   },
   'mfa.verified': {
     severity: 'info',
     outcome: 'success',
-    description: 'A second factor was proved.',
+    description: 'A user verified a second factor.',
   },
   'mfa.failed': {
     severity: 'low',
     outcome: 'failure',
-    description: 'An attempt was refused.',
+    description: 'An attempt was refused. The severity is high if a passkey seems to be cloned.',
   },
   'mfa.replayed': {
     severity: 'medium',
     outcome: 'failure',
-    description: 'Something that works once was shown again.',
+    description:
+      'A used code, ticket or challenge was sent again. The severity is low for a challenge, which may only have expired.',
   },
   'mfa.locked': {
     severity: 'high',
@@ -59,7 +60,7 @@ export const events = {
   'mfa.backup_code_used': {
     severity: 'medium',
     outcome: 'success',
-    description: 'A backup code was used up.',
+    description: 'A user verified a backup code, which is now used up.',
   },
   'mfa.reset': {
     severity: 'high',
@@ -69,16 +70,17 @@ export const events = {
   'mfa.challenged': {
     severity: 'info',
     outcome: 'failure',
-    description: 'A route asked for a stronger or fresher proof than the session has.',
+    description:
+      'A request was refused because the session lacks a proof that its route or role requires.',
   },
   'mfa.device_remembered': {
     severity: 'info',
     outcome: 'success',
-    description: 'A device may skip the second factor for a while.',
+    description: 'A device was remembered; it may skip the second factor until it expires.',
   },
   'mfa.device_revoked': {
     severity: 'info',
     outcome: 'success',
-    description: 'Remembered devices were forgotten.',
+    description: 'Remembered devices were revoked.',
   },
 } as const satisfies SecurityEventTable

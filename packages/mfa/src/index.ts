@@ -1,43 +1,47 @@
 /**
  * A second factor for a Fastify app: authenticator apps, backup codes, passkeys, and step-up.
  *
- * Every account is one sealed record that changes in one atomic step, so whatever works once works
- * once in the whole fleet. Route rules are compiled as routes are declared.
+ * Each account is one sealed record that changes by compare-and-set, so a code, ticket or challenge
+ * works once across all instances. Rules of routes are compiled as routes are declared.
  */
 import { declarePhase, usePrincipal, useSecurityEvents } from '@parapet/kit'
 import type { FastifyInstance, FastifyPluginAsync, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
-import { migrateAccounts } from './accounts-postgres.ts'
-import type { Core } from './core.ts'
-import { events } from './events.ts'
+import { migrateAccounts } from './account/accounts-postgres.ts'
 import { assemble } from './assemble.ts'
-import type { Mfa } from './mfa.ts'
+import { events } from './events.ts'
+import type { FactorContext } from './factors/context.ts'
+import { addRoutes } from './http/routes.ts'
+import { StepUp } from './http/step-up.ts'
 import { resolveOptions, type MfaOptions } from './options.ts'
-import { addRoutes } from './routes.ts'
-import { readRoute, StepUp } from './step-up-hooks.ts'
-import type { MfaRule } from './step-up.ts'
+import type { Mfa } from './service/mfa.ts'
+import type { MfaRule } from './step-up/rules.ts'
 
-export { createSqlAccounts, migrations } from './accounts-postgres.ts'
-export { createStoreAccounts } from './accounts-store.ts'
+export type { Passkey, RememberedDevice } from './account/account.ts'
+export type {
+  AccountRepository,
+  CredentialChange,
+  StoredAccount,
+} from './account/account-repository.ts'
+export { createSqlAccounts, migrations } from './account/accounts-postgres.ts'
+export { createStoreAccounts } from './account/accounts-store.ts'
 export * from './errors.ts'
-export type { AccountRepository, CredentialChange, StoredAccount } from './accounts.ts'
-export type { Passkey, RememberedDevice } from './account.ts'
-export type { CodeVerified } from './attempts.ts'
-export type { Notice, Origin } from './core.ts'
-// Keeps the typed events in the published declarations: an import that emits nothing would be dropped.
+// Keeps the typed events in the published declarations; an import for its side effect would be dropped.
 export type * from './events.ts'
-export type { Mfa, MfaStatus, MfaTotp } from './mfa.ts'
+export type { CodeVerified } from './factors/code-attempt.ts'
+export type { Notice, Origin } from './factors/context.ts'
 export type { MfaOptions, PasskeyOptions, SignIn, ThrottleOptions, TotpOptions } from './options.ts'
-export type { MfaProof } from './proof.ts'
-export type { TotpEnrolment } from './totp-proofs.ts'
-export type { MfaRequirement, MfaRule, RoleRequirement } from './step-up.ts'
+export type { MfaProof } from './proofs/proof.ts'
+export type { Mfa, MfaStatus, MfaTotp } from './service/mfa.ts'
+export type { MfaRequirement, MfaRule, RoleRequirement } from './step-up/rules.ts'
+export type { TotpEnrolment } from './totp/totp-enrolment.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
     mfa: Mfa
   }
   interface FastifyContextConfig {
-    /** What the route asks of the session beyond a login. @default what the caller's roles ask */
+    /** What the route requires of the session beyond a login. @default what the caller's roles do */
     mfa?: MfaRule
   }
 }
@@ -49,66 +53,51 @@ async function mfaPlugin(app: FastifyInstance, options: MfaOptions): Promise<voi
   declarePhase(app, NAME, 'step-up')
   const securityEvents = useSecurityEvents(app, events)
   const principalOf = usePrincipal(app, settings.principal)
-  const emit: Core['emit'] = (type, userId, details, { request }, severity) => {
-    const who = userId === '' ? undefined : { principalId: userId }
-    const fields = { ...who, details, ...(severity === undefined ? undefined : { severity }) }
+  const emit: FactorContext['emit'] = (type, userId, details, { request }, severity) => {
+    const subject = userId === '' ? undefined : { principalId: userId }
+    const fields = { ...subject, details, ...(severity === undefined ? undefined : { severity }) }
     securityEvents.emit(type, fields, request as FastifyRequest | undefined)
   }
-  const { mfa, core, effective, deviations, close } = assemble(settings, {
-    emit,
-    onNotifyFailed: (error) => app.log.error({ err: error }, 'a user was not told of a change'),
-  })
+  const onNotifyFailed = (error: unknown): void =>
+    app.log.error({ err: error }, 'mfa could not notify the user: the option "notify" threw')
+  const assembled = assemble(settings, { emit, onNotifyFailed })
+  const { mfa, context, effective, deviations, close } = assembled
   if (settings.sql !== undefined) await migrateAccounts(settings.sql)
-  const stepUp = new StepUp({
-    core,
-    devices: mfa.devices,
-    securityEvents,
-    principalOf,
-    roles: settings.roles,
-  })
-  tellAtBoot(app, options, deviations)
+  logSettings(app, options, deviations)
 
   app.decorate('mfa', mfa)
   app.addHook('onClose', close)
-  app.addHook('onRoute', readRoute)
-  app.addHook('onRequest', stepUp.hook)
-  if (settings.routes) {
-    const { adminRoles, manageMaxAgeSeconds, signIn } = settings
-    const accountName = settings.accountName ?? ((request) => principalOf(request)?.id ?? '')
-    const { deviceMaxAgeSeconds } = effective
-    const hasPasskeys = settings.passkeys !== undefined
-    await app.register(
-      async (child) =>
-        addRoutes(child, {
-          mfa,
-          stepUp,
-          principalOf,
-          accountName,
-          adminRoles,
-          manageMaxAgeSeconds,
-          deviceMaxAgeSeconds,
-          hasPasskeys,
-          signIn,
-        }),
-      { prefix: settings.prefix },
-    )
-  }
+  const { roles } = settings
+  const parts = { factors: context, devices: mfa.devices, securityEvents, principalOf, roles }
+  const stepUp = new StepUp(app, parts)
+  if (!settings.routes) return
+  const { prefix, adminRoles, manageMaxAgeSeconds, signIn } = settings
+  const { deviceMaxAgeSeconds } = effective
+  const accountName = settings.accountName ?? ((request) => principalOf(request)?.id ?? '')
+  const hasPasskeys = settings.passkeys !== undefined
+  const limits = { manageMaxAgeSeconds, deviceMaxAgeSeconds }
+  const callbacks = { principalOf, accountName, signIn }
+  await app.register(
+    async (child) =>
+      addRoutes(child, { mfa, stepUp, adminRoles, hasPasskeys, ...limits, ...callbacks }),
+    { prefix },
+  )
 }
 
-function tellAtBoot(
+function logSettings(
   app: FastifyInstance,
-  options: MfaOptions,
+  { profile, store, sql, accounts }: MfaOptions,
   deviations: readonly string[],
 ): void {
-  const { profile, store, sql, accounts } = options
   if (deviations.length > 0) {
-    app.log[profile === undefined ? 'info' : 'warn']({ deviations }, 'mfa deviates from a standard')
+    const level = profile === undefined ? 'info' : 'warn'
+    app.log[level]({ deviations }, 'mfa settings deviate from a standard, see "deviations"')
   }
   if (store === undefined && sql === undefined && accounts === undefined) {
-    app.log.warn('mfa keeps its accounts in this process: they end with it')
+    app.log.warn('mfa stores accounts in memory; they are lost on restart. Set "store" or "sql".')
   }
 }
 
-/** The plugin. Register it with `await`, after the login and before the routes it is to watch. */
+/** The plugin. Register it with `await`, after the login and before the routes that it protects. */
 export const mfa: FastifyPluginAsync<MfaOptions> = fp(mfaPlugin, { name: NAME, fastify: '5.x' })
 export default mfa

@@ -1,4 +1,4 @@
-/** The options, their defaults and their reader. */
+/** The options, their defaults, and the function that reads them. */
 import {
   option,
   optionGroup,
@@ -13,16 +13,16 @@ import {
   type Store,
 } from '@parapet/kit'
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import type { AccountRepository } from './accounts.ts'
-import type { Notice } from './core.ts'
+import type { AccountRepository } from './account/account-repository.ts'
 import { PARAPET_MFA_INVALID_OPTION } from './errors.ts'
-import type { Profile } from './profile.ts'
-import type { MfaProof } from './proof.ts'
-import type { RevokeSessions } from './resets.ts'
-import type { RoleRequirement } from './step-up.ts'
-import type { TotpAlgorithm } from './totp.ts'
+import type { Notice } from './factors/context.ts'
+import type { Profile } from './profiles/profile.ts'
+import type { MfaProof } from './proofs/proof.ts'
+import type { RevokeSessions } from './service/reset-and-recovery.ts'
+import type { RoleRequirement } from './step-up/rules.ts'
+import type { TotpAlgorithm } from './totp/totp-code.ts'
 
-/** Starts a session for a user who signed in with nothing but a passkey; what it returns is answered. */
+/** Starts a session for a user who logged in with a passkey alone. Its result is the response. */
 export type SignIn = (
   proof: MfaProof,
   request: FastifyRequest,
@@ -31,89 +31,92 @@ export type SignIn = (
 
 /** The relying party of passkeys. */
 export interface PasskeyOptions {
-  /** A domain without a scheme: `example.org`. Passkeys belong to it for good. */
+  /** A domain without a scheme: `example.org`. Passkeys are bound to it permanently. */
   readonly rpId: string
-  /** Where pages may ask from: `https://example.org`. At least one. */
+  /** Origins of the pages that may use passkeys: `https://example.org`. 1 to 20. */
   readonly origins: readonly string[]
-  /** Sites that may frame such a page while it asks. @default none */
+  /** Origins of other sites that may embed such a page in a frame, at most 20. @default none */
   readonly topOrigins?: readonly string[]
 }
 
-/** How codes of authenticator apps are made. */
+/** How codes of authenticator apps are computed and accepted. */
 export interface TotpOptions {
-  /** @default 'SHA1', which every app reads */
+  /** @default 'SHA1', which every app supports */
   readonly algorithm?: TotpAlgorithm
-  /** 6 to 8. @default 6 */
+  /** Digits of a code, 6 to 8. @default 6 */
   readonly digits?: number
-  /** Steps of 30 s to each side while the drift is unknown, 0 to 5. @default 2; aal2: 1; asvs: 0 */
+  /**
+   * Steps of 30 s that are accepted to each side of now while the drift of the user's clock is
+   * unknown, 0 to 5. @default 2; with the profile aal2 1, with asvs 0
+   */
   readonly window?: number
-  /** Steps around the drift once it is known, 0 to `window`. @default 1; asvs: 0 */
+  /** Steps accepted to each side of the known drift, 0 to `window`. @default 1; with asvs 0 */
   readonly learnedWindow?: number
 }
 
-/** How often codes may be tried. */
+/** How many wrong codes are allowed. */
 export interface ThrottleOptions {
   /** Wrong codes in a row before the first wait, 1 to 20. @default 5 */
   readonly freeAttempts?: number
-  /** The first wait; each next one is twice as long. 1 to 3600. @default 30 */
+  /** The first wait, 1 to 3600 seconds; each next one is twice as long. @default 30 */
   readonly firstWaitSeconds?: number
-  /** The longest wait, up to 86 400. @default 3600 */
+  /** The longest wait, 1 to 86 400 seconds. @default 3600 */
   readonly maxWaitSeconds?: number
   /** Wrong codes in a row that disable the factor, 10 to 100. @default 100 */
   readonly hardStop?: number
-  /** Wrong codes in any 30 days, whatever succeeded between. @default 150 */
+  /** Wrong codes in any 30 days, 10 to 1 000 000. A right code does not reset it. @default 150 */
   readonly failuresPer30Days?: number
-  /** Wrong codes from one address, over all accounts, before it waits. @default 20 */
+  /** Wrong codes from one address, across accounts, before it waits, 1 to 10 000. @default 20 */
   readonly freeAttemptsPerAddress?: number
 }
 
-/** What `app.register` takes. */
+/** The options of the plugin. */
 export interface MfaOptions {
-  /** What authenticator apps call this service: 1 to 64 characters, no colon. */
+  /** The name of this service in authenticator apps: 1 to 64 characters, no colon. */
   readonly issuer: string
-  /** Keys for the built-in cipher, as `parseCipherKeys` of kit reads them. @default none; give `cipher` */
+  /** Keys for the built-in cipher: `id:base64url`, the primary first. @default none; set `cipher` */
   readonly keys?: string
-  /** A cipher of your own. @default AES-256-GCM under `keys` */
+  /** Your own cipher, instead of `keys`. @default AES-256-GCM under `keys` */
   readonly cipher?: Cipher
-  /** Tickets, challenges, marks of sessions. @default this process's memory */
+  /** Stores tickets, challenges and the proofs of sessions. @default in memory, lost on restart */
   readonly store?: Store
-  /** Where accounts are kept: PostgreSQL. Its tables are made at boot. @default the store */
+  /** Stores accounts in PostgreSQL; the tables are created at boot. @default accounts in `store` */
   readonly sql?: SqlClient
-  /** Where accounts are kept: a repository of your own. @default `sql`, else the store */
+  /** Your own storage of accounts. @default `sql` if set, else `store` */
   readonly accounts?: AccountRepository
   readonly totp?: TotpOptions
-  /** How many backup codes a user gets, 4 to 20. @default 8 */
+  /** Backup codes per user, 4 to 20. @default 8 */
   readonly backupCodes?: number
   /** @default no passkeys */
   readonly passkeys?: PasskeyOptions
   readonly throttle?: ThrottleOptions
-  /** The bound of {@link guessProbability}, above which the boot fails. @default 0.001 */
+  /** The boot fails if a code can be guessed within 30 days with more. To 0.01. @default 0.001 */
   readonly maxGuessProbability?: number
-  /** What each role must show on every route. @default nothing */
+  /** What each role must show on every route that is not `'open'`. @default nothing */
   readonly roles?: Readonly<Record<string, RoleRequirement>>
-  /** Roles that may reset other users' factors. @default none */
+  /** Roles that may reset the factors of other users. @default none */
   readonly adminRoles?: readonly string[]
-  /** How long a proof counts in its session, at most. @default 43 200 */
+  /** How long a proof counts in its session, 1 to 2 592 000. @default 43 200 */
   readonly proofMaxAgeSeconds?: number
-  /** How fresh a proof must be to change factors. @default 300 */
+  /** How old a proof may be to change factors, 1 to 86 400. @default 300 */
   readonly manageMaxAgeSeconds?: number
-  /** How long a device is remembered; 0 turns it off. @default 2 592 000; with a profile 0 */
+  /** How long a device is remembered, 0 (never) to a year. @default 2 592 000; with a profile 0 */
   readonly deviceMaxAgeSeconds?: number
-  /** Who is asking, in an app whose login does not set `request.principal`. */
+  /** Finds the caller, in an app whose login does not set `request.principal`. */
   readonly principal?: PrincipalMapping
-  /** What a user's authenticator calls the account. @default the principal's id */
+  /** The name of the account in authenticator apps. @default the principal's id */
   readonly accountName?: (request: FastifyRequest) => string
-  /** Starts a session after a sign-in with a passkey alone. @default there is no such sign-in */
+  /** Starts a session after a login with a passkey alone. @default no login routes */
   readonly signIn?: SignIn
-  /** Ends a user's sessions after a reset. @default only the proofs of this plugin end */
+  /** Ends a user's sessions after a reset. @default only this plugin's proofs are revoked */
   readonly revokeSessions?: RevokeSessions
-  /** Tells a user what happened to the account, out of band. @default nobody is told */
+  /** Notifies a user of a change to the account, out of band. @default users are not notified */
   readonly notify?: (notice: Notice) => void | Promise<void>
-  /** Stricter defaults by a standard. @default none */
+  /** Stricter defaults for a standard. @default none */
   readonly profile?: Profile
-  /** Where the routes are. @default '/mfa' */
+  /** The prefix of the routes. @default '/mfa' */
   readonly prefix?: string
-  /** Whether there are routes at all. @default true */
+  /** Whether the plugin adds routes. @default true */
   readonly routes?: boolean
   readonly clock?: Clock
 }
@@ -131,7 +134,7 @@ const requirement = {
   graceSeconds: option.seconds({ min: 0, max: 31_536_000, default: 0 }),
 }
 
-/** One reader for each option; a test compares the table with the README. */
+/** One reader per option. A test compares the table with the README. */
 export const optionTable = {
   issuer: option.text({ max: 64, pattern: /^[^:]+$/ }),
   keys: option.optional(option.text({ max: 4096 })),
@@ -180,15 +183,15 @@ export const optionTable = {
   clock: option.port<Clock>(['now', 'schedule'], { default: systemClock }),
 } satisfies Record<keyof MfaOptions, OptionReader<unknown>>
 
-/** The options with every default filled in that no profile changes. */
+/** The options with defaults, except for those that depend on the profile. */
 export type MfaSettings = OptionSettings<typeof optionTable>
 
-/** Reads the options, once, at boot. @throws PARAPET_MFA_INVALID_OPTION */
+/** Reads the options at boot. @throws PARAPET_MFA_INVALID_OPTION */
 export function resolveOptions(options: unknown): MfaSettings {
   return readOptions('@parapet/mfa', options, optionTable, PARAPET_MFA_INVALID_OPTION)
 }
 
 function checkProbability(value: unknown): string | undefined {
   const valid = typeof value === 'number' && value > 0 && value <= 0.01
-  return valid ? undefined : 'must be a number above 0, at most 0.01'
+  return valid ? undefined : 'must be a number above 0 and at most 0.01'
 }

@@ -1,4 +1,4 @@
-/** An authenticator in software: what a browser and a security key would answer. */
+/** A software authenticator: creates the responses of a browser with a security key. */
 import {
   createHash,
   createPrivateKey,
@@ -18,7 +18,7 @@ interface Ceremony {
 
 interface Answer extends Ceremony {
   readonly counter?: number
-  /** Bits of the flags; user present and verified unless told. */
+  /** Bits of the flags. @default user present and verified */
   readonly flags?: number
   readonly userHandle?: string | null
   readonly rpId?: string
@@ -29,9 +29,11 @@ const UV = 0x04
 const AT = 0x40
 export const ORIGIN = 'https://example.org'
 export const RP_ID = 'example.org'
+/** The option `passkeys` of the tests. */
+export const RELYING_PARTY = { rpId: RP_ID, origins: [ORIGIN] }
 export const FLAGS = { UP, UV, BE: 0x08, BS: 0x10 } as const
 
-/** A certificate that stands for its own key, until 2126; made for this test. */
+/** A self-signed certificate for this test, valid until 2126. */
 const ATTESTATION_CERTIFICATE = Buffer.from(
   'MIIBdDCCARugAwIBAgIUAMw5QNsKDbB93vwun1CUybGowvQwCgYIKoZIzj0EAwIwDzENMAsGA1UEAwwEdGVzdDAgFw0y' +
     'NjExMjIwMDQ3NThaGA8yMTI2MTAyOTAwNDc1OFowDzENMAsGA1UEAwwEdGVzdDBZMBMGByqGSM49AgEGCCqGSM49AwEH' +
@@ -91,7 +93,7 @@ export class Authenticator {
     return this.#wrap(response)
   }
 
-  /** The same as a U2F key with a certificate would attest it, though nobody asked. */
+  /** The response of a U2F key that sends an attestation although none was requested. */
   createAttested(ceremony: Ceremony) {
     const made = this.create(ceremony)
     const id = Buffer.from(this.id, 'base64url')

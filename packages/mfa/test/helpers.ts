@@ -1,4 +1,4 @@
-/** An app with a login made of headers, a clock that stands still, and an authenticator app. */
+/** Test apps: the login reads headers, the clock is manual, and handlers mark their responses. */
 import {
   createManualClock,
   generateCipherKey,
@@ -14,13 +14,14 @@ import Fastify, {
 } from 'fastify'
 import { TOTP } from 'otpauth'
 import type { Test } from 'tap'
+import { Authenticator } from './authenticator.ts'
 
 export interface Built {
   readonly app: FastifyInstance
   readonly clock: ManualClock
   readonly events: SecurityEvent[]
   readonly notices: Notice[]
-  /** Asks as a user; the session is `s1` unless told. */
+  /** Sends a request as a user. @default session `s1` */
   readonly as: (user: string, request: Request) => Promise<LightMyRequestResponse>
 }
 
@@ -33,11 +34,12 @@ export interface Request extends InjectOptions {
 
 export const KEYS = generateCipherKey()
 
-/** A bare app whose caller is named by headers. */
+/** An app whose caller is named by headers; its handlers are marked by {@link markHandlers}. */
 export function createApp(t: Test): FastifyInstance {
   const app = Fastify()
   t.after(() => app.close())
   app.setErrorHandler(problemErrorHandler)
+  markHandlers(app)
   app.decorateRequest('principal', null)
   app.addHook('onRequest', async (request) => {
     const header = (name: string) => request.headers[name] as string | undefined
@@ -55,13 +57,42 @@ export function createApp(t: Test): FastifyInstance {
   return app
 }
 
+const HANDLED = 'x-handler-ran'
+
+/** Marks the responses of the app's own handlers, for {@link outcome}. */
+export function markHandlers(app: FastifyInstance): void {
+  app.addHook('onRoute', (route) => {
+    // The plugin's own routes check the session in their handlers.
+    if (route.schema?.tags?.includes('mfa') === true) return
+    const { handler } = route
+    route.handler = function mark(request, reply) {
+      reply.header(HANDLED, '1')
+      return handler.call(this, request, reply)
+    }
+  })
+}
+
+/**
+ * A response in one line: `200`, or `401 STEP_UP_REQUIRED` with the code behind `PARAPET_MFA_`. A
+ * refusal after the handler has run says so.
+ */
+export function outcome(reply: LightMyRequestResponse): string {
+  const { statusCode, headers } = reply
+  const handled = headers[HANDLED] !== undefined
+  if (statusCode < 400) return String(statusCode)
+  if (reply.body === '') return `${statusCode} without body`
+  const { code = 'no code' } = reply.json<{ code?: string }>()
+  const text = `${statusCode} ${code.replace('PARAPET_MFA_', '')}`
+  return handled ? `${text}, but the handler ran` : text
+}
+
 export async function build(t: Test, options: Partial<MfaOptions> = {}): Promise<Built> {
   const app = createApp(t)
   const clock = createManualClock()
   const notices: Notice[] = []
   await app.register(mfa, {
     issuer: 'Acme',
-    // Each costs a scrypt at every enrolment.
+    // Each code costs a scrypt run at every enrolment.
     backupCodes: 4,
     ...(options.cipher === undefined ? { keys: KEYS } : undefined),
     clock,
@@ -85,12 +116,12 @@ export async function build(t: Test, options: Partial<MfaOptions> = {}): Promise
   return { app, clock, events, notices, as }
 }
 
-/** What an authenticator app shows, on a clock that is `steps` ahead. */
+/** The code of an authenticator app whose clock is `steps` ahead. */
 export function codeAt(secret: string, now: number, steps = 0): string {
   return new TOTP({ secret }).generate({ timestamp: now + steps * 30_000 })
 }
 
-/** Six digits that none of the next and last five steps has. */
+/** Six digits that are the code of none of the ten steps before and after. */
 export function wrongCode(secret: string, now: number): string {
   const right = new Set(Array.from({ length: 21 }, (_, i) => codeAt(secret, now, i - 10)))
   for (let value = 0; ; value++) {
@@ -100,8 +131,8 @@ export function wrongCode(secret: string, now: number): string {
 }
 
 /**
- * Begins with a secret whose codes, and those of `others`, all differ from a quarter of an hour ago to
- * an hour ahead: what a test expects to be refused is not right by chance.
+ * Begins an enrolment with a secret whose codes, and those of `others`, all differ from a quarter of an
+ * hour ago to an hour ahead, so that no code is right by chance.
  */
 export async function begin(
   { app, clock }: Pick<Built, 'app' | 'clock'>,
@@ -122,7 +153,7 @@ export interface Enrolled {
   readonly backupCodes: readonly string[]
 }
 
-/** Enrols through the API and moves on, so that the next code is a fresh one. */
+/** Enrols an app through the API and advances the clock, so that the next code is unused. */
 export async function enrol(
   built: Pick<Built, 'app' | 'clock'>,
   id: string,
@@ -137,4 +168,24 @@ export async function enrol(
 
 export function post(url: string, payload?: object): Request {
   return { method: 'POST', url, ...(payload === undefined ? undefined : { payload }) }
+}
+
+/** Enrols a passkey through the API. */
+export async function enrolPasskey(
+  { app }: Pick<Built, 'app'>,
+  user: string,
+  device = new Authenticator(),
+): Promise<Authenticator> {
+  const options = await app.mfa.passkeys.registrationOptions({ id: user, name: user })
+  device.userHandle = options.user.id
+  await app.mfa.passkeys.register(user, device.create({ challenge: options.challenge }), 'Laptop')
+  return device
+}
+
+/** A challenge for a user; `null`: for a login with any passkey. */
+export async function challengeFor(
+  { app }: Pick<Built, 'app'>,
+  user: string | null,
+): Promise<string> {
+  return (await app.mfa.passkeys.assertionOptions(user)).challenge
 }

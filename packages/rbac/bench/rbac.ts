@@ -1,6 +1,6 @@
 /**
- * What a decision costs, against the structures one would write by hand and against the libraries,
- * with the same policies and the same questions in one process.
+ * Measures decisions against hand-written data structures and other libraries, with the same policies
+ * and the same questions in one process.
  */
 import { AbilityBuilder, createMongoAbility } from '@casl/ability'
 import { systemClock, type Principal } from '@parapet/kit'
@@ -8,10 +8,11 @@ import { definePolicy } from '@parapet/rbac'
 import { goal, pairedBench, type BenchResult } from '@parapet/testing'
 import { AccessControl } from 'accesscontrol'
 import { StringAdapter, newEnforcer, newModelFromString } from 'casbin'
-import { Access } from '../src/access.ts'
-import { Engine } from '../src/engine.ts'
-import { createModel } from '../src/model.ts'
-import { Guard, readRule, type RouteRule } from '../src/rules.ts'
+import { Access } from '../src/decide/access.ts'
+import { Engine } from '../src/decide/engine.ts'
+import { compilePolicy } from '../src/policy/compile-policy.ts'
+import { readRule, type RouteRule } from '../src/decide/route-rule.ts'
+import { RuleGuard } from '../src/decide/rule-guard.ts'
 
 const QUERIES = 1024
 const DEPTH = 5
@@ -21,7 +22,7 @@ interface Question {
   readonly permission: string
 }
 
-/** Numbers that look random and are the same in every run. */
+/** Returns pseudo-random numbers that are the same in every run. */
 function createRandom(seed: number): (below: number) => number {
   let state = seed
   return (below) => {
@@ -36,7 +37,7 @@ interface Role {
   readonly grants: readonly string[]
 }
 
-/** The map that most applications start with: each permission lists viewer, editor and admin. */
+/** A small policy: three roles, each with more permissions than the one before. */
 function mapRoles(permissions: readonly string[]): Role[] {
   return [2, 4, 6].map((count, i) => ({
     name: `role${i}`,
@@ -45,7 +46,7 @@ function mapRoles(permissions: readonly string[]): Role[] {
   }))
 }
 
-/** Roles in chains, ten permissions of their own each. */
+/** Chains of roles with ten own permissions each. */
 function chainRoles(
   roleCount: number,
   permissions: readonly string[],
@@ -60,7 +61,7 @@ function chainRoles(
   }))
 }
 
-/** A policy, principals with two roles, and questions of which six in ten are granted. */
+/** A policy, principals with two roles, and questions of which 60 % are granted. */
 function createCase(roleCount: number, permissionCount: number) {
   const random = createRandom(7)
   const permissions = Array.from({ length: permissionCount }, (_, i) => `res${i}:read`)
@@ -96,7 +97,7 @@ function createCase(roleCount: number, permissionCount: number) {
 
 type Case = ReturnType<typeof createCase>
 
-/** The limit: permission and subject resolved beforehand, one load and one AND. */
+/** The lower bound: permission and rights resolved in advance, one load and one AND. */
 function handBitset({ permissions, flat, principals, questions }: Case): () => number {
   const rows = new Map(
     principals.map(({ id, roles }) => {
@@ -123,7 +124,7 @@ function handBitset({ permissions, flat, principals, questions }: Case): () => n
   }
 }
 
-/** What one would write without a library. */
+/** Hand-written implementations. */
 function handMap({ permissions, flat, questions }: Case): () => number {
   const map = new Map(
     permissions.map((permission) => [
@@ -162,16 +163,16 @@ function accessFor(engine: Engine, principal: Principal): Access {
   )
 }
 
-/** The three ways to ask this plugin. */
+/** The three decisions of this plugin. */
 function parapet({ permissions, policy, questions }: Case) {
-  const engine = new Engine(createModel(policy))
-  // One guard for each route, as the plugin makes them at boot.
+  const engine = new Engine(compilePolicy(policy))
+  // One guard for each route, as in the plugin.
   const guards = new Map(
-    permissions.map((each) => [each, new Guard((readRule(each) as RouteRule).node, engine)]),
+    permissions.map((each) => [each, new RuleGuard((readRule(each) as RouteRule).node, engine)]),
   )
   const guarded = questions.map(({ principal, permission }) => ({
     guard: guards.get(permission)!,
-    subject: engine.subjectOf(principal),
+    rights: engine.rightsOf(principal),
   }))
   const plan = questions.map(({ principal, permission }) => ({
     access: accessFor(engine, principal),
@@ -183,8 +184,8 @@ function parapet({ permissions, policy, questions }: Case) {
     guard: () => {
       let allowed = 0
       for (let i = 0; i < QUERIES; i++) {
-        const { guard, subject } = guarded[i]!
-        if (guard.isSure(subject)) allowed++
+        const { guard, rights } = guarded[i]!
+        if (guard.isAllowed(rights)) allowed++
       }
       return allowed
     },
@@ -216,7 +217,7 @@ function parapet({ permissions, policy, questions }: Case) {
   }
 }
 
-/** One question each time: these are too slow for a thousand. */
+/** Libraries, measured with fewer questions because they are slower. */
 async function peers({
   roles,
   flat,
@@ -272,10 +273,10 @@ async function peers({
 
 function checkAnswers(name: string, counts: readonly number[]): void {
   if (new Set(counts).size !== 1)
-    throw new Error(`${name}: the answers differ: ${counts.join(', ')}`)
+    throw new Error(`${name}: the decisions differ: ${counts.join(', ')}`)
 }
 
-/** How many times as long as one decision of `base` one decision of `name` takes. */
+/** Returns the time of one decision of `name` divided by that of `base`. */
 function times(result: BenchResult, name: string, base: string, batch = 1): number {
   return result.ratio(name, base).median * batch
 }
@@ -327,7 +328,7 @@ const compiling = await pairedBench({
   time: 'cpu',
   minMs: 50,
   rounds: 9,
-  cases: { 'compile 1000x10000': () => new Engine(createModel(large)) },
+  cases: { 'compile 1000x10000': () => new Engine(compilePolicy(large)) },
 })
 console.log(compiling.table)
 goal('compile-1000x10000-ms', compiling.cases['compile 1000x10000']!.median / 1e6, 50)

@@ -1,86 +1,126 @@
-/** Every error of this plugin. The constant, the code and the row in the README carry one name. */
+/** Every error of this plugin. Each constant has the name of its code. */
 import { createError } from '@fastify/error'
 
-/** An option is unknown, mistyped or out of range; the message lists every fault found. */
+/**
+ * Thrown at boot if an option is unknown, has the wrong type or is out of range. Fix: correct each
+ * option that the message lists.
+ */
 export const PARAPET_RBAC_INVALID_OPTION = createError<[plugin: string, faults: string]>(
   'PARAPET_RBAC_INVALID_OPTION',
-  '%s refuses its options:\n%s',
+  'Invalid options for %s:\n%s',
 )
 
-/** A policy names what it does not declare, or contradicts itself; the message lists every fault. */
+/**
+ * Thrown if a policy is malformed, uses a name that it does not declare or contradicts itself; nothing
+ * is changed. Fix: correct each fault that the message lists.
+ */
 export const PARAPET_RBAC_INVALID_POLICY = createError<[faults: string]>(
   'PARAPET_RBAC_INVALID_POLICY',
-  'The policy is refused:\n%s',
+  'Invalid policy; correct these faults:\n%s',
 )
 
-/** A route carries a rule that cannot be read, or that names an unknown permission. */
+/**
+ * Thrown at boot if the rule of a route is malformed or uses a permission that the policy does not
+ * declare. Fix: write a permission, `{ any }`, `{ all }`, `{ permission }`, `{ authenticated }` or
+ * `{ public }`, with declared permissions.
+ */
 export const PARAPET_RBAC_INVALID_RULE = createError<[route: string, problem: string]>(
   'PARAPET_RBAC_INVALID_RULE',
-  'The rule "rbac" of the route %s %s',
+  'The rule in "config.rbac" of the route %s %s',
 )
 
-/** Routes say nothing of who may call them; the message lists all of them. */
+/**
+ * Thrown at boot if routes have no rule; the message lists all of them. Fix: give each route a rule, or
+ * name it in the option `routes`.
+ */
 export const PARAPET_RBAC_UNDECLARED_ROUTES = createError<[routes: string]>(
   'PARAPET_RBAC_UNDECLARED_ROUTES',
-  "These routes say nothing of who may call them; give each a rule, as in config: { rbac: 'content:read' } or { rbac: { public: 'reason' } }, or name it in the option \"routes\":\n%s",
+  "These routes have no rule. Give each one a rule, as in config: { rbac: 'content:read' } or { rbac: { public: 'reason' } }, or name it in the option \"routes\":\n%s",
 )
 
-/** A function was called with a value outside its documented range. */
+/**
+ * Thrown if a function is called with an argument outside its documented range. Fix: pass what the
+ * message asks for.
+ */
 export const PARAPET_RBAC_INVALID_ARGUMENT = createError<[what: string, problem: string]>(
   'PARAPET_RBAC_INVALID_ARGUMENT',
-  '%s %s',
+  'Invalid argument: %s %s',
 )
 
-/** Code asks for a permission that the policy does not declare. */
+/**
+ * Thrown if code uses a permission that the policy does not declare. Fix: declare the permission in the
+ * policy, or correct its name.
+ */
 export const PARAPET_RBAC_UNKNOWN_PERMISSION = createError<[permission: string]>(
   'PARAPET_RBAC_UNKNOWN_PERMISSION',
-  'The policy declares no permission "%s"',
+  'The policy does not declare the permission "%s". Declare it, or correct the name.',
 )
 
-/** Nobody is signed in, and the route or the check needs someone. */
+/**
+ * Sent if a request has no principal but its route or a check requires one. Fix: authenticate; the
+ * `WWW-Authenticate` header says how.
+ */
 export const PARAPET_RBAC_UNAUTHENTICATED = createError<[]>(
   'PARAPET_RBAC_UNAUTHENTICATED',
-  'Sign in first',
+  'Authentication is required',
   401,
 )
 
-/** The caller may not do this. */
+/**
+ * Sent if the principal does not have the permission. Fix: call `app.rbac.explain` to see why, and grant
+ * a role if the access is intended.
+ */
 export const PARAPET_RBAC_DENIED = createError<[]>(
   'PARAPET_RBAC_DENIED',
-  'You are not allowed to do this',
+  'You do not have permission to do this',
   403,
 )
 
-/** A new policy or a grant was refused because another one was published meanwhile. */
+/**
+ * Thrown if another policy or grant was stored first; nothing is changed. Fix: read the current policy,
+ * apply the change to it and try again.
+ */
 export const PARAPET_RBAC_CONFLICT = createError<[]>(
   'PARAPET_RBAC_CONFLICT',
-  'The policy has changed meanwhile; look at the new one and try again',
+  'The policy was changed by someone else in the meantime; read it again and retry',
   409,
 )
 
-/** A grant would give one principal roles that the policy keeps apart. */
+/**
+ * Thrown if a grant would give a principal more roles than a separation of duty allows. Fix: revoke one
+ * of the other roles first.
+ */
 export const PARAPET_RBAC_SEPARATION_OF_DUTY = createError<[constraint: string]>(
   'PARAPET_RBAC_SEPARATION_OF_DUTY',
-  'The constraint "%s" keeps these roles apart',
+  'The separation of duty "%s" forbids this combination of roles; revoke one of them first',
   409,
 )
 
-/** This instance has not reached the policy store for too long, so it allows nothing. */
+/**
+ * Sent if this instance has been out of contact with the policy store for longer than `maxStalenessMs`.
+ * Fix: restore the connection to the policy store.
+ */
 export const PARAPET_RBAC_STALE = createError<[]>(
   'PARAPET_RBAC_STALE',
-  'Access cannot be decided at the moment',
+  'Access cannot be decided at the moment; try again later',
   503,
 )
 
-/** A request to the AuthZEN routes cannot be read. */
+/**
+ * Sent if a request to an AuthZEN route is malformed. Fix: send a body that follows the schema in the
+ * OpenAPI description.
+ */
 export const PARAPET_RBAC_MALFORMED_EVALUATION = createError<[problem: string]>(
   'PARAPET_RBAC_MALFORMED_EVALUATION',
-  'The evaluation request is malformed: %s',
+  'Malformed evaluation request: %s',
   400,
 )
 
-/** A route answered otherwise than the matrix promises; thrown by `testMatrix` in tests. */
+/**
+ * Thrown by `testMatrix` if the reply of a route differs from the matrix. Fix: check the hooks of each
+ * route that the message lists, or give a URL that matches the route in the option `urls`.
+ */
 export const PARAPET_RBAC_MATRIX_MISMATCH = createError<[mismatches: string]>(
   'PARAPET_RBAC_MATRIX_MISMATCH',
-  'The routes do not keep what the matrix says:\n%s',
+  'The replies of these routes differ from the matrix:\n%s',
 )

@@ -1,11 +1,11 @@
-/** What this plugin tells the security events, and the details of each. */
+/** The security events of this plugin and their details. */
 import type { SecurityEventTable } from '@parapet/kit'
-import type { Reason } from './reasons.ts'
+import type { Reason } from './decide/reasons.ts'
 
 declare module '@parapet/kit' {
   interface SecurityEventTypes {
     'rbac.denied': {
-      /** The permissions the rule asked for. */
+      /** The permissions that were required. */
       permissions: readonly string[]
       roles: readonly string[]
       reason: Reason
@@ -21,7 +21,7 @@ declare module '@parapet/kit' {
       policyDigest: string
       previousDigest: string
       revision: number
-      /** One sentence for each change, at most 100 of them. */
+      /** One sentence for each change, at most 100. */
       changes: readonly string[]
     }
     'rbac.role_granted': { role: string; grantee: string; until: number }
@@ -29,31 +29,32 @@ declare module '@parapet/kit' {
   }
 }
 
-/** The table of events; a test compares it with the README. */
+/** The events. A test compares the table with the documentation. */
 export const events = {
   'rbac.denied': {
     severity: 'low',
     outcome: 'failure',
-    description: 'A guard, or `authorize`, refused a caller.',
+    description: 'A route guard or `authorize` denied access.',
   },
   'rbac.allowed': {
     severity: 'info',
     outcome: 'success',
-    description: 'A guard, or `authorize`, let a caller pass; a sample, off by default.',
+    description:
+      'A route guard or `authorize` allowed access. Only a sample is emitted (`allowedSampleRatio`).',
   },
   'rbac.policy_published': {
     severity: 'medium',
     outcome: 'success',
-    description: 'This instance published a new policy to the fleet.',
+    description: 'This instance published a policy.',
   },
   'rbac.role_granted': {
     severity: 'medium',
     outcome: 'success',
-    description: 'A principal was given a role until a moment in time.',
+    description: 'A role was granted to a principal for a limited time.',
   },
   'rbac.role_revoked': {
     severity: 'medium',
     outcome: 'success',
-    description: 'A role granted for a time was taken back.',
+    description: 'A role that was granted for a limited time was revoked.',
   },
 } as const satisfies SecurityEventTable

@@ -1,4 +1,4 @@
-/** The options, their defaults and their reader. */
+/** The options of the plugin, their defaults and how they are read. */
 import {
   option,
   optionGroup,
@@ -12,84 +12,92 @@ import {
   type Store,
 } from '@parapet/kit'
 import type { FastifyRequest } from 'fastify'
-import type { FactFinder } from './access.ts'
+import type { ResourceLoader, SubjectResolver } from './authzen/evaluation.ts'
+import type { FactFinder } from './decide/facts.ts'
+import type { RbacRule as Rule } from './decide/rule-config.ts'
 import { PARAPET_RBAC_INVALID_OPTION } from './errors.ts'
-import type { ResourceLoader, SubjectResolver } from './authzen.ts'
-import type { Policy } from './policy-types.ts'
-import type { PolicyStore } from './policy-store.ts'
-import type { RbacRule as Rule } from './route-config.ts'
+import type { PolicyStore } from './live/policy-store.ts'
+import type { Policy } from './policy/policy-types.ts'
 
 type RbacRule = Rule<FastifyRequest>
 
-/** How an application offers its decisions to others. @see AuthZEN Authorization API 1.0 */
+/** How other services can request decisions. @see AuthZEN Authorization API 1.0 */
 export interface AuthzenOptions {
-  /** Who stands behind a subject of a request; `null`: nobody, so the decision is false. */
+  /** Returns the principal of a subject; `null`: the subject is unknown and is denied. */
   readonly subject: SubjectResolver
-  /** Who may ask: a rule, as routes have it. Answers tell what others may do. */
+  /** Who may request decisions: a route rule. Decisions reveal what other principals may do. */
   readonly rule: RbacRule
-  /** The public address of this service, as `https://pdp.example.com`, for the discovery document. */
+  /** The public origin of this service, as `https://pdp.example.com`, for the discovery document. */
   readonly baseUrl: string
-  /** Attributes of a resource. @default its `properties` and its `id`, as the request has them */
+  /** Loads the attributes of a resource. @default its `properties` and `id` in the request */
   readonly resource?: ResourceLoader
-  /** Where the routes stand. @default '/access/v1' */
+  /** The path prefix of the routes. @default '/access/v1' */
   readonly prefix?: string
-  /** How many evaluations one request may hold, from 1 to 10 000. @default 100 */
+  /** The largest number of evaluations in one request, 1 to 10 000. @default 100 */
   readonly maxEvaluations?: number
 }
 
-/** What `app.register` takes. */
+/** The options of `app.register`. */
 export interface RbacOptions {
-  /** The policy, from `definePolicy` or `fromMap`; it seeds an empty policy store. */
+  /** The policy, from `definePolicy` or `fromMap`. It seeds an empty policy store. */
   readonly policy: Policy
-  /** Who is asking, in an app whose login does not set `request.principal`. */
+  /** Returns the principal of a request, if the login does not set `request.principal`. */
   readonly principal?: PrincipalMapping
-  /** Attributes of the subject that the policy declares. @default none */
+  /** Returns the attributes that the policy declares under `subject`. @default none */
   readonly subject?: (
     principal: Principal,
     request: FastifyRequest,
   ) => Readonly<Record<string, unknown>>
-  /** Attributes of the environment that the policy declares beside time and ip. @default none */
+  /** Returns the attributes that the policy declares under `environment`. @default none */
   readonly environment?: (request: FastifyRequest) => Readonly<Record<string, unknown>>
-  /** One finder for each fact that the policy declares. @default none */
+  /** A finder for each fact that the policy declares. @default none */
   readonly facts?: Readonly<Record<string, FactFinder>>
-  /** How long a fact may take. @default 1000 */
+  /** The deadline for a fact, 1 to 60 000 ms. A late fact is unknown. @default 1000 */
   readonly factTimeoutMs?: number
-  /** Rules of routes that other plugins declare: `'GET /docs'`, or `'GET /docs/**'` for all below. */
+  /** Rules of routes that other plugins declare: `'GET /docs'`, or `'GET /docs/**'` for all below it. */
   readonly routes?: Readonly<Record<string, RbacRule>>
-  /** The `WWW-Authenticate` of a 401. @default 'Bearer' */
+  /** The `WWW-Authenticate` header of a 401 response. @default 'Bearer' */
   readonly challenge?: string
-  /** Where the policy of the fleet lives. @default this process */
+  /** Stores the policy of a fleet. @default in memory */
   readonly policyStore?: PolicyStore
-  /** Carries the news of a new policy to the other instances. @default none: they ask */
+  /** Notifies other instances of a new policy. @default none: they load it every `refreshMs` */
   readonly store?: Store
-  /** How often the policy store is asked. @default 5000 */
+  /** How often to load the policy from the policy store, 100 to 3 600 000 ms. @default 5000 */
   readonly refreshMs?: number
-  /** Without contact with the policy store for longer, everything is denied. @default 60_000 */
+  /**
+   * If the policy store is out of contact for longer, all but public routes respond 503; 1000 to
+   * 86 400 000 ms, and more than `refreshMs`. @default 60_000
+   */
   readonly maxStalenessMs?: number
-  /** The share of allowed decisions that become events. @default 0 */
+  /** The share of allowed decisions that emit an event, 0 to 1. @default 0 */
   readonly allowedSampleRatio?: number
   /** The name of the security scheme in OpenAPI. @default 'bearerAuth' */
   readonly securityScheme?: string
-  /** Offers decisions to others. @default no routes */
+  /** Lets other services request decisions. @default no routes */
   readonly authzen?: AuthzenOptions
-  /** For tests. @default the machine's clock */
+  /** The clock, for tests. @default the system clock */
   readonly clock?: Clock
 }
 
 const ROUTE_NAME = /^(?:\*|[A-Z][A-Z-]*) [/*]\S*$/
 
+function kindOf(value: unknown): string {
+  if (value === null) return 'null'
+  return typeof value === 'object' ? 'an object of another shape' : `a ${typeof value}`
+}
+
 const rule = option.custom<RbacRule>((value) =>
   typeof value === 'string' || (typeof value === 'object' && value !== null)
     ? undefined
-    : 'must be a rule, as routes have it',
+    : `must be a route rule such as 'content:read' or { public: 'reason' }, got ${kindOf(value)}`,
 )
 
-/** One reader for each option; a test compares the table with the README. */
+/** One reader for each option. A test compares the table with the README. */
 export const optionTable = {
   policy: option.custom<Policy>((value) =>
     typeof value === 'object' && value !== null && 'permissions' in value
       ? undefined
-      : 'must be a policy, made by definePolicy or fromMap',
+      : `must be a policy made by definePolicy or fromMap, got ${kindOf(value)}`,
   ),
   principal: option.optional(option.callback<PrincipalMapping>()),
   subject: option.optional(option.callback<NonNullable<RbacOptions['subject']>>()),
@@ -117,22 +125,25 @@ export const optionTable = {
   clock: option.port<Clock>(['now', 'schedule'], { default: systemClock }),
 } satisfies Record<keyof RbacOptions, OptionReader<unknown>>
 
-/** The options with every default filled in. */
+/** The options with defaults filled in. */
 export type RbacSettings = OptionSettings<typeof optionTable>
 
-/** Reads the options, once, at boot. @throws PARAPET_RBAC_INVALID_OPTION */
+/** Reads the options at boot. @throws PARAPET_RBAC_INVALID_OPTION with every fault. */
 export function resolveOptions(options: unknown): RbacSettings {
   const settings = readOptions('@parapet/rbac', options, optionTable, PARAPET_RBAC_INVALID_OPTION)
   const faults: string[] = []
   if (settings.maxStalenessMs <= settings.refreshMs) {
-    faults.push('  maxStalenessMs: must be longer than refreshMs')
+    const { maxStalenessMs, refreshMs } = settings
+    faults.push(
+      `  "maxStalenessMs" must be greater than "refreshMs" (${refreshMs}), got ${maxStalenessMs}`,
+    )
   }
   for (const name of Object.keys(settings.routes)) {
     if (ROUTE_NAME.test(name)) continue
-    faults.push(`  routes.${name}: must be a method, a blank and a pattern, as 'GET /docs/**'`)
+    faults.push(`  "routes" must have keys such as 'GET /docs/**', got "${name}"`)
   }
   if (settings.store !== undefined && settings.policyStore === undefined) {
-    faults.push('  store: needs a policyStore that the instances share')
+    faults.push('  "store" requires "policyStore", a policy store that all instances share')
   }
   if (faults.length > 0) throw new PARAPET_RBAC_INVALID_OPTION('@parapet/rbac', faults.join('\n'))
   return settings

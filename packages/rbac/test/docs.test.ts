@@ -8,7 +8,7 @@ import { optionTable } from '../src/options.ts'
 
 const home = new URL('../', import.meta.url)
 
-await t.test('the README and the exports tell what the code does', (t) =>
+await t.test('README and exports agree with the code', (t) =>
   checkPluginDocs(t, {
     home,
     module: api,
@@ -52,7 +52,7 @@ interface PolicyVectors {
   readonly invalid: readonly { readonly name: string; readonly text: string }[]
 }
 
-await t.test('the stored form of a policy keeps its specification', async (t) => {
+await t.test('the stored form of a policy agrees with its specification', async (t) => {
   const file = new URL('../../../docs/spec/vectors/rbac-policy.json', import.meta.url)
   const { valid, invalid } = JSON.parse(readFileSync(file, 'utf8')) as PolicyVectors
   for (const { name, text, digest } of valid) {
@@ -60,6 +60,10 @@ await t.test('the stored form of a policy keeps its specification', async (t) =>
     t.equal(createHash('sha256').update(text).digest('hex'), digest, `${name}: digest`)
   }
   for (const { name, text } of invalid) {
-    t.throws(() => api.decodePolicy(text), { code: 'PARAPET_RBAC_INVALID_POLICY' }, name)
+    t.throws(
+      () => api.decodePolicy(text),
+      { code: 'PARAPET_RBAC_INVALID_POLICY', statusCode: 500 },
+      name,
+    )
   }
 })

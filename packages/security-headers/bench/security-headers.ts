@@ -1,7 +1,7 @@
 /**
- * CPU time of the server for one request, with and without the plugin, against @fastify/helmet and
- * @fastify/cors. Each variant is a process of its own; they take turns, and what is compared are the
- * slices of one round.
+ * Measures the CPU time of the server per request: without the plugin, with it, and with
+ * @fastify/helmet and @fastify/cors. Each variant runs in its own process. The variants take turns,
+ * and only measurements of the same round are compared.
  */
 import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
@@ -9,7 +9,7 @@ import { connect } from 'node:net'
 import { fileURLToPath } from 'node:url'
 import { goal, plainNode } from '@parapet/testing'
 
-/** A process keeps what its compiler made of its first requests, so each variant has several. */
+/** The compiler optimises each process differently, so each variant runs in several processes. */
 const GENERATIONS = 3
 const ROUNDS_EACH = 9
 const ROUNDS = GENERATIONS * ROUNDS_EACH
@@ -50,7 +50,7 @@ async function cpuOf(child: ChildProcess): Promise<number> {
   return user + system
 }
 
-/** Sends requests over kept connections, one at a time on each. */
+/** Sends requests over keep-alive connections, one at a time on each. */
 async function load(port: number, requests: number): Promise<void> {
   const each = Math.ceil(requests / CONNECTIONS)
   await Promise.all(
@@ -96,10 +96,12 @@ function median(values: readonly number[]): number {
   return sorted[Math.floor(sorted.length / 2)]!
 }
 
-/** The median over the rounds of what is made of the slices of each. */
-function byRound(make: (of: (variant: Variant) => number) => number): number {
+/** Computes a value from the measurements of each round. @returns the median of all rounds. */
+function byRound(compute: (of: (variant: Variant) => number) => number): number {
   return median(
-    Array.from({ length: ROUNDS }, (_, round) => make((variant) => micros.get(variant)![round]!)),
+    Array.from({ length: ROUNDS }, (_, round) =>
+      compute((variant) => micros.get(variant)![round]!),
+    ),
   )
 }
 
@@ -129,7 +131,7 @@ goal(
   'at-least',
 )
 goal('cors-added-to-fastify-cors', added('api-cors', 'api') / added('cors'), 1)
-// The same on the same replies: a header more costs more where there are many.
+// The same comparison on equal responses: one more header costs more if there are many already.
 goal(
   'cors-on-the-block-to-fastify-cors',
   byRound((of) => of('api-cors') / of('api-fastify-cors')),

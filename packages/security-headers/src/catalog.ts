@@ -1,67 +1,62 @@
-/** Every policy of the app: judged once, computed once, then looked up. */
-import { compileBlock, type Block, type ExplainedHeader, type HelmetRecorder } from './block.ts'
+/** The policies of an app: checked and computed once at boot, then looked up. */
+import type { DeclaredRoute } from '@parapet/kit'
 import {
   PARAPET_SECURITY_HEADERS_INVALID_OPTION,
   PARAPET_SECURITY_HEADERS_UNSAFE_POLICY,
 } from './errors.ts'
-import type { IsolationScope } from './isolation.ts'
-import { applyWaivers, lintApp } from './lint-app.ts'
-import { lintPolicy } from './lint-policy.ts'
+import { compileBlock, type Block, type ExplainedHeader } from './headers/block.ts'
+import type { HelmetRecorder } from './headers/helmet-settings.ts'
+import type { RouteEntry } from './headers/route-entry.ts'
+import type { IsolationScope } from './isolation/fetch-metadata.ts'
+import { lintApp } from './lint/app.ts'
+import { lintPolicy } from './lint/policy.ts'
+import { describeFinding, type Finding } from './lint/rules.ts'
+import { applyWaivers } from './lint/waivers.ts'
 import type { SecurityHeadersSettings } from './options.ts'
-import {
-  mergePolicy,
-  OPTIONS,
-  policyOf,
-  type Policy,
-  type PolicyLayer,
-  type Waiver,
-} from './policy.ts'
-import { presets } from './presets.ts'
+import { applyLayer, OPTIONS_LAYER } from './policy/layers.ts'
+import type { Policy, PolicyLayer, Waiver } from './policy/policy.ts'
+import { presetPolicy, presets } from './policy/presets.ts'
 import { compileRule, layerOf } from './route-rule.ts'
-import { describeFinding, type Finding } from './rules.ts'
 
-/** What the request path knows of a route. Its block is there once the app is ready. */
-export interface RouteEntry {
-  readonly policy: Policy
-  readonly isolation: IsolationScope
-  readonly csrfExempt: boolean
-  /** Whether its replies are pages. */
-  readonly page: boolean
-  block: Block
-}
-
-/** The headers of a route, and who set them. */
+/** The headers of a route, and what set them. */
 export interface Explanation {
   readonly preset: string
   readonly headers: readonly ExplainedHeader[]
-  /** What is left out, by name, and why. */
+  /** The reasons by the name of each header or directive that is left out. */
   readonly relaxed: Readonly<Record<string, string>>
   readonly waived: readonly Waiver[]
-  /** Whose requests come in. */
+  /** Which sites may send requests. */
   readonly isolation: IsolationScope
 }
 
-/** The policies of one app. */
+interface CatalogEntry extends RouteEntry {
+  readonly policy: Policy
+  /** Replaced by {@link Catalog.seal}. */
+  block: Block
+}
+
+/** The policies of an app. */
 export interface Catalog {
-  /** For routes without a rule, and where no route was found. */
+  /** The entry of routes without a rule, and of requests without a route. */
   readonly base: RouteEntry
   /**
-   * Reads the rule of a route.
+   * Adds a route with a rule.
    *
+   * @returns `undefined`: the route has no rule.
    * @throws PARAPET_SECURITY_HEADERS_INVALID_RULE
    */
-  add(raw: unknown, methods: readonly string[], url: string): RouteEntry
-  /** Judges and computes the rules of all routes. @throws PARAPET_SECURITY_HEADERS_UNSAFE_POLICY */
-  seal(): Promise<void>
-  /** What is known of a route, by method and pattern. */
-  explain(route: string): Explanation
+  readonly add: (declared: Pick<DeclaredRoute, 'raw' | 'route' | 'name'>) => RouteEntry | undefined
+  /** Checks and computes the policies of all routes. @throws PARAPET_SECURITY_HEADERS_UNSAFE_POLICY */
+  readonly seal: () => Promise<void>
+  /** @param route the method and the pattern: `GET /users/:id` */
+  readonly explain: (route: string) => Explanation
 }
 
 /**
- * Judges and computes the policy of the options.
+ * Checks and computes the policy of the options.
  *
- * @param prefix what stands before the paths of the app's routes.
- * @throws PARAPET_SECURITY_HEADERS_UNSAFE_POLICY the lint has findings, or helmet refuses the policy.
+ * @param prefix the prefix of the app's routes.
+ * @throws PARAPET_SECURITY_HEADERS_UNSAFE_POLICY the lint or helmet refuses the policy.
  */
 export async function createCatalog(
   settings: SecurityHeadersSettings,
@@ -70,36 +65,36 @@ export async function createCatalog(
 ): Promise<Catalog> {
   const reportPath = settings.reports === undefined ? null : `${prefix}${settings.reports.path}`
   const layer = readLayer(settings)
-  const policy = mergePolicy(policyOf(settings.preset), layer, OPTIONS)
+  const policy = applyLayer(presetPolicy(settings.preset), layer, OPTIONS_LAYER)
   const now = settings.clock.now()
-  judgeOptions(settings, policy, now)
+  lintOptions(settings, policy, now)
   const block = await compile(policy, 'the options', reportPath, record)
-  const base = entryOf(policy, settings.isolation.scope, false, block)
-  // Two routes of one name may differ by a constraint, so they are kept in a list.
-  const routes: [name: string, entry: RouteEntry][] = []
-  const byName = new Map<string, RouteEntry>()
+  const base = createEntry(policy, settings.isolation.scope, false, block)
+  // A list: two routes of the same name may differ by a constraint.
+  const routes: [name: string, entry: CatalogEntry][] = []
+  const byName = new Map<string, CatalogEntry>()
   return {
     base,
-    add(raw, methods, url) {
-      const route = `${methods.join(',')} ${url}`
-      const rule = compileRule(raw, { policy, layer }, route)
+    add({ raw, route, name }) {
+      if (raw === undefined) return undefined
+      const rule = compileRule(raw, { policy, layer }, name)
       const isolation = rule.isolation ?? base.isolation
-      const entry = entryOf(rule.policy, isolation, rule.csrfExempt, base.block)
-      routes.push([route, entry])
-      for (const method of methods) byName.set(`${method} ${url}`, entry)
+      const entry = createEntry(rule.policy, isolation, rule.csrfExempt, base.block)
+      routes.push([name, entry])
+      for (const method of [route.method].flat()) byName.set(`${method} ${route.url}`, entry)
       return entry
     },
     async seal() {
-      refuse(routes.flatMap(([route, entry]) => judge(entry.policy, `route ${route}`, now)))
-      for (const [route, entry] of routes) {
-        entry.block = await compile(entry.policy, `route ${route}`, reportPath, record)
+      refuse(routes.flatMap(([name, entry]) => lintRoute(entry.policy, `route ${name}`, now)))
+      for (const [name, entry] of routes) {
+        entry.block = await compile(entry.policy, `route ${name}`, reportPath, record)
       }
     },
     explain: (route) => explainEntry(byName.get(route) ?? base),
   }
 }
 
-function explainEntry({ policy, block, isolation }: RouteEntry): Explanation {
+function explainEntry({ policy, block, isolation }: CatalogEntry): Explanation {
   return Object.freeze({
     preset: policy.preset,
     headers: block.explained,
@@ -109,21 +104,13 @@ function explainEntry({ policy, block, isolation }: RouteEntry): Explanation {
   })
 }
 
-function entryOf(
+function createEntry(
   policy: Policy,
   isolation: IsolationScope,
   csrfExempt: boolean,
   block: Block,
-): RouteEntry {
+): CatalogEntry {
   return { policy, isolation, csrfExempt, page: presets[policy.preset].pages, block }
-}
-
-function judgeOptions(settings: SecurityHeadersSettings, policy: Policy, now: number): void {
-  refuse([
-    ...applyWaivers(lintApp(settings, now), policy.waivers, [], now),
-    // The waivers themselves are judged once.
-    ...judge(policy, 'the options', now).filter(({ rule }) => !rule.startsWith('WAIVER')),
-  ])
 }
 
 function readLayer(settings: SecurityHeadersSettings): PolicyLayer {
@@ -132,12 +119,20 @@ function readLayer(settings: SecurityHeadersSettings): PolicyLayer {
   } catch (error) {
     throw new PARAPET_SECURITY_HEADERS_INVALID_OPTION(
       '@parapet/security-headers',
-      `  hashFiles: ${(error as Error).message}`,
+      `  "hashFiles" cannot be read: ${(error as Error).message}`,
     )
   }
 }
 
-function judge(policy: Policy, where: string, now: number): Finding[] {
+function lintOptions(settings: SecurityHeadersSettings, policy: Policy, now: number): void {
+  refuse([
+    ...applyWaivers(lintApp(settings, now), policy.waivers, [], now),
+    // Without the findings about the waivers themselves, which the line above has already.
+    ...lintRoute(policy, 'the options', now).filter(({ rule }) => !rule.startsWith('WAIVER')),
+  ])
+}
+
+function lintRoute(policy: Policy, where: string, now: number): Finding[] {
   const { accepts } = presets[policy.preset]
   return applyWaivers(lintPolicy(policy, where), policy.waivers, accepts, now)
 }

@@ -1,78 +1,117 @@
-/** Every error of this plugin. The constant, the code and the row in the README carry one name. */
+/** Every error of this plugin. The exported constant carries the same name as the code. */
 import { createError } from '@fastify/error'
 
-/** An option is unknown, mistyped or out of range; the message lists every fault found. */
+/**
+ * Thrown at boot when an option is unknown, mistyped or out of range. Fix: correct every option that
+ * the message lists.
+ */
 export const PARAPET_SECURITY_HEADERS_INVALID_OPTION = createError<
   [plugin: string, faults: string]
->('PARAPET_SECURITY_HEADERS_INVALID_OPTION', '%s refuses its options:\n%s')
+>(
+  'PARAPET_SECURITY_HEADERS_INVALID_OPTION',
+  'The options of %s are invalid; correct each of them:\n%s',
+)
 
-/** A route carries a rule that cannot be read; the message lists every fault found. */
+/**
+ * Thrown when a route is declared with an invalid `config.securityHeaders`. Fix: correct every
+ * setting that the message lists.
+ */
 export const PARAPET_SECURITY_HEADERS_INVALID_RULE = createError<[route: string, faults: string]>(
   'PARAPET_SECURITY_HEADERS_INVALID_RULE',
-  'The rule "securityHeaders" of the route %s is refused:\n%s',
+  'The config "securityHeaders" of the route %s is invalid; correct each setting:\n%s',
 )
 
-/** The lint found weak spots that nobody waived; the message has rule, reason and fix of each. */
+/**
+ * Thrown at boot when the lint or helmet refuses the policy. Fix: change the settings as the message
+ * says, or waive the rule with a reason and an end date.
+ */
 export const PARAPET_SECURITY_HEADERS_UNSAFE_POLICY = createError<[findings: string]>(
   'PARAPET_SECURITY_HEADERS_UNSAFE_POLICY',
-  'The policy is refused; mend it, or waive the rule with a reason and an end date:\n%s',
+  'The policy is unsafe; fix each finding, or waive its rule with a reason and an end date:\n%s',
 )
 
-/** The route was declared before the plugin was ready, so its rule was never read. */
+/**
+ * Thrown for every request to a route with a rule that was declared before the plugin was
+ * registered, because the rule was not read. Fix: register the plugin with `await` before the routes.
+ */
 export const PARAPET_SECURITY_HEADERS_MISSED_ROUTE = createError<[]>(
   'PARAPET_SECURITY_HEADERS_MISSED_ROUTE',
-  'The route was declared before @parapet/security-headers was registered with await',
+  'The route was declared before @parapet/security-headers was registered, so its rule was not read; register the plugin with await before the routes',
 )
 
-/** A nonce was asked for where the policy of the route has no place for one, or after the headers left. */
+/**
+ * Thrown when a handler reads `reply.cspNonce` but the policy has no source `'nonce'`, or after the
+ * headers were sent. Fix: use the preset `web`, and read the nonce before the response starts.
+ */
 export const PARAPET_SECURITY_HEADERS_NO_NONCE = createError<[reason: string]>(
   'PARAPET_SECURITY_HEADERS_NO_NONCE',
-  'There is no nonce for this reply: %s',
+  'reply.cspNonce is not available: %s',
 )
 
-/** A CSRF token was asked for, and the option `csrf` is off. */
+/**
+ * Thrown when a handler reads `reply.csrfToken` without the option `csrf`. Fix: set the option
+ * `csrf`.
+ */
 export const PARAPET_SECURITY_HEADERS_NO_TOKEN = createError<[]>(
   'PARAPET_SECURITY_HEADERS_NO_TOKEN',
-  'There is no CSRF token, for the option "csrf" is off',
+  'reply.csrfToken needs the option "csrf", which is not set; set it with a secret of at least 32 characters',
 )
 
-/** A cookie lacks an attribute, and `cookies.mode` is `strict`. */
+/**
+ * Thrown when a response sets a cookie with a missing attribute while `cookies.mode` is `strict`.
+ * Fix: set the attributes that the message lists, or list a cookie for scripts in `cookies.readable`.
+ */
 export const PARAPET_SECURITY_HEADERS_WEAK_COOKIE = createError<[cookie: string, faults: string]>(
   'PARAPET_SECURITY_HEADERS_WEAK_COOKIE',
-  'The cookie "%s" is refused: %s',
+  'The cookie "%s" must have all protecting attributes, but it has these faults: %s',
 )
 
-/** Another site sent the request, and the route is not open to it. */
+/**
+ * Thrown when another site sent the request and the route does not accept requests from it. Fix: set
+ * `isolation` on the route, or add the origin to `isolation.trustedOrigins`.
+ */
 export const PARAPET_SECURITY_HEADERS_CROSS_SITE = createError<[]>(
   'PARAPET_SECURITY_HEADERS_CROSS_SITE',
-  'This request may not come from another site',
+  'This route does not accept requests from other sites; send the request from a page of this site',
   403,
 )
 
-/** The request carries a cookie, and no token that proves which page sent it. */
+/**
+ * Thrown when a request with a cookie has no valid CSRF token. Fix: render `reply.csrfToken` into the
+ * page and send it back in the header `csrf-token`.
+ */
 export const PARAPET_SECURITY_HEADERS_CSRF_TOKEN = createError<[]>(
   'PARAPET_SECURITY_HEADERS_CSRF_TOKEN',
-  'The request needs a valid CSRF token',
+  'The request needs a valid CSRF token; reload the page and try again',
   403,
 )
 
-/** The request came over http, and is none that can be sent on to https. */
+/**
+ * Thrown when a request came over http and cannot be redirected. Fix: send the request over https,
+ * or set `trustProxy` if a proxy terminates TLS.
+ */
 export const PARAPET_SECURITY_HEADERS_HTTPS_REQUIRED = createError<[]>(
   'PARAPET_SECURITY_HEADERS_HTTPS_REQUIRED',
-  'This service answers over https only',
+  'This service accepts requests over https only; use an https URL',
   403,
 )
 
-/** What was posted to the report route is no report. */
+/**
+ * Thrown when the body of a request to the report route contains no violation report. Fix: post
+ * reports in the format of browsers; a browser needs no change.
+ */
 export const PARAPET_SECURITY_HEADERS_MALFORMED_REPORT = createError<[]>(
   'PARAPET_SECURITY_HEADERS_MALFORMED_REPORT',
-  'This is no violation report',
+  'The body must be a violation report of the Reporting API or of the directive report-uri',
   400,
 )
 
-/** More reports arrive than the route takes. */
+/**
+ * Thrown when more reports arrive than `reports` allows. Fix: nothing if the reports are noise;
+ * otherwise raise `reports.maxPerMinute` or `reports.maxPerClientPerMinute`.
+ */
 export const PARAPET_SECURITY_HEADERS_TOO_MANY_REPORTS = createError<[]>(
   'PARAPET_SECURITY_HEADERS_TOO_MANY_REPORTS',
-  'Too many violation reports',
+  'Too many violation reports; send reports again after one minute',
   429,
 )

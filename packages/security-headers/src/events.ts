@@ -1,66 +1,74 @@
-/** What this plugin tells the security events, and the details of each. */
+/** The security events of this plugin and their details. */
 import type { SecurityEventTable } from '@parapet/kit'
-import type { IsolationReason } from './isolation.ts'
+import type { IsolationReason } from './isolation/fetch-metadata.ts'
 
 declare module '@parapet/kit' {
   interface SecurityEventTypes {
     'security_headers.violation_reported': {
       /** `csp`, `coep`, `coop`, `permissions-policy`, `integrity`, `deprecation`, `network-error` or `other`. */
       kind: string
+      /** Whether the browser enforced the policy or only reported the violation. */
       disposition: 'enforce' | 'report'
-      /** The directive, feature or policy that was broken. */
+      /** The violated directive, feature or policy. */
       directive: string
-      /** What was blocked: an origin, or a word such as `inline`. */
+      /** What was blocked: an origin, or a keyword such as `inline`. */
       blocked: string
-      /** Path of the page; a segment with a digit, an escape or more than 24 characters is masked. */
+      /** Path of the page. A segment with a digit, an escape or more than 24 characters is masked. */
       page: string
-      /** Origin and masked path of the script, where the browser tells it. */
+      /** Origin and masked path of the script; `''` if the browser does not report it. */
       source: string
+      /** Line in the source; 0 if it is unknown. */
       line: number
+      /** Column in the source; 0 if it is unknown. */
       column: number
-      /** At most 40 characters of the inline code, where the policy asks for it. */
+      /** At most 40 characters of the inline code; `''` without `'report-sample'` in the policy. */
       sample: string
-      /** How many alike were held back since the one before. */
+      /** The number of identical reports that were suppressed since the previous event. */
       suppressed: number
     }
     'security_headers.request_isolated': {
       reason: IsolationReason
       method: string
+      /** `Sec-Fetch-Site`; `''` if it is absent, `other` if it is not a valid token. */
       site: string
+      /** `Sec-Fetch-Mode`, as above. */
       mode: string
+      /** `Sec-Fetch-Dest`, as above. */
       dest: string
     }
     'security_headers.token_refused': { reason: 'missing' | 'invalid' }
+    /** The name of the cookie and its faults, never its value. */
     'security_headers.cookie_flagged': { cookie: string; faults: readonly string[] }
+    /** `daysLeft` is negative once the file has expired. */
     'security_headers.security_txt_aged': { expires: string; daysLeft: number }
   }
 }
 
-/** The table of events; a test compares it with the README. */
+/** The severity, outcome and description of each event. */
 export const events = {
   'security_headers.violation_reported': {
     severity: 'medium',
     outcome: 'failure',
-    description: 'A browser reported that a page broke its policy.',
+    description: 'A browser reported that a page violated its policy.',
   },
   'security_headers.request_isolated': {
     severity: 'medium',
     outcome: 'failure',
-    description: 'A request of another site was refused.',
+    description: 'A request from another site was refused.',
   },
   'security_headers.token_refused': {
     severity: 'medium',
     outcome: 'failure',
-    description: 'A request with a cookie had no valid CSRF token.',
+    description: 'A request with a cookie was refused because it had no valid CSRF token.',
   },
   'security_headers.cookie_flagged': {
     severity: 'low',
     outcome: 'failure',
-    description: 'A cookie is set without an attribute that protects it.',
+    description: 'A response sets a cookie without a protecting attribute.',
   },
   'security_headers.security_txt_aged': {
     severity: 'low',
     outcome: 'unknown',
-    description: 'security.txt has expired or will within 30 days.',
+    description: 'security.txt has expired or expires within 30 days.',
   },
 } as const satisfies SecurityEventTable

@@ -1,49 +1,48 @@
 /**
- * Gives every reply of a Fastify app the strictest headers, and refuses requests of other sites.
- *
- * Policies are judged and computed at boot, by csp_evaluator, own rules and @fastify/helmet; the
- * request path copies names and values and compares a few headers.
+ * Sets strict security headers on every response, and refuses requests from other sites. Policies are
+ * checked and computed at boot; a request only copies names and values and compares a few headers.
  */
-import { declarePhase, usePrincipal, useSecurityEvents } from '@parapet/kit'
-import type { FastifyInstance, FastifyPluginAsync, RouteOptions } from 'fastify'
+import { compileRouteRule, declarePhase, usePrincipal, useSecurityEvents } from '@parapet/kit'
+import type { FastifyInstance, FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
-import { decorateReplies, kEntry, type RouteConfig, type SiteData } from './reply-hooks.ts'
 import { createCatalog, type Explanation } from './catalog.ts'
-import { compileCors } from './cors.ts'
-import { refuseTokens, useCsrf } from './csrf-hooks.ts'
+import { compileCors } from './cors/cors.ts'
 import { events } from './events.ts'
-import { useGuards } from './guard-hooks.ts'
+import type { RouteEntry } from './headers/route-entry.ts'
+import { addCsrf, addMissingCsrf } from './http/csrf.ts'
+import { addGuard } from './http/guard.ts'
+import { addRawReplies } from './http/raw-replies.ts'
+import { createHelmetRecorder, recordCors } from './http/recorders.ts'
+import { decorateReply, type SiteData } from './http/reply.ts'
+import { addReportsRoute, addSecurityTxtRoute } from './http/routes.ts'
+import { rules, type Rule } from './lint/rules.ts'
 import { resolveOptions, type SecurityHeadersOptions } from './options.ts'
-import { useRawReplies } from './raw-hooks.ts'
-import { createHelmetRecorder, recordCors } from './recording-hooks.ts'
 import type { SecurityHeadersRule } from './route-rule.ts'
-import { addRoutes } from './routes.ts'
-import { rules, type Rule } from './rules.ts'
 
-export * from './errors.ts'
-// Keeps the typed events in the published declarations: an import that emits nothing would be dropped.
-export type * from './events.ts'
-export type { SiteData } from './reply-hooks.ts'
 export type { Explanation } from './catalog.ts'
-export type { CspDirective, CspDirectives } from './csp.ts'
+export type { CspDirective, CspDirectives } from './csp/directives.ts'
+export * from './errors.ts'
+// Without this line the published declarations would not include the types of the events.
+export type * from './events.ts'
+export type { SiteData } from './http/reply.ts'
+export type { Rule } from './lint/rules.ts'
 export type * from './options.ts'
-export type { PermissionFeature, Permissions } from './permissions.ts'
-export type { PolicyOptions } from './policy-options.ts'
-export type { Waiver } from './policy.ts'
-export type { PresetName } from './presets.ts'
+export type { PolicyOptions } from './policy/options.ts'
+export type { PermissionFeature, Permissions } from './policy/permissions-policy.ts'
+export type { PresetName, Waiver } from './policy/policy.ts'
 export type { SecurityHeadersRule } from './route-rule.ts'
-export type { Rule } from './rules.ts'
 
-/** What is at `app.securityHeaders`. */
+/** The decorator `app.securityHeaders`. */
 export interface SecurityHeaders {
-  /** The headers of replies for which there is no route: for `frameworkErrors` of the app. Frozen. */
+  /** The headers of responses without a route, for the `frameworkErrors` handler. Frozen. */
   readonly headers: Readonly<Record<string, string>>
-  /** Every rule of the lint, by its id: what a waiver may name. */
+  /** Every lint rule by its id. A waiver names one of these ids. */
   readonly rules: Readonly<Record<string, Rule>>
   /**
-   * Shows each header of a route, and the option that set it. Complete once the app is ready.
+   * The headers of a route, and what set each of them. Complete once the app is ready.
    *
-   * @param url the pattern of the route: `/users/:id`. What is no route gets what a 404 gets.
+   * @param url the pattern of the route: `/users/:id`. For an unknown route the result shows the
+   *   headers of a 404 response.
    */
   explain(method: string, url: string): Explanation
 }
@@ -54,23 +53,24 @@ declare module 'fastify' {
   }
   interface FastifyReply {
     /**
-     * The nonce of this reply, for scripts and styles alike: 128 random bits, drawn at the first
-     * reading, which also opens the policy to it. The shape is that of @fastify/helmet.
+     * The nonce of this response: 128 random bits in base64, the same for scripts and styles. It is
+     * created at the first access, which also adds it to the policy. Same shape as @fastify/helmet.
      *
-     * @throws PARAPET_SECURITY_HEADERS_NO_NONCE the policy has no place for one, or the headers left.
+     * @throws PARAPET_SECURITY_HEADERS_NO_NONCE the policy has no source `'nonce'`, or the headers
+     *   are already sent.
      */
     cspNonce: { script: string; style: string }
     /**
-     * A CSRF token for the page.
+     * A CSRF token for the page, bound to the principal of the request.
      *
-     * @throws PARAPET_SECURITY_HEADERS_NO_TOKEN the option `csrf` is off.
+     * @throws PARAPET_SECURITY_HEADERS_NO_TOKEN the option `csrf` is not set.
      */
     readonly csrfToken: string
-    /** Tells the browser to forget what it keeps of this site. @default cache, cookies and storage */
+    /** Tells the browser to delete data of this site. @default cache, cookies and storage */
     clearSiteData(...kinds: readonly SiteData[]): FastifyReply
   }
   interface FastifyContextConfig {
-    /** What the route changes of the policy, and whom it is open to. */
+    /** The policy settings of the route, and which other sites may send requests. */
     securityHeaders?: SecurityHeadersRule
   }
 }
@@ -82,34 +82,33 @@ async function securityHeadersPlugin(
   options: SecurityHeadersOptions,
 ): Promise<void> {
   const settings = resolveOptions(options)
+  const { clock, csrf, reports, securityTxt, relax = {} } = settings
   declarePhase(app, NAME, 'headers')
   const securityEvents = useSecurityEvents(app, events)
   const principalOf = usePrincipal(app, settings.principal)
   const catalog = await createCatalog(settings, app.prefix, createHelmetRecorder())
+  const { base } = catalog
   const cors = settings.cors === undefined ? null : await compileCors(settings.cors, recordCors)
-  const { names, values } = catalog.base.block
+  const routeRules = compileRouteRule<RouteEntry>(app, {
+    plugin: NAME,
+    key: 'securityHeaders',
+    compile: catalog.add,
+  })
+  const parts = { base, rules: routeRules, cors, securityEvents, principalOf }
+  const headers = Object.fromEntries(base.block.explained.map(({ name, value }) => [name, value]))
 
   app.decorate('securityHeaders', {
-    headers: Object.freeze(Object.fromEntries(names.map((name, index) => [name, values[index]!]))),
+    headers: Object.freeze(headers),
     rules,
     explain: (method, url) => catalog.explain(`${method.toUpperCase()} ${url}`),
   })
-  app.addHook('onRoute', securityHeadersReadRoute)
-  app.addHook('onReady', () => catalog.seal())
-  const parts = { catalog, cors, settings, securityEvents, principalOf }
-  useGuards(app, parts, decorateReplies(app, parts))
-  if (settings.csrf === undefined) refuseTokens(app)
-  else await useCsrf(app, settings.csrf, parts)
-  useRawReplies(app, catalog.base.block)
-  await addRoutes(app, settings, securityEvents)
-
-  function securityHeadersReadRoute(route: RouteOptions): void {
-    const raw = (route.config as RouteConfig | undefined)?.securityHeaders
-    if (raw === undefined) return
-    const entry = catalog.add(raw, [route.method].flat(), route.url)
-    // A copy: the caller may share one config object among routes.
-    route.config = { ...route.config, [kEntry]: entry } as RouteOptions['config'] & object
-  }
+  app.addHook('onReady', catalog.seal)
+  addGuard(app, parts, settings, decorateReply(app, parts, { relax, cookies: settings.cookies }))
+  if (csrf === undefined) addMissingCsrf(app)
+  else addCsrf(app, csrf, parts)
+  addRawReplies(app, base.block)
+  if (reports !== undefined) await addReportsRoute(app, reports, clock, securityEvents)
+  if (securityTxt !== undefined) addSecurityTxtRoute(app, securityTxt, clock, securityEvents)
 }
 
 /** The plugin. Register it with `await` before the routes. */

@@ -1,4 +1,4 @@
-/** The options, their defaults and their reader. */
+/** The options, their defaults and their readers. */
 import {
   option,
   optionGroup,
@@ -9,181 +9,101 @@ import {
   type OptionSettings,
   type PrincipalMapping,
 } from '@parapet/kit'
+import { corsReader, type CorsOptions } from './cors/options.ts'
 import { PARAPET_SECURITY_HEADERS_INVALID_OPTION } from './errors.ts'
-import type { IsolationScope } from './isolation.ts'
-import { policyTable, relaxReader, type PolicyOptions } from './policy-options.ts'
-import { presetNames } from './presets.ts'
-import { revealingHeaders } from './revealing-headers.ts'
+import { revealingHeaders } from './headers/revealing-headers.ts'
+import type { IsolationScope } from './isolation/fetch-metadata.ts'
+import { policyTable, type PolicyOptions } from './policy/options.ts'
+import { presetNames } from './policy/policy.ts'
+import { relaxReader } from './policy/relax.ts'
+import { reportsReader, type ReportsOptions } from './reports/options.ts'
+import { securityTxtReader, type SecurityTxtOptions } from './reports/security-txt.ts'
 
-/** What `app.register` takes. */
+export type { CorsOptions } from './cors/options.ts'
+export type { ReportsOptions } from './reports/options.ts'
+export type { SecurityTxtOptions } from './reports/security-txt.ts'
+
+/** The options of `app.register`. */
 export interface SecurityHeadersOptions extends PolicyOptions {
-  /** Who may read replies from other origins. @default nobody */
+  /** Which other origins may read responses. @default none */
   readonly cors?: CorsOptions
-  /** Which requests of other sites come in. @default none but links that someone followed */
+  /** Which requests from other sites are accepted. @default none but followed links */
   readonly isolation?: {
     /** @default 'same-origin' */
     readonly scope?: IsolationScope
-    /** Origins that may send requests, beside those of `cors`. @default none */
+    /** Origins that may send requests, in addition to those of `cors`. @default none */
     readonly trustedOrigins?: readonly string[]
   }
-  /** Tokens for requests that carry a cookie. @default none: fetch metadata alone */
+  /** CSRF tokens for requests with a cookie. @default none: fetch metadata only */
   readonly csrf?: CsrfOptions
   /** A route that collects violation reports. @default none */
   readonly reports?: ReportsOptions
-  /** How cookies are looked at. @default `{ mode: 'report' }` */
+  /** How `Set-Cookie` headers are checked. @default `{ mode: 'report' }` */
   readonly cookies?: {
-    /** `report`: an event. `strict`: the reply fails. */
+    /** `report`: a weak cookie emits an event. `strict`: the response fails with 500 as well. */
     readonly mode?: 'report' | 'strict' | 'off'
-    /** Names of cookies that scripts are meant to read. @default none */
+    /** Names of cookies that scripts may read, so that they need no `HttpOnly`. @default none */
     readonly readable?: readonly string[]
   }
-  /** Sends pages on to https and refuses everything else that came over http. @default off */
+  /** Redirects pages from http to https and refuses every other request over http. @default off */
   readonly https?: {
-    /** Host names that a redirect may go to. */
+    /** Host names, with an optional port, that a redirect may go to. */
     readonly hosts: readonly string[]
   }
   /** Serves `/.well-known/security.txt`. @default none */
   readonly securityTxt?: SecurityTxtOptions
-  /** Who is asking, in an app whose login does not set `request.principal`. @default nobody else */
+  /** The principal of a request, for an app that does not set `request.principal`. */
   readonly principal?: PrincipalMapping
-  /** @default the machine's clock */
+  /** @default the system clock */
   readonly clock?: Clock
 }
 
-/** Who may read replies from other origins. */
-export interface CorsOptions {
-  /** Origins as browsers send them, `https://*.example.com`, or `*`. @default none */
-  readonly origins?: readonly string[]
-  /** Asked for every origin that the list does not have. It must not throw. */
-  readonly allowOrigin?: (origin: string) => boolean
-  /** @default ['GET', 'HEAD', 'POST'] */
-  readonly methods?: readonly string[]
-  /** Request headers that pages may set. @default ['content-type'] */
-  readonly allowedHeaders?: readonly string[]
-  /** Headers of replies that pages may read. @default none */
-  readonly exposedHeaders?: readonly string[]
-  /** Whether cookies come along. @default false */
-  readonly credentials?: boolean
-  /** How long a browser keeps the answer to a preflight: seconds. @default 7200 */
-  readonly maxAgeSeconds?: number
-  /** Whether pages of the internet may reach this service in a private network. @default false */
-  readonly privateNetwork?: boolean
-}
-
-/** Tokens for requests that carry a cookie. */
+/** CSRF tokens for requests with a cookie. */
 export interface CsrfOptions {
-  /** Where the secret behind a token is kept; that plugin must be registered. @default '@fastify/cookie' */
+  /**
+   * The plugin that stores the secret of a browser. Register it before this plugin.
+   * @default '@fastify/cookie'
+   */
   readonly sessionPlugin?: '@fastify/cookie' | '@fastify/session' | '@fastify/secure-session'
-  /** Ties tokens to the signed-in user: at least 32 characters, the same in every instance. */
+  /** The HMAC key that binds tokens to a user: 32 characters or more, equal in every replica. */
   readonly secret: string
-  /** Name of the cookie, under `@fastify/cookie`. @default '__Host-csrf' */
+  /** The name of the cookie under `@fastify/cookie`. @default '__Host-csrf' */
   readonly cookieName?: string
-  /** Field of a form that may carry the token. @default none: the header `csrf-token` only */
+  /** The form field that may carry the token. @default none: only the header `csrf-token` */
   readonly formField?: string
 }
 
-/** The route that collects violation reports. */
-export interface ReportsOptions {
-  /** @default '/_reports' */
-  readonly path?: string
-  /** Reports alike are told once in this time. @default 600 000, ten minutes */
-  readonly windowMs?: number
-  /** From everyone together. @default 600 */
-  readonly maxPerMinute?: number
-  /** From one client. @default 60 */
-  readonly maxPerClientPerMinute?: number
-  /** @default 65 536 */
-  readonly maxBodyBytes?: number
-}
+/** Names of cookies. @see RFC 9110, section 5.6.2 */
+const cookieNames = option.list(option.text({ pattern: /^[\w!#$%&'*+.^`|~-]+$/ }), { default: [] })
 
-/** What security.txt says. @see RFC 9116 */
-export interface SecurityTxtOptions {
-  readonly contact: readonly string[]
-  /** An RFC 3339 time, at most a year ahead: `2027-06-30T00:00:00Z`. */
-  readonly expires: string
-  readonly encryption?: readonly string[]
-  readonly acknowledgments?: readonly string[]
-  readonly preferredLanguages?: readonly string[]
-  readonly canonical?: readonly string[]
-  readonly policy?: readonly string[]
-  readonly hiring?: readonly string[]
-}
-
-const some = (values: readonly string[]) => option.list(option.text(), { default: values })
-/** Names of headers and cookies. @see RFC 9110, section 5.6.2 */
-const tokens = (values: readonly string[]) =>
-  option.list(option.text({ pattern: /^[\w!#$%&'*+.^`|~-]+$/ }), { default: values })
-/** Printable, in one line, without a space. @see RFC 3986, section 2 */
-const uri = option.text({ pattern: /^[!-~]+$/ })
-const uris = option.list(uri, { default: [], max: 20 })
-/** @see RFC 5646, section 2.1 */
-const languages = option.list(option.text({ pattern: /^[a-z]{1,8}(?:-[a-z0-9]{1,8})*$/i }), {
-  default: [],
-  max: 20,
-})
-
-const cors = optionGroup({
-  // Read by the lint, which says of each kind of mistake what it would have let in.
-  origins: option.custom<readonly string[]>(() => undefined, { default: [] }),
-  allowOrigin: option.optional(option.callback<(origin: string) => boolean>()),
-  methods: some(['GET', 'HEAD', 'POST']),
-  allowedHeaders: tokens(['content-type']),
-  exposedHeaders: tokens([]),
-  credentials: option.boolean({ default: false }),
-  maxAgeSeconds: option.seconds({ min: 0, default: 7200 }),
-  privateNetwork: option.boolean({ default: false }),
+const csrfReader = optionGroup({
+  sessionPlugin: option.oneOf(['@fastify/cookie', '@fastify/session', '@fastify/secure-session'], {
+    default: '@fastify/cookie',
+  }),
+  secret: option.text({ min: 32 }),
+  cookieName: option.text({ max: 64, pattern: /^[\w-]+$/, default: '__Host-csrf' }),
+  formField: option.optional(option.text({ max: 64, pattern: /^[\w-]+$/ })),
 })
 
 /** One reader for each option; a test compares the table with the README. */
 export const optionTable = {
   preset: option.oneOf(presetNames, { default: 'api' }),
   ...policyTable,
-  // A revealing header that is needed, such as a trace id, is let out by the same word.
+  // The options may also keep a revealing header that is needed, for instance a trace id.
   relax: option.optional(relaxReader(revealingHeaders)),
-  cors: option.optional(cors),
+  cors: option.optional(corsReader),
   isolation: optionGroup({
     scope: option.oneOf(['same-origin', 'same-site', 'cross-site'], { default: 'same-origin' }),
-    trustedOrigins: some([]),
+    trustedOrigins: option.list(option.text(), { default: [] }),
   }),
-  csrf: option.optional(
-    optionGroup({
-      sessionPlugin: option.oneOf(
-        ['@fastify/cookie', '@fastify/session', '@fastify/secure-session'],
-        { default: '@fastify/cookie' },
-      ),
-      secret: option.text({ min: 32 }),
-      cookieName: option.text({ max: 64, pattern: /^[\w-]+$/, default: '__Host-csrf' }),
-      formField: option.optional(option.text({ max: 64, pattern: /^[\w-]+$/ })),
-    }),
-  ),
-  reports: option.optional(
-    optionGroup({
-      path: option.text({ pattern: /^(?:\/(?!\.{1,2}(?:\/|$))[\w.-]+)+$/, default: '/_reports' }),
-      windowMs: option.milliseconds({ default: 600_000 }),
-      maxPerMinute: option.integer({ min: 1, max: 100_000, default: 600 }),
-      maxPerClientPerMinute: option.integer({ min: 1, max: 100_000, default: 60 }),
-      maxBodyBytes: option.bytes({ max: 1_048_576, default: 65_536 }),
-    }),
-  ),
+  csrf: option.optional(csrfReader),
+  reports: option.optional(reportsReader),
   cookies: optionGroup({
     mode: option.oneOf(['report', 'strict', 'off'], { default: 'report' }),
-    readable: tokens([]),
+    readable: cookieNames,
   }),
   https: option.optional(optionGroup({ hosts: option.list(option.text(), { min: 1 }) })),
-  securityTxt: option.optional(
-    optionGroup({
-      contact: option.list(uri, { min: 1, max: 20 }),
-      expires: option.text({
-        pattern: /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)$/,
-      }),
-      encryption: uris,
-      acknowledgments: uris,
-      preferredLanguages: languages,
-      canonical: uris,
-      policy: uris,
-      hiring: uris,
-    }),
-  ),
+  securityTxt: option.optional(securityTxtReader),
   principal: option.optional(option.callback<PrincipalMapping>()),
   clock: option.port<Clock>(['now', 'schedule'], { default: systemClock }),
 } satisfies Record<keyof SecurityHeadersOptions, OptionReader<unknown>>
@@ -202,7 +122,7 @@ export function resolveOptions(options: unknown): SecurityHeadersSettings {
   if (settings.networkErrorLogging !== undefined && settings.reports === undefined) {
     throw new PARAPET_SECURITY_HEADERS_INVALID_OPTION(
       '@parapet/security-headers',
-      '  networkErrorLogging: needs "reports", which says where they go',
+      '  "networkErrorLogging" needs "reports": set that option as well, so that a route receives the reports',
     )
   }
   return settings

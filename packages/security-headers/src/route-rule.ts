@@ -1,24 +1,19 @@
-/** What a route says of itself under `config.securityHeaders`. */
+/** The rule of a route: what it declares under `config.securityHeaders`. */
 import { option, optionGroup, readOptions, type OptionSettings } from '@parapet/kit'
+import { hashFiles } from './csp/inline-hashes.ts'
 import { PARAPET_SECURITY_HEADERS_INVALID_RULE } from './errors.ts'
-import { hashFiles } from './hashes.ts'
-import type { IsolationScope } from './isolation.ts'
-import {
-  lastingPart,
-  mergePolicy,
-  OPTIONS,
-  policyOf,
-  type Policy,
-  type PolicyLayer,
-} from './policy.ts'
-import { policyTable, reason, type PolicyOptions } from './policy-options.ts'
-import { presetNames } from './presets.ts'
+import type { IsolationScope } from './isolation/fetch-metadata.ts'
+import { appWideSettings, applyLayer, OPTIONS_LAYER } from './policy/layers.ts'
+import { policyTable, type PolicyOptions } from './policy/options.ts'
+import { presetNames, type Policy, type PolicyLayer } from './policy/policy.ts'
+import { presetPolicy } from './policy/presets.ts'
+import { reasonReader } from './policy/relax.ts'
 
-/** The rule of a route; what it leaves out is as the options have it. */
+/** The rule of a route. Settings that it leaves out keep the value of the options. */
 export interface SecurityHeadersRule extends PolicyOptions {
-  /** Opens the route to requests of other sites, for the reason given. */
+  /** Accepts requests from other sites, for the reason given: 10 to 500 characters. */
   readonly isolation?: { readonly scope: IsolationScope; readonly reason: string }
-  /** Why the route takes requests without a CSRF token. */
+  /** Why the route accepts requests without a CSRF token: 10 to 500 characters. */
   readonly csrfExempt?: string
 }
 
@@ -26,23 +21,27 @@ const ruleTable = {
   preset: option.optional(option.oneOf(presetNames)),
   ...policyTable,
   isolation: option.optional(
-    optionGroup({ scope: option.oneOf(['same-origin', 'same-site', 'cross-site']), reason }),
+    optionGroup({
+      scope: option.oneOf(['same-origin', 'same-site', 'cross-site']),
+      reason: reasonReader,
+    }),
   ),
-  csrfExempt: option.optional(reason),
+  csrfExempt: option.optional(reasonReader),
 }
 
 type RuleSettings = OptionSettings<typeof ruleTable>
-/** What both the options and a rule have. */
+/** The settings that the options and a rule have in common. */
 export type PolicySettings = Omit<RuleSettings, 'isolation' | 'csrfExempt'>
 
-/** A rule made ready, but for the headers, which are computed once all routes are known. */
+/** A rule with its complete policy. The headers are computed later, when all routes are known. */
 export interface CompiledRule {
   readonly policy: Policy
+  /** `null`: the scope of the options applies. */
   readonly isolation: IsolationScope | null
   readonly csrfExempt: boolean
 }
 
-/** Turns settings into a layer: inline code is hashed here. */
+/** Converts settings into a layer; reads and hashes the files of `hashFiles`. @throws Error */
 export function layerOf({
   hashFiles: files,
   preset: _preset,
@@ -57,11 +56,11 @@ export function layerOf({
 }
 
 /**
- * Makes a rule ready, at boot.
+ * Compiles the rule of a route, at boot.
  *
- * @param app the preset and the layer of the options.
- * @param route method and pattern, for messages and for `explain`.
- * @throws PARAPET_SECURITY_HEADERS_INVALID_RULE listing every fault.
+ * @param app the policy and the layer of the options.
+ * @param route the methods and the pattern, for messages and for `explain`.
+ * @throws PARAPET_SECURITY_HEADERS_INVALID_RULE with every fault.
  */
 export function compileRule(
   raw: unknown,
@@ -77,14 +76,15 @@ export function compileRule(
   const base =
     settings.preset === undefined || settings.preset === app.policy.preset
       ? app.policy
-      : mergePolicy(policyOf(settings.preset), lastingPart(app.layer), OPTIONS)
+      : applyLayer(presetPolicy(settings.preset), appWideSettings(app.layer), OPTIONS_LAYER)
   try {
     return {
-      policy: mergePolicy(base, layerOf(settings), `route ${route}`),
+      policy: applyLayer(base, layerOf(settings), `route ${route}`),
       isolation: isolation?.scope ?? null,
       csrfExempt: csrfExempt !== undefined,
     }
   } catch (error) {
-    throw new PARAPET_SECURITY_HEADERS_INVALID_RULE(route, `  ${(error as Error).message}`)
+    const fault = `  "hashFiles" cannot be read: ${(error as Error).message}`
+    throw new PARAPET_SECURITY_HEADERS_INVALID_RULE(route, fault)
   }
 }

@@ -1,4 +1,4 @@
-/** What a real browser makes of the preset `web`. */
+/** Tests the preset `web` in a real browser. */
 import { existsSync } from 'node:fs'
 import type { AddressInfo } from 'node:net'
 import type { SecurityEvent } from '@parapet/kit'
@@ -18,7 +18,7 @@ interface Site {
   readonly handled: string[]
 }
 
-/** Injected in as many ways as there are places: each sets a mark if it runs. */
+/** Code injected in ten different ways. Each of them sets a mark if it runs. */
 const INJECTED = [
   '<script>marks.push("inline")</script>',
   '<img src=x onerror=\'marks.push("attribute")\'>',
@@ -98,7 +98,7 @@ async function serve(t: Test): Promise<Site> {
   return { url, app, violations, handled }
 }
 
-/** A page of another site: the same machine under another name. */
+/** Serves a page of another site: the host name differs. */
 async function serveForeign(t: Test, target: string): Promise<string> {
   const app = Fastify({ forceCloseConnections: true })
   app.get('/', async (_request, reply) =>
@@ -114,14 +114,14 @@ async function serveForeign(t: Test, target: string): Promise<string> {
 
 async function launch(t: Test): Promise<Browser | null> {
   if (!existsSync(CHROMIUM)) {
-    const message = 'no chromium: none at /usr/bin/chromium or at CHROMIUM'
+    const message = 'no Chromium at /usr/bin/chromium; set CHROMIUM to its path'
     if (process.env['PARAPET_REQUIRE_SERVICES'] === '1') t.fail(message)
-    else t.pass('needs chromium', { skip: message })
+    else t.pass('needs Chromium', { skip: message })
     return null
   }
   const browser = await chromium.launch({
     executablePath: CHROMIUM,
-    // Nothing but this machine is reached, whatever a page asks for.
+    // The unusable proxy keeps pages from reaching any other machine.
     args: [
       '--no-sandbox',
       '--proxy-server=127.0.0.1:9',
@@ -133,7 +133,7 @@ async function launch(t: Test): Promise<Browser | null> {
   return browser
 }
 
-/** Opens a page and collects what the browser complains of. */
+/** Opens a page and collects the errors of the browser. */
 async function open(browser: Browser): Promise<{ page: Page; errors: string[] }> {
   const page = await browser.newPage()
   page.setDefaultTimeout(40_000)
@@ -145,84 +145,94 @@ async function open(browser: Browser): Promise<{ page: Page; errors: string[] }>
 
 const marksOf = (page: Page) => page.evaluate('window.marks')
 
-await t.test('a browser runs what has the nonce, and nothing that was injected', async (t) => {
+await t.test('a browser runs code with the nonce and no injected code', async (t) => {
   const browser = await launch(t)
   if (browser === null) return
-  const { url, violations, handled, app } = await serve(t)
-
-  await t.test('a page with nonces works, and the console stays silent', async (t) => {
-    const { page, errors } = await open(browser)
-    await Promise.all([page.waitForResponse(`${url}/done`), page.goto(url)])
-    t.same(((await marksOf(page)) as string[]).toSorted(), ['app', 'data', 'more'])
-    t.equal(
-      await page.evaluate('getComputedStyle(document.querySelector("h1")).color'),
-      'rgb(1, 2, 3)',
-    )
-    t.same(errors, [])
-    t.same(violations, [])
-  })
-
-  await t.test('injected code does not run, and the violations are reported', async (t) => {
+  const site = await serve(t)
+  await t.test('a page with nonces works without errors', (t) => checkPage(t, browser, site))
+  await t.test('injected code does not run, and the violations are reported', (t) =>
+    checkInjections(t, browser, site),
+  )
+  await t.test('Trusted Types keep text from becoming markup', async (t) => {
     const { page } = await open(browser)
-    const reported = new Promise<void>((resolve) => {
-      const seen = new Set<string>()
-      app.securityEvents.on('security_headers.violation_reported', ({ details }) => {
-        seen.add(details.directive)
-        if (['script-src-elem', 'script-src-attr', 'base-uri'].every((name) => seen.has(name)))
-          resolve()
-      })
-    })
-    await page.goto(`${url}/injected`)
-    await page.evaluate('document.getElementById("link").click()')
-    await reported
-    t.same(await marksOf(page), [])
-    t.not(await page.evaluate('getComputedStyle(document.body).backgroundColor'), 'rgb(255, 0, 0)')
-    const { details } = violations.find((event) => event.details.directive === 'script-src-attr')!
-    t.match(details, { kind: 'csp', disposition: 'enforce', page: '/injected' })
-    t.notOk(handled.includes('GET /uploads/evil.js'), 'the script was not even asked for')
-  })
-
-  await t.test('text does not become markup', async (t) => {
-    const { page } = await open(browser)
-    await page.goto(`${url}/trusted`)
+    await page.goto(`${site.url}/trusted`)
     t.same(await marksOf(page), ['refused'])
   })
-
-  await t.test('a page of another site gets nowhere, but its link works', async (t) => {
-    const foreign = await serveForeign(t, url)
-    const { page } = await open(browser)
-    handled.length = 0
-    await page.goto(foreign)
-    t.same(handled, [], 'neither image, script nor frame came in')
-    t.equal(await page.evaluate('window.marks'), undefined)
-    const results = await page.evaluate(`Promise.all([
-      fetch('${url}/data').then(() => 'read', () => 'refused'),
-      fetch('${url}/data', { method: 'POST', mode: 'no-cors', body: 'a' }).then((r) => r.type, () => 'refused'),
-      fetch('${url}/data', { method: 'PUT' }).then(() => 'read', () => 'refused'),
-    ])`)
-    t.same(
-      (results as string[]).filter((result) => result === 'read'),
-      [],
-    )
-    t.same(
-      handled.filter((route) => route.includes('/data')),
-      [],
-    )
-    const [posted] = await Promise.all([
-      page.waitForResponse((reply) => reply.request().method() === 'POST'),
-      page.waitForURL(`${url}/data`),
-      page.evaluate('document.getElementById("form").submit()'),
-    ])
-    t.equal(posted.status(), 403)
-    t.same(
-      handled.filter((route) => route.startsWith('POST')),
-      [],
-    )
-    await page.goto(foreign)
-    await Promise.all([
-      page.waitForURL(`${url}/`),
-      page.evaluate('document.getElementById("link").click()'),
-    ])
-    t.equal(await page.title(), 'good')
-  })
+  await t.test('a page of another site cannot send requests, but its link works', (t) =>
+    checkForeignPage(t, browser, site),
+  )
 })
+
+async function checkPage(t: Test, browser: Browser, { url, violations }: Site): Promise<void> {
+  const { page, errors } = await open(browser)
+  await Promise.all([page.waitForResponse(`${url}/done`), page.goto(url)])
+  t.same(((await marksOf(page)) as string[]).toSorted(), ['app', 'data', 'more'])
+  t.equal(
+    await page.evaluate('getComputedStyle(document.querySelector("h1")).color'),
+    'rgb(1, 2, 3)',
+  )
+  t.same(errors, [])
+  t.same(violations, [])
+}
+
+async function checkInjections(t: Test, browser: Browser, site: Site): Promise<void> {
+  const { url, app, violations, handled } = site
+  const { page } = await open(browser)
+  const reported = new Promise<void>((resolve) => {
+    const seen = new Set<string>()
+    app.securityEvents.on('security_headers.violation_reported', ({ details }) => {
+      seen.add(details.directive)
+      if (['script-src-elem', 'script-src-attr', 'base-uri'].every((name) => seen.has(name))) {
+        resolve()
+      }
+    })
+  })
+  await page.goto(`${url}/injected`)
+  await page.evaluate('document.getElementById("link").click()')
+  await reported
+  t.same(await marksOf(page), [])
+  t.not(await page.evaluate('getComputedStyle(document.body).backgroundColor'), 'rgb(255, 0, 0)')
+  const { details } = violations.find((event) => event.details.directive === 'script-src-attr')!
+  t.match(details, { kind: 'csp', disposition: 'enforce', page: '/injected' })
+  t.notOk(handled.includes('GET /uploads/evil.js'), 'the script was not requested')
+}
+
+async function checkForeignPage(t: Test, browser: Browser, site: Site): Promise<void> {
+  const { url, handled } = site
+  const foreign = await serveForeign(t, url)
+  const { page } = await open(browser)
+  handled.length = 0
+  await page.goto(foreign)
+  t.same(handled, [], 'no handler ran for an image, a script or a frame')
+  t.equal(await page.evaluate('window.marks'), undefined)
+  const results = await page.evaluate(`Promise.all([
+    fetch('${url}/data').then(() => 'read', () => 'refused'),
+    fetch('${url}/data', { method: 'POST', mode: 'no-cors', body: 'a' }).then((r) => r.type, () => 'refused'),
+    fetch('${url}/data', { method: 'PUT' }).then(() => 'read', () => 'refused'),
+  ])`)
+  t.same(
+    (results as string[]).filter((result) => result === 'read'),
+    [],
+  )
+  t.same(
+    handled.filter((route) => route.includes('/data')),
+    [],
+  )
+  const [posted] = await Promise.all([
+    page.waitForResponse((reply) => reply.request().method() === 'POST'),
+    page.waitForURL(`${url}/data`),
+    page.evaluate('document.getElementById("form").submit()'),
+  ])
+  t.equal(posted.status(), 403)
+  t.match(await page.content(), 'PARAPET_SECURITY_HEADERS_CROSS_SITE')
+  t.same(
+    handled.filter((route) => route.startsWith('POST')),
+    [],
+  )
+  await page.goto(foreign)
+  await Promise.all([
+    page.waitForURL(`${url}/`),
+    page.evaluate('document.getElementById("link").click()'),
+  ])
+  t.equal(await page.title(), 'good')
+}

@@ -3,11 +3,11 @@ import { checkPluginDocs, readReadme } from '@parapet/testing'
 import t from 'tap'
 import { events } from '../src/events.ts'
 import { optionTable } from '../src/options.ts'
-import { permissionFeatures } from '../src/permissions.ts'
+import { permissionFeatures } from '../src/policy/permissions-policy.ts'
 
 const home = new URL('../', import.meta.url)
 
-await t.test('the README and the exports tell what the code does', (t) =>
+await t.test('the README and the exports agree with the code', (t) =>
   checkPluginDocs(t, {
     home,
     module: api,
@@ -18,6 +18,6 @@ await t.test('the README and the exports tell what the code does', (t) =>
   }),
 )
 
-await t.test('the README counts the features it denies', async (t) => {
+await t.test('the README states the number of denied features', async (t) => {
   t.match(readReadme(home), `${permissionFeatures.length} features denied`)
 })

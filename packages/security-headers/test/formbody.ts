@@ -1,4 +1,4 @@
-/** Reads forms, as @fastify/formbody does. */
+/** Parses forms, like @fastify/formbody. */
 import fp from 'fastify-plugin'
 
 export default fp(async (app) => {

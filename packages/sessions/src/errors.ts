@@ -1,87 +1,130 @@
-/** Every error of this plugin. The constant, the code and the row in the README carry one name. */
+/** The errors of this plugin. Each constant has the name of its code. */
 import { createError } from '@fastify/error'
 
-/** An option is unknown, mistyped or out of range; the message lists every fault found. */
+/**
+ * Thrown at boot when an option is unknown, missing, mistyped or out of range.
+ * Fix: correct each option that the message lists.
+ */
 export const PARAPET_SESSIONS_INVALID_OPTION = createError<[plugin: string, faults: string]>(
   'PARAPET_SESSIONS_INVALID_OPTION',
-  '%s refuses its options:\n%s',
+  'Invalid options for %s:\n%s',
 )
 
-/** A function was called with something it cannot take. */
-export const PARAPET_SESSIONS_INVALID_ARGUMENT = createError<[what: string, problem: string]>(
-  'PARAPET_SESSIONS_INVALID_ARGUMENT',
-  '%s %s',
-)
+/**
+ * Thrown when a function is called with an argument outside its documented range.
+ * Fix: pass what the message asks for.
+ */
+export const PARAPET_SESSIONS_INVALID_ARGUMENT = createError<
+  [name: string, expected: string, received: string]
+>('PARAPET_SESSIONS_INVALID_ARGUMENT', 'Invalid argument "%s": expected %s, got %s')
 
-/** A signing key cannot be read, or is too weak to sign with. */
+/**
+ * Thrown at boot, by `rotateKeys` and by `createJwsGate` when a key cannot be read or is too weak.
+ * Fix: configure a key of the kind that the message asks for; `generateKey` creates one.
+ */
 export const PARAPET_SESSIONS_INVALID_KEY = createError<[name: string, problem: string]>(
   'PARAPET_SESSIONS_INVALID_KEY',
-  'The key "%s" %s',
+  'The key "%s" cannot be used: %s',
 )
 
-/** A key would sign before it was published, so that other instances would refuse its tokens. */
+/**
+ * Thrown by `rotateKeys` when the new current key was not in the previous key set.
+ * Fix: call `rotateKeys` with the key as `next` on every instance first, and make it `current` later.
+ */
 export const PARAPET_SESSIONS_KEY_NOT_PUBLISHED = createError<[]>(
   'PARAPET_SESSIONS_KEY_NOT_PUBLISHED',
-  'A key signs only after it was published as "next" on every instance',
+  'The new "current" key was not in the previous key set, so other instances would refuse its tokens. ' +
+    'Publish it as "next" on every instance first',
 )
 
-/** A route carries a rule that cannot be read. */
-export const PARAPET_SESSIONS_INVALID_RULE = createError<[route: string]>(
+/**
+ * Thrown at boot when a route has an invalid value in `config.sessions`.
+ * Fix: use "required", "optional" or "ignored".
+ */
+export const PARAPET_SESSIONS_INVALID_RULE = createError<[route: string, received: string]>(
   'PARAPET_SESSIONS_INVALID_RULE',
-  `The rule "sessions" of the route %s must be 'required', 'optional' or 'ignored'`,
+  'Invalid "config.sessions" of the route %s: expected "required", "optional" or "ignored", got %s',
 )
 
-/** An access token would be longer than what a cookie or a proxy carries. */
+/**
+ * Thrown by a login or refresh when the access token would not fit a cookie.
+ * Fix: give the user fewer roles or permissions, or shorter names.
+ */
 export const PARAPET_SESSIONS_TOKEN_TOO_LARGE = createError<[length: number, limit: number]>(
   'PARAPET_SESSIONS_TOKEN_TOO_LARGE',
-  'The access token has %s characters; the limit is %s: give the user fewer roles or permissions',
+  'The access token would have %s characters, but the limit is %s. Give the user fewer roles or permissions',
 )
 
-/** There is no valid token. The reply is the same for a missing, a broken and a revoked one. */
+/**
+ * Thrown when a request has no valid token: it is missing, malformed, expired or revoked. The response
+ * is the same in all cases.
+ * Fix: refresh the session, or log in again.
+ */
 export const PARAPET_SESSIONS_UNAUTHENTICATED = createError<[]>(
   'PARAPET_SESSIONS_UNAUTHENTICATED',
-  'Log in to do this',
+  'Authentication is required: send a valid access token or API key',
   401,
 )
 
-/** The login was refused. The reply is the same whether the account exists or not. */
+/**
+ * Thrown by the login route when the credentials are refused. The response is the same whether the
+ * account exists or not.
+ * Fix: correct the login name or the password.
+ */
 export const PARAPET_SESSIONS_LOGIN_FAILED = createError<[]>(
   'PARAPET_SESSIONS_LOGIN_FAILED',
-  'The login or the password is wrong',
+  'The login name or the password is wrong',
   401,
 )
 
-/** The refresh token is no longer good: log in again. */
+/**
+ * Thrown by a refresh when the refresh token is invalid, was used before, or its session has ended.
+ * Fix: log in again.
+ */
 export const PARAPET_SESSIONS_REFRESH_REFUSED = createError<[]>(
   'PARAPET_SESSIONS_REFRESH_REFUSED',
-  'The session has ended; log in again',
+  'The session has ended or the refresh token is invalid. Log in again',
   401,
 )
 
-/** The identity provider refused the login, or its answer does not belong to this browser. */
+/**
+ * Thrown by the callback of an identity provider when the provider refuses the login, or when the
+ * callback belongs to another browser or another login.
+ * Fix: start the login again.
+ */
 export const PARAPET_SESSIONS_SSO_REFUSED = createError<[options?: { readonly cause: unknown }]>(
   'PARAPET_SESSIONS_SSO_REFUSED',
-  'The login with the identity provider did not succeed',
+  'The login through the identity provider failed. Start it again',
   401,
 )
 
-/** A request that carries a session cookie came from another site. */
+/**
+ * Thrown when cookies are in use and another site sent the request.
+ * Fix: list the origin in `cookies.trustedOrigins`, if its pages may use the session.
+ */
 export const PARAPET_SESSIONS_CROSS_SITE = createError<[]>(
   'PARAPET_SESSIONS_CROSS_SITE',
-  'This request must come from the site itself',
+  'The request must come from this site or from a trusted origin',
   403,
 )
 
-/** The caller has no such session. */
+/**
+ * Thrown when the caller has no such session, or when no such API key or identity provider exists.
+ * Fix: use an id or a name from the list of sessions, API keys or providers.
+ */
 export const PARAPET_SESSIONS_NOT_FOUND = createError<[]>(
   'PARAPET_SESSIONS_NOT_FOUND',
-  'There is no such session',
+  'There is no such session, API key or identity provider',
   404,
 )
 
-/** What the decision needs cannot be reached; nobody is let in meanwhile. */
+/**
+ * Thrown when a token cannot be checked because the store, the user lookup or the identity provider
+ * does not answer. Nothing is accepted meanwhile.
+ * Fix: send the request again later; the log and `cause` name the dependency that is down.
+ */
 export const PARAPET_SESSIONS_UNAVAILABLE = createError<[options?: { readonly cause: unknown }]>(
   'PARAPET_SESSIONS_UNAVAILABLE',
-  'Sessions cannot be checked right now',
+  'A service that sessions depend on does not answer. Try again later',
   503,
 )

@@ -1,54 +1,69 @@
-/** What this plugin tells the security events, and the details of each. */
+/** The security events of this plugin, and the details of each. */
 import type { SecurityEventTable } from '@parapet/kit'
 
-/** How a session ended, or what was revoked. */
+/** What was revoked. */
 export type RevocationScope = 'token' | 'session' | 'user' | 'everyone' | 'access' | 'api-key'
 
 declare module '@parapet/kit' {
   interface SecurityEventTypes {
-    'sessions.login_succeeded': { method: string }
-    'sessions.login_failed': { method: string; loginHash: string | null }
-    'sessions.refreshed': { generation: number; repeated: boolean }
+    'sessions.login_succeeded': {
+      /** The methods (RFC 8176), separated by spaces. */
+      method: string
+    }
+    'sessions.login_failed': {
+      /** `pwd`, or `oidc:` and the name of the provider. */
+      method: string
+      /** A keyed hash of the login name: equal for equal names. `null` for a provider. */
+      loginHash: string | null
+    }
+    'sessions.refreshed': {
+      generation: number
+      /** The token before the newest one was sent within the grace period. */
+      repeated: boolean
+    }
     'sessions.reuse_detected': {
       presentedGeneration: number
       currentGeneration: number
-      /** The store knows fewer rotations than the token: it was rolled back. */
+      /** The token is newer than the stored session: the store was restored from a backup. */
       storeRolledBack: boolean
       startedIp: string | null
       startedUserAgent: string | null
     }
     'sessions.revoked': { scope: RevocationScope; reason: string }
-    'sessions.token_refused': { reason: string }
+    'sessions.token_refused': {
+      /** `malformed`, `unknown_key`, `signature`, `claims`, `expired`, `revoked` or `api_key`. */
+      reason: string
+    }
     'sessions.key_rotated': { keyId: string; retiredKeyIds: string[] }
   }
 }
 
-/** The table of events; a test compares it with the README. */
+/** The event table. */
 export const events = {
   'sessions.login_succeeded': {
     severity: 'info',
     outcome: 'success',
-    description: 'A caller proved who they are and a session began.',
+    description: 'A user logged in and a session started.',
   },
   'sessions.login_failed': {
     severity: 'low',
     outcome: 'failure',
-    description: 'A login was refused: by the credential check or by the identity provider.',
+    description: 'The credential check or the identity provider refused a login.',
   },
   'sessions.refreshed': {
     severity: 'info',
     outcome: 'success',
-    description: 'A refresh token was exchanged for its successor.',
+    description: 'A refresh token was exchanged for new tokens.',
   },
   'sessions.reuse_detected': {
     severity: 'high',
     outcome: 'failure',
-    description: 'A refresh token was used again after its successor: one of two holders stole it.',
+    description: 'A refresh token was used twice, so it may be stolen. The session was ended.',
   },
   'sessions.revoked': {
     severity: 'info',
     outcome: 'success',
-    description: 'Tokens, sessions or an API key were revoked.',
+    description: 'A token, a session, all sessions of a user or all sessions were revoked.',
   },
   'sessions.token_refused': {
     severity: 'low',
@@ -58,6 +73,6 @@ export const events = {
   'sessions.key_rotated': {
     severity: 'info',
     outcome: 'success',
-    description: 'Another key signs from now on.',
+    description: 'A new key signs access tokens.',
   },
 } as const satisfies SecurityEventTable

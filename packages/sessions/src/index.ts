@@ -1,52 +1,61 @@
 /**
  * Sessions for a Fastify app: short-lived signed access tokens, refresh tokens that rotate, and
- * revocation that every instance knows of without asking.
+ * revocation that every instance knows without a store call.
  *
- * A request is verified in `onRequest`, by a strict gate and by `@fastify/jwt` behind it, and leaves
- * with `request.principal` set, or with 401.
+ * Each request is authenticated in `onRequest`: the token is parsed strictly, verified by `fast-jwt`
+ * and checked against the revocations. The result is `request.principal`, or a 401 response.
  */
-import fastifyCookie from '@fastify/cookie'
 import { declarePhase, usePrincipal, useSecurityEvents } from '@parapet/kit'
 import type { FastifyInstance, FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
-import { migrateApiKeys } from './api-keys-postgres.ts'
 import { events } from './events.ts'
-import { createAuthenticate, readRoute } from './hooks.ts'
-import { createOidc } from './oidc.ts'
-import { registerOidcRoutes } from './oidc-routes.ts'
+import { registerHooksAndRoutes } from './http/register.ts'
+import { createTokenTransport, type Sessions } from './http/send-tokens.ts'
+import { allowRsa2048 } from './keys/strong-key.ts'
 import { resolveOptions, type SessionsOptions } from './options.ts'
-import { registerRoutes } from './routes.ts'
-import { createParts, SessionService } from './service.ts'
-import { createTokenTransport, type Sessions } from './transport-routes.ts'
-import { createKeyVerifier } from './verify-hooks.ts'
+import { createService } from './service/create-service.ts'
 
-export type { AccessToken, TokenEpochs } from './access-tokens.ts'
-export type { ApiKey, ApiKeys, NewApiKey } from './api-keys.ts'
+export type { ApiKeys, NewApiKey } from './api-keys/api-keys.ts'
+export type { ApiKey } from './api-keys/repository.ts'
 export * from './errors.ts'
 // Keeps the typed events in the published declarations: an import that emits nothing would be dropped.
 export type * from './events.ts'
-export type { SessionRule } from './hooks.ts'
-export type { Algorithm } from './jwk.ts'
-export { createJwsGate, type JwsGate, type JwsHeader } from './jws.ts'
-export { generateKey, type KeyInput, type KeySet, type PublishedKey } from './keys.ts'
-export { allowInsecureProvider, type OidcProviderOptions, type ProviderProfile } from './oidc.ts'
-export { allowRsa2048, type CookieOptions, type SessionsOptions } from './options.ts'
+export type { SessionRule } from './http/route-rule.ts'
+export type { HandedTokens, Sessions } from './http/send-tokens.ts'
+export { generateKey } from './keys/generate-key.ts'
+export type { PublishedKey } from './keys/jwk.ts'
+export type { KeyInput, KeySet } from './keys/read-key.ts'
+export { allowRsa2048, type Algorithm } from './keys/strong-key.ts'
+export {
+  allowInsecureProvider,
+  type OidcProviderOptions,
+  type ProviderProfile,
+} from './oidc/provider.ts'
+export type { CookieOptions, SessionsOptions } from './options.ts'
+export { hashPassword, needsRehash, verifyPassword } from './passwords/hash-password.ts'
 export {
   createPasswordCheck,
-  hashPassword,
-  needsRehash,
-  verifyPassword,
   type AuthenticatedUser,
   type CredentialCheck,
   type Credentials,
   type PasswordAccount,
   type PasswordCheckOptions,
-} from './passwords.ts'
-export { generateSecret } from './refresh-tokens.ts'
-export type { RequestLike, RevocationTarget, SessionOperations, UserTarget } from './service.ts'
-export type { FindUser, SessionGrant, SessionView } from './session-book.ts'
-export type { HandedTokens, Sessions } from './transport-routes.ts'
-export type { Device, LoginProof, SessionUser } from './user.ts'
+} from './passwords/password-check.ts'
+export type { TokenEpochs } from './revocation/epochs.ts'
+export { generateSecret } from './secrets/derive-key.ts'
+export type {
+  RequestLike,
+  RevocationTarget,
+  SessionOperations,
+  UserTarget,
+} from './service/operations.ts'
+export type { FindUser } from './session/context.ts'
+export type { SessionGrant } from './session/grant.ts'
+export type { SessionView } from './session/list-sessions.ts'
+export type { AccessToken } from './tokens/access-token.ts'
+export { createJwsGate, type JwsGate } from './tokens/jws-gate.ts'
+export type { JwsHeader } from './tokens/parse-jws.ts'
+export type { Device, LoginProof, SessionUser } from './users/user.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -61,43 +70,21 @@ async function sessionsPlugin(app: FastifyInstance, options: SessionsOptions): P
   declarePhase(app, NAME, 'authentication')
   const securityEvents = useSecurityEvents(app, events)
   usePrincipal(app)
-  const { issuer, audience, cookies, oidc, prefix, store, sql } = settings
-  if (sql !== undefined) await migrateApiKeys(sql)
-  const parts = createParts(
-    settings,
-    (publicPem, algorithm) => createKeyVerifier(publicPem, algorithm, { issuer, audience }),
-    securityEvents,
-  )
-  const service = new SessionService(parts)
-  const transport = createTokenTransport(settings)
-  app.decorate(
-    'sessions',
-    Object.assign(service, { hand: transport.hand, forget: transport.forget }),
-  )
+  const acceptRsa2048 = settings[allowRsa2048]
+  const service = await createService({ ...settings, acceptRsa2048, securityEvents, log: app.log })
+  const transport = createTokenTransport(settings.cookies, settings.clock)
+  const { hand, forget } = transport
+  app.decorate('sessions', Object.assign(service.sessions, { hand, forget }))
   app.decorateRequest('sessions', null)
   app.addHook('onClose', async () => {
-    await parts.revocations.stop()
-    if (settings.ownsStore) await store.close()
+    await service.stop()
+    if (settings.ownsStore) await settings.store.close()
   })
-  const singleSignOn = Object.keys(oidc).length > 0
-  // Before the hook below: it reads what this one parses.
-  if ((cookies !== undefined || singleSignOn) && !app.hasPlugin('@fastify/cookie')) {
-    await app.register(fastifyCookie)
-  }
-  app.addHook('onRoute', readRoute)
-  app.addHook('onRequest', createAuthenticate(settings, service, securityEvents))
-  if (prefix !== undefined) {
-    const routes = { prefix, settings, service, parts, transport }
-    registerRoutes(app, routes)
-    if (singleSignOn) {
-      const login = createOidc({ ...settings, providers: oidc, now: settings.clock.now })
-      registerOidcRoutes(app, routes, login)
-    }
-  }
-  await parts.revocations.start()
+  await registerHooksAndRoutes(app, settings, service, transport)
+  await service.start()
 }
 
-/** The plugin. Register it with `await` before the routes it is to watch. */
+/** The plugin. Register it with `await`, before the routes that it protects. */
 export const sessions: FastifyPluginAsync<SessionsOptions> = fp(sessionsPlugin, {
   name: NAME,
   fastify: '5.x',

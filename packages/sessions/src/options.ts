@@ -12,64 +12,64 @@ import {
   type Store,
 } from '@parapet/kit'
 import { PARAPET_SESSIONS_INVALID_OPTION } from './errors.ts'
-import type { KeyInput, KeySet } from './keys.ts'
-import { allowInsecureProvider, type OidcProviderOptions, type ProviderProfile } from './oidc.ts'
-import type { CredentialCheck } from './passwords.ts'
-import type { FindUser } from './session-book.ts'
-import type { SessionUser } from './user.ts'
+import type { KeyInput, KeySet } from './keys/read-key.ts'
+import { allowRsa2048 } from './keys/strong-key.ts'
+import {
+  allowInsecureProvider,
+  type OidcProviderOptions,
+  type ProviderProfile,
+} from './oidc/provider.ts'
+import type { CredentialCheck } from './passwords/password-check.ts'
+import type { FindUser } from './session/context.ts'
+import type { SessionUser } from './users/user.ts'
 
-/**
- * Takes RSA keys of 2048 bits. What is lost: they have 112 bits of security where 128 are asked of
- * what is signed today (NIST SP 800-57, OWASP ASVS 11.2.3).
- */
-export const allowRsa2048: unique symbol = Symbol('allowRsa2048')
-
-/** How cookies are set, and whom they are believed from. */
+/** How cookies are set, and which requests may use them. */
 export interface CookieOptions {
-  /** `lax` also sends them when another site links here. @default 'strict' */
+  /** With `lax`, browsers also send the cookies when a link of another site is followed. @default 'strict' */
   readonly sameSite?: 'strict' | 'lax'
-  /** Other origins whose pages may use the session, for instance `https://app.example.com`. @default [] */
+  /** Other origins whose pages may use the session, such as `https://app.example.com`. @default [] */
   readonly trustedOrigins?: readonly string[]
 }
 
-/** What `app.register` takes. */
+/** The options of the plugin. */
 export interface SessionsOptions {
   /** `iss` of every access token: the URL of this service. */
   readonly issuer: string
-  /** `aud` of every access token: whom they are meant for. */
+  /** `aud` of every access token: the service that accepts them. */
   readonly audience: string
+  /** The signing keys. */
   readonly keys: KeySet
-  /** Base64url of 32 random bytes or more each; the first makes refresh tokens, all are believed. */
+  /** Base64url of at least 32 random bytes each. The first derives refresh tokens; all are accepted. */
   readonly secrets: readonly string[]
-  /** What the fleet shares. @default the memory of this process */
+  /** The state that all instances share. @default the memory of this process: lost on restart */
   readonly store?: Store
-  /** Where API keys are kept, in a table made at boot: `createSqlClient` of kit. @default the store */
+  /** Stores API keys in a table, which is created at boot. @default the store */
   readonly sql?: SqlClient
-  /** Looks a user up at each refresh; `null` ends the session. @default the user as of the login */
+  /** Looks up the user at each refresh; `null` ends the session. @default the user as of the login */
   readonly findUser?: FindUser
-  /** How long an access token lives: 1000 to 3 600 000 ms. @default 900_000 */
+  /** The lifetime of an access token: 1000 to 3 600 000 ms. @default 900_000, 15 minutes */
   readonly accessLifetimeMs?: number
-  /** How long a session lives without a refresh, in milliseconds. @default 604_800_000 */
+  /** How long a session lives without a refresh, in milliseconds. @default 604_800_000, 7 days */
   readonly refreshIdleMs?: number
-  /** How long a session lives at most, in milliseconds. @default 2_592_000_000 */
+  /** How long a session lives at most, in milliseconds. @default 2_592_000_000, 30 days */
   readonly refreshAbsoluteMs?: number
-  /** How long the token before the newest one still gets the newest: 0 to 60 000 ms. @default 10_000 */
+  /** How long the previous refresh token still gets the same successor: 0 to 60 000 ms. @default 10_000 */
   readonly refreshGraceMs?: number
-  /** Beyond it the session that was used least recently ends: 1 to 1000. @default 50 */
+  /** Beyond this number the least recently used session ends: 1 to 1000. @default 50 */
   readonly maxSessionsPerUser?: number
-  /** Whether a route without a rule of its own needs a login. @default true */
+  /** Whether a route without `config.sessions` needs a login. @default true */
   readonly requireByDefault?: boolean
-  /** Where the routes are, for instance `/auth`. @default no routes */
+  /** The path in front of the routes, such as `/auth`. @default no routes */
   readonly prefix?: string
-  /** Who may log in with a password. @default no login route */
+  /** Checks a login with a password. @default no login route */
   readonly credentials?: CredentialCheck
   /** OpenID providers by name. @default none */
   readonly oidc?: Readonly<Record<string, OidcProviderOptions>>
-  /** Tokens travel in cookies too. @default undefined: only in the Authorization header */
+  /** Sends tokens in cookies, and accepts them there. @default only the Authorization header */
   readonly cookies?: CookieOptions
-  /** In front of every API key: 2 to 16 small letters and digits. @default 'pak' */
+  /** The text in front of every API key: 2 to 16 lower-case letters and digits. @default 'pak' */
   readonly apiKeyPrefix?: string
-  /** @default the machine's clock */
+  /** @default the system clock */
   readonly clock?: Clock
   readonly [allowRsa2048]?: true
 }
@@ -135,28 +135,31 @@ export const optionTable = {
 /** The options with every default filled in. */
 export type SessionsSettings = Omit<OptionSettings<typeof optionTable>, 'store'> & {
   readonly store: Store
-  /** Whether the store was made here, and is closed with the app. */
+  /** Whether the plugin created the store, and closes it with the app. */
   readonly ownsStore: boolean
 }
 
-/** Reads the options, once, at boot. @throws PARAPET_SESSIONS_INVALID_OPTION */
+/** Reads the options at boot. @throws PARAPET_SESSIONS_INVALID_OPTION */
 export function resolveOptions(options: unknown): SessionsSettings {
-  const refusal = PARAPET_SESSIONS_INVALID_OPTION
-  const settings = readOptions('@parapet/sessions', options, optionTable, refusal)
+  const InvalidOption = PARAPET_SESSIONS_INVALID_OPTION
+  const settings = readOptions('@parapet/sessions', options, optionTable, InvalidOption)
   const faults: string[] = []
-  const { refreshIdleMs, refreshAbsoluteMs, prefix, credentials, oidc, clock } = settings
+  const { refreshIdleMs, refreshAbsoluteMs, prefix, credentials, oidc, clock, store } = settings
   if (refreshIdleMs > refreshAbsoluteMs) {
-    faults.push('  refreshIdleMs: must not be longer than refreshAbsoluteMs')
+    faults.push(
+      `  "refreshIdleMs" must be at most "refreshAbsoluteMs" (${refreshAbsoluteMs}), got ${refreshIdleMs}`,
+    )
   }
   if (prefix === undefined && (credentials !== undefined || Object.keys(oidc).length > 0)) {
-    faults.push('  prefix: must say where the login routes are')
+    faults.push('  "prefix" must be a path such as "/auth" for the login routes, got nothing')
   }
   for (const name of Object.keys(oidc)) {
-    if (!/^[a-z][a-z0-9-]{0,31}$/.test(name))
-      faults.push(`  oidc: "${name}" is no name for a route`)
+    if (/^[a-z][a-z0-9-]{0,31}$/.test(name)) continue
+    faults.push(
+      `  "oidc" must have names of 1 to 32 lower-case letters, digits and hyphens, got ${JSON.stringify(name)}`,
+    )
   }
-  if (faults.length > 0) throw new refusal('@parapet/sessions', faults.join('\n'))
-  const { store } = settings
+  if (faults.length > 0) throw new InvalidOption('@parapet/sessions', faults.join('\n'))
   return Object.freeze({
     ...settings,
     store: store ?? createMemoryStore({ clock }),
@@ -165,11 +168,13 @@ export function resolveOptions(options: unknown): SessionsSettings {
 }
 
 function checkUrl(value: unknown): string | undefined {
-  const known = typeof value === 'string' && URL.canParse(value)
-  return known && /^https?:$/.test(new URL(value).protocol) ? undefined : 'must be an http(s) URL'
+  const isUrl = typeof value === 'string' && URL.canParse(value)
+  if (isUrl && /^https?:$/.test(new URL(value).protocol)) return undefined
+  return 'must be a URL that begins with "https://" or "http://"'
 }
 
 function checkOrigin(value: unknown): string | undefined {
-  const known = typeof value === 'string' && URL.canParse(value) && new URL(value).origin === value
-  return known ? undefined : 'must be an origin such as "https://app.example.com"'
+  const isOrigin =
+    typeof value === 'string' && URL.canParse(value) && new URL(value).origin === value
+  return isOrigin ? undefined : 'must be an origin such as "https://app.example.com"'
 }

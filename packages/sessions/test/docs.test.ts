@@ -6,7 +6,7 @@ import { optionTable } from '../src/options.ts'
 
 const home = new URL('../', import.meta.url)
 
-await t.test('the README and the exports tell what the code does', (t) =>
+await t.test('the README and the exports match the code', (t) =>
   checkPluginDocs(t, {
     home,
     module: api,

@@ -1,4 +1,4 @@
-/** An OpenID provider on loopback that says whatever a test wants it to say. */
+/** An OpenID provider on loopback whose responses a test can change. */
 import {
   createHash,
   createHmac,
@@ -29,15 +29,15 @@ export function createSigningKey(kid: string, modulusLength = 2048): SigningKey 
   return { kid, privateKey, jwk }
 }
 
-/** What the provider says; a test changes one thing. */
+/** The responses of the provider. */
 export interface Script {
   metadata: Json
   published: JsonWebKey[]
-  /** Makes the reply of the token endpoint. */
+  /** Creates the response of the token endpoint. */
   answer: (nonce: string) => { readonly status?: number; readonly body: unknown }
 }
 
-/** What was asked of the token endpoint. */
+/** A request to the token endpoint. */
 interface TokenRequest {
   readonly authorization: string | undefined
   readonly form: URLSearchParams
@@ -47,20 +47,20 @@ export interface HostileProvider {
   readonly issuer: string
   readonly script: Script
   readonly requests: TokenRequest[]
-  /** The claims of an ID token as they should be. */
+  /** The claims of a valid ID token. */
   readonly claims: (nonce: string) => Json
-  /** What the browser brings back, once it has been to `url`. */
+  /** The query of the callback, after the browser has visited `url`. */
   readonly approve: (url: URL) => URLSearchParams
 }
 
 export const key = createSigningKey('one')
 
-/** Starts the provider; as it starts it is an honest one. */
+/** Starts the provider; its initial responses are valid. */
 export async function startHostileProvider(t: Test): Promise<HostileProvider> {
   const server = createServer()
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
-  t.teardown(() => {
+  t.after(() => {
     server.closeAllConnections()
     server.close()
   })
@@ -111,7 +111,7 @@ export async function startHostileProvider(t: Test): Promise<HostileProvider> {
   }
 }
 
-/** The reply of a token endpoint. */
+/** The response of a token endpoint. */
 export function tokens(id_token: string, more: Json = {}): Json {
   return {
     access_token: 'an access token',
@@ -122,19 +122,19 @@ export function tokens(id_token: string, more: Json = {}): Json {
   }
 }
 
-/** An ID token, signed by `by` whatever its header says. */
+/** An ID token with this header, signed by `by`. */
 export function idToken(claims: Json, header: Json = {}, by: SigningKey = key): string {
   const input = `${segment({ alg: 'RS256', kid: by.kid, ...header })}.${segment(claims)}`
   return `${input}.${sign('sha256', Buffer.from(input), by.privateKey).toString('base64url')}`
 }
 
-/** An ID token whose signature is an HMAC with the client's secret. */
+/** An ID token whose signature is an HMAC with the client secret. */
 export function hmacIdToken(claims: Json): string {
   const input = `${segment({ alg: 'HS256' })}.${segment(claims)}`
   return `${input}.${createHmac('sha256', clientSecret).update(input).digest('base64url')}`
 }
 
-/** The left half of the hash, as `at_hash` has it. */
+/** The left half of the hash, as in `at_hash`. */
 export function halfHash(value: string): string {
   return createHash('sha256').update(value).digest().subarray(0, 16).toString('base64url')
 }

@@ -1,4 +1,4 @@
-/** Single sign-on against a provider that lies. */
+/** Single sign-on against a provider that sends invalid responses. */
 import { createManualClock, createMemoryStore, type SecurityEvent } from '@parapet/kit'
 import {
   allowInsecureProvider,
@@ -82,8 +82,8 @@ function replying(body: unknown, status = 200): Partial<Script> {
   return { answer: () => ({ status, body }) }
 }
 
-/** What the provider does wrong, by name. */
-function liesOf({ claims, issuer }: HostileProvider): Record<string, Partial<Script>> {
+/** Invalid responses of the provider, by name. */
+function invalidResponsesOf({ claims, issuer }: HostileProvider): Record<string, Partial<Script>> {
   const saying = (change: (claims: Json) => string | Json): Partial<Script> => ({
     answer: (nonce) => {
       const token = change(claims(nonce))
@@ -94,24 +94,24 @@ function liesOf({ claims, issuer }: HostileProvider): Record<string, Partial<Scr
   const without = (name: string): Partial<Script> =>
     saying((good) => Object.fromEntries(Object.entries(good).filter(([key]) => key !== name)))
   const past = Math.floor(Date.now() / 1000) - 3600
-  const stranger = createSigningKey(key.kid)
+  const foreign = createSigningKey(key.kid)
   const weak = createSigningKey('weak', 1024)
   return {
     'another issuer': claiming({ iss: 'https://evil.example' }),
-    'an issuer with a slash more': claiming({ iss: `${issuer}/` }),
+    'an issuer with an extra slash': claiming({ iss: `${issuer}/` }),
     'another audience': claiming({ aud: 'other' }),
-    'an audience more, and no azp': claiming({ aud: [clientId, 'other'] }),
-    'an audience more, and azp is the other': claiming({ aud: [clientId, 'other'], azp: 'other' }),
+    'a second audience, and no azp': claiming({ aud: [clientId, 'other'] }),
+    'a second audience, and another azp': claiming({ aud: [clientId, 'other'], azp: 'other' }),
     'one audience, and azp is another': claiming({ azp: 'other' }),
     'another nonce': claiming({ nonce: 'x' }),
-    'a nonce that is no text': claiming({ nonce: [1] }),
+    'a nonce that is not a string': claiming({ nonce: [1] }),
     'an expired token': claiming({ iat: past, exp: past + 60 }),
-    'exp as a text': claiming({ exp: '9999999999' }),
-    'not good yet': claiming({ nbf: past + 7200 }),
+    'exp as a string': claiming({ exp: '9999999999' }),
+    'not valid yet': claiming({ nbf: past + 7200 }),
     'a subject that is a number': claiming({ sub: 1 }),
     'an empty subject': claiming({ sub: '' }),
-    'a subject without an end': claiming({ sub: 'x'.repeat(10_000) }),
-    'a subject that is no text': claiming({ sub: '\ud800' }),
+    'a subject of 10 000 characters': claiming({ sub: 'x'.repeat(10_000) }),
+    'a subject that is not well-formed Unicode': claiming({ sub: '\ud800' }),
     'another access token': claiming({ at_hash: halfHash('another access token') }),
     'at_hash as a number': claiming({ at_hash: 1 }),
     'no nonce': without('nonce'),
@@ -124,8 +124,8 @@ function liesOf({ claims, issuer }: HostileProvider): Record<string, Partial<Scr
     'alg HS256 with the client secret': saying(hmacIdToken),
     'alg ES256 over an RSA signature': saying((good) => idToken(good, { alg: 'ES256' })),
     'crit of something': saying((good) => idToken(good, { crit: ['x'], x: 1 })),
-    'a key of a stranger': saying((good) => idToken(good, {}, stranger)),
-    'a key that it embeds': saying((good) => idToken(good, { jwk: stranger.jwk }, stranger)),
+    'another key with the same kid': saying((good) => idToken(good, {}, foreign)),
+    'a key in the token header': saying((good) => idToken(good, { jwk: foreign.jwk }, foreign)),
     'an unknown kid': saying((good) => idToken(good, { kid: 'two' })),
     'a changed payload': saying((good) => {
       const [header, , signature] = idToken(good).split('.')
@@ -135,10 +135,10 @@ function liesOf({ claims, issuer }: HostileProvider): Record<string, Partial<Scr
       published: [weak.jwk],
       ...saying((good) => idToken(good, {}, weak)),
     },
-    'an ID token that is none': saying(() => 'x'),
+    'an ID token that is not a JWT': saying(() => 'x'),
     'no ID token': replying({ access_token: 'x', token_type: 'Bearer' }),
     'a null': replying('null'),
-    'no JSON': replying('<html>'),
+    'not JSON': replying('<html>'),
     'an empty body': replying(''),
     'an error of OAuth': replying({ error: 'invalid_grant' }, 400),
     'a failure': replying({}, 500),
@@ -146,41 +146,45 @@ function liesOf({ claims, issuer }: HostileProvider): Record<string, Partial<Scr
   }
 }
 
-await t.test('a provider that lies logs nobody in, and breaks nothing', async (t) => {
+await t.test('an invalid response of the provider starts no session', async (t) => {
   const provider = await startHostileProvider(t)
-  const lies = liesOf(provider)
-  const honest = { ...provider.script }
-  const names = Object.keys(lies)
-  t.ok(names.length >= 40, `${names.length} lies`)
+  const invalid = invalidResponsesOf(provider)
+  const valid = { ...provider.script }
+  const names = Object.keys(invalid)
+  t.ok(names.length >= 40, `${names.length} invalid responses`)
   const first = await build(t, provider)
-  t.equal(await logIn(first, provider), '200', 'the honest one')
+  t.equal(await logIn(first, provider), '200', 'the valid response is accepted')
   for (const name of names) {
-    Object.assign(provider.script, honest, lies[name])
-    // An app of its own: nothing of an earlier lie is remembered.
+    Object.assign(provider.script, valid, invalid[name])
+    // A new app, so that nothing of an earlier response is cached.
     const built = await build(t, provider)
     t.equal(await logIn(built, provider), REFUSED, name)
     t.same(
       built.events.map(({ type }) => type),
       ['sessions.login_failed'],
-      `${name}: told, and no session began`,
+      `${name}: an event, and no session started`,
     )
   }
 })
 
-await t.test('what only looks odd is no lie', async (t) => {
+await t.test('unusual but valid responses are accepted', async (t) => {
   const provider = await startHostileProvider(t)
   const { script, claims } = provider
   const now = Math.floor(Date.now() / 1000)
   const odd: [name: string, more: Json, header: Json][] = [
-    ['an audience in a list', { aud: [clientId] }, {}],
-    ['an audience more, and azp is this client', { aud: [clientId, 'x'], azp: clientId }, {}],
+    ['an audience in an array', { aud: [clientId] }, {}],
+    ['a second audience, and azp is this client', { aud: [clientId, 'x'], azp: clientId }, {}],
     ['the hash of its access token', { at_hash: halfHash('an access token') }, {}],
     ['no kid, where there is one key', {}, { kid: undefined }],
     ['a typ', {}, { typ: 'JWT' }],
-    ['auth_time beyond all time', { auth_time: Number.MAX_SAFE_INTEGER }, {}],
+    ['auth_time out of range', { auth_time: Number.MAX_SAFE_INTEGER }, {}],
     ['auth_time tomorrow', { auth_time: now + 86_400 }, {}],
-    ['methods without an end', { amr: Array.from({ length: 256 }, () => 'x'.repeat(128)) }, {}],
-    ['methods that are none', { amr: 'pwd' }, {}],
+    [
+      '256 methods of 128 characters',
+      { amr: Array.from({ length: 256 }, () => 'x'.repeat(128)) },
+      {},
+    ],
+    ['amr as a string', { amr: 'pwd' }, {}],
     ['a nbf of now', { nbf: now }, {}],
   ]
   for (const [name, more, header] of odd) {
@@ -189,7 +193,7 @@ await t.test('what only looks odd is no lie', async (t) => {
   }
 })
 
-await t.test('metadata of another provider are not believed', async (t) => {
+await t.test('the metadata of another provider are refused', async (t) => {
   const provider = await startHostileProvider(t)
   const { script } = provider
   const honest = script.metadata
@@ -200,12 +204,12 @@ await t.test('metadata of another provider are not believed', async (t) => {
   t.equal(reply.statusCode, 503)
   t.equal(reply.json<{ code: string }>().code, 'PARAPET_SESSIONS_UNAVAILABLE')
   script.metadata = honest
-  t.equal((await app.inject('/auth/oidc/acme')).statusCode, 303, 'and a failure is not remembered')
+  t.equal((await app.inject('/auth/oidc/acme')).statusCode, 303, 'a failure is not cached')
   script.metadata = keyless
   t.not(await logIn(await build(t, provider), provider), '200', 'no keys')
 })
 
-await t.test('an answer of one provider is no login at another', async (t) => {
+await t.test('a callback for one provider is refused at another', async (t) => {
   const provider = await startHostileProvider(t)
   const { app } = await build(t, provider)
   const { url, cookie } = await begin(app)
@@ -222,8 +226,12 @@ await t.test('an answer of one provider is no login at another', async (t) => {
   t.equal(await mixed((query) => query.append('state', 'x')), REFUSED, 'two states')
   t.equal(await mixed((query) => query.delete('state')), REFUSED, 'no state')
   t.equal(await mixed((query) => query.delete('code')), REFUSED, 'no code')
-  t.equal(await mixed((query) => query.set('response', 'x.y.z')), REFUSED, 'an answer as a JWT')
-  t.equal(await mixed((query) => query.set('id_token', 'x')), REFUSED, 'a token by the browser')
+  t.equal(await mixed((query) => query.set('response', 'x.y.z')), REFUSED, 'a JWT response')
+  t.equal(
+    await mixed((query) => query.set('id_token', 'x')),
+    REFUSED,
+    'an ID token from the browser',
+  )
   provider.script.metadata = {
     ...provider.script.metadata,
     authorization_response_iss_parameter_supported: true,
@@ -232,7 +240,7 @@ await t.test('an answer of one provider is no login at another', async (t) => {
   t.equal(await logIn(strict, provider), REFUSED, 'RFC 9207: no iss where one is promised')
 })
 
-await t.test('of any number of callbacks with one state one logs in', async (t) => {
+await t.test('of concurrent callbacks with one state, one logs in', async (t) => {
   const provider = await startHostileProvider(t)
   const { app } = await build(t, provider)
   const { url, cookie } = await begin(app)
@@ -240,10 +248,10 @@ await t.test('of any number of callbacks with one state one logs in', async (t) 
   const answers = await Promise.all(Array.from({ length: 20 }, () => comeBack(app, query, cookie)))
   t.equal(answers.filter((answer) => answer === '200').length, 1)
   t.equal(answers.filter((answer) => answer === REFUSED).length, 19)
-  t.equal(provider.requests.length, 1, 'the provider was asked once')
+  t.equal(provider.requests.length, 1, 'the code was exchanged once')
 })
 
-await t.test('the provider changes its keys between two logins', async (t) => {
+await t.test('a login uses the current keys of the provider', async (t) => {
   const provider = await startHostileProvider(t)
   const built = await build(t, provider)
   t.equal(await logIn(built, provider), '200')
@@ -252,14 +260,14 @@ await t.test('the provider changes its keys between two logins', async (t) => {
   provider.script.answer = (nonce) => ({
     body: tokens(idToken(provider.claims(nonce), {}, next)),
   })
-  t.equal(await logIn(built, provider), '200', 'at once, not only when the old keys are old')
+  t.equal(await logIn(built, provider), '200', 'a new key works immediately')
   provider.script.published = [next.jwk]
   t.equal(await logIn(built, provider), '200')
   provider.script.answer = (nonce) => ({ body: tokens(idToken(provider.claims(nonce))) })
   t.equal(await logIn(built, provider), REFUSED, 'a key that was withdrawn')
 })
 
-await t.test('the client shows its secret as the provider wants it', async (t) => {
+await t.test('the client secret is sent in the way that the provider supports', async (t) => {
   const provider = await startHostileProvider(t)
   const show = async (methods?: readonly string[]) => {
     const { metadata } = provider.script
@@ -282,7 +290,7 @@ await t.test('the client shows its secret as the provider wants it', async (t) =
   }
 })
 
-await t.test('a login that is under way outlives a new secret in front', async (t) => {
+await t.test('a login continues while the secrets are rotated', async (t) => {
   const provider = await startHostileProvider(t)
   const store = createMemoryStore()
   const [before, after] = [
@@ -293,7 +301,7 @@ await t.test('a login that is under way outlives a new secret in front', async (
   t.equal(await comeBack(after.app, provider.approve(url), cookie), '200')
 })
 
-await t.test('a user lookup that fails is no refusal of the user', async (t) => {
+await t.test('if the user lookup fails, the login is 503', async (t) => {
   const provider = await startHostileProvider(t)
   const built = await build(t, provider, {
     findUser: () => Promise.reject(new Error('the database is down')),
@@ -301,7 +309,7 @@ await t.test('a user lookup that fails is no refusal of the user', async (t) => 
   t.equal(await logIn(built, provider), DOWN)
 })
 
-await t.test('a login is good for ten minutes by the clock that was passed in', async (t) => {
+await t.test('a login must be finished within ten minutes of the given clock', async (t) => {
   const provider = await startHostileProvider(t)
   const clock = createManualClock(Date.now())
   const { app } = await build(t, provider, {}, { clock })

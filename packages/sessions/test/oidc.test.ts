@@ -12,12 +12,16 @@ import {
 import Fastify, { type FastifyInstance } from 'fastify'
 import { Provider } from 'oidc-provider'
 import t, { type Test } from 'tap'
-import { baseOptions } from './build.ts'
+import { baseOptions, eventsOf, refusalOf } from './build.ts'
+
+const SSO_REFUSED = [401, 'PARAPET_SESSIONS_SSO_REFUSED']
+const UNAVAILABLE = [503, 'PARAPET_SESSIONS_UNAVAILABLE']
+const NOT_FOUND = [404, 'PARAPET_SESSIONS_NOT_FOUND']
 
 const groups: Record<string, string[]> = { alice: ['staff', 'admins', 'constructor'], mallory: [] }
 const clientSecret = 'a client secret that is long enough for a test'
 
-/** A provider that logs in whoever the `login_hint` names, without asking. */
+/** A provider that logs in `alice` without a form; with `login_hint` `nobody` it refuses. */
 async function startProvider(
   t: Test,
   redirectUri: string,
@@ -25,7 +29,7 @@ async function startProvider(
   const server = createServer()
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
-  t.teardown(() => void server.close())
+  t.after(() => void server.close())
   const issuer = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
   const provider = new Provider(issuer, {
     clients: [{ client_id: 'app', client_secret: clientSecret, redirect_uris: [redirectUri] }],
@@ -107,7 +111,7 @@ async function build(
   return { app, events, clock }
 }
 
-/** A browser at the provider: follows redirects and keeps its cookies until it is sent back to us. */
+/** A browser at the provider: follows redirects, with cookies, until it is sent back to the service. */
 async function visit(url: string): Promise<URL> {
   const jar = new Map<string, string>()
   for (let hop = 0; hop < 10; hop++) {
@@ -121,7 +125,7 @@ async function visit(url: string): Promise<URL> {
     if (next.href.startsWith(redirectUri)) return next
     url = next.href
   }
-  throw new Error('the provider never sent the browser back')
+  throw new Error('the provider did not send the browser back')
 }
 
 interface Leg {
@@ -140,7 +144,7 @@ function finish(app: FastifyInstance, back: URL, cookie: string | undefined) {
   return app.inject({ url: back.pathname + back.search, cookies })
 }
 
-await t.test('a user logs in by a provider, and groups become roles', async (t) => {
+await t.test('a user logs in through a provider, and groups become roles', async (t) => {
   const { issuer } = await startProvider(t, redirectUri)
   const { app, events } = await build(t, issuer)
   const leg = await begin(app)
@@ -161,34 +165,31 @@ await t.test('a user logs in by a provider, and groups become roles', async (t) 
   t.match(events, [{ type: 'sessions.login_succeeded', principalId: 'acme:alice' }])
 
   const again = await finish(app, back, leg.cookie)
-  t.same(
-    [again.statusCode, again.json<{ code: string }>().code],
-    [401, 'PARAPET_SESSIONS_SSO_REFUSED'],
-    'once only',
-  )
+  t.same(refusalOf(again), SSO_REFUSED, 'a callback works once')
+  t.equal(eventsOf(events, 'sessions.login_succeeded').length, 1, 'no second session started')
 })
 
-await t.test('with cookies the browser goes where it wanted to, and nowhere else', async (t) => {
+await t.test('with cookies, the browser returns only to a path of the service', async (t) => {
   const { issuer } = await startProvider(t, redirectUri)
   const { app } = await build(t, issuer, { cookies: {} })
-  const wishes = [
+  const requested = [
     ['/reports?page=2', '/reports?page=2'],
     ['//evil.example', '/'],
     ['/\\evil.example', '/'],
     ['https://evil.example', '/'],
     ['/a\r\nset-cookie: x=y', '/'],
   ]
-  for (const [wish, target] of wishes) {
-    const leg = await begin(app, `?returnTo=${encodeURIComponent(wish!)}`)
+  for (const [path, target] of requested) {
+    const leg = await begin(app, `?returnTo=${encodeURIComponent(path!)}`)
     const reply = await finish(app, await visit(leg.url.href), leg.cookie)
     t.equal(reply.statusCode, 303, reply.body)
-    t.equal(reply.headers.location, target, wish!)
+    t.equal(reply.headers.location, target, path!)
     const names = reply.cookies.map(({ name }) => name)
     t.same(names, ['__Host-single-sign-on', '__Host-session', '__Host-refresh'])
   }
 })
 
-await t.test('a callback that is not of this browser is refused', async (t) => {
+await t.test('a callback of another browser or another login is refused', async (t) => {
   const { issuer } = await startProvider(t, redirectUri)
   const { app, clock, events } = await build(t, issuer)
   const victim = await begin(app)
@@ -203,44 +204,54 @@ await t.test('a callback that is not of this browser is refused', async (t) => {
     ['no cookie', back, undefined],
     ['the cookie of another login', back, victim.cookie],
     ['a forged cookie', back, `${attacker.cookie.slice(0, -1)}_`],
-    ['a cookie of nonsense', back, 'a.b.c.d.e'],
+    ['a malformed cookie', back, 'a.b.c.d.e'],
     ['another state', altered('state', victim.url.searchParams.get('state')!), attacker.cookie],
     ['another issuer', altered('iss', 'https://evil.example'), attacker.cookie],
   ]
   for (const [name, url, cookie] of cases) {
     const reply = await finish(app, url, cookie)
-    t.same(
-      [reply.statusCode, reply.json<{ code: string }>().code],
-      [401, 'PARAPET_SESSIONS_SSO_REFUSED'],
-      name,
-    )
+    t.same(refusalOf(reply), SSO_REFUSED, name)
   }
   const late = await begin(app)
   const lateBack = await visit(late.url.href)
   clock.advance(600_001)
-  t.equal((await finish(app, lateBack, late.cookie)).statusCode, 401, 'too late')
-  t.ok(events.every(({ type }) => type === 'sessions.login_failed'))
+  t.same(refusalOf(await finish(app, lateBack, late.cookie)), SSO_REFUSED, 'after ten minutes')
   const mixed = await begin(app)
   const other = await begin(app)
   const code = (await visit(other.url.href)).searchParams.get('code')!
   const injected = new URL(await visit(mixed.url.href))
   injected.searchParams.set('code', code)
-  t.equal((await finish(app, injected, mixed.cookie)).statusCode, 401, 'a code of another login')
+  const reply = await finish(app, injected, mixed.cookie)
+  t.same(refusalOf(reply), SSO_REFUSED, 'the code of another login')
+  t.ok(
+    events.every(({ type }) => type === 'sessions.login_failed'),
+    'no session started',
+  )
 })
 
-await t.test('what the provider or the application refuses is refused', async (t) => {
-  const { issuer, server } = await startProvider(t, redirectUri)
-  const { app } = await build(t, issuer, {}, { findUser: async () => null })
-  const leg = await begin(app)
-  t.equal((await finish(app, await visit(leg.url.href), leg.cookie)).statusCode, 401)
-  const denied = await begin(app)
-  denied.url.searchParams.set('login_hint', 'nobody')
-  const back = await visit(denied.url.href)
-  t.equal(back.searchParams.get('error'), 'access_denied')
-  t.equal((await finish(app, back, denied.cookie)).statusCode, 401)
-  t.equal((await app.inject('/auth/oidc/other')).statusCode, 404)
-  t.equal((await app.inject('/auth/oidc/__proto__')).statusCode, 404)
-  t.equal((await app.inject('/auth/oidc/other/callback')).statusCode, 404)
+await t.test(
+  'a login that the provider or the application refuses starts no session',
+  async (t) => {
+    const { issuer } = await startProvider(t, redirectUri)
+    const { app, events } = await build(t, issuer, {}, { findUser: async () => null })
+    const leg = await begin(app)
+    const refusedByApp = await finish(app, await visit(leg.url.href), leg.cookie)
+    t.same(refusalOf(refusedByApp), SSO_REFUSED, 'refused by the application')
+    const denied = await begin(app)
+    denied.url.searchParams.set('login_hint', 'nobody')
+    const back = await visit(denied.url.href)
+    t.equal(back.searchParams.get('error'), 'access_denied')
+    const refusedByProvider = await finish(app, back, denied.cookie)
+    t.same(refusalOf(refusedByProvider), SSO_REFUSED, 'refused by the provider')
+    t.same(eventsOf(events, 'sessions.login_succeeded'), [], 'no session started')
+    for (const path of ['other', '__proto__', 'other/callback']) {
+      t.same(refusalOf(await app.inject(`/auth/oidc/${path}`)), NOT_FOUND, path)
+    }
+  },
+)
+
+await t.test('the application maps the profile to a user', async (t) => {
+  const { issuer } = await startProvider(t, redirectUri)
 
   const linked = await build(
     t,
@@ -252,31 +263,31 @@ await t.test('what the provider or the application refuses is refused', async (t
   )
   const own = await begin(linked.app)
   const reply = await finish(linked.app, await visit(own.url.href), own.cookie)
-  t.equal(reply.statusCode, 200, 'the application names the user')
+  t.equal(reply.statusCode, 200, 'the user of the application')
+  const { access_token } = reply.json<{ access_token: string }>()
+  t.equal((await linked.app.sessions.verify(access_token)).user.id, 'alice@example.com')
+})
 
-  const gone = await begin(linked.app)
+await t.test('a provider that does not answer is 503', async (t) => {
+  const { issuer, server } = await startProvider(t, redirectUri)
+  const known = await build(t, issuer)
+  const gone = await begin(known.app)
   const goneBack = await visit(gone.url.href)
   server.closeAllConnections()
   server.close()
-  const down = await finish(linked.app, goneBack, gone.cookie)
-  t.same(
-    [down.statusCode, down.json<{ code: string }>().code],
-    [503, 'PARAPET_SESSIONS_UNAVAILABLE'],
-    'gone meanwhile',
-  )
+  const down = await finish(known.app, goneBack, gone.cookie)
+  t.same(refusalOf(down), UNAVAILABLE, 'at the end of a login')
   const fresh = await build(t, issuer)
   const begun = await fresh.app.inject('/auth/oidc/acme')
-  t.same(
-    [begun.statusCode, begun.json<{ code: string }>().code],
-    [503, 'PARAPET_SESSIONS_UNAVAILABLE'],
-    'not there',
-  )
+  t.same(refusalOf(begun), UNAVAILABLE, 'at the start of a login')
+  const sessionsOf = (built: typeof known) => eventsOf(built.events, 'sessions.login_succeeded')
+  t.same([sessionsOf(known), sessionsOf(fresh)], [[], []], 'no session started')
 })
 
-await t.test('a provider over plain HTTP needs to be allowed', async (t) => {
+await t.test('a provider over plain HTTP is refused unless it is allowed', async (t) => {
   const { issuer } = await startProvider(t, redirectUri)
   const { app } = await build(t, issuer, {
     oidc: { acme: { issuer, clientId: 'app', clientSecret, redirectUri } },
   })
-  t.equal((await app.inject('/auth/oidc/acme')).statusCode, 503)
+  t.same(refusalOf(await app.inject('/auth/oidc/acme')), UNAVAILABLE)
 })

@@ -1,4 +1,4 @@
-/** Passwords: how they are kept, and that a check costs the same whoever is asked about. */
+/** Passwords: hashing, and a check that takes the same work for every account. */
 import { randomInt } from 'node:crypto'
 import { hash, verify } from '@node-rs/argon2'
 import {
@@ -12,28 +12,33 @@ import {
 import { runs } from '@parapet/testing'
 import fc from 'fast-check'
 import t from 'tap'
-import { createCheck, type Argon2 } from '../src/passwords.ts'
+import type { Argon2 } from '../src/passwords/hash-password.ts'
+import { createCheck } from '../src/passwords/password-check.ts'
 import { reader } from './build.ts'
 
 const WEAK = { memoryCost: 64, timeCost: 1, parallelism: 1 }
 
-await t.test('a password is hashed with argon2id, and found however it is spelled', async (t) => {
+await t.test('a password is hashed with argon2id, after normalization to NFKC', async (t) => {
   const text = await hashPassword('Pässwörd ﬁ')
   t.match(text, /^\$argon2id\$v=19\$m=19456,t=2,p=1\$/)
-  t.equal(await verifyPassword(text, 'Pa\u0308sswörd fi'), true, 'however the keyboard spells it')
+  t.equal(
+    await verifyPassword(text, 'Pa\u0308sswörd fi'),
+    true,
+    'the same text in another normalization form',
+  )
   t.equal(await verifyPassword(text, 'Password fi'), false)
   t.equal(needsRehash(text), false)
   const long = 'x'.repeat(100_000)
   t.equal(
     await verifyPassword(await hashPassword(`${long}a`), `${long}b`),
     false,
-    'all of it counts',
+    'every character of a long password counts',
   )
   const nul = await hashPassword('a\0b')
-  t.equal(await verifyPassword(nul, 'a\0c'), false, 'what is behind a zero counts')
+  t.equal(await verifyPassword(nul, 'a\0c'), false, 'characters after U+0000 count')
 })
 
-await t.test('a stored text that is no hash, or would stop the service, is refused', async (t) => {
+await t.test('a stored text that is not a hash, or is too expensive, never matches', async (t) => {
   const good = await hash('x', WEAK)
   const tail = good.slice(good.indexOf('$m=') + '$m=64,t=1,p=1'.length)
   const broken = [
@@ -69,13 +74,13 @@ const storedText = fc
     return `$argon2id$v=19$m=${m},t=${passes},p=${lanes}$${salt}$${tag}`
   })
 
-await t.test('no text of the form of a hash makes the check throw', async (t) => {
+await t.test('no text in the form of a hash makes the check throw', async (t) => {
   const refused = fc.asyncProperty(storedText, async (text) => !(await verifyPassword(text, 'x')))
   await fc.assert(refused, { numRuns: runs(300, 20_000) })
   t.pass()
 })
 
-await t.test('a weaker hash is renewed by the login that proves the password', async (t) => {
+await t.test('a login replaces a weaker hash', async (t) => {
   const old = await hash('right', WEAK)
   const saved: string[] = []
   const check = createPasswordCheck({
@@ -86,12 +91,12 @@ await t.test('a weaker hash is renewed by the login that proves the password', a
   t.same(saved, [])
   t.match(await check({ login: 'a', password: 'right' }), { id: 'user-1', amr: ['pwd'] })
   const [id, renewed, previous] = saved
-  t.same([id, previous], ['user-1', old], 'with the one it may replace')
+  t.same([id, previous], ['user-1', old], 'with the hash that may be replaced')
   t.equal(await verifyPassword(renewed!, 'right'), true)
   t.equal(needsRehash(renewed!), false)
 })
 
-/** The library, and what it was asked to do: blocks of a KiB, passed over so many times. */
+/** The library, and the work it did: KiB of memory times passes. */
 function counted(): { argon2: Argon2; take: () => number } {
   let work = 0
   const argon2: Argon2 = {
@@ -131,7 +136,7 @@ async function accounts(): Promise<Map<string, PasswordAccount>> {
   ])
 }
 
-await t.test('a refused login is the same work, whoever is asked about', async (t) => {
+await t.test('a refused login takes the same work for every account', async (t) => {
   const found = await accounts()
   const { argon2, take } = counted()
   const check = createCheck({ findAccount: async (login) => found.get(login) ?? null }, argon2)
@@ -139,7 +144,7 @@ await t.test('a refused login is the same work, whoever is asked about', async (
   take()
   await check({ login: 'unknown', password: 'x' })
   const expected = take()
-  t.equal(expected, 19_456 * 2, 'what a hash of today costs')
+  t.equal(expected, 19_456 * 2, 'the cost of a current hash')
   for (const login of found.keys()) {
     const refused = ['known', 'weak', 'almost'].includes(login) ? 'wrong' : 'right'
     t.equal(await check({ login, password: refused }), null, login)
@@ -150,12 +155,12 @@ await t.test('a refused login is the same work, whoever is asked about', async (
 })
 
 await t.test(
-  'by the clock, too: two distributions that statistics cannot tell apart',
+  'the CPU time of refused logins does not reveal whether the account exists',
   async (t) => {
     const found = await accounts()
     const check = createPasswordCheck({ findAccount: async (login) => found.get(login) ?? null })
     const rounds = runs(25, 400)
-    // Kolmogorov and Smirnov, two samples, p = 0.001 each: three in a row are chance once in 10^9.
+    // Two-sample Kolmogorov-Smirnov test, p = 0.001: three in a row happen by chance once in 10^9.
     const limit = 1.95 * Math.sqrt(2 / rounds)
     let distance = 1
     for (let repeat = 0; repeat < 3 && distance >= limit; repeat++) {
@@ -164,7 +169,7 @@ await t.test(
       const ratio = (median(unknown) / median(known)).toFixed(3)
       t.comment(`work unknown/known ${ratio}, distance ${distance.toFixed(3)} of ${rounds} each`)
     }
-    t.ok(distance < limit, 'one distribution')
+    t.ok(distance < limit, 'the two distributions are the same')
   },
 )
 
@@ -173,7 +178,7 @@ async function measure(check: CredentialCheck, rounds: number) {
   const samples = { known: [] as number[], unknown: [] as number[] }
   const names = ['known', 'unknown'] as const
   for (let round = 0; round < rounds; round++) {
-    // In pairs of random order: whatever slows the machine for a while then slows both alike.
+    // In pairs of random order, so that a busy machine slows both equally.
     for (const login of randomInt(2) === 0 ? names : names.toReversed()) {
       const start = process.cpuUsage()
       await check({ login, password: 'wrong' })
@@ -192,7 +197,7 @@ function share(values: readonly number[], limit: number): number {
   return values.filter((value) => value <= limit).length / values.length
 }
 
-/** The largest distance of two empirical distributions. */
+/** The largest distance between two empirical distributions. */
 function distanceOf(a: readonly number[], b: readonly number[]): number {
   return Math.max(...[...a, ...b].map((limit) => Math.abs(share(a, limit) - share(b, limit))))
 }

@@ -1,31 +1,31 @@
 /**
- * A paired benchmark: the cases take turns in one process, and what is compared is the two slices
- * of one round. Whatever slows the machine for a while then slows both.
+ * A paired benchmark: the cases take turns in one process, and the two slices of one round are
+ * compared. A slow phase of the machine then slows both.
  */
 
 /** What to measure, and how long. */
 export interface BenchSettings {
-  /** How often each case has its turn. @default 11 */
+  /** How often each case runs a slice. @default 11 */
   readonly rounds?: number
-  /** The least length of one turn in milliseconds. @default 50 */
+  /** The minimum length of one slice in milliseconds. @default 50 */
   readonly minMs?: number
   /**
-   * `cpu` counts the time of all threads of this process, and none spent waiting; a function is a
-   * clock of the caller's in nanoseconds. @default 'wall'
+   * `cpu` counts the time of all threads of this process, without waiting; a function is the caller's
+   * own clock in nanoseconds. @default 'wall'
    */
   readonly time?: 'wall' | 'cpu' | (() => number)
   /** One operation by name. What it returns is kept alive; a promise is awaited each time. */
   readonly cases: Readonly<Record<string, () => unknown>>
 }
 
-/** The middle and the ends of what the rounds measured. */
+/** Median, minimum and maximum over the rounds. */
 export interface Spread {
   readonly median: number
   readonly min: number
   readonly max: number
 }
 
-/** What was measured. */
+/** The result of a benchmark. */
 export interface BenchResult {
   /** Nanoseconds for each operation, by case. */
   readonly cases: Readonly<Record<string, Spread>>
@@ -58,12 +58,12 @@ const clocks = {
   },
 }
 
-/** What the cases returned, so that no compiler may leave the work out. */
+/** Keeps what the cases return, so that the compiler cannot optimise the work away. */
 const kept: { last: unknown } = { last: undefined }
 
 /**
  * Measures the cases: a warm-up that also finds how many operations fill `minMs`, then rounds in
- * which each case has one turn, a different one first each time.
+ * which each case runs one slice, a different one first each time.
  *
  * @throws Error there is no case, or a case throws.
  */
@@ -91,7 +91,7 @@ export async function pairedBench(settings: BenchSettings): Promise<BenchResult>
 }
 
 /**
- * Prints `goal <name> <measured> <bound> ok|short` and tells whether the goal is met.
+ * Prints `goal <name> <measured> <bound> ok|short` and returns whether the goal is met.
  *
  * @param name without blanks.
  * @param direction which side of the bound is good. @default 'at-most'
@@ -109,7 +109,7 @@ export function goal(
 }
 
 async function warmUp(contender: Contender, minNs: number, now: () => number): Promise<void> {
-  // The second time the code is compiled, and the count is that of its full speed.
+  // By the second time the code is compiled, so the count is that of its full speed.
   for (const factor of [0.5, 1]) {
     for (;;) {
       const taken = await measure(contender.slice, contender.operations, now)
@@ -124,18 +124,18 @@ async function warmUp(contender: Contender, minNs: number, now: () => number): P
 async function measure(slice: Slice, operations: number, now: () => number): Promise<number> {
   const start = now()
   const result = slice(operations)
-  // A slice without promises must not pay for a turn of the event loop.
+  // A slice without promises must not include a turn of the event loop.
   kept.last = result instanceof Promise ? await result : result
   return now() - start
 }
 
 /**
- * A loop compiled for one case alone: in a shared one the call of the body would be slowed by every
- * other case, and by which came first.
+ * Compiles a loop for one case only: in a shared loop, every other case and their order would slow
+ * the call of the body.
  */
 function syncSlice(body: () => unknown, name: string): Slice {
   const source = `let last; for (let i = 0; i < operations; i++) last = body(); return last`
-  // oxlint-disable-next-line typescript/no-implied-eval, no-new-func -- the text is ours
+  // oxlint-disable-next-line typescript/no-implied-eval, no-new-func -- the text is a constant of this file
   const loop = new Function('body', 'operations', `${source} // ${JSON.stringify(name)}`) as (
     body: () => unknown,
     operations: number,
@@ -207,7 +207,7 @@ function short(value: number): string {
   return String(Number(value.toPrecision(4)))
 }
 
-/** Some libraries answer with a thenable that is no Promise and starts its work when it is awaited. */
+/** Some libraries return a thenable that is not a Promise and starts its work when it is awaited. */
 function isThenable(value: unknown): boolean {
   return typeof (value as { then?: unknown } | null | undefined)?.then === 'function'
 }

@@ -1,14 +1,23 @@
-/** Whether a package's README tells what its code does; each check works both ways. */
+/** Checks that a package's README agrees with its code; tables are compared both ways. */
 import { readFileSync } from 'node:fs'
-import type { TestContext } from './test-context.ts'
+import { report, type TestContext } from './test-context.ts'
 
 /** One row of a table, by column header in lower case; backticks are stripped. */
 export type TableRow = Readonly<Record<string, string>>
 
-/** What a README tells of an event; kit's `SecurityEventTable` fits. */
-export type EventDeclarations = Readonly<
-  Record<string, { readonly severity: string; readonly outcome: string } | undefined>
->
+/** The events that a plugin declares; kit's `SecurityEventTable` fits. */
+export type EventDeclarations = Readonly<Record<string, EventDeclaration | undefined>>
+
+/** One event. */
+export interface EventDeclaration {
+  readonly severity: string
+  readonly outcome: string
+  /** One sentence for the generated reference page. */
+  readonly description?: string
+}
+
+const MAX_LINE = 100
+const MAX_ROW = 160
 
 /** The text of a package's README. @param packageUrl the package's folder, with a `/` at its end. */
 export function readReadme(packageUrl: URL): string {
@@ -41,7 +50,7 @@ export function tableUnder(readme: string, heading: string): TableRow[] {
  * The `## Errors` table (the code first, and a column `status`) lists exactly the `PARAPET_*` error
  * constants of the module, each with its status, and each constant is named as its code.
  *
- * @param errors the package's exports; whatever is not an error constant is passed over.
+ * @param errors the package's exports; exports that are not error classes are ignored.
  */
 export function checkErrorsTable(
   t: TestContext,
@@ -56,23 +65,6 @@ export function checkErrorsTable(
     known.set(name, { status: String(statusCode) })
   }
   compareTable(t, readme, 'Errors', known)
-}
-
-/**
- * The `## Events` table (the type first, and columns `severity` and `outcome`) lists exactly the
- * events that the plugin declares.
- */
-export function checkEventsTable(
-  t: TestContext,
-  readme: string,
-  declarations: EventDeclarations,
-): void {
-  const known = new Map<string, Record<string, string>>()
-  for (const [type, declaration] of Object.entries(declarations)) {
-    if (declaration === undefined) continue
-    known.set(type, { severity: declaration.severity, outcome: declaration.outcome })
-  }
-  compareTable(t, readme, 'Events', known)
 }
 
 /**
@@ -97,19 +89,48 @@ export function checkPublicNames(
 ): void {
   const faults: string[] = []
   for (const name of Object.keys(module)) {
-    if (!expected.includes(name)) faults.push(`${name} is exported: promise it in the names test`)
+    if (!expected.includes(name)) faults.push(`${name} is exported: list it in the names test`)
   }
   for (const name of expected) {
-    if (!Object.hasOwn(module, name)) faults.push(`${name} is promised and not exported`)
+    if (!Object.hasOwn(module, name))
+      faults.push(`${name} is listed in the names test, not exported`)
   }
-  report(t, 'the public names are those promised', faults)
+  report(t, 'the module exports exactly the listed names', faults)
 }
 
-/** The README is no longer than `max` lines. @default 150 */
-export function checkReadmeLength(t: TestContext, readme: string, max = 150): void {
-  const lines = readme.trimEnd().split('\n').length
-  const faults = lines > max ? [`README.md has ${lines} lines: cut it to ${max}`] : []
-  report(t, `README.md has at most ${max} lines`, faults)
+/**
+ * The README has at most `maxWords` words, its lines of prose and code at most 100 characters, and
+ * the rows of its tables at most 160. Words are what white space separates, code and tables
+ * included.
+ *
+ * @param maxWords @default 1200
+ */
+export function checkReadmeLength(t: TestContext, readme: string, maxWords = 1_200): void {
+  const words = readme.split(/\s+/).filter((word) => word !== '').length
+  const faults = words > maxWords ? [`README.md has ${words} words: cut it to ${maxWords}`] : []
+  let inFence = false
+  for (const [index, line] of readme.split('\n').entries()) {
+    if (line.startsWith('```')) inFence = !inFence
+    const isRow = !inFence && line.trimStart().startsWith('|')
+    const limit = isRow ? MAX_ROW : MAX_LINE
+    if (line.length <= limit) continue
+    const what = isRow ? 'shorten a cell' : 'wrap it'
+    faults.push(`README.md:${index + 1} has ${line.length} characters: ${what} at ${limit}`)
+  }
+  report(t, `README.md has at most ${maxWords} words, in lines that fit a screen`, faults)
+}
+
+/**
+ * The README links the generated page of the package, `docs/reference/<package>.md`.
+ *
+ * @param name the npm name; its scope is left out.
+ */
+export function checkReferenceLink(t: TestContext, readme: string, name: string): void {
+  const page = `docs/reference/${name.slice(name.indexOf('/') + 1)}.md`
+  const faults = readme.includes(`](../../${page}`)
+    ? []
+    : [`README.md must link [${page}](../../${page}), where routes, errors and events are listed`]
+  report(t, `README.md links ${page}`, faults)
 }
 
 function compareTable(
@@ -139,14 +160,14 @@ function compareTable(
   }
   for (const [name, facts] of known) {
     if (listed.has(name)) continue
-    const told = Object.entries(facts).map(([column, value]) => `${column} ${value}`)
-    const suffix = told.length === 0 ? '' : ` (${told.join(', ')})`
+    const details = Object.entries(facts).map(([column, value]) => `${column} ${value}`)
+    const suffix = details.length === 0 ? '' : ` (${details.join(', ')})`
     faults.push(`README.md ## ${heading} lacks ${name}${suffix}`)
   }
-  report(t, `README.md ## ${heading} tells what the code has`, faults)
+  report(t, `README.md ## ${heading} agrees with the code`, faults)
 }
 
-/** A package that has nothing to list needs no table; one that has is told what it lacks. */
+/** A package with nothing to list needs no table; in another one each missing row is a fault. */
 function rowsOrNone(readme: string, heading: string, faults: string[]): TableRow[] {
   try {
     return tableUnder(readme, heading)
@@ -154,11 +175,6 @@ function rowsOrNone(readme: string, heading: string, faults: string[]): TableRow
     if (readme.includes(`## ${heading}`)) faults.push((error as Error).message)
     return []
   }
-}
-
-function report(t: TestContext, promise: string, faults: readonly string[]): void {
-  if (faults.length === 0) t.pass(promise)
-  for (const fault of faults) t.fail(fault)
 }
 
 function cellsOf(line: string): string[] {

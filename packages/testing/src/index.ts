@@ -1,6 +1,7 @@
-/** `@parapet/testing`: what the tests and benchmarks of the workspace share. Private; never in `src`. */
+/** `@parapet/testing`: what tests and benchmarks of the workspace share. Private; no `src` imports it. */
 export * from './bench.ts'
 export * from './docs.ts'
+export * from './error-docs.ts'
 export * from './plugin-docs.ts'
 export { plainCommand, plainNode, type Command } from './node-command.ts'
 export * from './services.ts'

@@ -1,4 +1,4 @@
-/** PostgreSQL for tests: a schema on the server that runs, or a whole server of one's own. */
+/** PostgreSQL for tests: a schema on a running server, or a whole server for one test. */
 import { execFile } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
 import { chownSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
@@ -9,7 +9,7 @@ import { Client, Pool } from 'pg'
 import { findExecutable, findFreePort, ServerProcess } from './server-process.ts'
 import { missService, type TestContext } from './test-context.ts'
 
-/** A fresh schema on a PostgreSQL that others use too. */
+/** A fresh schema on a shared PostgreSQL. */
 export interface PostgresFixture {
   /** Connects with `search_path` set to the schema, also from another process. */
   readonly url: string
@@ -18,16 +18,16 @@ export interface PostgresFixture {
   readonly pool: Pool
 }
 
-/** A PostgreSQL of the test's own. */
+/** A PostgreSQL for one test. */
 export interface PostgresServer {
   readonly port: number
   /** Connects as the superuser, without a password. */
   readonly url: string
-  /** Ends the server in good order; the data stay for {@link PostgresServer.restart}. */
+  /** Shuts the server down cleanly; the data stay for {@link PostgresServer.restart}. */
   stop(): Promise<void>
   /** Starts the server again on the same port, with its data. */
   restart(): Promise<void>
-  /** Ends the server at once, as a crash would; the data stay. */
+  /** Kills the server, as a crash would; the data stay. */
   kill(): Promise<void>
 }
 
@@ -63,16 +63,16 @@ export async function usePostgres(t: TestContext): Promise<PostgresFixture | nul
   await query(base, `create schema ${schema}`)
   const url = withSearchPath(base, schema)
   const pool = new Pool({ connectionString: url })
-  t.teardown(async () => {
+  t.after(async () => {
     await pool.end()
-    // A connection that the test left open may hold a lock: fail then, rather than wait for ever.
+    // A connection that the test left open may hold a lock: fail instead of waiting forever.
     await query(base, `set lock_timeout = ${DROP_DEADLINE_MS}; drop schema ${schema} cascade`)
   })
   return { url, schema, pool }
 }
 
 /**
- * Starts a PostgreSQL that belongs to the test alone, on a free loopback port, and ends it after
+ * Starts a PostgreSQL for this test only, on a free loopback port, and stops it after
  * the test. It takes a second or two.
  *
  * @returns `null` when PostgreSQL is not installed, as {@link usePostgres} does.
@@ -81,7 +81,7 @@ export async function startPostgres(t: TestContext): Promise<PostgresServer | nu
   const installation = findInstallation()
   if (installation === null) return missService(t, 'PostgreSQL', noBinary())
   const server = await createServer(installation)
-  t.teardown(() => server.dispose())
+  t.after(() => server.dispose())
   await server.restart()
   return server
 }
@@ -104,7 +104,7 @@ async function createServer(
     'listen_addresses=127.0.0.1',
     'unix_socket_directories=',
     'shared_buffers=16MB',
-    // The data outlive a killed server, not the machine, so nothing waits for the disk.
+    // The data must survive a killed server, but no crash of the machine: nothing waits for the disk.
     'fsync=off',
     'full_page_writes=off',
   ]
@@ -121,7 +121,7 @@ async function createServer(
     url,
     stop: () => server.end('SIGINT'),
     kill: async () => {
-      // Those that serve connections outlive their parent by a moment, and would go on answering.
+      // The processes that serve connections live a moment longer than their parent and would answer.
       const rows = await query(url, 'select pid from pg_stat_activity').catch(() => [])
       await server.end('SIGKILL')
       for (const { pid } of rows) killIfAlive(Number(pid))
@@ -137,7 +137,7 @@ async function createServer(
   }
 }
 
-/** Where a PostgreSQL answers, {@link usePostgres} tells in which order; `null` for nowhere. */
+/** Finds a PostgreSQL that answers, in the order of {@link usePostgres}; `null`: there is none. */
 export async function findPostgres(local = DEFAULT_URL): Promise<string | null> {
   const given = process.env['DATABASE_URL']
   if (given !== undefined && given !== '') {
@@ -150,7 +150,7 @@ export async function findPostgres(local = DEFAULT_URL): Promise<string | null> 
   } catch {
     const installation = findInstallation()
     if (installation === null) return null
-    // Nothing stops it here: its guard does, when this process ends.
+    // Its guard stops it when this process ends.
     const server = await createServer(installation)
     await server.restart()
     return server.url
@@ -169,7 +169,7 @@ function findInstallation(): Installation | null {
   return { initdb, postgres, user: { uid: Number(entry[1]), gid: Number(entry[2]) } }
 }
 
-/** Debian keeps the servers off PATH, one folder a version; the newest first. */
+/** Debian installs the servers outside PATH, one folder per version; the newest comes first. */
 function debianFolders(): string[] {
   try {
     return readdirSync(DEBIAN_FOLDER)
@@ -187,7 +187,7 @@ function noBinary(): string {
 function withSearchPath(base: string, schema: string): string {
   const url = new URL(base)
   url.searchParams.set('options', `-c search_path=${schema}`)
-  // Only a form writes a blank as "+"; libpq would read it as a plus.
+  // URLSearchParams writes a space as "+", which libpq would read as a plus.
   url.search = url.search.replaceAll('+', '%20')
   return url.href
 }
@@ -196,7 +196,7 @@ function killIfAlive(pid: number): void {
   try {
     process.kill(pid, 'SIGKILL')
   } catch {
-    // It went with its parent.
+    // It ended with its parent.
   }
 }
 
@@ -205,7 +205,7 @@ async function query(url: string, sql: string): Promise<Record<string, unknown>[
     connectionString: url,
     connectionTimeoutMillis: CONNECT_DEADLINE_MS,
   })
-  // A connection that breaks is told by the query; without a listener it would end the process.
+  // The query reports a broken connection; without a listener the event would end the process.
   client.on('error', () => {})
   try {
     await client.connect()

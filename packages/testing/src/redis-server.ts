@@ -1,4 +1,4 @@
-/** Redis for tests: a share of the server that runs, or a whole server of one's own. */
+/** Redis for tests: a key prefix on a running server, or a whole server for one test. */
 import { randomUUID } from 'node:crypto'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -7,26 +7,26 @@ import { Redis } from 'ioredis'
 import { findExecutable, findFreePort, retryUntil, ServerProcess } from './server-process.ts'
 import { missService, type TestContext } from './test-context.ts'
 
-/** A share of a Redis that others use too. */
+/** A key prefix on a shared Redis. */
 export interface RedisFixture {
   readonly url: string
-  /** Every key and channel of the test begins with it; its keys are deleted after the test. */
+  /** Every key and channel of the test must begin with it; its keys are deleted after the test. */
   readonly prefix: string
 }
 
-/** A Redis of the test's own. */
+/** A Redis for one test. */
 export interface RedisServer {
   readonly port: number
   readonly url: string
-  /** Freezes the server: connections stay open, nothing is answered. */
+  /** Pauses the server: connections stay open, but nothing is answered. */
   pause(): Promise<void>
-  /** Thaws a frozen server. */
+  /** Resumes a paused server. */
   resume(): void
-  /** Ends the server at once, as a crash would; all data are lost. */
+  /** Kills the server, as a crash would; all data are lost. */
   kill(): Promise<void>
   /** Starts the server again on the same port, empty. */
   restart(): Promise<void>
-  /** Ends the server in good order; all data are lost. */
+  /** Shuts the server down cleanly; all data are lost. */
   stop(): Promise<void>
 }
 
@@ -52,13 +52,13 @@ export async function useRedis(t: TestContext): Promise<RedisFixture | null> {
     return missService(t, 'Redis', `nothing answers on ${DEFAULT_URL} and ${NO_BINARY}`)
   }
   const prefix = `parapet-test:${randomUUID()}:`
-  t.teardown(() => withRedis(url, (redis) => deletePrefix(redis, prefix)))
+  t.after(() => withRedis(url, (redis) => deletePrefix(redis, prefix)))
   return { url, prefix }
 }
 
 /**
- * Starts a Redis that belongs to the test alone, on a free loopback port, and ends it after the
- * test, also when it is frozen.
+ * Starts a Redis for this test only, on a free loopback port, and stops it after the test, even if
+ * it is paused.
  *
  * @param options.cluster one node that owns all 16384 slots, so that a script over two slots is
  *   refused as in a real cluster; it takes two seconds to be ready. @default false
@@ -71,7 +71,7 @@ export async function startRedis(
   const file = findExecutable('redis-server')
   if (file === null) return missService(t, 'Redis', NO_BINARY)
   const server = await createServer(file, options.cluster ?? false)
-  t.teardown(() => server.dispose())
+  t.after(() => server.dispose())
   await server.restart()
   return server
 }
@@ -86,7 +86,7 @@ async function createServer(
   const args = ['--port', `${port}`, '--bind', '127.0.0.1', '--dir', folder]
   args.push('--save', '', '--appendonly', 'no')
   const clusterArgs = ['--cluster-enabled', 'yes', '--cluster-port', `${await findFreePort()}`]
-  // A node that never met another does not know its own address, and clients would not find it.
+  // A node without peers does not know its own address, and clients would not find it.
   clusterArgs.push('--cluster-announce-ip', '127.0.0.1')
   const server = new ServerProcess({
     file,
@@ -125,7 +125,7 @@ async function formCluster(redis: Redis): Promise<void> {
   }, CLUSTER_DEADLINE_MS)
 }
 
-/** Where a Redis answers, {@link useRedis} tells in which order; `null` for nowhere. */
+/** Finds a Redis that answers, in the order of {@link useRedis}; `null`: there is none. */
 export async function findRedis(local = DEFAULT_URL): Promise<string | null> {
   const given = process.env['REDIS_URL']
   if (given !== undefined && given !== '') {
@@ -138,7 +138,7 @@ export async function findRedis(local = DEFAULT_URL): Promise<string | null> {
   } catch {
     const file = findExecutable('redis-server')
     if (file === null) return null
-    // Nothing stops it here: its guard does, when this process ends.
+    // Its guard stops it when this process ends.
     const server = await createServer(file, false)
     await server.restart()
     return server.url

@@ -1,4 +1,4 @@
-/** A server process that belongs to the tests: on its own port, in its own folder, gone with them. */
+/** A server process for tests: on its own port, in its own folder, removed when they end. */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { accessSync, closeSync, constants, openSync, readFileSync } from 'node:fs'
@@ -10,11 +10,11 @@ import { setTimeout } from 'node:timers/promises'
 export interface ServerCommand {
   readonly file: string
   readonly args: readonly string[]
-  /** The server's own folder; its log is written here, and the folder goes when the tests die. */
+  /** The server's own folder; its log is written here. It is removed when the tests end. */
   readonly folder: string
   /** The user to run as, when the tests run as root. */
   readonly user?: { readonly uid: number; readonly gid: number } | undefined
-  /** What ends the server at once and cleanly. */
+  /** The signal that shuts the server down cleanly and at once. */
   readonly endSignal: NodeJS.Signals
   /** Resolves when the server answers, rejects while it does not. */
   readonly probe: () => Promise<void>
@@ -22,7 +22,7 @@ export interface ServerCommand {
 
 const POLL_MS = 10
 const START_DEADLINE_MS = 30_000
-/** What a killed server held is released late, for instance the shared memory of PostgreSQL. */
+/** The resources of a killed server, such as PostgreSQL's shared memory, are released late. */
 const RETRY_DEADLINE_MS = 2000
 const STOP_DEADLINE_MS = 10_000
 
@@ -34,13 +34,13 @@ export function findExecutable(name: string, folders: readonly string[] = []): s
       accessSync(join(folder, name), constants.X_OK)
       return join(folder, name)
     } catch {
-      // Not in this folder: look on.
+      // Not in this folder: try the next.
     }
   }
   return null
 }
 
-/** A loopback port that was free a moment ago. */
+/** Returns a loopback port that was free a moment ago. */
 export async function findFreePort(): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1')
   await once(server, 'listening')
@@ -54,7 +54,7 @@ export async function findFreePort(): Promise<number> {
 /**
  * Repeats `attempt` until it succeeds.
  *
- * @param giveUp a reason to stop early.
+ * @param giveUp returns a reason to stop early.
  * @throws the last error of `attempt`, after `deadlineMs`.
  */
 export async function retryUntil<T>(
@@ -73,7 +73,7 @@ export async function retryUntil<T>(
   }
 }
 
-/** One server that can be started, frozen, killed and started again. */
+/** One server that can be started, paused, killed and started again. */
 export class ServerProcess {
   readonly #command: ServerCommand
   #child: ChildProcess | null = null
@@ -84,8 +84,8 @@ export class ServerProcess {
   }
 
   /**
-   * Starts the server and resolves when it answers; one that ends by itself is tried again for two
-   * seconds.
+   * Starts the server and resolves when it answers. If it ends by itself, it is started again for up
+   * to two seconds.
    *
    * @throws Error it does not start; the message ends with its log.
    */
@@ -104,11 +104,11 @@ export class ServerProcess {
     }, RETRY_DEADLINE_MS)
   }
 
-  /** Freezes the process: its connections stay open and nothing is answered. */
+  /** Pauses the process: its connections stay open, but nothing is answered. */
   async pause(): Promise<void> {
     const pid = this.#running().pid!
     process.kill(pid, 'SIGSTOP')
-    // The signal takes effect a little later; where /proc tells, wait for it.
+    // The signal takes effect a little later; where /proc shows the state, wait for it.
     if (process.platform !== 'linux') return
     await retryUntil(() => {
       const state = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ').at(-1)?.charAt(0)
@@ -116,12 +116,12 @@ export class ServerProcess {
     }, STOP_DEADLINE_MS)
   }
 
-  /** Thaws a frozen process. */
+  /** Resumes a paused process. */
   resume(): void {
     this.#running().kill('SIGCONT')
   }
 
-  /** Ends the process, frozen or not, and resolves when it is gone; nothing happens when it is. */
+  /** Ends the process, paused or not, and resolves when it has ended; does nothing if it has. */
   async end(signal: NodeJS.Signals): Promise<void> {
     const child = this.#child
     this.#child = null
@@ -166,8 +166,8 @@ export class ServerProcess {
 }
 
 /**
- * Ends the server and removes its folder when this process is gone, however it went: the guard's
- * standard input closes then, even after a SIGKILL.
+ * Ends the server and removes its folder when this process ends, in whatever way: the guard's
+ * standard input is closed then, even after a SIGKILL.
  */
 function watchOver(pid: number, folder: string, endSignal: NodeJS.Signals): ChildProcess {
   const script = `trap '' INT TERM HUP

@@ -1,4 +1,4 @@
-/** Real services for tests; each call is one line, and a missing service is an honest skip. */
+/** Real services for tests. If a service is missing, the test is reported as skipped. */
 export {
   startPostgres,
   usePostgres,

@@ -1,4 +1,4 @@
-/** Whether the code in a README compiles, runs, and prints what the README says it prints. */
+/** Checks that the code in a README compiles, runs, and prints what the README says. */
 import { execFile } from 'node:child_process'
 import { mkdirSync, mkdtempSync, rmdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -13,7 +13,7 @@ interface Fence {
   readonly language: string
   readonly words: readonly string[]
   readonly code: readonly string[]
-  /** The line after the closing fence that holds anything. */
+  /** The first line after the closing fence that is not blank. */
   readonly next: number
 }
 
@@ -62,7 +62,7 @@ function writeSnippets(readme: string, folder: string): Snippet[] {
   let text: string[] = []
   for (const fence of fences) {
     if (fence.language !== 'ts' && fence.language !== 'js') continue
-    // The code stands on the line it has in the README, so that every message names that line.
+    // The code is put on the line it has in the README, so that every message names that line.
     text = fence.words.includes('continued') ? text : []
     text = [...text, ...Array<string>(fence.line - text.length).fill(''), ...fence.code]
     const file = join(folder, `${fence.line}.${fence.language === 'ts' ? 'ts' : 'mjs'}`)
@@ -90,7 +90,7 @@ function fencesOf(readme: string): Fence[] {
     const info = /^```(\w.*)$/.exec(lines[line]!)?.[1]
     if (info === undefined) continue
     const end = lines.indexOf('```', line + 1)
-    if (end === -1) throw new Error(`README.md:${line + 1} opens a fence that nothing closes`)
+    if (end === -1) throw new Error(`README.md:${line + 1} opens a fence that is not closed`)
     const [language = '', ...words] = info.trim().split(/\s+/)
     const blank = lines.slice(end + 1).findIndex((text) => text.trim() !== '')
     fences.push({
@@ -149,7 +149,7 @@ function execute([file, args]: Command, cwd: string): Promise<Outcome> {
   })
 }
 
-/** Names the README where the compiler or a stack names the extracted file. */
+/** Replaces the name of an extracted file by that of the README, in compiler output and stacks. */
 function inReadme(text: string): string {
   return text.replaceAll(/[^\s(]*?\d+\.(?:ts|mjs)(?=[(:]\d)/g, 'README.md').trim()
 }
@@ -158,6 +158,6 @@ function removeEmpty(folder: string): void {
   try {
     rmdirSync(folder)
   } catch {
-    // Another run of the same test is at work in it.
+    // Another run of the same test uses it.
   }
 }

@@ -1,10 +1,10 @@
-/** How long a proof runs: a sample each time, the whole of it under `pnpm soak`. */
+/** The length of a long test: a sample each time, its full length under `pnpm soak`. */
 
 /**
- * The number of runs, schedules or points of a long proof.
+ * The number of runs, schedules or points of a long test.
  *
- * @param sample what every test run does: real, and a matter of seconds.
- * @param full what `PARAPET_SOAK=1` does, as the package promises.
+ * @param sample the number in every test run; it should take seconds.
+ * @param full the number under `PARAPET_SOAK=1`, as the package promises.
  */
 export function runs(sample: number, full: number): number {
   return process.env['PARAPET_SOAK'] === '1' ? full : sample

@@ -1,4 +1,4 @@
-/** Published test vectors, read from where they are kept; a clone without them skips by name. */
+/** Published test vectors. In a clone without them, the tests that need them are skipped. */
 import { existsSync, readFileSync } from 'node:fs'
 import { pathToFileURL } from 'node:url'
 import { gunzipSync } from 'node:zlib'
@@ -6,12 +6,12 @@ import { ROOT } from './node-command.ts'
 import type { TestContext } from './test-context.ts'
 
 /**
- * Reads one file of vectors as text, unpacked when its name ends in `.gz`: from the folder
- * `PARAPET_VECTORS`, else from the one kept beside the project.
+ * Reads one file of vectors as text, unpacked if its name ends in `.gz`: from the folder
+ * `PARAPET_VECTORS`, else from `../shared/vectors` beside the project.
  *
  * @param path relative to that folder, for instance `anomaly/pima.csv.gz`.
- * @returns `null` when there is no such folder; the test is skipped by then and should return.
- * @throws Error the folder is there and the file is not.
+ * @returns `null` if there is no such folder; the test is skipped by then and should return.
+ * @throws Error the folder exists, but the file does not.
  */
 export function readVectorText(t: TestContext, path: string): string | null {
   const given = process.env['PARAPET_VECTORS']
@@ -29,7 +29,7 @@ export function readVectorText(t: TestContext, path: string): string | null {
 
 /**
  * Reads one file of vectors as JSON: `.json`, `.jsonl` (an array of its lines), either with `.gz`.
- * The shape is the caller's word; nothing is checked.
+ * The caller names the shape; it is not checked.
  *
  * @returns `null` as {@link readVectorText} does.
  */

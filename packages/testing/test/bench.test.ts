@@ -83,7 +83,7 @@ await t.test('vectors are read as text, JSON and JSON lines, packed or not', asy
     'c.csv.gz': gzipSync('x,y\n'),
   })
   const before = process.env['PARAPET_VECTORS']
-  t.teardown(() => {
+  t.after(() => {
     if (before === undefined) delete process.env['PARAPET_VECTORS']
     else process.env['PARAPET_VECTORS'] = before
   })
@@ -91,7 +91,11 @@ await t.test('vectors are read as text, JSON and JSON lines, packed or not', asy
   t.same(readVectors(t, 'a.json'), { a: 1 })
   t.same(readVectors(t, 'b.jsonl.gz'), [{ b: 1 }, { b: 2 }])
   t.equal(readVectorText(t, 'c.csv.gz'), 'x,y\n')
-  t.throws(() => readVectorText(t, 'd.json'), { code: 'ENOENT' }, 'a misspelt file is no skip')
+  t.throws(
+    () => readVectorText(t, 'd.json'),
+    { code: 'ENOENT' },
+    'a missing file is an error, not a skip',
+  )
 
   process.env['PARAPET_VECTORS'] = `${folder}/none`
   const { inner, log } = record()
@@ -99,9 +103,9 @@ await t.test('vectors are read as text, JSON and JSON lines, packed or not', asy
   t.same(log, ['skip no vectors: PARAPET_VECTORS names no folder'])
 })
 
-await t.test('a proof runs as a sample, and whole in a soak', (t) => {
+await t.test('a long test runs a sample, and its full length in a soak', (t) => {
   const before = process.env['PARAPET_SOAK']
-  t.teardown(() => {
+  t.after(() => {
     if (before === undefined) delete process.env['PARAPET_SOAK']
     else process.env['PARAPET_SOAK'] = before
   })

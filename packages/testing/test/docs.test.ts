@@ -1,11 +1,12 @@
 import { pathToFileURL } from 'node:url'
 import {
   checkErrorsTable,
-  checkEventsTable,
+  checkEventDescriptions,
   checkOptionsTable,
   checkPluginDocs,
   checkPublicNames,
   checkReadmeLength,
+  checkReferenceLink,
   checkSnippets,
   readReadme,
   tableUnder,
@@ -36,16 +37,15 @@ Some text.
 | \`PARAPET_DEMO_DENIED\` | 403 |
 not a row
 
-## Events
-| type | severity | outcome |
-| --- | --- | --- |
-| \`demo.denied\` | high | failure |
+## Decorators
+none
 `
 
 function errorClass(code: string, statusCode: number) {
   return class extends Error {
     readonly code = code
     readonly statusCode = statusCode
+    override readonly message = 'Denied: %s'
   }
 }
 
@@ -60,63 +60,50 @@ await t.test('a table is read by its headers, without backticks', async (t) => {
   t.throws(() => tableUnder('## Errors\ntext\n## Events\n| a |\n| - |', 'Errors'), /"## Errors"/)
 })
 
-await t.test('a README that tells the truth passes every check', async (t) => {
+await t.test('a README that agrees with the code passes every check', async (t) => {
   const { inner, log } = record()
   checkErrorsTable(inner, README, {
     PARAPET_DEMO_DENIED: errorClass('PARAPET_DEMO_DENIED', 403),
     PARAPET_DEMO_LIMIT: 3,
     plugin: () => {},
   })
-  checkEventsTable(inner, README, {
-    'demo.denied': { severity: 'high', outcome: 'failure' },
-    'demo.absent': undefined,
-  })
   checkOptionsTable(inner, README, { totp: {}, [ACCEPT]: {} })
   checkOptionsTable(inner, README, ['totp', ACCEPT])
-  checkReadmeLength(inner, README, 30)
+  checkReadmeLength(inner, README, 80)
   checkPublicNames(inner, { a: 1, b: 2 }, ['b', 'a'])
   t.same(log, [
-    'pass README.md ## Errors tells what the code has',
-    'pass README.md ## Events tells what the code has',
-    'pass README.md ## Options tells what the code has',
-    'pass README.md ## Options tells what the code has',
-    'pass README.md has at most 30 lines',
-    'pass the public names are those promised',
+    'pass README.md ## Errors agrees with the code',
+    'pass README.md ## Options agrees with the code',
+    'pass README.md ## Options agrees with the code',
+    'pass README.md has at most 80 words, in lines that fit a screen',
+    'pass the module exports exactly the listed names',
   ])
 })
 
-await t.test('a drift is told both ways, with what to do', async (t) => {
+await t.test('a difference is reported both ways, with what to do', async (t) => {
   const { inner, log } = record()
   checkErrorsTable(inner, README, {
     PARAPET_DEMO_DENIED: errorClass('PARAPET_DEMO_REFUSED', 401),
     PARAPET_DEMO_GONE: errorClass('PARAPET_DEMO_GONE', 503),
   })
   checkErrorsTable(inner, README, {})
-  checkEventsTable(inner, README, {
-    'demo.denied': { severity: 'low', outcome: 'failure' },
-    'demo.locked': { severity: 'high', outcome: 'unknown' },
-  })
   checkOptionsTable(inner, README, { issuer: {} })
-  checkReadmeLength(inner, README, 20)
   checkPublicNames(inner, { a: 1 }, ['b'])
   t.same(log, [
     'fail the error exported as PARAPET_DEMO_DENIED has the code PARAPET_DEMO_REFUSED: use one name',
     'fail README.md ## Errors says PARAPET_DEMO_DENIED has the status 403; the code says 401',
     'fail README.md ## Errors lacks PARAPET_DEMO_GONE (status 503)',
     'fail README.md ## Errors lists PARAPET_DEMO_DENIED, which the code does not have',
-    'fail README.md ## Events says demo.denied has the severity high; the code says low',
-    'fail README.md ## Events lacks demo.locked (severity high, outcome unknown)',
     'fail README.md ## Options lists totp, which the code does not have',
     'fail README.md ## Options lists totp.stepSeconds, which the code does not have',
     'fail README.md ## Options lists [ACCEPT_THE_RISK], which the code does not have',
     'fail README.md ## Options lacks issuer',
-    `fail README.md has ${README.trimEnd().split('\n').length} lines: cut it to 20`,
-    'fail a is exported: promise it in the names test',
-    'fail b is promised and not exported',
+    'fail a is exported: list it in the names test',
+    'fail b is listed in the names test, not exported',
   ])
 })
 
-await t.test('a table that is missing, malformed or lists twice is told', async (t) => {
+await t.test('a missing or malformed table, and a row listed twice, are reported', async (t) => {
   const { inner, log } = record()
   checkOptionsTable(inner, '# demo', ['issuer'])
   checkOptionsTable(inner, '# demo', [])
@@ -127,10 +114,48 @@ await t.test('a table that is missing, malformed or lists twice is told', async 
   })
   t.same(log, [
     'fail README.md ## Options lacks issuer',
-    'pass README.md ## Options tells what the code has',
+    'pass README.md ## Options agrees with the code',
     'fail README.md needs a table under "## Options"',
     'fail README.md ## Options lists a twice',
     'fail README.md ## Errors says PARAPET_A has the status (no column); the code says 400',
+  ])
+})
+
+function checkLength(readme: string, ...max: [] | [number]): string[] {
+  const { inner, log } = record()
+  checkReadmeLength(inner, readme, ...max)
+  return log
+}
+
+await t.test('a README has a limit of words and of characters per line', async (t) => {
+  const code = `\`\`\`ts\n| ${'x'.repeat(98)}\n\`\`\`\n`
+  const fits = `${'y'.repeat(100)}\n  | ${'z'.repeat(156)}\n${code}${'word '.repeat(16)}\n`
+  t.same(checkLength(fits, 23), ['pass README.md has at most 23 words, in lines that fit a screen'])
+  t.same(checkLength(fits, 22), ['fail README.md has 23 words: cut it to 22'])
+  t.same(checkLength('word\n'.repeat(1_201)), ['fail README.md has 1201 words: cut it to 1200'])
+  t.same(checkLength(`${'y'.repeat(101)}\n| ${'z'.repeat(159)}\n${code.replace('x', 'xx')}`), [
+    'fail README.md:1 has 101 characters: wrap it at 100',
+    'fail README.md:2 has 161 characters: shorten a cell at 160',
+    'fail README.md:4 has 101 characters: wrap it at 100',
+  ])
+})
+
+await t.test('a README links its generated page, and events have descriptions', async (t) => {
+  const { inner, log } = record()
+  checkReferenceLink(inner, 'See [all](../../docs/reference/demo.md#errors).', '@parapet/demo')
+  checkReferenceLink(inner, 'See docs/reference/demo.md.', 'demo')
+  checkEventDescriptions(inner, { a: { severity: 'low', outcome: 'failure', description: 'A.' } })
+  checkEventDescriptions(inner, {
+    a: { severity: 'low', outcome: 'failure', description: ' ' },
+    b: { severity: 'low', outcome: 'failure' },
+    c: undefined,
+  })
+  t.match(log, [
+    'pass README.md links docs/reference/demo.md',
+    /^fail README.md must link \[docs\/reference\/demo.md\]\(\.\.\/\.\.\/docs/,
+    'pass every event has a description',
+    'fail the event "a" needs a description in src/events.ts',
+    'fail the event "b" needs a description in src/events.ts',
   ])
 })
 
@@ -199,14 +224,16 @@ await t.test(
     ])
     t.equal(log.length, 3)
     t.match(await check('none'), ['fail README.md needs an example in a "ts run" fence'])
-    await t.rejects(check('open'), /README.md:1 opens a fence that nothing closes/)
+    await t.rejects(check('open'), /README.md:1 opens a fence that is not closed/)
   },
 )
 
 const demo = (): void => {}
 
-await t.test('a plugin is checked in one call, and each drift is told', async (t) => {
+await t.test('a plugin is checked in one call, and each difference is reported', async (t) => {
   const readme = `${README}
+[docs/reference/demo.md](../../docs/reference/demo.md)
+
 \`\`\`ts run
 console.log('hi')
 \`\`\`
@@ -215,7 +242,14 @@ console.log('hi')
 hi
 \`\`\`
 `
-  const folder = t.testdir({ 'README.md': readme, 'package.json': '{"name":"demo"}' })
+  const errors = `/** The request was denied. Fix: Ask for the role. */
+export const PARAPET_DEMO_DENIED = 1
+`
+  const folder = t.testdir({
+    'README.md': readme,
+    'package.json': '{"name":"@parapet/demo"}',
+    src: { 'errors.ts': errors },
+  })
   const PARAPET_DEMO_DENIED = errorClass('PARAPET_DEMO_DENIED', 403)
   const docs: PluginDocs = {
     home: pathToFileURL(`${folder}/`),
@@ -223,7 +257,7 @@ hi
     plugin: 'demo',
     names: ['helper'],
     options: { totp: {}, [ACCEPT]: {} },
-    events: { 'demo.denied': { severity: 'high', outcome: 'failure' } },
+    events: { 'demo.denied': { severity: 'high', outcome: 'failure', description: 'Denied.' } },
   }
   const whole = record()
   await checkPluginDocs(whole.inner, docs)
@@ -232,21 +266,30 @@ hi
     [],
   )
   t.ok(whole.log.includes('pass named and default export are the same function'))
+  t.ok(whole.log.includes('pass README.md links docs/reference/demo.md'))
 
   const drifted = record()
-  await checkPluginDocs(drifted.inner, { ...docs, module: { default: 1, demo }, events: {} })
+  await checkPluginDocs(drifted.inner, {
+    ...docs,
+    module: { default: 1, demo },
+    options: {},
+    events: { 'demo.denied': { severity: 'high', outcome: 'failure' } },
+  })
   t.match(
     drifted.log.filter((line) => line.startsWith('fail ')),
     [
-      /## Errors lists PARAPET_DEMO_DENIED/,
-      /## Events lists demo.denied/,
-      /helper is promised/,
+      /## Options lists totp,/,
+      /## Options lists totp.stepSeconds/,
+      /## Options lists \[ACCEPT_THE_RISK\]/,
+      /"demo.denied" needs a description/,
+      /PARAPET_DEMO_DENIED is not exported by the package/,
+      /helper is listed in the names test, not exported/,
       /the default export is not demo/,
     ],
   )
 })
 
-await t.test('the README of this package keeps its own rules', async (t) => {
+await t.test('the README of this package passes the checks', async (t) => {
   const readme = readReadme(HOME)
   checkReadmeLength(t, readme)
   checkPublicNames(

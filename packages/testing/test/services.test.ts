@@ -9,10 +9,10 @@ import { findPostgres } from '../src/postgres-server.ts'
 import { findRedis } from '../src/redis-server.ts'
 import { record } from './record.ts'
 
-function connect(url: string, t: { teardown(handler: () => void): unknown }): Redis {
+function connect(url: string, t: { after(handler: () => void): unknown }): Redis {
   const redis = new Redis(url, { retryStrategy: () => 20, maxRetriesPerRequest: null })
   redis.on('error', () => {})
-  t.teardown(() => redis.disconnect())
+  t.after(() => redis.disconnect())
   return redis
 }
 
@@ -41,7 +41,7 @@ await t.test(
   },
 )
 
-await t.test('an own Redis can be paused, killed and restarted on its port', async (t) => {
+await t.test('a started Redis can be paused, killed and restarted on its port', async (t) => {
   const server = await startRedis(t)
   if (server === null) return
   const redis = connect(server.url, t)
@@ -57,7 +57,7 @@ await t.test('an own Redis can be paused, killed and restarted on its port', asy
   probe.on('error', () => {})
   await t.rejects(probe.ping())
   probe.disconnect()
-  t.equal(answered, false, 'a paused server answers nothing')
+  t.equal(answered, false, 'a paused server does not answer')
   server.resume()
   t.equal(await late, '1', 'and answers when it is resumed')
 
@@ -79,7 +79,7 @@ await t.test('a cluster refuses a script over two slots, also after a restart', 
   t.equal(await redis.eval(script, 1, 'a'), 'OK')
 })
 
-await t.test('two schemas know nothing of each other, and both are dropped', async (t) => {
+await t.test('two schemas are isolated from each other, and both are dropped', async (t) => {
   const schemas: string[] = []
   let url = ''
   await t.test('inner', async (t) => {
@@ -94,7 +94,11 @@ await t.test('two schemas know nothing of each other, and both are dropped', asy
 
     const other = new Client({ connectionString: first.url })
     await other.connect()
-    t.same((await other.query('select id from things')).rows, [{ id: 1 }], 'the URL carries it')
+    t.same(
+      (await other.query('select id from things')).rows,
+      [{ id: 1 }],
+      'the URL selects the schema',
+    )
     await other.end()
   })
   if (url === '') return
@@ -107,12 +111,12 @@ await t.test('two schemas know nothing of each other, and both are dropped', asy
   t.same(rows, [])
 })
 
-await t.test('an own PostgreSQL keeps its data over a kill and a stop', async (t) => {
+await t.test('a started PostgreSQL keeps its data after a kill and a stop', async (t) => {
   const server = await startPostgres(t)
   if (server === null) return
   const pool = new Pool({ connectionString: server.url })
   pool.on('error', () => {})
-  t.teardown(() => pool.end())
+  t.after(() => pool.end())
   await pool.query('create table things (id int)')
   await server.kill()
   await t.rejects(pool.query('select * from things'))
@@ -124,7 +128,7 @@ await t.test('an own PostgreSQL keeps its data over a kill and a stop', async (t
   t.same((await pool.query('select * from things')).rows, [])
 })
 
-await t.test('where nothing answers, a server of this process is started', async (t) => {
+await t.test('if no server answers, one is started for this process', async (t) => {
   const redisUrl = await findRedis('redis://127.0.0.1:1')
   if (redisUrl === null) return t.pass('needs Redis', { skip: 'no redis-server on PATH' })
   t.equal(await connect(redisUrl, t).ping(), 'PONG')
@@ -137,7 +141,7 @@ await t.test('where nothing answers, a server of this process is started', async
   return undefined
 })
 
-await t.test('an address that was given and does not answer is an error, not a skip', async (t) => {
+await t.test('a configured address that does not answer is an error, not a skip', async (t) => {
   setEnvironment(t, { REDIS_URL: 'redis://127.0.0.1:1', DATABASE_URL: 'postgres://127.0.0.1:1/x' })
   await t.rejects(findRedis(), /127\.0\.0\.1:1/)
   await t.rejects(findPostgres(), { code: 'ECONNREFUSED' })
@@ -158,13 +162,13 @@ await t.test(
   },
 )
 
-await t.test('an own server dies with its process, however that ends', async (t) => {
+await t.test('a started server ends with its process, however the process ends', async (t) => {
   const script = `
     import { findRedis } from ${JSON.stringify(import.meta.resolve('../src/redis-server.ts'))}
     console.log(await findRedis('redis://127.0.0.1:1'))
     setInterval(() => {}, 1000)`
   const child = spawn(...plainNode(['--input-type=module', '-e', script]))
-  t.teardown(() => child.kill('SIGKILL'))
+  t.after(() => child.kill('SIGKILL'))
   const [line] = (await once(child.stdout, 'data')) as [Buffer]
   const url = line.toString().trim()
   if (url === 'null') return t.pass('needs Redis', { skip: 'no redis-server on PATH' })
@@ -178,13 +182,13 @@ await t.test('an own server dies with its process, however that ends', async (t)
 })
 
 function setEnvironment(
-  t: { teardown(handler: () => void): unknown },
+  t: { after(handler: () => void): unknown },
   values: Record<string, string>,
 ): void {
   for (const [name, value] of Object.entries(values)) {
     const before = process.env[name]
     process.env[name] = value
-    t.teardown(() => {
+    t.after(() => {
       if (before === undefined) delete process.env[name]
       else process.env[name] = before
     })

@@ -1,21 +1,33 @@
-/** Every error of this plugin. The constant, the code and the row in the README carry one name. */
+/**
+ * Every error of this plugin; each constant is named as its code. The first sentence of a docblock
+ * and the text behind "Fix:" are printed in the generated reference page.
+ */
 import { createError } from '@fastify/error'
 
-/** An option is unknown, mistyped or out of range; the message lists every fault found. */
+/**
+ * An option is unknown, mistyped or out of range; the boot stops. Fix: Correct each option that the
+ * message lists.
+ */
 export const PARAPET_TEMPLATE_INVALID_OPTION = createError<[plugin: string, faults: string]>(
   'PARAPET_TEMPLATE_INVALID_OPTION',
-  '%s refuses its options:\n%s',
+  'Invalid options for %s:\n%s',
 )
 
-/** A route carries a rule that cannot be read. */
-export const PARAPET_TEMPLATE_INVALID_RULE = createError<[route: string, expected: string]>(
+/**
+ * A route declares a rule that is neither "open" nor "closed"; the boot stops. Fix: Correct
+ * `config.template` of the route in the message.
+ */
+export const PARAPET_TEMPLATE_INVALID_RULE = createError<[route: string, received: string]>(
   'PARAPET_TEMPLATE_INVALID_RULE',
-  'The rule "template" of the route %s must be %s',
+  'The rule "template" of the route %s must be "open" or "closed", got %s',
 )
 
-/** The route is closed, and the caller has no role that passes. */
+/**
+ * The route is closed and the principal has none of the allowed roles. Fix: Repeat the request after
+ * the seconds in `Retry-After`.
+ */
 export const PARAPET_TEMPLATE_CLOSED = createError<[]>(
   'PARAPET_TEMPLATE_CLOSED',
-  'This part of the service is closed for now',
+  'This route is closed for maintenance; try again later',
   503,
 )

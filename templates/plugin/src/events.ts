@@ -1,4 +1,4 @@
-/** What this plugin tells the security events, and the details of each. */
+/** The security events that this plugin emits, and the details of each. */
 import type { SecurityEventTable } from '@parapet/kit'
 
 declare module '@parapet/kit' {
@@ -8,16 +8,16 @@ declare module '@parapet/kit' {
   }
 }
 
-/** The table of events; a test compares it with the README. */
+/** The table of events; its descriptions are printed in the generated reference page. */
 export const events = {
   'template.passed': {
     severity: 'info',
     outcome: 'success',
-    description: 'A caller passed a closed route by one of the allowed roles.',
+    description: 'A principal with an allowed role used a closed route.',
   },
   'template.refused': {
     severity: 'low',
     outcome: 'failure',
-    description: 'A closed route was asked for by someone who may not pass.',
+    description: 'A request for a closed route was refused.',
   },
 } as const satisfies SecurityEventTable

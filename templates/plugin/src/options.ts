@@ -1,4 +1,4 @@
-/** The options, their defaults and their reader. */
+/** The options of the plugin, their defaults, and the table that reads them. */
 import {
   option,
   readOptions,
@@ -10,11 +10,11 @@ import { PARAPET_TEMPLATE_INVALID_OPTION } from './errors.ts'
 
 /** What `app.register` takes. */
 export interface TemplateOptions {
-  /** Roles that pass a closed route. @default none: it is closed to everybody */
+  /** Roles that may use a closed route. @default none: closed routes refuse every request */
   readonly allowedRoles?: readonly string[]
-  /** Who is asking, in an app whose login does not set `request.principal`. @default nobody else */
+  /** Returns the principal of a request, for a login that does not set `request.principal`. */
   readonly principal?: PrincipalMapping
-  /** What a refused client reads in `Retry-After`: seconds, from 1 to 86 400. @default 120 */
+  /** The value of `Retry-After` in a refusal: seconds, from 1 to 86 400. @default 120 */
   readonly retryAfterSeconds?: number
 }
 
@@ -28,7 +28,7 @@ export const optionTable = {
 /** The options with every default filled in. */
 export type TemplateSettings = OptionSettings<typeof optionTable>
 
-/** Reads the options, once, at boot. @throws PARAPET_TEMPLATE_INVALID_OPTION */
+/** Reads the options once, at boot. @throws PARAPET_TEMPLATE_INVALID_OPTION */
 export function resolveOptions(options: unknown): TemplateSettings {
   return readOptions('@parapet/template', options, optionTable, PARAPET_TEMPLATE_INVALID_OPTION)
 }

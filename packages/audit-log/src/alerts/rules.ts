@@ -1,48 +1,48 @@
-/** Alert rules: what is watched, and the sliding windows that watch it. */
+/** Alert rules, and the engine that evaluates them in sliding windows. */
 import { createHash } from 'node:crypto'
-import type { AuditEntry } from '../log/reader.ts'
+import type { AuditEntry } from '../log/entries.ts'
 import type { AuditResult } from '../record/leaf.ts'
-import { projectRecord, type Projection } from '../store/projection.ts'
+import { projectRecord, type Projection } from '../record/projection.ts'
 
-/** Which records count; every member narrows. */
+/** The records that a rule counts; a record must match every member. */
 export interface AlertMatch {
   /** Names, or patterns with one `*` at the start or the end. */
   readonly actions: readonly string[]
   readonly result?: AuditResult
 }
 
-/** A member by which records are counted apart. */
+/** The members by which a rule can group records. */
 type AlertKey = 'principal' | 'ip' | 'session' | 'tenant' | 'resourceId'
 
-/** One rule: exactly one of `above`, `distinct` and `sequence` says when it raises. */
+/** One rule. Exactly one of `above`, `distinct` and `sequence` is its condition. */
 export interface AlertRule {
-  /** Names the alert: lower case, `_`. */
+  /** The name of the alert: `a-z`, `0-9`, `_`. */
   readonly name: string
   readonly match: AlertMatch
-  /** Counted apart for each; records without it do not count. @default all together */
+  /** Counts separately per value; records without it do not count. @default one count for all */
   readonly by?: AlertKey
   /** The length of the window in milliseconds. */
   readonly windowMs: number
-  /** Raises when more records than this match within the window. */
+  /** Raises the alert when more records than this match within the window. */
   readonly above?: number
-  /** Raises when the matching records have more different values of a member than this. */
+  /** Raises the alert when matching records have more distinct values of a member than `above`. */
   readonly distinct?: { readonly of: AlertKey; readonly above: number }
-  /** Raises when, after a match, these follow one another within the window. */
+  /** Raises the alert when these matches follow `match`, in order, within the window. */
   readonly sequence?: readonly AlertMatch[]
   /** @default 'high' */
   readonly severity?: 'low' | 'medium' | 'high' | 'critical'
 }
 
-/** An alert. */
+/** A raised alert. */
 export interface Alert {
-  /** The same for the same records, whoever raises it. */
+  /** The same records give the same id in every process. */
   readonly id: string
   readonly rule: string
   readonly severity: 'low' | 'medium' | 'high' | 'critical'
-  /** The value of `by`, or empty. */
+  /** The value of `by`; empty without `by`. */
   readonly key: string
   readonly count: number
-  /** The entry that raised it. */
+  /** The index of the entry that completed the condition. */
   readonly index: number
 }
 
@@ -56,7 +56,7 @@ const LOGINS = [
 const ROLES = ['user.role.*', '*.role.change', '*.role_changed', 'rbac.role_*']
 const EXPORTS = ['*.export', '*.exported', 'audit_log.log_exported']
 
-/** The rules that hold unless the option `alerts` names others. */
+/** The default of the option `alerts`. */
 export const builtInRules: readonly AlertRule[] = Object.freeze([
   {
     name: 'failed_logins_by_principal',
@@ -95,17 +95,17 @@ interface Hit {
 
 interface Window {
   hits: Hit[]
-  /** Of a sequence: how many steps have been seen. */
+  /** For a sequence: the number of steps seen so far. */
   step: number
   startedAt: number
-  /** Raised alerts stay quiet until the window has passed. */
+  /** After an alert the rule raises no other one until this time. */
   quietUntil: number
 }
 
 const MAX_KEYS = 10_000
-/** How far an alert's count goes beyond its bound. */
+/** Hits above the bound that are still counted. */
 const COUNTED_BEYOND = 1000
-/** The column behind each key. */
+/** The query column of each key. */
 export const KEY_COLUMNS: Readonly<Record<AlertKey, keyof Projection>> = {
   principal: 'principal',
   ip: 'ip',
@@ -114,7 +114,7 @@ export const KEY_COLUMNS: Readonly<Record<AlertKey, keyof Projection>> = {
   resourceId: 'resource_id',
 }
 
-/** Watches the log, entry by entry, by the times in the records: the same entries raise the same alerts. */
+/** Evaluates the rules by the times in the records, so that the same entries raise the same alerts. */
 export class AlertEngine {
   readonly #watches: readonly { rule: AlertRule; windows: Map<string, Window> }[]
 
@@ -122,19 +122,19 @@ export class AlertEngine {
     this.#watches = rules.map((rule) => ({ rule, windows: new Map() }))
   }
 
-  /** How far back a fresh engine must look. */
+  /** The longest window: how far back a new engine must read. */
   get longestWindowMs(): number {
     return Math.max(0, ...this.#watches.map(({ rule }) => rule.windowMs))
   }
 
-  /** Forgets everything. */
+  /** Clears all windows. */
   reset(): void {
     for (const { windows } of this.#watches) windows.clear()
   }
 
-  /** Takes the next entry. */
+  /** Evaluates the next entry. @returns the alerts that it raises */
   observe({ record, index }: AuditEntry): Alert[] {
-    // An alert must not feed on alerts.
+    // An alert must not cause further alerts.
     if (record.action === 'audit_log.alert_raised') return []
     const row = projectRecord(record)
     return this.#watches.flatMap(({ rule, windows }) => {
@@ -143,7 +143,7 @@ export class AlertEngine {
       const window = windows.get(key)
       if (window === undefined && !matches(rule.match, row)) return []
       const current = window ?? { hits: [], step: 0, startedAt: 0, quietUntil: 0 }
-      // Renewed, so that the keys at the front are the ones not seen for longest.
+      // Inserted again, so that the first key of the map is the least recently seen one.
       windows.delete(key)
       windows.set(key, current)
       if (windows.size > MAX_KEYS) windows.delete(windows.keys().next().value!)
@@ -158,7 +158,7 @@ export class AlertEngine {
   }
 }
 
-/** How many hits are over the bound's edge; 0 while the rule is kept. */
+/** The number of hits in the window, if it is above the bound; else 0. */
 function hit(rule: AlertRule, window: Window, row: Projection): number {
   if (!matches(rule.match, row)) return 0
   const value = rule.distinct === undefined ? '' : row[KEY_COLUMNS[rule.distinct.of]]
@@ -176,7 +176,7 @@ function aboveOf({ above, distinct }: AlertRule): number {
   return distinct?.above ?? above ?? 0
 }
 
-/** The number of steps when the last one was taken. */
+/** The number of steps, if this record completes the sequence; else 0. */
 function follow(rule: AlertRule, window: Window, row: Projection): number {
   const steps = [rule.match, ...(rule.sequence ?? [])]
   if (window.step > 0 && row.time > window.startedAt + rule.windowMs) window.step = 0

@@ -1,23 +1,28 @@
-/** Runs the alert rules over the log, as one more follower of it. */
-import { toEntries, type AuditEntry } from '../log/reader.ts'
-import type { AuditSink } from '../sinks/follower.ts'
-import type { LogStore } from '../store/log-store.ts'
+/** Evaluates the alert rules on the log. The log is delivered to it as to a sink. */
+import { toEntries, type AuditEntry } from '../log/entries.ts'
+import type { LogStore } from '../log/log-store.ts'
 import { AlertEngine, type Alert, type AlertRule } from './rules.ts'
 
 const LOOK_BACK_RECORDS = 10_000
 const LOOK_BACK_BATCH = 1000
 
+/** A sink that evaluates the rules. */
+interface AlertWatch {
+  readonly name: 'alerts'
+  deliver(entries: readonly AuditEntry[]): Promise<void>
+}
+
 /**
- * Makes the follower. Whoever takes it over first looks back one window, so that an alert needs no
- * process that saw all of it.
+ * Makes the watch. A process that takes over from another first reads back one window, so that an
+ * alert does not depend on one process that saw every record.
  *
- * @param raise may run twice for one alert; its `id` tells.
+ * @param raise may be called twice for the same alert, with the same `id`.
  */
 export function createAlertWatch(
   rules: readonly AlertRule[],
   store: LogStore,
   raise: (alert: Alert, entry: AuditEntry) => Promise<void>,
-): AuditSink {
+): AlertWatch {
   const engine = new AlertEngine(rules)
   let next = 0
   return {

@@ -1,10 +1,10 @@
-/** The roots of the perfect subtrees that a tree falls into: enough to append, and to know the root. */
-import { EMPTY_ROOT, nodeHashBinary, type BinaryHash } from './merkle.ts'
+/** A tree as the roots of its perfect subtrees: enough to append leaves and to compute the root. */
+import { EMPTY_ROOT, nodeHashBinary, type BinaryHash } from './merkle-tree.ts'
 
-/** Hears of a perfect subtree that is complete now: its height, its place in its row and its root. */
+/** Called when a perfect subtree is complete, with its height, its position in its row, and its root. */
 export type SubtreeListener = (height: number, index: number, root: BinaryHash) => void
 
-/** Grows leaf by leaf in constant memory. */
+/** Grows leaf by leaf; memory is logarithmic in the number of leaves. */
 export class CompactRange {
   size = 0
   /** Largest subtree first. */

@@ -1,26 +1,29 @@
-/** The registry of actions: what may be recorded, with which fields, and how carefully. */
+/** The registry of actions: their fields, durability and availability policy. */
 import { PARAPET_AUDIT_LOG_INVALID_RECORD } from '../errors.ts'
 
-/** What a field of an action holds; a `?` at its end makes it optional. */
+/** The type of a data field; a `?` at the end makes the field optional. */
 type FieldType = 'text' | 'integer' | 'number' | 'boolean' | 'ids' | 'json'
 
-/** How an action is recorded. Every member has a default. */
+/** How an action is recorded; every member is optional. */
 export interface ActionDefinition {
-  /** What kind of thing it is done to. */
+  /** The type of the resource, for example `user`. */
   readonly resource?: string
-  /** The action's own fields; without it, any field passes. `ids` keeps the first 10 and the count. */
+  /** The fields of `data`. `ids` keeps the first 10 ids and their count. @default any field */
   readonly data?: Readonly<Record<string, FieldType | `${FieldType}?`>>
-  /** `durable`: on disk before the reply. `deferred`: on disk soon after. @default 'durable' */
+  /** `durable`: on disk before the reply. `deferred`: on disk soon after it. @default 'durable' */
   readonly durability?: 'durable' | 'deferred'
-  /** What happens when no record can be stored: `closed` refuses with 503, `open` goes on, counts, and records the gap later. @default 'closed' */
+  /**
+   * If the record cannot be stored: `closed` refuses the request with 503, `open` continues and records
+   * the gap later. @default 'closed'
+   */
   readonly whenUnavailable?: 'closed' | 'open'
-  /** `attempt+outcome`: a first record is durable before the handler runs. @default 'outcome' */
+  /** `attempt+outcome`: a first record is on disk before the handler runs. @default 'outcome' */
   readonly phases?: 'outcome' | 'attempt+outcome'
-  /** The OCSF class it is mapped to. @default by the action's name, else `api_activity` */
+  /** The OCSF class. @default by the name of the action, else `api_activity` */
   readonly ocsf?: OcsfClass
 }
 
-/** The classes of OCSF that records map to. @see https://schema.ocsf.io */
+/** The OCSF classes that records can map to. @see https://schema.ocsf.io */
 export type OcsfClass =
   | 'authentication'
   | 'account_change'
@@ -30,7 +33,7 @@ export type OcsfClass =
   | 'detection_finding'
   | 'api_activity'
 
-/** Actions by name. */
+/** Action definitions by name. */
 export type ActionTable = Readonly<Record<string, ActionDefinition>>
 
 type ValueOf<T> = T extends `${infer F}?` ? ValueOf<F> : T extends keyof Values ? Values[T] : never
@@ -50,7 +53,7 @@ type DataOf<D> = Simplify<
 >
 
 /**
- * The data of each action of a table, for declaration merging:
+ * The data types of a table of actions, for declaration merging:
  *
  * ```ts
  * declare module '@parapet/audit-log' {
@@ -64,8 +67,8 @@ export type ActionTypes<T extends ActionTable> = {
     : Readonly<Record<string, unknown>>
 }
 
-/** The actions of the app, by declaration merging with {@link ActionTypes}; while it is empty, any name passes the compiler. */
-// oxlint-disable-next-line typescript/no-empty-object-type -- users fill it
+/** The app's actions, by declaration merging with {@link ActionTypes}. While it is empty, any name compiles. */
+// oxlint-disable-next-line typescript/no-empty-object-type -- apps merge members into it
 export interface AuditActionTypes {}
 
 /** The name of an action. */
@@ -73,17 +76,17 @@ export type AuditAction = [keyof AuditActionTypes] extends [never]
   ? string
   : Extract<keyof AuditActionTypes, string>
 
-/** The data of an action. */
+/** The type of an action's data. */
 export type AuditData<A extends string> = A extends keyof AuditActionTypes
   ? AuditActionTypes[A]
   : Readonly<Record<string, unknown>>
 
-/** Types a table of actions, for the option `actions`. */
+/** Types and freezes a table for the option `actions`. */
 export function defineActions<const T extends ActionTable>(actions: T): T {
   return Object.freeze(actions)
 }
 
-/** An action with every default filled in. */
+/** An action with all defaults filled in. */
 export interface ResolvedAction {
   readonly name: string
   readonly resource: string | undefined
@@ -102,7 +105,7 @@ export class ActionRegistry {
   readonly #actions = new Map<string, ResolvedAction>()
   readonly #strict: boolean
 
-  /** @param table without one, every well-formed name is an action with the defaults. */
+  /** @param table without a table, every well-formed name is an action with the defaults. */
   constructor(table: ActionTable | undefined) {
     this.#strict = table !== undefined
     for (const [name, definition] of Object.entries(table ?? {})) {
@@ -110,35 +113,34 @@ export class ActionRegistry {
     }
   }
 
-  /** @throws PARAPET_AUDIT_LOG_INVALID_RECORD the name is malformed, or not in the table. */
+  /** @throws PARAPET_AUDIT_LOG_INVALID_RECORD the name is malformed or missing in the table. */
   get(name: string): ResolvedAction {
     const known = this.#actions.get(name)
     if (known !== undefined) return known
     if (this.#strict) {
-      throw new PARAPET_AUDIT_LOG_INVALID_RECORD(`the action "${name.slice(0, 80)}" is not defined`)
+      throw new PARAPET_AUDIT_LOG_INVALID_RECORD(
+        `the action "${name.slice(0, 80)}" is not in the option "actions"`,
+      )
     }
     return this.getOpen(name)
   }
 
-  /** As {@link get}, for names that come from plugins: never refused for not being in the table. */
+  /** Like {@link get}, but the name may be missing in the table: for security events and `undeclared`. */
   getOpen(name: string): ResolvedAction {
     const known = this.#actions.get(name)
     if (known !== undefined) return known
     if (!isActionName(name)) {
-      throw new PARAPET_AUDIT_LOG_INVALID_RECORD('an action is named like "user.role.change"')
+      throw new PARAPET_AUDIT_LOG_INVALID_RECORD(
+        `an action must have a name like "user.role.change", got "${name.slice(0, 80)}"`,
+      )
     }
     const action = resolve(name, {})
     if (this.#actions.size < MAX_UNDEFINED) this.#actions.set(name, action)
     return action
   }
-
-  /** Every action known so far. */
-  values(): Iterable<ResolvedAction> {
-    return this.#actions.values()
-  }
 }
 
-/** Whether a text may name an action. */
+/** Whether a text is a well-formed action name. */
 export function isActionName(name: string): boolean {
   return NAME.test(name)
 }
@@ -155,34 +157,37 @@ function resolve(name: string, definition: ActionDefinition): ResolvedAction {
 }
 
 /**
- * Checks the data of a record against its action, and shortens lists of ids.
+ * Validates the data of a record against its action, and shortens lists of ids.
  *
- * @throws PARAPET_AUDIT_LOG_INVALID_RECORD a field is unknown, missing or of another type.
+ * @throws PARAPET_AUDIT_LOG_INVALID_RECORD a field is unknown, missing or has the wrong type.
  */
 export function checkData(action: ResolvedAction, data: object | undefined): object | undefined {
   if (action.data === undefined) return data
   const given = (data ?? {}) as Record<string, unknown>
   const checked: Record<string, unknown> = {}
   for (const name of Object.keys(given)) {
-    if (!Object.hasOwn(action.data, name)) refuse(action, `has no field "${name.slice(0, 80)}"`)
+    if (!Object.hasOwn(action.data, name))
+      refuse(action, `does not declare the data field "${name.slice(0, 80)}"`)
   }
   for (const [name, declared] of Object.entries(action.data)) {
     const value = given[name]
     const type = declared.replace('?', '') as FieldType
     if (value === undefined && declared.endsWith('?')) continue
-    if (!fits(type, value)) refuse(action, `needs "${name}" as ${type}`)
+    if (!fits(type, value)) {
+      refuse(action, `needs the data field "${name}" of type ${type}, got ${typeof value}`)
+    }
     checked[name] = type === 'ids' ? firstIds(value as readonly unknown[]) : value
   }
   return checked
 }
 
-/** The first ten ids, and how many there are. */
+/** The first 10 ids, and the count of all. */
 export function firstIds(ids: readonly unknown[]): { count: number; first: string[] } {
   return { count: ids.length, first: ids.slice(0, MAX_IDS).map(String) }
 }
 
 function fits(type: FieldType, value: unknown): boolean {
-  // A marked value hides its type; what is under the mark is the caller's word.
+  // The type of a marked value is not checked.
   if (typeof value === 'object' && value !== null && type !== 'ids') return true
   switch (type) {
     case 'text':
@@ -202,5 +207,5 @@ function fits(type: FieldType, value: unknown): boolean {
 }
 
 function refuse(action: ResolvedAction, problem: string): never {
-  throw new PARAPET_AUDIT_LOG_INVALID_RECORD(`"${action.name}" ${problem}`)
+  throw new PARAPET_AUDIT_LOG_INVALID_RECORD(`the action "${action.name}" ${problem}`)
 }

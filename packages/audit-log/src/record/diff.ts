@@ -1,22 +1,22 @@
-/** What changed between two states of a thing. */
-import { canonicalize, toJson } from './canonical.ts'
-import { HashedValue, PersonalValue } from './protect.ts'
+/** The difference between two states of a resource. */
+import { canonicalize, toJson } from './canonical-json.ts'
+import { HashedValue, PersonalValue } from './marks.ts'
 
-/** One changed place. */
+/** One changed member. */
 export interface Change {
-  /** A JSON Pointer. @see RFC 6901 */
+  /** The path of the member, a JSON Pointer. @see RFC 6901 */
   readonly path: string
-  /** Absent when the place is new. */
+  /** The old value; absent if the member was added. */
   readonly from?: unknown
-  /** Absent when the place is gone. */
+  /** The new value; absent if the member was removed. */
   readonly to?: unknown
 }
 
 const MAX_DEPTH = 32
 
 /**
- * The changed places, in the order of their names; an array counts as one place. Marks made by
- * `pii` and `hmac` are compared by their values and kept.
+ * Lists the changed members in the order of their names. An array is compared as a whole. Values marked
+ * with `pii` or `hmac` are compared by value and keep their marks.
  */
 export function diff(before: unknown, after: unknown): Change[] {
   const changes: Change[] = []

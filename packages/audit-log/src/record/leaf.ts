@@ -1,31 +1,33 @@
-/** One record as the log holds it: the canonical JSON of a flat object, at most 65 535 bytes. */
+/** A record as an entry of the log: the canonical JSON of a flat object, at most 65 535 bytes. */
 import { createHash } from 'node:crypto'
-import { MAX_ENTRY_BYTES } from '../log/tiles.ts'
 import {
   canonicalize,
   canonicalizeOrdered,
   encodeText,
   type Json,
   type JsonObject,
-} from './canonical.ts'
+} from './canonical-json.ts'
 
-/** How it ended. */
+/** The maximum length of an entry in bytes. @see https://c2sp.org/tlog-tiles */
+export const MAX_ENTRY_BYTES = 65_535
+
+/** The result of an action. */
 export type AuditResult = 'success' | 'failure' | 'unknown'
 
-/** A member that is a text, a keyed hash (`hmac:…`) or a commitment. */
+/** A text, a keyed hash (`hmac:…`) or a commitment. */
 export type LeafText = string | Commitment
 
-/** What stands in the log for a personal value. */
+/** Replaces a personal value in the log. */
 export interface Commitment {
-  /** HMAC-SHA256 of the value under a salt of this place, in base64url. */
+  /** HMAC-SHA256 of the value with a salt for this record and path, in base64url. */
   readonly $pii: string
-  /** The pseudonym of whose value it is. */
+  /** The pseudonym of the subject. */
   readonly subject: string
 }
 
-/** A record, ready to be written. */
+/** A record of the log. */
 export interface AuditRecord {
-  /** The version of this form. */
+  /** The version of the format. */
   readonly v: 1
   /** UUIDv7. */
   readonly id: string
@@ -33,9 +35,9 @@ export interface AuditRecord {
   readonly time: number
   readonly action: string
   readonly result: AuditResult
-  /** Which of the two records of one action this is. */
+  /** Which of the two records of an `attempt+outcome` action this is. */
   readonly phase?: 'attempt' | 'outcome'
-  /** In an outcome, the id of its attempt. */
+  /** In an outcome: the id of the attempt. */
   readonly attemptId?: string
   readonly principal?: LeafText
   readonly session?: LeafText
@@ -51,30 +53,31 @@ export interface AuditRecord {
   /** `[{ path, from?, to? }]` */
   readonly changes?: Json
   readonly data?: Json
-  /** Where members stand that did not fit: the hash and length of a JSON text kept beside the log. */
+  /** Members that did not fit into the entry: hash and length of a JSON text that is stored separately. */
   readonly blob?: {
     readonly bytes: number
     readonly members: readonly string[]
     readonly sha256: string
   }
-  /** Which writer recorded it, and the how manieth of that writer's records it is; a record of a transaction has no number. */
+  /** The name of the writer: a new one at each start of a process; `tx` for an app's transaction. */
   readonly writer: string
+  /** The number of the record among those of its writer, from 0; absent for `tx`. */
   readonly seq?: number
 }
 
 /**
- * A record on its way: every member in the order of canonical JSON, `undefined` where there is
- * none, so that one call of `JSON.stringify` writes it.
+ * A record before it is numbered. Its members are in canonical order, and `undefined` if absent, so
+ * that one call of `JSON.stringify` writes canonical JSON.
  */
 export type Draft = { -readonly [K in keyof AuditRecord]: AuditRecord[K] | undefined } & {
   readonly id: string
   readonly time: number
 }
 
-/** A leaf, and what had to move out of it. */
+/** An entry, and the members that did not fit into it. */
 export interface Leaf {
   readonly leaf: string
-  /** The text that {@link AuditRecord.blob} names; `null` when everything fits. */
+  /** The text that {@link AuditRecord.blob} describes; `null` if everything fits. */
   readonly blob: string | null
 }
 
@@ -91,15 +94,15 @@ const TEXTS = [
   'errorCode',
 ] as const
 
-/** The longest text a member keeps in the entry itself, in UTF-16 units. */
+/** The maximum length of a text in the entry itself, in UTF-16 code units. */
 const MAX_TEXT = 1024
 const SHORTENED = 256
 
 /**
- * Numbers a draft and writes it. Long texts are shortened to 256 characters, and `changes` and
- * `data` move out when the whole would be longer than an entry may be; the blob keeps all of them.
+ * Numbers a draft and writes it. Long texts are shortened to 256 characters. `changes` and `data` are
+ * moved to the blob if the entry would be too long. The blob has the complete values.
  *
- * @param seq `undefined` for a record of a transaction.
+ * @param seq `undefined` for a record of an app's transaction.
  */
 export function finishLeaf(draft: Draft, writer: string, seq: number | undefined): Leaf {
   draft.writer = writer
@@ -143,14 +146,14 @@ function write(draft: Draft): string {
 }
 
 function isTooLong(leaf: string): boolean {
-  // Most records are far shorter, and counting bytes is the slower test.
+  // Counting bytes is slow, and most records are far shorter.
   return leaf.length * 3 > MAX_ENTRY_BYTES && Buffer.byteLength(leaf) > MAX_ENTRY_BYTES
 }
 
 /**
- * Reads an entry of the log. The members are the log's word: whoever needs more calls the verifier.
+ * Parses an entry without validating its members; see `isValidRecord`.
  *
- * @returns `undefined` for what is not an object of this version.
+ * @returns `undefined` if the entry is not a JSON object of this version.
  */
 export function parseLeaf(leaf: string): AuditRecord | undefined {
   try {

@@ -1,13 +1,12 @@
-/** From what a caller says to a record that may be written: checked, redacted, protected, fitted. */
-import type { Clock } from '@parapet/kit'
-import { createUuidV7 } from '@parapet/kit'
+/** Turns the fields of a caller into a record: validates, redacts, hashes and encrypts them. */
+import { createUuidV7, type Clock } from '@parapet/kit'
 import type { KeyObject } from 'node:crypto'
 import { PARAPET_AUDIT_LOG_INVALID_RECORD } from '../errors.ts'
 import { checkData, type ResolvedAction } from './actions.ts'
-import { canonicalize, toJson, type Json, type Visit } from './canonical.ts'
+import { canonicalize, toJson, type Json, type Visit } from './canonical-json.ts'
 import { diff, type Change } from './diff.ts'
+import type { AuditFields, InternalFields, Markable } from './fields.ts'
 import type { AuditResult, Draft, LeafText } from './leaf.ts'
-import type { Beside, SubjectKeys } from './personal.ts'
 import {
   formatHashed,
   HashedValue,
@@ -16,64 +15,32 @@ import {
   PersonalValue,
   REDACTED,
   type FieldRule,
-} from './protect.ts'
+} from './marks.ts'
+import type { Attachments, SubjectKeys } from './personal-data.ts'
 
-/** A text, or one under a mark. */
-export type Markable = string | PersonalValue | HashedValue
-
-/** What a caller says of one record; every member is optional. */
-export interface AuditFields<D = Readonly<Record<string, unknown>>> {
-  readonly principal?: Markable
-  readonly session?: Markable
-  readonly tenant?: Markable
-  readonly ip?: Markable
-  readonly userAgent?: Markable
-  /** What kind of thing it was done to. @default that of the action */
-  readonly resource?: string
-  readonly resourceId?: Markable
-  /** Two states of the thing, or the changes themselves. Members with secret names are redacted. */
-  readonly changes?: { readonly before: unknown; readonly after: unknown } | readonly Change[]
-  /** @default 'success' */
-  readonly result?: AuditResult
-  readonly errorCode?: string
-  readonly requestId?: string
-  /** Method and pattern: `GET /users/:id`. */
-  readonly route?: string
-  readonly severity?: string
-  /** The action's own fields. */
-  readonly data?: D
-}
-
-/** What only the plugin itself says. */
-export interface InternalFields {
-  readonly id?: string
-  readonly time?: number
-  readonly phase?: 'attempt' | 'outcome'
-  readonly attemptId?: string
-}
-
-/** What {@link Recorder} works with. */
+/** What {@link Recorder} needs. */
 export interface RecorderSettings {
   readonly clock: Clock
-  /** By path: `ip`, `data.email`, `changes.email`. */
+  /** Rules by path: `ip`, `data.email`, `changes.email`. */
   readonly rules: ReadonlyMap<string, FieldRule>
   readonly hashKey: KeyObject | undefined
   readonly subjects: SubjectKeys | undefined
 }
 
-/** A record that lacks only its number, and what is kept beside it. */
+/** A record without its number, and its attachments. */
 export interface Prepared {
   readonly draft: Draft
-  readonly beside: Beside | null
+  readonly attachments: Attachments | null
 }
 
+/** A personal value to be encrypted. */
 interface Pending {
   readonly target: { $pii: string; readonly subject: string }
   readonly path: string
   readonly mark: PersonalValue
 }
 
-/** Prepares records. Without personal values it is synchronous work. */
+/** Prepares records; synchronously if there are no personal values. */
 export class Recorder {
   readonly #settings: RecorderSettings
   readonly #nextId: () => string
@@ -83,7 +50,7 @@ export class Recorder {
     this.#nextId = createUuidV7({ now: settings.clock.now })
   }
 
-  /** @throws PARAPET_AUDIT_LOG_INVALID_RECORD data that does not fit the action, or a mark without its key. */
+  /** @throws PARAPET_AUDIT_LOG_INVALID_RECORD a field is invalid, or a mark needs an option that is not set. */
   prepare(
     action: ResolvedAction,
     fields: AuditFields,
@@ -91,7 +58,7 @@ export class Recorder {
   ): Prepared | Promise<Prepared> {
     const pending: Pending[] = []
     const draft = this.#draft(action, fields, internal, pending)
-    return pending.length === 0 ? { draft, beside: null } : this.#protect(draft, pending)
+    return pending.length === 0 ? { draft, attachments: null } : this.#protect(draft, pending)
   }
 
   #draft(
@@ -113,7 +80,7 @@ export class Recorder {
       return converted === DROPPED ? undefined : converted
     }
     const data = checkData(action, fields.data)
-    // In the order of canonical JSON, which is what makes it one call to write.
+    // In canonical order; see `Draft`.
     return {
       action: action.name,
       attemptId: internal.attemptId,
@@ -169,7 +136,7 @@ export class Recorder {
     principal: Markable | undefined,
     pending: Pending[],
   ): Json | undefined {
-    if (value instanceof PersonalValue) return this.#pledge(value, path, pending)
+    if (value instanceof PersonalValue) return this.#commit(value, path, pending)
     if (value instanceof HashedValue) return this.#hash(value.value)
     const { rules } = this.#settings
     const rule = rules.size === 0 ? undefined : rules.get(path)
@@ -177,9 +144,9 @@ export class Recorder {
     if (rule === 'hmac') return this.#hash(value)
     if (rule === 'pii') {
       const subject = principal instanceof PersonalValue ? principal.subject : principal
-      // Nobody could ask for the erasure of a value that belongs to nobody.
+      // Without a subject the value could not be erased, so it is hashed.
       if (typeof subject !== 'string') return this.#hash(value)
-      return this.#pledge(new PersonalValue(value, subject), path, pending)
+      return this.#commit(new PersonalValue(value, subject), path, pending)
     }
     return path.startsWith('data.') && isSecretName(name) ? REDACTED : undefined
   }
@@ -192,7 +159,7 @@ export class Recorder {
     return formatHashed(keyedHash(hashKey, 'value', value))
   }
 
-  #pledge(mark: PersonalValue, path: string, pending: Pending[]): Json {
+  #commit(mark: PersonalValue, path: string, pending: Pending[]): Json {
     const { subjects } = this.#settings
     if (subjects === undefined) {
       throw new PARAPET_AUDIT_LOG_INVALID_RECORD(
@@ -213,19 +180,19 @@ export class Recorder {
         return sealed
       }),
     )
-    const keys = new Map(kept.flatMap(({ key }) => (key === undefined ? [] : [[key.id, key]])))
-    const beside: Beside = {
+    const keys = new Map(kept.map(({ key }) => [key.id, key]))
+    const attachments: Attachments = {
       keys: [...keys.values()],
       values: kept.map(({ value }) => value),
     }
-    return { draft, beside }
+    return { draft, attachments }
   }
 }
 
-/** Stands in the place of a dropped member; a dropped top-level member is left out. */
+/** Replaces a dropped member; a dropped top-level member is left out. */
 const DROPPED = '[dropped]'
 
-/** A text, whatever the types say: a request's id may be a number, and the log takes no other form. */
+/** Converts to text, because callers without types pass other values, for example a numeric request id. */
 function plain(value: string | undefined): string | undefined {
   return value === undefined || typeof value === 'string' ? value : canonicalize(toJson(value))
 }
@@ -242,7 +209,7 @@ function diffOf(changes: unknown): Change[] {
 
 function refuseChanges(): never {
   throw new PARAPET_AUDIT_LOG_INVALID_RECORD(
-    '"changes" must be { before, after } or a list of them',
+    '"changes" must be { before, after } or an array of { path, from?, to? }',
   )
 }
 

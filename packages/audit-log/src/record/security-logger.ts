@@ -1,27 +1,31 @@
-/** The four facts that most services record first, behind four functions. */
+/** Four functions for what most services record first. */
 import { firstIds } from './actions.ts'
-import type { AuditFields, Markable } from './recorder.ts'
+import type { AuditFields, Markable } from './fields.ts'
 
-/** What {@link securityLogger} needs of an app. */
+/** What {@link securityLogger} uses of an app. */
 interface AuditedApp {
   readonly audit: {
-    writeOpen(name: string, fields: AuditFields): Promise<{ readonly id: string }>
+    record(
+      action: string,
+      fields: AuditFields,
+      options: { readonly undeclared: true },
+    ): Promise<{ readonly id: string }>
   }
 }
 
-/** Who did it, and from where. */
+/** Who acted, and from where. */
 type Actor = Pick<
   AuditFields,
   'principal' | 'session' | 'tenant' | 'ip' | 'userAgent' | 'requestId' | 'route'
 >
 
-/** See {@link securityLogger}. */
+/** The functions of {@link securityLogger}. Their actions need not be in the option `actions`. */
 export interface SecurityLogger {
-  /** `auth.login`: somebody proved who they are, or failed to. */
+  /** `auth.login`: a login succeeded or failed. */
   logAuthAttempt(
     fact: Actor & { readonly success: boolean; readonly method?: string; readonly reason?: string },
   ): Promise<{ readonly id: string }>
-  /** `access.violation`: somebody asked for what they may not have. */
+  /** `access.violation`: access to a resource was denied. */
   logAccessViolation(
     fact: Actor & {
       readonly resource: string
@@ -29,7 +33,7 @@ export interface SecurityLogger {
       readonly permission?: string
     },
   ): Promise<{ readonly id: string }>
-  /** `data.access`: somebody read or changed records; the first 10 ids and their count are kept. */
+  /** `data.access` or `data.export`: records were read or changed; keeps the first 10 ids and the count. */
   logDataAccess(
     fact: Actor & {
       readonly resource: string
@@ -37,7 +41,7 @@ export interface SecurityLogger {
       readonly ids: readonly (string | number)[]
     },
   ): Promise<{ readonly id: string }>
-  /** `gdpr.<request>`: a person used a right. */
+  /** `gdpr.<request>`: a data subject exercised a right. */
   logGdpr(
     fact: Actor & {
       readonly request: 'access' | 'export' | 'erasure' | 'rectification' | 'consent' | 'objection'
@@ -47,26 +51,27 @@ export interface SecurityLogger {
   ): Promise<{ readonly id: string }>
 }
 
-/** Makes the four functions; each resolves when its record is on disk. */
+/** Makes the four functions. Each resolves when its record is on disk. */
 export function securityLogger(app: AuditedApp): SecurityLogger {
-  const { audit } = app
+  const record = (action: string, fields: AuditFields) =>
+    app.audit.record(action, fields, { undeclared: true })
   return {
     logAuthAttempt: ({ success, method, reason, ...actor }) =>
-      audit.writeOpen('auth.login', {
+      record('auth.login', {
         ...actor,
         result: success ? 'success' : 'failure',
         data: { method, reason },
       }),
     logAccessViolation: ({ permission, ...fact }) =>
-      audit.writeOpen('access.violation', { ...fact, result: 'failure', data: { permission } }),
+      record('access.violation', { ...fact, result: 'failure', data: { permission } }),
     logDataAccess: ({ operation, ids, resource, ...actor }) =>
-      audit.writeOpen(operation === 'export' ? 'data.export' : 'data.access', {
+      record(operation === 'export' ? 'data.export' : 'data.access', {
         ...actor,
         resource,
         data: { operation, ids: firstIds(ids) },
       }),
     logGdpr: ({ request, subject, result, ...actor }) =>
-      audit.writeOpen(`gdpr.${request}`, {
+      record(`gdpr.${request}`, {
         ...actor,
         resource: 'person',
         resourceId: subject,

@@ -1,16 +1,16 @@
-/** Records as lines of a file that is put aside when it is full. */
+/** A sink for NDJSON files with rotation. */
 import { mkdir, open, rename, rm, stat, type FileHandle } from 'node:fs/promises'
 import { dirname } from 'node:path'
-import type { AuditSink } from './follower.ts'
+import type { AuditSink } from '../log/sink.ts'
 
-/** Where to write, and how much. */
+/** Path and rotation. */
 export interface FileTarget {
-  /** @default 'file' */
+  /** The name of the sink. @default 'file' */
   readonly name?: string
   readonly path: string
-  /** When a file is put aside. @default 100 MiB */
+  /** The size at which a file is rotated. @default 104_857_600 (100 MiB) */
   readonly maxBytes?: number
-  /** How many files there are, the current one included; the oldest is removed. @default 30 */
+  /** The number of files including the current one; the oldest is removed. @default 30 */
   readonly keep?: number
 }
 
@@ -19,7 +19,7 @@ const KEEP = 30
 const PRIVATE_FILE = 0o600
 const LINE_BREAK = 10
 
-/** NDJSON of index and record; the files put aside are `path.1` (the newest) to `path.<keep - 1>`. */
+/** Writes index and record as NDJSON. Rotated files are `path.1` (the newest) to `path.<keep - 1>`. */
 export function fileSink(target: FileTarget): AuditSink {
   const { path, maxBytes = MAX_BYTES, keep = KEEP } = target
   let file: FileHandle | undefined
@@ -61,7 +61,7 @@ export function fileSink(target: FileTarget): AuditSink {
         }
         await file?.datasync()
       } catch (error) {
-        // Opened again, it is looked at for a line that a full disk cut.
+        // The next delivery opens the file again and ends a line that a full disk truncated.
         await file?.close().catch(() => {})
         file = undefined
         throw error
@@ -74,7 +74,7 @@ export function fileSink(target: FileTarget): AuditSink {
   }
 }
 
-/** A line that a crash or a full disk cut must not swallow the next one. */
+/** If not, a crash or a full disk truncated the last line, and the next record needs a new line. */
 async function endsWithBreak(path: string, bytes: number): Promise<boolean> {
   const file = await open(path, 'r')
   try {

@@ -1,5 +1,5 @@
 /**
- * Syslog over TCP or TLS, each message behind its length.
+ * A sink for syslog over TCP or TLS, with octet counting.
  *
  * @see RFC 5424, RFC 5425 section 4.3, RFC 6587 section 3.4.1
  */
@@ -7,26 +7,28 @@ import { once } from 'node:events'
 import { connect as connectTcp, type Socket } from 'node:net'
 import { hostname } from 'node:os'
 import { connect as connectTls, type ConnectionOptions } from 'node:tls'
-import type { AuditEntry } from '../log/reader.ts'
-import type { AuditSink } from './follower.ts'
-import { ownOf, toCef, toOcsf } from './mappers.ts'
+import { toCef } from '../formats/cef.ts'
+import { ownMember } from '../formats/members.ts'
+import { toOcsf } from '../formats/ocsf.ts'
+import type { AuditEntry } from '../log/entries.ts'
+import type { AuditSink } from '../log/sink.ts'
 
-/** Where to send, and in which words. */
+/** Receiver and format. */
 export interface SyslogTarget {
-  /** @default 'syslog' */
+  /** The name of the sink. @default 'syslog' */
   readonly name?: string
   readonly host: string
   /** @default 6514 with TLS, else 601 */
   readonly port?: number
-  /** `true`, or what `tls.connect` takes; certificates are always checked. @default false */
+  /** `true`, or options of `tls.connect`. The certificate is always verified. @default false */
   readonly tls?: boolean | Pick<ConnectionOptions, 'ca' | 'cert' | 'key' | 'servername'>
-  /** @default 'json': the record as the log has it */
+  /** @default 'json': the record as it is in the log */
   readonly format?: 'json' | 'cef' | 'ocsf'
   /** @default 'audit-log' */
   readonly appName?: string
 }
 
-/** "log audit". */
+/** The facility "log audit". */
 const FACILITY = 13
 const SEVERITIES: Readonly<Record<string, number>> = { critical: 2, high: 3, medium: 4, low: 5 }
 const INFO = 6
@@ -34,8 +36,8 @@ const MAX_SEQUENCE = 2_147_483_647
 const MAX_MSGID = 32
 
 /**
- * TCP tells no sender what the receiver wrote down: records that were on their way when a receiver
- * dies may be missing there. The log has them.
+ * Sends records to a syslog receiver. Syslog has no acknowledgement: records in transit when the
+ * receiver fails may be missing there. The log still has them.
  */
 export function syslogSink(target: SyslogTarget): AuditSink {
   let socket: Socket | undefined
@@ -76,7 +78,7 @@ async function open(target: SyslogTarget, signal: AbortSignal, lost: () => void)
   socket.on('error', () => {})
   socket.on('close', lost)
   socket.unref()
-  // A receiver says nothing; what comes must not fill the buffer.
+  // Discard what the receiver sends, so that it cannot fill the buffer.
   socket.resume()
   return socket
 }
@@ -84,7 +86,7 @@ async function open(target: SyslogTarget, signal: AbortSignal, lost: () => void)
 function write(socket: Socket, bytes: Buffer, signal: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {
     const fail = () => {
-      reject(new Error('the connection was lost'))
+      reject(new Error('the connection to the syslog receiver was lost'))
       socket.off('close', fail)
     }
     socket.once('close', fail)
@@ -103,7 +105,7 @@ function formatter({ format = 'json', appName = 'audit-log' }: SyslogTarget) {
   const host = printable(hostname(), 255)
   return (entry: AuditEntry): Buffer => {
     const { record, index, leaf } = entry
-    const priority = FACILITY * 8 + (ownOf(SEVERITIES, record.severity) ?? INFO)
+    const priority = FACILITY * 8 + (ownMember(SEVERITIES, record.severity) ?? INFO)
     const time = new Date(record.time).toISOString()
     const msgId = printable(record.action, MAX_MSGID)
     const sequence = (index % MAX_SEQUENCE) + 1
@@ -115,7 +117,7 @@ function formatter({ format = 'json', appName = 'audit-log' }: SyslogTarget) {
   }
 }
 
-/** Header fields are printable ASCII without blanks. */
+/** Header fields are printable ASCII without spaces. */
 function printable(value: string, max: number): string {
   return value.replaceAll(/[^\x21-\x7e]/g, '?').slice(0, max) || '-'
 }

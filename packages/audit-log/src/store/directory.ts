@@ -1,33 +1,28 @@
-/**
- * The log in a directory: tiles and bundles in the layout of C2SP tlog-tiles, and one state file
- * whose renaming is the moment a step of the log happens.
- *
- * The file is as long as the port is wide: one short method for each promise of {@link LogStore}.
- */
-import { mkdir, rm } from 'node:fs/promises'
-import { join } from 'node:path'
+/** The log in a directory. A step happens at the moment `state.json` is replaced. */
+import { mkdir } from 'node:fs/promises'
 import { PARAPET_AUDIT_LOG_CORRUPT } from '../errors.ts'
-import { emptyState } from '../log/integration.ts'
-import { decodeBundle, encodeBundle, TILE_WIDTH, tilePath } from '../log/tiles.ts'
-import { matchesFilter, type RecordFilter } from '../read/filter.ts'
+import {
+  emptyState,
+  type InboxRecord,
+  type Integration,
+  type LogState,
+  type LogStore,
+  type PlacedEntry,
+  type PlanIntegration,
+  type StoredCheckpoint,
+  type SubjectState,
+} from '../log/log-store.ts'
+import { TILE_WIDTH } from '../log/tiles.ts'
+import { matchesFilter, type RecordFilter } from '../record/filter.ts'
 import { parseLeaf } from '../record/leaf.ts'
-import type { SealedValue, SubjectKey } from '../record/personal.ts'
+import type { SealedValue, SubjectKey } from '../record/personal-data.ts'
+import { projectRecord } from '../record/projection.ts'
+import { Files } from '../wal/files.ts'
 import { lockFolder } from '../wal/lock.ts'
-import { syncFolder } from '../wal/sync.ts'
-import { BesideFiles } from './directory-beside.ts'
-import { Files } from './files.ts'
-import type {
-  InboxRecord,
-  Integration,
-  LogState,
-  LogStore,
-  PlacedEntry,
-  PlanIntegration,
-  StoredCheckpoint,
-  SubjectState,
-} from './log-store.ts'
-import { projectRecord } from './projection.ts'
-import { formatState, parseCheckpointLine, parseState } from './state-file.ts'
+import { DirectoryCheckpoints } from './directory-checkpoints.ts'
+import { formatState, parseState } from './directory-state.ts'
+import { DirectorySubjects } from './directory-subjects.ts'
+import { DirectoryTiles } from './directory-tiles.ts'
 
 interface Waiting {
   readonly records: readonly InboxRecord[]
@@ -36,7 +31,7 @@ interface Waiting {
 }
 
 const PRIVATE_FOLDER = 0o700
-const CLOSED = 'the store is closed'
+const CLOSED = 'the directory store is closed'
 
 /** A {@link LogStore} in a folder that one process writes. */
 export class DirectoryStore implements LogStore {
@@ -44,23 +39,26 @@ export class DirectoryStore implements LogStore {
   readonly #folder: string
   readonly #origin: string
   readonly #files: Files
-  readonly #beside: BesideFiles
+  readonly #tiles: DirectoryTiles
+  readonly #checkpoints: DirectoryCheckpoints
+  readonly #subjects: DirectorySubjects
   readonly #waiting: Waiting[] = []
   readonly #cursors = new Map<string, number>()
   readonly #readOnly: boolean
   #writers = new Map<string, number>()
   #state: LogState | undefined
-  #lastCheckpoint: number | undefined
   #unlock: (() => Promise<void>) | undefined
   #closed = false
 
-  /** @param readOnly for a verifier: nothing is locked or written. */
+  /** @param readOnly for a verifier: neither locks nor writes. @default false */
   constructor(folder: string, origin: string, readOnly = false) {
     this.#folder = folder
     this.#origin = origin
     this.#readOnly = readOnly
     this.#files = new Files(folder)
-    this.#beside = new BesideFiles(folder)
+    this.#tiles = new DirectoryTiles(folder, this.#files)
+    this.#checkpoints = new DirectoryCheckpoints(this.#files)
+    this.#subjects = new DirectorySubjects(folder)
   }
 
   async open(): Promise<void> {
@@ -71,10 +69,12 @@ export class DirectoryStore implements LogStore {
     const stored = await this.#readState()
     if (stored !== null && this.#origin !== '' && stored.origin !== this.#origin) {
       await this.close()
-      throw new PARAPET_AUDIT_LOG_CORRUPT(`${this.#folder} holds the log "${stored.origin}"`)
+      throw new PARAPET_AUDIT_LOG_CORRUPT(
+        `the folder ${this.#folder} contains the log "${stored.origin}", not "${this.#origin}"`,
+      )
     }
     this.#state = stored ?? undefined
-    if (!this.#readOnly && stored !== null) await this.#rememberCheckpoint(stored)
+    if (!this.#readOnly && stored !== null) await this.#checkpoints.add(stored)
   }
 
   append(records: readonly InboxRecord[]): Promise<void> {
@@ -110,78 +110,53 @@ export class DirectoryStore implements LogStore {
   }
 
   async tile(level: number, index: number): Promise<Buffer | undefined> {
-    const size = (await this.state())?.size ?? 0
-    const width = Math.floor(size / TILE_WIDTH ** level) - index * TILE_WIDTH
-    return width > 0 ? this.#readWidest((of) => tilePath(level, index, of), width) : undefined
+    return this.#tiles.tile(level, index, await this.#size())
   }
 
   async entries(start: number, end: number): Promise<PlacedEntry[]> {
-    const size = (await this.state())?.size ?? 0
-    const found: PlacedEntry[] = []
-    const last = Math.min(end, size)
-    for (let bundle = Math.floor(start / TILE_WIDTH); bundle * TILE_WIDTH < last; bundle++) {
-      const leaves = await this.#bundle(bundle, size)
-      leaves.forEach((leaf, at) => {
-        const index = bundle * TILE_WIDTH + at
-        if (index >= start && index < last) found.push({ index, leaf })
-      })
-    }
-    return found
+    return this.#tiles.entries(start, end, await this.#size())
   }
 
-  async checkpoints(after: number, limit: number): Promise<StoredCheckpoint[]> {
-    const text = (await this.#files.read('checkpoints.ndjson'))?.toString() ?? ''
-    return text
-      .split('\n')
-      .flatMap(parseCheckpointLine)
-      .filter(({ size }) => size > after)
-      .toSorted((a, b) => a.size - b.size)
-      .slice(0, limit)
+  checkpoints(after: number, limit: number): Promise<StoredCheckpoint[]> {
+    return this.#checkpoints.list(after, limit)
   }
 
   async search(filter: RecordFilter, before: number, limit: number): Promise<PlacedEntry[]> {
     const found: PlacedEntry[] = []
-    let end = Math.min(before, (await this.state())?.size ?? 0)
-    while (end > 0 && found.length < limit) {
-      const start = Math.floor((end - 1) / TILE_WIDTH) * TILE_WIDTH
-      const entries = await this.entries(start, end)
-      if (entries.length === 0) break
+    const end = Math.min(before, await this.#size())
+    for await (const entries of this.#bundlesBefore(end)) {
       for (const entry of entries.toReversed()) {
         const record = parseLeaf(entry.leaf)
         if (record !== undefined && matchesFilter(filter, projectRecord(record))) found.push(entry)
       }
-      end = start
+      if (found.length >= limit) break
     }
     return found.slice(0, limit)
   }
 
   async find(id: string): Promise<PlacedEntry | undefined> {
-    for (let end = (await this.state())?.size ?? 0; end > 0;) {
-      const start = Math.floor((end - 1) / TILE_WIDTH) * TILE_WIDTH
-      const entries = await this.entries(start, end)
+    for await (const entries of this.#bundlesBefore(await this.#size())) {
       const found = entries.find(({ leaf }) => leaf.includes(id) && parseLeaf(leaf)?.id === id)
-      if (found !== undefined || entries.length === 0) return found
-      end = start
+      if (found !== undefined) return found
     }
     return undefined
   }
 
-  valuesOf(record: string): Promise<{ value: SealedValue; key: SubjectKey }[]> {
-    return this.find(record).then((entry) =>
-      entry === undefined ? [] : this.#beside.valuesOf(record, entry.leaf),
-    )
+  async valuesOf(record: string): Promise<{ value: SealedValue; key: SubjectKey }[]> {
+    const entry = await this.find(record)
+    return entry === undefined ? [] : this.#subjects.valuesOf(record, entry.leaf)
   }
 
   blob(sha256: string): Promise<string | undefined> {
-    return this.#beside.blob(sha256)
+    return this.#subjects.blob(sha256)
   }
 
   eraseSubject(subject: string, time: number): Promise<{ keys: number; values: number }> {
-    return this.#beside.erase(subject, time)
+    return this.#subjects.erase(subject, time)
   }
 
   subjects(after: string, limit: number): Promise<SubjectState[]> {
-    return this.#beside.subjects(after, limit)
+    return this.#subjects.list(after, limit)
   }
 
   async claimCursor(name: string): Promise<number | null> {
@@ -202,20 +177,16 @@ export class DirectoryStore implements LogStore {
     const end = Math.floor(before / TILE_WIDTH) * TILE_WIDTH
     if (state === undefined || end <= state.minIndex) return 0
     await this.#commit({ ...state, minIndex: end }, this.#writers)
-    // From the start: a crash may have left what an earlier pruning was to remove.
-    for (let index = 0; index < end; index += TILE_WIDTH) {
-      await rm(join(this.#folder, tilePath('entries', index / TILE_WIDTH, TILE_WIDTH)), {
-        force: true,
-      })
-    }
+    await this.#tiles.removeBundles(end)
     return end - state.minIndex
   }
 
+  /** Counts in the last bundle only: a crash leaves other files beyond the state, which are never read. */
   async surplus(size: number): Promise<number> {
-    // Files beyond the state are what a crash leaves; nobody reads them. A bundle of the state is whole.
     const width = size % TILE_WIDTH
-    const bundle = width > 0 && (await this.#bundle(Math.floor(size / TILE_WIDTH), size))
-    return bundle ? Math.max(0, bundle.length - width) : 0
+    if (width === 0) return 0
+    const bundle = await this.#tiles.bundle(Math.floor(size / TILE_WIDTH), size)
+    return Math.max(0, bundle.length - width)
   }
 
   async close(): Promise<void> {
@@ -225,83 +196,33 @@ export class DirectoryStore implements LogStore {
     this.#unlock = undefined
   }
 
-  /** Everything but the state is written under names that no committed step uses. */
-  async #write(current: LogState, step: Integration): Promise<void> {
-    const folders = new Set<string>()
-    for (const beside of step.beside) await this.#beside.add(beside)
-    await this.#writeBundles(current, step, folders)
-    for (const { level, index, hashes } of step.tiles) {
-      await this.#files.put(tilePath(level, index, hashes.length / 32), hashes, folders)
+  /** Yields bundles from `end` backwards, until the first one that was pruned. */
+  async *#bundlesBefore(end: number): AsyncGenerator<PlacedEntry[]> {
+    while (end > 0) {
+      const start = Math.floor((end - 1) / TILE_WIDTH) * TILE_WIDTH
+      const entries = await this.entries(start, end)
+      if (entries.length === 0) return
+      yield entries
+      end = start
     }
-    for (const folder of folders) await syncFolder(folder)
-    const writers = new Map([...this.#writers, ...step.writers])
-    await this.#commit(step.next, writers)
-    await this.#rememberCheckpoint(step.next)
-    await this.#removePartials(current.size, step.next.size)
   }
 
-  async #writeBundles(current: LogState, step: Integration, folders: Set<string>): Promise<void> {
-    const first = Math.floor(current.size / TILE_WIDTH)
-    const start = first * TILE_WIDTH
-    const kept = current.size > start ? await this.entries(start, current.size) : []
-    const leaves = [...kept, ...step.entries].map(({ leaf }) => leaf)
-    for (let at = 0; at < leaves.length; at += TILE_WIDTH) {
-      const bundle = leaves.slice(at, at + TILE_WIDTH)
-      const path = tilePath('entries', first + at / TILE_WIDTH, bundle.length)
-      await this.#files.put(path, encodeBundle(bundle), folders)
-    }
+  async #size(): Promise<number> {
+    return (await this.state())?.size ?? 0
+  }
+
+  async #write(current: LogState, step: Integration): Promise<void> {
+    for (const attachments of step.attachments) await this.#subjects.add(attachments)
+    await this.#tiles.write(current, step)
+    await this.#commit(step.next, new Map([...this.#writers, ...step.writers]))
+    await this.#checkpoints.add(step.next)
+    await this.#tiles.removePartials(current.size, step.next.size)
   }
 
   async #commit(next: LogState, writers: Map<string, number>): Promise<void> {
     await this.#files.replace('state.json', formatState(next, writers))
     this.#state = next
     this.#writers = writers
-  }
-
-  /** The public face of the state: the latest checkpoint, and all of them. */
-  async #rememberCheckpoint({ size, note }: LogState): Promise<void> {
-    if (size === 0) return
-    await this.#files.replace('checkpoint', note)
-    this.#lastCheckpoint ??= (await this.checkpoints(-1, Number.MAX_SAFE_INTEGER)).at(-1)?.size ?? 0
-    if (this.#lastCheckpoint >= size) return
-    this.#lastCheckpoint = size
-    // A line that a crash or a full disk cut ends here, so that this one stands on its own.
-    await this.#files.append('checkpoints.ndjson', `\n${JSON.stringify({ size, note })}\n`)
-  }
-
-  /** Once a tile is full nobody needs what it was on the way. */
-  async #removePartials(from: number, to: number): Promise<void> {
-    for (let level = 0; TILE_WIDTH ** (level + 1) <= to; level++) {
-      const width = TILE_WIDTH ** (level + 1)
-      for (let tile = Math.floor(from / width); (tile + 1) * width <= to; tile++) {
-        await this.#removePartial(tilePath(level, tile, TILE_WIDTH))
-        if (level === 0) await this.#removePartial(tilePath('entries', tile, TILE_WIDTH))
-      }
-    }
-  }
-
-  async #removePartial(path: string): Promise<void> {
-    await rm(join(this.#folder, `${path}.p`), { recursive: true, force: true })
-  }
-
-  async #bundle(index: number, size: number): Promise<string[]> {
-    const width = Math.min(TILE_WIDTH, size - index * TILE_WIDTH)
-    const bytes = await this.#readWidest((of) => tilePath('entries', index, of), width)
-    if (bytes === undefined) return []
-    const leaves = decodeBundle(bytes)
-    if (leaves === undefined) {
-      throw new PARAPET_AUDIT_LOG_CORRUPT(`the entry bundle ${index} cannot be read`)
-    }
-    return leaves
-  }
-
-  /**
-   * The file that the committed step wrote; a full one may be what a step that a crash cut short left
-   * behind, and counts only when the log has grown past this width while it was read.
-   */
-  async #readWidest(path: (width: number) => string, width: number): Promise<Buffer | undefined> {
-    const own = width < TILE_WIDTH ? await this.#files.read(path(width)) : undefined
-    return own ?? this.#files.read(path(TILE_WIDTH))
   }
 
   async #readState(): Promise<LogState | null> {

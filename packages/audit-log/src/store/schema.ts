@@ -1,7 +1,7 @@
-/** The tables of the log in PostgreSQL, and the grants of its three roles. */
+/** The tables of the log in PostgreSQL, and the privileges of its three roles. */
 import type { Migration } from '@parapet/kit'
 
-/** The migrations, for kit's runner. */
+/** The migrations, for `migrate` of kit. */
 export const migrations: readonly Migration[] = [
   {
     id: '0001_create_log',
@@ -101,22 +101,22 @@ export const migrations: readonly Migration[] = [
 
 /** The three roles of {@link grantsFor}. */
 export interface AuditRoles {
-  /** May add to the inbox and read nothing: for instances that only record. */
+  /** Inserts into the inbox and reads nothing: for instances that only record. */
   readonly writer: string
-  /** May read the log: for auditors and the verifier. */
+  /** Reads the log: for auditors and the verifier. */
   readonly reader: string
   /** Moves records from the inbox into the log. */
   readonly sequencer: string
 }
 
-/** The log itself; nobody updates or deletes an entry, except that pruning deletes. */
+/** The tables of the log. No role may update an entry; only pruning deletes entries. */
 const LOG_TABLES =
   'audit_log_state, audit_log_writers, audit_log_events, audit_log_tiles, audit_log_checkpoints, ' +
   'audit_log_subject_keys, audit_log_values, audit_log_erasures, audit_log_blobs, audit_log_cursors'
 
 /**
- * The statements that split the work among three existing roles, to be run by the owner of the
- * tables after the first start.
+ * The GRANT statements for three existing roles. The owner of the tables runs them after the first
+ * start.
  */
 export function grantsFor({ writer, reader, sequencer }: AuditRoles): string {
   const [w, r, s] = [writer, reader, sequencer].map(quote)

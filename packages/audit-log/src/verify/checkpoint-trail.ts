@@ -1,13 +1,28 @@
-/** The checkpoints of a log, one after another: each signed, each the root that the entries lead to. */
-import { openNote, parseCheckpoint, type Checkpoint, type NoteKey } from '../log/note.ts'
-import type { LogState, LogStore } from '../store/log-store.ts'
+/** The checkpoints of a log: verifies their signatures and compares their roots. */
+import { parseCheckpoint, type Checkpoint } from '../log/checkpoint.ts'
+import type { LogState, LogStore } from '../log/log-store.ts'
+import { openNote, type NoteKey } from '../log/signed-note.ts'
 import type { Findings } from './report.ts'
 
 const PAGE = 10_000
 
-/** Knows at which sizes the tree has to be compared, and with what. */
+/** A checkpoint with a trusted signature. */
+interface Read {
+  readonly what: string
+  readonly checkpoint: Checkpoint
+  /** The size under which the store has it. */
+  readonly claimed: number | undefined
+}
+
+/** A checkpoint of a larger log than the stored one. */
+interface Beyond {
+  readonly what: string
+  readonly signed: number
+}
+
+/** Knows at which sizes the tree must be compared, and with which roots. */
 export class CheckpointTrail {
-  /** How many were compared. */
+  /** The number of compared checkpoints. */
   checked = 0
   readonly #store: LogStore
   readonly #keys: readonly NoteKey[]
@@ -22,42 +37,22 @@ export class CheckpointTrail {
     this.#findings = findings
   }
 
-  /** Reads every checkpoint, the log's own last one and the pinned one. */
+  /** Reads all checkpoints, including the one in the state and the pinned one. */
   async open(state: LogState | null, pinned: string | undefined): Promise<void> {
     const due = new Map<number, Checkpoint>()
-    const beyond: { what: string; signed: number }[] = []
+    const beyond: Beyond[] = []
     const size = state?.size ?? 0
-    const add = (note: string, what: string, claimed?: number) => {
-      const checkpoint = this.#read(note, what)
-      if (checkpoint === undefined) return
+    for await (const read of this.#readAll(state, pinned)) {
+      const { what, checkpoint, claimed } = read
       if (claimed !== undefined && checkpoint.size !== claimed) {
-        this.#tell(what, `it is signed for the size ${checkpoint.size}`)
+        this.#report(what, `it is signed for size ${checkpoint.size}, not ${claimed}`)
       }
       if (state !== null && checkpoint.origin !== state.origin) {
-        return this.#tell(what, 'it belongs to another log')
-      }
-      if (checkpoint.size > size) return void beyond.push({ what, signed: checkpoint.size })
-      const other = due.get(checkpoint.size)
-      if (other !== undefined && !other.root.equals(checkpoint.root)) {
-        this.#findings.add({
-          kind: 'history',
-          index: checkpoint.size,
-          detail: `two signed checkpoints of this size differ: the log was forked`,
-        })
-      }
-      due.set(checkpoint.size, checkpoint)
+        this.#report(what, `it belongs to the log "${checkpoint.origin}"`)
+      } else if (checkpoint.size > size) beyond.push({ what, signed: checkpoint.size })
+      else this.#addDue(due, checkpoint)
     }
-    if (state !== null && state.size > 0) add(state.note, 'the last checkpoint', state.size)
-    for (let after = -1; ;) {
-      const page = await this.#store.checkpoints(after, PAGE)
-      for (const stored of page) add(stored.note, `the checkpoint ${stored.size}`, stored.size)
-      if (page.length < PAGE) break
-      after = page.at(-1)!.size
-    }
-    if (pinned !== undefined) add(pinned, 'the checkpoint given')
-    // A log that is alive may have grown since its state was read.
-    const grown = beyond.length === 0 ? size : ((await this.#store.state())?.size ?? 0)
-    for (const { what, signed } of beyond) if (signed > grown) this.#cut(what, signed, grown)
+    await this.#reportBeyond(beyond, size)
     this.#due = [...due.values()].filter((c) => c.size > 0).toSorted((a, b) => a.size - b.size)
     if (size > 0 && this.#due.at(-1)?.size !== size) {
       const detail = 'no trusted checkpoint covers the last entries'
@@ -65,12 +60,50 @@ export class CheckpointTrail {
     }
   }
 
-  /** Whether a checkpoint has this size. */
+  /** Yields the trusted checkpoints: of the state, of the history, and the pinned one. */
+  async *#readAll(state: LogState | null, pinned: string | undefined): AsyncGenerator<Read> {
+    if (state !== null && state.size > 0) {
+      yield* this.#read(state.note, 'the last checkpoint', state.size)
+    }
+    for (let after = -1; ;) {
+      const page = await this.#store.checkpoints(after, PAGE)
+      for (const { note, size } of page) {
+        yield* this.#read(note, `the checkpoint of size ${size}`, size)
+      }
+      if (page.length < PAGE) break
+      after = page.at(-1)!.size
+    }
+    if (pinned !== undefined) yield* this.#read(pinned, 'the given checkpoint')
+  }
+
+  #addDue(due: Map<number, Checkpoint>, checkpoint: Checkpoint): void {
+    const other = due.get(checkpoint.size)
+    if (other !== undefined && !other.root.equals(checkpoint.root)) {
+      this.#findings.add({
+        kind: 'history',
+        index: checkpoint.size,
+        detail: 'two signed checkpoints of this size differ: the log was forked',
+      })
+    }
+    due.set(checkpoint.size, checkpoint)
+  }
+
+  /** Reports checkpoints beyond the log's size, unless a log in use has grown since its state was read. */
+  async #reportBeyond(beyond: readonly Beyond[], size: number): Promise<void> {
+    const grown = beyond.length === 0 ? size : ((await this.#store.state())?.size ?? 0)
+    for (const { what, signed } of beyond) {
+      if (signed <= grown) continue
+      const detail = `${what} is signed for ${signed} entries, but the log has ${grown}: it was truncated or rolled back`
+      this.#findings.add({ kind: 'rollback', index: grown, detail })
+    }
+  }
+
+  /** Whether the next checkpoint has this size. */
   isDue(size: number): boolean {
     return this.#due[this.#next]?.size === size
   }
 
-  /** Whether this is the root; the trail goes on when it is. */
+  /** Whether the next checkpoint has this size and root; if so, the trail moves to the one after it. */
   compare(size: number, root: Buffer): boolean {
     const due = this.#due[this.#next]
     if (due?.size !== size || !due.root.equals(root)) return false
@@ -79,42 +112,37 @@ export class CheckpointTrail {
     return true
   }
 
-  /** Tells that neither entries nor tiles lead to the root, and goes on behind it. */
+  /** Reports that neither entries nor tiles lead to the root, and moves to the next checkpoint. */
   refuse(from: number, to: number): void {
     this.#next++
     this.checked++
     this.#findings.add({
       kind: 'history',
       index: from,
-      detail: `the entries ${from} to ${to - 1} are not those that the checkpoint ${to} was signed for`,
+      detail: `the entries ${from} to ${to - 1} differ from the checkpoint of size ${to}`,
     })
   }
 
-  #read(note: string, what: string): Checkpoint | undefined {
+  /** Opens one checkpoint; reports it and returns nothing if it is not trusted. */
+  #read(note: string, what: string, claimed?: number): Read[] {
     const opened = openNote(note, this.#keys)
     if (typeof opened === 'object') {
       const checkpoint = parseCheckpoint(opened.text)
-      if (checkpoint === undefined) this.#tell(what, 'it is malformed')
-      return checkpoint
-    }
-    if (opened === 'unsigned') {
+      if (checkpoint !== undefined) return [{ what, checkpoint, claimed }]
+      this.#report(what, 'it is malformed')
+    } else if (opened === 'unsigned') {
       if (!this.#isUntrusted) {
-        const detail = `${what} is not signed by a key that was given`
+        const detail = `${what} is not signed by one of the given keys`
         this.#findings.add({ kind: 'key', detail })
       }
       this.#isUntrusted = true
     } else {
-      this.#tell(what, opened === 'forged' ? 'its signature is forged' : 'it is malformed')
+      this.#report(what, opened === 'forged' ? 'its signature is forged' : 'it is malformed')
     }
-    return undefined
+    return []
   }
 
-  #cut(what: string, signed: number, size: number): void {
-    const detail = `${what} was signed for ${signed} entries and the log has ${size}: it was cut, or put back`
-    this.#findings.add({ kind: 'rollback', index: size, detail })
-  }
-
-  #tell(what: string, problem: string): void {
+  #report(what: string, problem: string): void {
     this.#findings.add({ kind: 'checkpoint', detail: `${what}: ${problem}` })
   }
 }

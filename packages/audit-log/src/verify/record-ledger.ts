@@ -1,8 +1,8 @@
-/** What the records say of each other: writers that count, losses that were told, erasures, pruning, attempts. */
+/** Checks that span records: gaps in a writer's numbers, erasures, pruning and open attempts. */
+import type { LogState, LogStore } from '../log/log-store.ts'
 import type { AuditRecord } from '../record/leaf.ts'
-import { commitmentsIn } from '../record/personal.ts'
-import { mergeRanges, type SeqRange } from '../record/ranges.ts'
-import type { LogState, LogStore } from '../store/log-store.ts'
+import { commitmentsIn } from '../record/personal-data.ts'
+import { mergeRanges, type SeqRange } from '../wal/number-ranges.ts'
 import type { Findings, VerifyReport } from './report.ts'
 
 interface Gap {
@@ -14,28 +14,28 @@ interface Gap {
 
 const PAGE = 1000
 
-/** Takes the records in order. */
+/** Takes the records in the order of the log. */
 export class RecordLedger {
   readonly #findings: Findings
   readonly #next = new Map<string, number>()
   readonly #gaps: Gap[] = []
   readonly #declared = new Map<string, SeqRange[]>()
   #declaredLosses = 0
-  /** Ids of records that no writer numbered. */
+  /** Ids of records of app transactions, which have no numbers. */
   readonly #transactionIds = new Set<string>()
   readonly #attempts = new Set<string>()
   readonly #erased = new Set<string>()
-  /** Commitments by subject. */
-  readonly #pledged = new Map<string, number>()
+  /** The number of commitments by subject. */
+  readonly #commitments = new Map<string, number>()
   #prunedBefore = 0
-  /** Whether entries were missing, so that numbers may be too. */
+  /** Whether entries were missing; then gaps in the numbers are expected. */
   #skipped = false
 
   constructor(findings: Findings) {
     this.#findings = findings
   }
 
-  /** An entry is missing, and so are the numbers it had. */
+  /** Notes that an entry is missing, and with it a number. */
   skip(): void {
     this.#skipped = true
   }
@@ -47,21 +47,21 @@ export class RecordLedger {
     if (record.action.startsWith('audit_log.')) this.#readOwn(index, record)
     if (leaf.includes('"$pii"')) {
       for (const { subject } of commitmentsIn(record)) {
-        this.#pledged.set(subject, (this.#pledged.get(subject) ?? 0) + 1)
+        this.#commitments.set(subject, (this.#commitments.get(subject) ?? 0) + 1)
       }
     }
   }
 
-  /** Compares what was told with what is stored. */
+  /** Compares gaps, pruning and erasures with the records that declare them. */
   async finish(store: LogStore, state: LogState): Promise<void> {
     for (const { writer, from, to, index } of this.#gaps) {
       const declared = mergeRanges(this.#declared.get(writer) ?? [])
       if (declared.some((loss) => loss[0] <= from && loss[1] >= to)) continue
-      const detail = `writer ${writer} lacks its records ${from} to ${to}, and nothing tells why`
+      const detail = `the records ${from} to ${to} of the writer ${writer} are missing, and no record declares it`
       this.#findings.add({ kind: 'gap', index, detail })
     }
     if (state.minIndex > this.#prunedBefore) {
-      const detail = `entries before ${state.minIndex} were removed, and no record tells of it`
+      const detail = `entries before ${state.minIndex} were removed, and no record declares it`
       this.#findings.add({ kind: 'pruned', index: state.minIndex, detail })
     }
     await this.#compareSubjects(store)
@@ -78,13 +78,13 @@ export class RecordLedger {
 
   #count(index: number, { writer, seq, id }: AuditRecord): void {
     if (seq === undefined) {
-      if (this.#transactionIds.has(id)) this.#replayed(index, id)
+      if (this.#transactionIds.has(id)) this.#reportReplay(index, id)
       this.#transactionIds.add(id)
       return
     }
     const next = this.#next.get(writer)
-    if (next !== undefined && seq < next) return this.#replayed(index, id)
-    // Of a pruned log the beginning of a writer is unknown.
+    if (next !== undefined && seq < next) return this.#reportReplay(index, id)
+    // In a pruned log, the first number of a writer is unknown.
     const expected = next ?? (this.#prunedFrom > 0 ? seq : 0)
     if (seq > expected && !this.#skipped) {
       this.#gaps.push({ writer, from: expected, to: seq - 1, index })
@@ -92,13 +92,13 @@ export class RecordLedger {
     this.#next.set(writer, seq + 1)
   }
 
-  #replayed(index: number, id: string): void {
-    this.#findings.add({ kind: 'replayed', index, id, detail: 'the record is in the log already' })
+  #reportReplay(index: number, id: string): void {
+    this.#findings.add({ kind: 'replayed', index, id, detail: 'the record is in the log twice' })
   }
 
   #prunedFrom = 0
 
-  /** Tells that the log begins at this index. */
+  /** Sets the index of the first entry that was not pruned. */
   beginAt(index: number): void {
     this.#prunedFrom = index
   }
@@ -125,7 +125,7 @@ export class RecordLedger {
     this.#declaredLosses += ranges.length + (hasDropped ? 1 : 0)
   }
 
-  /** A writer names the last record that the one before it left in the same spool. */
+  /** The first record of a writer names the last record that the previous writer left in the spool. */
   #readStart(index: number, { previous, previousSeq }: Readonly<Record<string, unknown>>): void {
     if (typeof previous !== 'string' || typeof previousSeq !== 'number') return
     const next = this.#next.get(previous) ?? (this.#prunedFrom > 0 ? Infinity : 0)
@@ -139,30 +139,33 @@ export class RecordLedger {
       const page = await store.subjects(after, PAGE)
       for (const { subject, keys, values, erasedAt } of page) {
         stored.add(subject)
-        const isTold = this.#erased.has(subject)
-        if (erasedAt !== null && !isTold && this.#prunedBefore === 0) {
-          this.#tell(subject, 'was erased, and no record tells of it: the erasure is forged')
-        } else if (erasedAt === null && isTold) {
-          this.#tell(subject, 'was to be erased, and its keys were put back or never destroyed')
-        } else if (!isTold && (keys === 0 || values < (this.#pledged.get(subject) ?? 0))) {
-          this.#tell(subject, 'lacks keys or values, and no record tells of an erasure')
+        const isDeclared = this.#erased.has(subject)
+        if (erasedAt !== null && !isDeclared && this.#prunedBefore === 0) {
+          this.#report(subject, 'was erased, but no record declares it: the erasure is forged')
+        } else if (erasedAt === null && isDeclared) {
+          this.#report(
+            subject,
+            'was erased by a record, but its keys were restored or never deleted',
+          )
+        } else if (!isDeclared && (keys === 0 || values < (this.#commitments.get(subject) ?? 0))) {
+          this.#report(subject, 'has missing keys or values, but no record declares an erasure')
         }
       }
       if (page.length < PAGE) break
       after = page.at(-1)!.subject
     }
-    for (const subject of this.#pledged.keys()) {
+    for (const subject of this.#commitments.keys()) {
       if (stored.has(subject) || this.#erased.has(subject)) continue
-      this.#tell(subject, 'lacks keys and values, and no record tells of an erasure')
+      this.#report(subject, 'has no keys and values, but no record declares an erasure')
     }
   }
 
-  #tell(subject: string, problem: string): void {
-    this.#findings.add({ kind: 'erasure', detail: `subject ${subject} ${problem}` })
+  #report(subject: string, problem: string): void {
+    this.#findings.add({ kind: 'erasure', detail: `the subject ${subject} ${problem}` })
   }
 }
 
-/** Whoever may write to the inbox may have written anything here. */
+/** The value may be anything, because other processes can write to the inbox. */
 function rangesIn(value: unknown): SeqRange[] {
   return Array.isArray(value)
     ? value.flatMap((range: unknown): SeqRange[] =>

@@ -1,6 +1,6 @@
-/** What a verification found, and how it is told. */
+/** The findings of a verification, and its report. */
 
-/** What is wrong. */
+/** The kinds of findings. */
 export type FindingKind =
   | 'edited'
   | 'reordered'
@@ -23,12 +23,12 @@ export type FindingKind =
 export interface Finding {
   readonly kind: FindingKind
   readonly index?: number
-  /** The id of the record concerned. */
+  /** The id of the record. */
   readonly id?: string
   readonly detail: string
 }
 
-/** The whole of it. */
+/** The result of a verification. */
 export interface VerifyReport {
   readonly origin: string
   readonly size: number
@@ -40,21 +40,21 @@ export interface VerifyReport {
   readonly declaredLosses: number
   readonly openAttempts: number
   readonly erasedSubjects: number
-  /** Whether a checkpoint that was kept elsewhere was compared. */
+  /** Whether a checkpoint from outside was compared. */
   readonly pinned: boolean
   readonly findings: readonly Finding[]
-  /** Findings of each kind; `findings` holds the first 20 of each. */
+  /** The number of findings of each kind; `findings` has the first 20 of each. */
   readonly counts: Readonly<Partial<Record<FindingKind, number>>>
   readonly elapsedMs: number
-  /** 0 sound, 1 tampered, 2 incomplete, 3 untrusted key. */
+  /** 0 valid, 1 tampered, 2 incomplete, 3 untrusted key. */
   readonly exitCode: 0 | 1 | 2 | 3
 }
 
 const MAX_OF_A_KIND = 20
-/** What is missing without a sign of intent. */
+/** Kinds that do not prove intent. */
 const INCOMPLETE = new Set<FindingKind>(['gap'])
 
-/** Collects findings: all are counted, the first of each kind are kept. */
+/** Counts all findings, and keeps the first 20 of each kind. */
 export class Findings {
   readonly list: Finding[] = []
   readonly counts: Partial<Record<FindingKind, number>> = {}
@@ -65,7 +65,7 @@ export class Findings {
     if (count <= MAX_OF_A_KIND) this.list.push(finding)
   }
 
-  /** Tampering outweighs a strange key, which outweighs what is merely incomplete. */
+  /** Tampering counts more than an untrusted key, which counts more than missing records. */
   exitCode(): 0 | 1 | 2 | 3 {
     const kinds = Object.keys(this.counts) as FindingKind[]
     if (kinds.some((kind) => kind !== 'key' && !INCOMPLETE.has(kind))) return 1
@@ -82,7 +82,7 @@ export function formatReport(report: VerifyReport): string {
   const rate = Math.round((entries / Math.max(elapsedMs, 1)) * 1000)
   const lines = [
     `audit-log verify  ${printable(report.origin)}`,
-    ` checkpoint   ${report.size} entries${report.pinned ? ', continues the checkpoint given' : ''}`,
+    ` checkpoint   ${report.size} entries${report.pinned ? ', continues the given checkpoint' : ''}`,
     ` history      ${report.checkpoints} checkpoints${report.minIndex > 0 ? `, entries before ${report.minIndex} pruned` : ''}`,
     ` entries      ${entries} hashed${report.columns > 0 ? `, ${report.columns} compared with their columns` : ''}`,
     ` writers      ${report.writers}, declared losses ${report.declaredLosses}, attempts without outcome ${report.openAttempts}`,
@@ -98,8 +98,8 @@ export function formatReport(report: VerifyReport): string {
 }
 
 const UNWITNESSED =
-  ' Not proven: that this is the whole log. Whoever holds the signing key, or puts back an old copy, can\n' +
-  ' show a shorter or another log that verifies. Compare with a checkpoint kept elsewhere: --checkpoint FILE'
+  ' Not proven: that this is the whole log. A holder of the signing key can present another log, and an\n' +
+  ' operator an old copy, and both verify. Compare with a checkpoint kept elsewhere: --checkpoint FILE'
 
 function formatFinding({ kind, index, id, detail }: Finding): string {
   const place = index === undefined ? '' : ` entry ${index}`
@@ -107,7 +107,7 @@ function formatFinding({ kind, index, id, detail }: Finding): string {
   return ` x ${kind}${place}${name}: ${printable(detail)}`
 }
 
-/** A hostile record must not drive the terminal. */
+/** Replaces control characters, so that a record cannot send commands to the terminal. */
 function printable(text: string): string {
   return text.replaceAll(/[^\x20-\x7e]/g, '?').slice(0, 300)
 }

@@ -1,52 +1,54 @@
 /**
- * The form of the write-ahead log: frames, each a group of records that became durable together.
+ * The format of the write-ahead log: frames, each a group of records that were synced together.
  *
  * A frame is `length (u32) ‖ CRC-32 of the payload (u32) ‖ payload`; the payload is the number of
- * the first record (u64), then for each record `leaf length (u32) ‖ leaf ‖ beside length (u32) ‖
- * beside`. All numbers are little-endian.
+ * the first record (u64), then for each record `leaf length (u32) ‖ leaf ‖ attachments length (u32) ‖
+ * attachments`. All numbers are little-endian.
  *
  * @see docs/spec/audit-log.md
  */
 import { crc32 } from 'node:zlib'
 
-/** A record in the spool. */
+/** A record that was read from the spool. */
 export interface SpooledRecord {
   readonly writer: string
   readonly seq: number
   readonly leaf: string
-  /** JSON of what is kept beside the record, or `null`. */
-  readonly beside: string | null
+  /** JSON of the record's attachments, or `null`. */
+  readonly attachments: string | null
 }
 
-/** A record on its way into a frame. */
+/** A record to be written to a frame. */
 export interface FrameEntry {
   readonly leaf: string
-  readonly beside: string | null
+  readonly attachments: string | null
 }
 
 const HEADER_BYTES = 8
 const SEQ_BYTES = 8
-/** Longer than any frame that is written: a length beyond it is damage. */
+/** No frame is longer, so a larger length means damage. */
 const MAX_FRAME_BYTES = 256 * 1024 * 1024
-/** A frame takes no more records once it has so many characters; one has at most 3 bytes. */
+/** A frame with this many characters takes no more records. A character has at most 3 bytes. */
 export const FULL_FRAME_CHARS = 16 * 1024 * 1024
 
-/** A larger buffer is not kept: one huge record must not cost its memory for ever. */
+/** A larger buffer is not kept, so that one huge record does not occupy memory forever. */
 const MAX_KEPT_BYTES = 8 * 1024 * 1024
 
-/** Writes frames into one buffer that grows and is used again: encode only when the last is written. */
+/** Encodes frames into one reused buffer: write a frame to disk before you encode the next. */
 export class FrameEncoder {
   #kept = Buffer.allocUnsafeSlow(1 << 20)
 
   encode(firstSeq: number, entries: readonly FrameEntry[]): Buffer {
     let most = HEADER_BYTES + SEQ_BYTES
-    for (const { leaf, beside } of entries) most += 8 + 3 * (leaf.length + (beside?.length ?? 0))
+    for (const { leaf, attachments } of entries) {
+      most += 8 + 3 * (leaf.length + (attachments?.length ?? 0))
+    }
     const buffer = this.#bufferOf(most)
     buffer.writeBigUInt64LE(BigInt(firstSeq), HEADER_BYTES)
     let at = HEADER_BYTES + SEQ_BYTES
-    for (const { leaf, beside } of entries) {
+    for (const { leaf, attachments } of entries) {
       at = writeText(buffer, leaf, at)
-      at = writeText(buffer, beside ?? '', at)
+      at = writeText(buffer, attachments ?? '', at)
     }
     buffer.writeUInt32LE(at - HEADER_BYTES, 0)
     buffer.writeUInt32LE(crc32(buffer.subarray(HEADER_BYTES, at)), 4)
@@ -70,14 +72,14 @@ function writeText(buffer: Buffer, text: string, at: number): number {
   return at + 4 + length
 }
 
-/** What {@link decodeFrame} found. */
+/** The result of {@link decodeFrame}. */
 export type DecodedFrame =
   | { readonly kind: 'frame'; readonly end: number; readonly records: SpooledRecord[] }
-  /** The frame goes on beyond what was given; `needed` bytes from its start hold it. */
+  /** The buffer ends inside the frame; `needed` bytes from its start are known to be needed. */
   | { readonly kind: 'cut'; readonly needed: number }
   | { readonly kind: 'damaged' }
 
-/** Where the next whole frame begins behind damage at `at`; `undefined` when there is none. */
+/** The offset of the next valid frame after damage at `at`; `undefined` if there is none. */
 export function findFrame(buffer: Buffer, at: number, writer: string): number | undefined {
   for (let next = at + 1; next + HEADER_BYTES + SEQ_BYTES <= buffer.length; next++) {
     if (decodeFrame(buffer, next, writer).kind === 'frame') return next
@@ -85,7 +87,7 @@ export function findFrame(buffer: Buffer, at: number, writer: string): number | 
   return undefined
 }
 
-/** Reads the frame at `at`. */
+/** Decodes the frame at offset `at`. */
 export function decodeFrame(buffer: Buffer, at: number, writer: string): DecodedFrame {
   if (at + HEADER_BYTES > buffer.length) return { kind: 'cut', needed: HEADER_BYTES }
   const length = buffer.readUInt32LE(at)
@@ -98,10 +100,10 @@ export function decodeFrame(buffer: Buffer, at: number, writer: string): Decoded
   const records: SpooledRecord[] = []
   for (let next = start + SEQ_BYTES; next < end; seq++) {
     const leaf = readText(buffer, next, end)
-    const beside = leaf && readText(buffer, leaf.end, end)
-    if (beside === undefined) return { kind: 'damaged' }
-    records.push({ writer, seq, leaf: leaf!.text, beside: beside.text || null })
-    next = beside.end
+    const attachments = leaf && readText(buffer, leaf.end, end)
+    if (attachments === undefined) return { kind: 'damaged' }
+    records.push({ writer, seq, leaf: leaf!.text, attachments: attachments.text || null })
+    next = attachments.end
   }
   return { kind: 'frame', end, records }
 }

@@ -1,4 +1,4 @@
-/** One process for one folder: a socket that listens in it, which the kernel takes away with its process. */
+/** Lets one process use a folder: the lock is a listening socket, which ends with its process. */
 import { randomBytes } from 'node:crypto'
 import { open, readdir, unlink } from 'node:fs/promises'
 import { connect, createServer, type Server } from 'node:net'
@@ -7,23 +7,24 @@ import { PARAPET_AUDIT_LOG_IN_USE, PARAPET_AUDIT_LOG_INVALID_OPTION } from '../e
 
 const NAME = 'lock'
 const NAMES = /^lock(?:\.[0-9a-f]{6})?$/
-/** What is left for a folder of the shortest path that a system allows a socket, 104 bytes with its end. */
+/** Some systems allow only 104 bytes for the path of a socket; the name of the lock needs the rest. */
 const MAX_FOLDER_BYTES = 90
 
 /**
- * Takes the folder until the returned function is called, or the process ends.
+ * Locks a folder until the returned function is called or the process ends.
  *
- * @throws PARAPET_AUDIT_LOG_IN_USE another process has it.
+ * @throws PARAPET_AUDIT_LOG_IN_USE another process has locked it.
+ * @throws PARAPET_AUDIT_LOG_INVALID_OPTION the path is too long for this platform.
  */
 export async function lockFolder(folder: string): Promise<() => Promise<void>> {
   if (Buffer.byteLength(folder) <= MAX_FOLDER_BYTES) return take(folder, folder)
   if (process.platform !== 'linux') {
     throw new PARAPET_AUDIT_LOG_INVALID_OPTION(
       '@parapet/audit-log',
-      `  ${folder}: must be a path of at most ${MAX_FOLDER_BYTES} bytes`,
+      `  "directory" must be a shorter path: a folder in it may have ${MAX_FOLDER_BYTES} bytes on this platform, got ${folder}`,
     )
   }
-  // Through its descriptor every folder has a short name.
+  // The path through the file descriptor is always short.
   const handle = await open(folder)
   try {
     const release = await take(folder, `/proc/self/fd/${handle.fd}`)
@@ -38,8 +39,8 @@ export async function lockFolder(folder: string): Promise<() => Promise<void>> {
 }
 
 /**
- * Each process listens under a name of its own and looks for others afterwards: of two, the later one
- * finds the earlier. Two that begin at once may both give way, but never both go on.
+ * Each process first listens under its own name, and then looks for other sockets: of two processes,
+ * the later one finds the earlier. Two that start at once may both fail, but never both succeed.
  */
 async function take(folder: string, short: string): Promise<() => Promise<void>> {
   const own = `${NAME}.${randomBytes(3).toString('hex')}`
@@ -52,7 +53,7 @@ async function take(folder: string, short: string): Promise<() => Promise<void>>
     if (await answers(join(short, name))) isTaken = true
     else await unlink(join(folder, name)).catch(() => {})
   }
-  // Gone is the name of whoever was found before it listened.
+  // If the own name is missing, another process took it for a dead socket and removed it.
   if (!isTaken && names.includes(own)) return release
   await release()
   throw new PARAPET_AUDIT_LOG_IN_USE(folder)

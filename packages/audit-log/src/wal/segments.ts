@@ -1,4 +1,4 @@
-/** The files of the spool: their names, what is left in them after a crash, and reading them. */
+/** The files of the spool: names, recovery after a crash, and reading. */
 import { open, readdir, stat, unlink, type FileHandle } from 'node:fs/promises'
 import { join } from 'node:path'
 import { PARAPET_AUDIT_LOG_CORRUPT } from '../errors.ts'
@@ -8,40 +8,40 @@ import { decodeFrame, findFrame, type SpooledRecord } from './frames.ts'
 export interface Segment {
   readonly path: string
   readonly writer: string
-  /** Bytes of whole frames. */
+  /** Bytes of complete frames. */
   bytes: number
-  /** No more is written to it. */
+  /** Whether writing has ended. */
   closed: boolean
 }
 
 const NAME = /^(\d{15})-([0-9a-f]{16})-(\d{6})\.wal$/
-/** What another version of this form would be called. */
+/** File names of another version of the format. */
 const FOREIGN = /\.wal\w*$/
 const READ_BYTES = 1 << 20
 const DIGITS_TIME = 15
 const DIGITS_NUMBER = 6
 
-/** The name of a segment; names sort in the order segments were begun. */
+/** The name of a segment. Names sort in the order in which the segments were started. */
 export function segmentName(startedAt: number, writer: string, number: number): string {
   const time = String(startedAt).padStart(DIGITS_TIME, '0')
   return `${time}-${writer}-${String(number).padStart(DIGITS_NUMBER, '0')}.wal`
 }
 
-/** What {@link recoverSegments} found. */
+/** The result of {@link recoverSegments}. */
 export interface Recovery {
   readonly segments: Segment[]
-  /** Bytes in no whole frame, which a crash or damage left behind: cut off at the end, else passed over. */
+  /** Bytes outside complete frames, after a crash or damage: removed at the end of a file, else skipped. */
   readonly cutBytes: number
-  /** When the newest segment was begun, by the clock of then; 0 without one. */
+  /** The start time in the name of the newest segment; 0 if there is none. */
   readonly newestStart: number
-  /** The last record of the newest writer, for the next writer to name. */
+  /** The last record of the newest writer; the first record of the next writer names it. */
   readonly last: { readonly writer: string; readonly seq: number } | undefined
 }
 
 /**
- * Reads every segment of a folder, cuts torn tails off and removes empty files.
+ * Reads every segment of a folder, truncates incomplete ends and removes empty files.
  *
- * @throws PARAPET_AUDIT_LOG_CORRUPT a segment is of another version: nobody would ship it.
+ * @throws PARAPET_AUDIT_LOG_CORRUPT a segment has another format version, so its records would be lost.
  */
 export async function recoverSegments(folder: string): Promise<Recovery> {
   const segments: Segment[] = []
@@ -52,7 +52,9 @@ export async function recoverSegments(folder: string): Promise<Recovery> {
     const [, start, writer] = NAME.exec(name) ?? []
     if (writer === undefined) {
       if (!FOREIGN.test(name)) continue
-      throw new PARAPET_AUDIT_LOG_CORRUPT(`${join(folder, name)} is of another version`)
+      throw new PARAPET_AUDIT_LOG_CORRUPT(
+        `the spool file ${join(folder, name)} has an unknown format version`,
+      )
     }
     newestStart = Number(start)
     const path = join(folder, name)
@@ -84,12 +86,12 @@ async function truncate(path: string, bytes: number): Promise<void> {
   }
 }
 
-/** Reads a segment from its start, whole frames at a time, never beyond what is durable. */
+/** Reads complete frames of a segment from its start, never beyond the synced bytes. */
 export class SegmentReader {
   readonly segment: Segment
-  /** Where the next frame begins. */
+  /** The offset of the next frame. */
   offset = 0
-  /** Damage before {@link offset} that whole frames follow. */
+  /** Damaged bytes before {@link offset} that were skipped. */
   skippedBytes = 0
   #file: FileHandle | undefined
 
@@ -97,7 +99,7 @@ export class SegmentReader {
     this.segment = segment
   }
 
-  /** At least one frame and about `maxBytes`; nothing where no whole frame follows. */
+  /** Reads at least one frame and about `maxBytes`; an empty result means that no complete frame follows. */
   async read(maxBytes: number): Promise<SpooledRecord[]> {
     const records: SpooledRecord[] = []
     let wanted = maxBytes
@@ -111,7 +113,7 @@ export class SegmentReader {
     return records
   }
 
-  /** Reads whole frames. @returns how many bytes the next one has, as far as it is known. */
+  /** Decodes complete frames. @returns the bytes that the next frame needs, 0 if it is damaged */
   #take(buffer: Buffer, records: SpooledRecord[]): number {
     let at = 0
     while (at < buffer.length) {
@@ -124,7 +126,7 @@ export class SegmentReader {
     return 0
   }
 
-  /** Behind damage there may be records that were acknowledged. */
+  /** Skips damage, because acknowledged records may follow it. */
   async #stepOver(rest: number): Promise<boolean> {
     const next = findFrame(await this.#readAt(this.offset, rest), 0, this.segment.writer)
     if (next === undefined) return false

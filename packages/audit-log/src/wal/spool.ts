@@ -1,34 +1,25 @@
 /**
- * The write-ahead spool: a record is acknowledged when it is on disk, and stays there until the
- * store has it. Whatever arrives while one group is being written becomes the next group.
+ * The write-ahead log: a record is acknowledged when it is on disk, and stays there until the store
+ * has it. All records that arrive while one group is written form the next group.
  */
 import { randomBytes } from 'node:crypto'
-import { close, fdatasync, ftruncate, open as openFile, write } from 'node:fs'
 import { mkdir, rename, unlink } from 'node:fs/promises'
-import { join } from 'node:path'
-import { promisify } from 'node:util'
 import { createBreaker, type Breaker, type Clock } from '@parapet/kit'
 import { PARAPET_AUDIT_LOG_UNAVAILABLE } from '../errors.ts'
-import type { SeqRange } from '../record/ranges.ts'
 import { FrameEncoder, FULL_FRAME_CHARS, type FrameEntry } from './frames.ts'
 import { lockFolder } from './lock.ts'
-import { syncFolder } from './sync.ts'
-import { recoverSegments, segmentName, type Recovery, type Segment } from './segments.ts'
+import type { SeqRange } from './number-ranges.ts'
+import { SegmentWriter } from './segment-writer.ts'
+import { recoverSegments, type Recovery, type Segment } from './segments.ts'
 
-const writeAt = promisify(write)
-const sync = promisify(fdatasync)
-const truncate = promisify(ftruncate)
-const openPath = promisify(openFile)
-const closeFile = promisify(close)
-
-/** What {@link Spool.open} takes. */
+/** What {@link Spool.open} needs. */
 export interface SpoolSettings {
   readonly folder: string
-  /** The most the spool may hold on disk. */
+  /** The maximum size of the spool on disk. */
   readonly maxBytes: number
   readonly segmentBytes: number
   readonly clock: Clock
-  /** A group could not be written. */
+  /** Called when a group could not be written. */
   readonly onFailure: (error: unknown) => void
 }
 
@@ -41,34 +32,31 @@ interface Batch {
   readonly reject: (error: unknown) => void
 }
 
-/** Above the bound, for outcomes of what was let through and for the spool's own records. */
+/** Extra space for outcomes of requests that were let in, and for the log's own records. */
 const RESERVE_RATIO = 0.05
 const RETRY_MS = 1000
 const PRIVATE_FOLDER = 0o700
-const PRIVATE_FILE = 0o600
 
-/** See the top of the file. One for each process; the folder is locked. */
+/** A spool belongs to one process; its folder is locked. */
 export class Spool {
-  /** The name of this writer: new at each start, so that numbers are never used twice. */
+  /** The name of this writer. It is new at each start, so that record numbers are never reused. */
   readonly writer: string = randomBytes(8).toString('hex')
-  /** Oldest first; the last may still grow. */
+  /** Oldest first; the last one may still grow. */
   readonly segments: Segment[]
-  /** What the last start left behind. */
+  /** The state that the previous process left. */
   readonly recovered: Pick<Recovery, 'cutBytes' | 'last'>
-  /** Numbers that were given to records which may have been lost; the next record should tell. */
+  /** Numbers of records that may be lost; a gap record must declare them. */
   readonly lostSeqs: SeqRange[] = []
 
   readonly #settings: SpoolSettings
   readonly #unlock: () => Promise<void>
   readonly #breaker: Breaker
   readonly #encoder = new FrameEncoder()
-  readonly #startedAt: number
-  /** Oldest first; the last one takes what comes. */
+  readonly #segmentWriter: SegmentWriter
+  /** Oldest first; the last one accepts records. */
   readonly #batches: Batch[] = []
   #waitingBytes = 0
   #writing: Promise<void> | undefined
-  #segment: { readonly fd: number; readonly entry: Segment } | undefined
-  #segmentNumber = 0
   #nextSeq = 0
   #bytes: number
   #closed = false
@@ -89,31 +77,35 @@ export class Spool {
     unlock: () => Promise<void>,
     { segments, cutBytes, newestStart, last }: Recovery,
   ) {
+    const { folder, segmentBytes, clock } = settings
     this.#settings = settings
     this.#unlock = unlock
-    // After every earlier segment, also when the clock was put back.
-    this.#startedAt = Math.max(settings.clock.now(), newestStart + 1)
-    this.#breaker = createBreaker({
-      failureThreshold: 1,
-      cooldownMs: RETRY_MS,
-      clock: settings.clock,
+    this.#segmentWriter = new SegmentWriter({
+      folder,
+      segmentBytes,
+      writer: this.writer,
+      // Later than every existing segment, even if the clock was set back.
+      startedAt: Math.max(clock.now(), newestStart + 1),
+      onStarted: (segment) => this.segments.push(segment),
+      onEmpty: (segment) => this.remove(segment),
     })
+    this.#breaker = createBreaker({ failureThreshold: 1, cooldownMs: RETRY_MS, clock })
     this.segments = segments
     this.recovered = { cutBytes, last }
     this.#bytes = segments.reduce((sum, { bytes }) => sum + bytes, 0)
   }
 
-  /** Bytes on disk and on their way there. */
+  /** Bytes on disk and waiting to be written. */
   get bytes(): number {
     return this.#bytes + this.#waitingBytes
   }
 
-  /** The number the next record gets. */
+  /** The number of the next record. */
   get nextSeq(): number {
     return this.#nextSeq
   }
 
-  /** Whether a record would be taken now. @param reserve draws on the room kept for what must not fail. */
+  /** Whether a record would be accepted now. @param reserve whether it may use the reserved space */
   canAccept(reserve = false): boolean {
     const { maxBytes } = this.#settings
     const most = reserve ? maxBytes * (1 + RESERVE_RATIO) : maxBytes
@@ -121,12 +113,11 @@ export class Spool {
   }
 
   /**
-   * Takes one record.
+   * Accepts one record. Resolves when it is on disk.
    *
-   * @param finish writes the record, given its number; when it throws, the number is not used.
-   * @returns when it is on disk.
-   * @throws PARAPET_AUDIT_LOG_UNAVAILABLE at once when the spool is full or fails, or later when
-   *   the disk refuses it.
+   * @param finish makes the record with its number; if it throws, the number is not used.
+   * @throws PARAPET_AUDIT_LOG_UNAVAILABLE at once if the spool is full or failing, or later if the
+   *   write fails.
    */
   append(finish: (seq: number) => FrameEntry, reserve = false): Promise<void> {
     if (!this.canAccept(reserve)) return Promise.reject(unavailable())
@@ -135,21 +126,21 @@ export class Spool {
     const isFull = last === undefined || last.bytes >= FULL_FRAME_CHARS
     const batch = isFull ? this.#startBatch() : last
     this.#nextSeq++
-    const bytes = entry.leaf.length + (entry.beside?.length ?? 0)
+    const bytes = entry.leaf.length + (entry.attachments?.length ?? 0)
     batch.entries.push(entry)
     batch.bytes += bytes
     this.#waitingBytes += bytes
     return batch.promise
   }
 
-  /** Resolves when everything taken so far is on disk, or was refused. */
+  /** Resolves when every accepted record was written or has failed. */
   async settle(): Promise<void> {
     while (this.#batches.length > 0 || this.#writing !== undefined) {
       await (this.#writing ?? this.#batches[0]?.promise)?.catch(() => {})
     }
   }
 
-  /** Removes a segment whose records the store has. */
+  /** Removes a segment whose records are in the store. */
   async remove(segment: Segment): Promise<void> {
     await unlink(segment.path).catch(() => {})
     const index = this.segments.indexOf(segment)
@@ -157,30 +148,32 @@ export class Spool {
     this.#bytes -= segment.bytes
   }
 
-  /** Puts away a segment whose end cannot be read, so that it holds up nothing; the log will lack its numbers. */
+  /** Renames a segment with a damaged end, so that later segments are shipped; its lost records stay missing. */
   async setAside(segment: Segment): Promise<void> {
     await rename(segment.path, `${segment.path}.damaged`).catch(() => {})
     await this.remove(segment)
-    this.#settings.onFailure(Object.assign(new Error('a segment is damaged'), { code: 'DAMAGED' }))
+    this.#settings.onFailure(
+      Object.assign(new Error(`the segment ${segment.path} is damaged`), { code: 'DAMAGED' }),
+    )
   }
 
-  /** Ends the segment that grows, so that it can be removed once it is shipped. */
+  /** Ends the current segment, so that it can be removed once it is shipped. */
   async rotate(): Promise<void> {
     await this.settle()
-    await this.#endSegment()
+    await this.#segmentWriter.end()
   }
 
-  /** Writes what is left and gives the folder back. */
+  /** Writes waiting records and unlocks the folder. */
   async close(): Promise<void> {
     await this.settle()
     this.#closed = true
-    await this.#endSegment()
+    await this.#segmentWriter.end()
     await this.#unlock()
   }
 
   #startBatch(): Batch {
     const { promise, resolve, reject } = withResolvers()
-    // Whoever does not wait for it must not make it an unhandled rejection.
+    // A caller that does not wait must not cause an unhandled rejection.
     promise.catch(() => {})
     if (this.#writing === undefined) setImmediate(() => this.#flush())
     const batch = { firstSeq: this.#nextSeq, entries: [], bytes: 0, promise, resolve, reject }
@@ -197,21 +190,19 @@ export class Spool {
   }
 
   async #finish(batch: Batch): Promise<void> {
-    const tell = await this.#write(batch)
+    const settleBatch = await this.#write(batch)
     this.#writing = undefined
-    tell()
-    // One turn of the event loop lets the woken waiters join the next group.
+    settleBatch()
+    // Callers that continue now can join the next group within one turn of the event loop.
     if (this.#batches.length > 0) setImmediate(() => this.#flush())
   }
 
-  /** @returns what tells those who wait how it went. */
+  /** @returns a function that resolves or rejects the batch. */
   async #write(batch: Batch): Promise<() => void> {
     try {
       this.#breaker.tryEnter()
       const frame = this.#encoder.encode(batch.firstSeq, batch.entries)
-      const segment = await this.#segmentFor(frame.length)
-      await this.#append(segment, frame)
-      segment.entry.bytes += frame.length
+      await this.#segmentWriter.append(frame)
       this.#bytes += frame.length
       this.#breaker.succeed()
       return batch.resolve
@@ -223,55 +214,11 @@ export class Spool {
     }
   }
 
-  /** A disk that is full for hours must not make a list of hours. */
+  /** Extends the last range if possible, so that a disk that stays full does not grow the list. */
   #lose(from: number, to: number): void {
     const last = this.lostSeqs.at(-1)
     if (last !== undefined && last[1] + 1 === from) last[1] = to
     else this.lostSeqs.push([from, to])
-  }
-
-  async #append({ fd, entry }: { fd: number; entry: Segment }, frame: Buffer): Promise<void> {
-    try {
-      let written = 0
-      while (written < frame.length) {
-        const { bytesWritten } = await writeAt(
-          fd,
-          frame,
-          written,
-          frame.length - written,
-          entry.bytes + written,
-        )
-        written += bytesWritten
-      }
-      await sync(fd)
-    } catch (error) {
-      // After a failed sync nothing is known of the pages; this file is not written to again.
-      await truncate(fd, entry.bytes).catch(() => {})
-      await this.#endSegment()
-      if (entry.bytes === 0) await this.remove(entry)
-      throw error
-    }
-  }
-
-  async #segmentFor(frameBytes: number): Promise<{ fd: number; entry: Segment }> {
-    const current = this.#segment
-    const { folder, segmentBytes } = this.#settings
-    if (current !== undefined && current.entry.bytes + frameBytes <= segmentBytes) return current
-    if (current !== undefined) await this.#endSegment()
-    const path = join(folder, segmentName(this.#startedAt, this.writer, this.#segmentNumber++))
-    const fd = await openPath(path, 'wx', PRIVATE_FILE)
-    await syncFolder(folder)
-    const entry: Segment = { path, writer: this.writer, bytes: 0, closed: false }
-    this.segments.push(entry)
-    return (this.#segment = { fd, entry })
-  }
-
-  async #endSegment(): Promise<void> {
-    const segment = this.#segment
-    if (segment === undefined) return
-    this.#segment = undefined
-    segment.entry.closed = true
-    await closeFile(segment.fd)
   }
 }
 

@@ -18,7 +18,7 @@ async function main() {
   assert.equal(new PARAPET_AUDIT_LOG_UNAVAILABLE().statusCode, 503)
   await app.close()
 
-  // What `require` returns is a module, and Fastify takes its default export.
+  // `require` returns a module; Fastify uses its default export.
   const other = Fastify()
   await other.register(require('@parapet/audit-log'), { origin: 'example.org/audit', directory })
   await other.close()

@@ -14,7 +14,7 @@ async function main() {
   assert.equal(reply.json().code, new PARAPET_MFA_LOGIN_REQUIRED().code)
   await app.close()
 
-  // What `require` returns is a module, and Fastify takes its default export.
+  // `require` returns the module; Fastify uses its default export.
   const other = Fastify()
   await other.register(require('@parapet/mfa'), { issuer: 'Acme', keys })
   const { qr, backupCodes } = await other.mfa.totp.begin({ id: 'alice', name: 'alice' })

@@ -1,4 +1,4 @@
-// Compiled by a strict consumer against the packed declarations; every line is a promise of a type.
+// Compiled by a strict consumer against the packed declarations; every line checks a type.
 import plugin, { mfa, type Mfa, type MfaOptions, type MfaProof } from '@parapet/mfa'
 import Fastify from 'fastify'
 
@@ -18,7 +18,7 @@ app.securityEvents.on('mfa.verified', ({ details, severity }) => {
 app.get('/typo', { config: { mfa: { maxAgeSeconds: '300' } } }, async () => null)
 // @ts-expect-error an option that does not exist
 await app.register(mfa, { issuer: 'Acme', key: 'x' })
-// @ts-expect-error a proof is made by the plugin alone
+// @ts-expect-error only the plugin creates a proof
 await app.mfa.assure({ userId: 'alice', method: 'totp', aal: 2 }, 's1')
 // @ts-expect-error an event that does not exist
 app.securityEvents.on('mfa.verify', () => {})

@@ -1,4 +1,4 @@
-// Compiled by a strict consumer against the packed declarations; every line is a promise of a type.
+// Compiled with strict settings against the packed declarations. Every line checks a type.
 import plugin, {
   and,
   before,
@@ -86,7 +86,7 @@ definePolicy({
   roles: {
     // @ts-expect-error a grant that does not exist
     a: { grants: ['doc:raed'] },
-    // @ts-expect-error a wildcard that covers nothing
+    // @ts-expect-error a wildcard that covers no permission
     b: { grants: ['dco:*'] },
     // @ts-expect-error a role that does not exist
     c: { inherits: ['ghost'] },
@@ -98,13 +98,13 @@ definePolicy({
     },
     e: {
       when: {
-        // @ts-expect-error a comparison of a text with a number
+        // @ts-expect-error a comparison of a string with a number
         'doc:read': ({ resource }) => eq(resource.ownerId, 7),
       },
     },
     f: {
       when: {
-        // @ts-expect-error an order of texts
+        // @ts-expect-error an order comparison of strings
         'doc:read': ({ resource }) => lt(resource.ownerId, 7),
       },
     },
@@ -147,6 +147,6 @@ definePolicy({
   // @ts-expect-error a permission that does not exist
   fields: { doc: { id: 'doc:raed' } },
 })
-// @ts-expect-error roles as one text
+// @ts-expect-error roles as one string
 fromMap({ 'doc:read': 'viewer' })
 await app.close()

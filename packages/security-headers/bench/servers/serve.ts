@@ -1,4 +1,4 @@
-/** One server for one variant, in a process of its own; it tells its CPU time when asked. */
+/** The server of one variant. It reports its CPU time over the IPC channel on request. */
 import type { AddressInfo } from 'node:net'
 import fastifyCors from '@fastify/cors'
 import fastifyHelmet from '@fastify/helmet'
@@ -6,8 +6,8 @@ import { securityHeaders } from '@parapet/security-headers'
 import Fastify, { type FastifyInstance } from 'fastify'
 
 const ORIGIN = 'https://app.example'
-const reason = 'to have as many headers as helmet'
-/** Twelve headers, as helmet's defaults have. */
+const reason = 'helmet sends as many headers'
+/** Twelve headers, like helmet's defaults. */
 const twelve = { preset: 'web', relax: { 'permissions-policy': reason } } as const
 
 type Setup = (app: FastifyInstance) => Promise<unknown>

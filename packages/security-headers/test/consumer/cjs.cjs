@@ -1,4 +1,4 @@
-// Runs in a bare CommonJS app that has installed the packed package.
+// Runs in a CommonJS app that has only installed the packed package.
 const assert = require('node:assert/strict')
 const Fastify = require('fastify')
 const {
@@ -23,7 +23,7 @@ async function main() {
   assert.equal(forged.json().code, new PARAPET_SECURITY_HEADERS_CROSS_SITE().code)
   await app.close()
 
-  // What `require` returns is a module, and Fastify takes its default export.
+  // Fastify accepts the module that `require` returns, because it uses the default export.
   const other = Fastify()
   await other.register(require('@parapet/security-headers'))
   assert.equal(other.securityHeaders.headers['x-frame-options'], 'DENY')

@@ -1,4 +1,4 @@
-// Compiled by a strict consumer against the packed declarations; every line is a promise of a type.
+// Compiled with strict settings against the declarations of the packed package.
 import plugin, {
   securityHeaders,
   type Explanation,

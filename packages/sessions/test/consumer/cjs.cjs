@@ -1,4 +1,4 @@
-// Runs in a bare CommonJS app that has installed the packed package.
+// Runs in a CommonJS app that has installed the packed package.
 const assert = require('node:assert/strict')
 const Fastify = require('fastify')
 const { generateKey, generateSecret, sessions } = require('@parapet/sessions')

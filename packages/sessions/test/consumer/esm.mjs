@@ -1,4 +1,4 @@
-// Runs in a bare ESM app that has installed the packed package.
+// Runs in an ESM app that has installed the packed package.
 import assert from 'node:assert/strict'
 import sessions, {
   createPasswordCheck,

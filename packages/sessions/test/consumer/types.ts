@@ -1,4 +1,4 @@
-// Compiled by a strict consumer against the packed declarations; every line is a promise of a type.
+// Compiled in strict mode against the packed declarations; each line checks a public type.
 import plugin, {
   allowRsa2048,
   generateKey,

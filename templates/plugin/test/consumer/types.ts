@@ -1,4 +1,4 @@
-// Compiled by a strict consumer against the packed declarations; every line is a promise of a type.
+// Compiled by a strict consumer against the packed declarations; every line tests a type.
 import plugin, { template, type Template, type TemplateOptions } from '@parapet/template'
 import Fastify from 'fastify'
 

@@ -1,0 +1,20 @@
+/** Maps a security event to the fields of a record. */
+import type { SecurityEvent } from '@parapet/kit'
+import type { AuditFields } from '../record/fields.ts'
+
+/** Keeps every member of the event; its `action` moves into the data of the record. */
+export function fieldsOfEvent(event: SecurityEvent): AuditFields {
+  const { principalId, sessionId, resourceType, resourceId, action, details } = event
+  const { ip, userAgent, requestId, route, severity, outcome } = event
+  const source = { principal: principalId, session: sessionId, ip, userAgent, requestId, route }
+  return {
+    ...withoutUndefined({ ...source, resource: resourceType, resourceId }),
+    severity,
+    result: outcome,
+    data: action === undefined ? { ...details } : { ...details, action },
+  }
+}
+
+function withoutUndefined(value: Readonly<Record<string, string | undefined>>): AuditFields {
+  return Object.fromEntries(Object.entries(value).filter(([, member]) => member !== undefined))
+}

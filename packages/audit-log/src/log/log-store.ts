@@ -1,0 +1,131 @@
+/** The storage port of the log; a directory and PostgreSQL implement it. */
+import type { RecordFilter } from '../record/filter.ts'
+import type { AuditRecord } from '../record/leaf.ts'
+import type { Attachments, SealedValue, SubjectKey } from '../record/personal-data.ts'
+import { EMPTY_ROOT } from './merkle-tree.ts'
+import type { Tile } from './tiles.ts'
+
+/** A record that is not in the log yet. */
+export interface InboxRecord {
+  readonly writer: string
+  /** The number of the record among those of its writer; `null` for a record of an app's transaction. */
+  readonly seq: number | null
+  readonly leaf: string
+  /** JSON of {@link Attachments}, or `null`. */
+  readonly attachments: string | null
+}
+
+/** The current state of the log. */
+export interface LogState {
+  readonly origin: string
+  readonly size: number
+  readonly root: Buffer
+  /** The unfinished tile of each level, lowest level first. */
+  readonly edge: readonly Buffer[]
+  /** Entries with a smaller index were pruned. */
+  readonly minIndex: number
+  /** The signed checkpoint of this size; empty if the log is empty. */
+  readonly note: string
+}
+
+/** The state of a log without entries. */
+export function emptyState(origin: string): LogState {
+  return { origin, size: 0, root: EMPTY_ROOT, edge: [], minIndex: 0, note: '' }
+}
+
+/** An entry with its position. */
+export interface PlacedEntry {
+  readonly index: number
+  readonly leaf: string
+}
+
+/** An entry with its query columns, if the store has columns. */
+export interface StoredEntry extends PlacedEntry {
+  readonly columns?: Readonly<Record<string, unknown>>
+}
+
+/** One step of the log; it is written completely or not at all. */
+export interface Integration {
+  readonly next: LogState
+  readonly entries: readonly (PlacedEntry & { readonly record: AuditRecord })[]
+  readonly tiles: readonly Tile[]
+  /** The next expected number of each writer in this step. */
+  readonly writers: ReadonlyMap<string, number>
+  readonly attachments: readonly Attachments[]
+  readonly time: number
+}
+
+/** Plans a step; only the signature is impure. `null`: nothing to write. */
+export type PlanIntegration = (
+  current: LogState,
+  inbox: readonly InboxRecord[],
+  writers: ReadonlyMap<string, number>,
+) => Promise<Integration | null>
+
+/** Thrown by a store when another process wrote a step of the log first; the step is retried. */
+export class SequencerConflict extends Error {
+  override readonly message = 'another sequencer wrote the next step first'
+}
+
+/** A published checkpoint. */
+export interface StoredCheckpoint {
+  readonly size: number
+  readonly note: string
+}
+
+/** The stored keys and values of one subject. */
+export interface SubjectState {
+  readonly subject: string
+  readonly keys: number
+  readonly values: number
+  readonly erasedAt: number | null
+}
+
+/** Stores a log. Entries are returned as texts; pruned entries are left out. */
+export interface LogStore {
+  /** `directory`, or `postgres` for PostgreSQL and PGlite. */
+  readonly kind: 'directory' | 'postgres'
+  /** Creates folders or tables, and locks a directory. */
+  open(): Promise<void>
+  /**
+   * Keeps records until they are sequenced. Resolves when they are durable; a directory, when they
+   * are in the log. Repeating a call does no harm.
+   */
+  append(records: readonly InboxRecord[]): Promise<void>
+  /**
+   * Moves at most `max` records from the inbox into the log. The step is written atomically, and
+   * only if the log still has the size and root that the plan started from.
+   *
+   * @returns the number of records taken from the inbox; 0 also if another process is sequencing.
+   */
+  sequence(plan: PlanIntegration, max: number): Promise<number>
+  state(): Promise<LogState | null>
+  /** The stored hashes of a tile; may be more than an earlier tree size had. */
+  tile(level: number, index: number): Promise<Buffer | undefined>
+  /** The stored entries from `start` (inclusive) to `end`, in order. @throws PARAPET_AUDIT_LOG_CORRUPT */
+  entries(start: number, end: number): Promise<StoredEntry[]>
+  /** Checkpoints with a size above `after`, in order. */
+  checkpoints(after: number, limit: number): Promise<StoredCheckpoint[]>
+  /** Matching entries, newest first, with an index below `before`. */
+  search(filter: RecordFilter, before: number, limit: number): Promise<PlacedEntry[]>
+  /** The entry of a record, by its id. */
+  find(id: string): Promise<PlacedEntry | undefined>
+
+  valuesOf(record: string): Promise<{ value: SealedValue; key: SubjectKey }[]>
+  blob(sha256: string): Promise<string | undefined>
+  /** Deletes a subject's keys and values, and refuses keys that were created up to `time` later on. */
+  eraseSubject(subject: string, time: number): Promise<{ keys: number; values: number }>
+  subjects(after: string, limit: number): Promise<SubjectState[]>
+
+  /** Leases a cursor for `ttlMs`; `null` while another process holds the lease. */
+  claimCursor(name: string, holder: string, ttlMs: number): Promise<number | null>
+  /** @returns whether the holder still had the lease. */
+  moveCursor(name: string, holder: string, position: number): Promise<boolean>
+  /** Removes the entries below `before` and keeps their hashes. @returns how many were removed */
+  prune(before: number): Promise<number>
+  /** Whether this database role can update entries, which only a migration needs. */
+  mayEdit?(): Promise<boolean>
+  /** The number of entries at or above `size`, which no checkpoint covers. */
+  surplus(size: number): Promise<number>
+  close(): Promise<void>
+}

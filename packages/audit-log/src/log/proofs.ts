@@ -1,0 +1,55 @@
+/** Inclusion and consistency proofs from a stored log. */
+import { PARAPET_AUDIT_LOG_NOT_FOUND } from '../errors.ts'
+import type { LogStore, PlacedEntry } from './log-store.ts'
+import { consistencyProof, inclusionProof } from './merkle-proofs.ts'
+import { HASH_BYTES, type SubtreeReader } from './merkle-tree.ts'
+import { subtreesOf } from './tiles.ts'
+
+/** An entry with its proof; the log's public key is enough to verify it. */
+export interface ProvenEntry {
+  readonly index: number
+  readonly leaf: string
+  /** Hashes in base64, from the leaf up. @see RFC 9162, section 2.1.3 */
+  readonly proof: readonly string[]
+  /** The signed checkpoint that the proof leads to. */
+  readonly checkpoint: string
+}
+
+/** Reads subtree roots from a store. @throws PARAPET_AUDIT_LOG_NOT_FOUND a tile is missing. */
+function storedSubtrees(store: LogStore, size: number): SubtreeReader {
+  return subtreesOf(async (level, index, width) => {
+    const tile = await store.tile(level, index)
+    if (tile === undefined || tile.length < width * HASH_BYTES)
+      throw new PARAPET_AUDIT_LOG_NOT_FOUND()
+    return tile
+  }, size)
+}
+
+/** Proves entries in the current log. @throws PARAPET_AUDIT_LOG_NOT_FOUND the log is empty. */
+export async function proveEntries(
+  store: LogStore,
+  entries: readonly PlacedEntry[],
+): Promise<ProvenEntry[]> {
+  const state = await store.state()
+  if (state === null || state.size === 0) throw new PARAPET_AUDIT_LOG_NOT_FOUND()
+  const read = storedSubtrees(store, state.size)
+  const proven: ProvenEntry[] = []
+  for (const { index, leaf } of entries) {
+    const hashes = await inclusionProof(read, index, state.size)
+    const proof = hashes.map((hash) => Buffer.from(hash).toString('base64'))
+    proven.push({ index, leaf, proof, checkpoint: state.note })
+  }
+  return proven
+}
+
+/** Proves that the log of `oldSize` entries is a prefix of the log of `newSize` entries. */
+export async function proveConsistency(
+  store: LogStore,
+  oldSize: number,
+  newSize: number,
+): Promise<string[]> {
+  const size = (await store.state())?.size ?? 0
+  if (oldSize < 0 || oldSize > newSize || newSize > size) throw new PARAPET_AUDIT_LOG_NOT_FOUND()
+  const hashes = await consistencyProof(storedSubtrees(store, newSize), oldSize, newSize)
+  return hashes.map((hash) => Buffer.from(hash).toString('base64'))
+}

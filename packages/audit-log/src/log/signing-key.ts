@@ -1,0 +1,131 @@
+/** The key that signs checkpoints: from a file, from memory, or held by a remote service. */
+import {
+  createPrivateKey,
+  createPublicKey,
+  generateKeyPairSync,
+  sign,
+  type KeyObject,
+} from 'node:crypto'
+import { open, readFile, stat, unlink } from 'node:fs/promises'
+import { dirname } from 'node:path'
+import { PARAPET_AUDIT_LOG_KEY_UNUSABLE } from '../errors.ts'
+import { syncFolder } from '../wal/files.ts'
+import { createNoteKey, isSignature, type NoteKey } from './signed-note.ts'
+
+/** Signs the checkpoints of a log. */
+export interface LogSigner {
+  readonly key: NoteKey
+  readonly sign: (bytes: Buffer) => Promise<Uint8Array>
+}
+
+/** An Ed25519 key in PEM (PKCS #8), encrypted or not, as a file or as text. */
+export interface PemKey {
+  readonly file?: string
+  /** The PEM text, for example from a secrets manager. */
+  readonly pem?: string
+  readonly passphrase?: string
+}
+
+/** A key that a remote service holds, for example a KMS. */
+export interface RemoteKey {
+  readonly publicKey: KeyObject
+  /** Returns an Ed25519 signature of 64 bytes. */
+  sign(bytes: Uint8Array): Promise<Uint8Array>
+}
+
+const OTHERS = 0o077
+const PRIVATE_FILE = 0o600
+
+/**
+ * Makes the signer of a log.
+ *
+ * @throws PARAPET_AUDIT_LOG_KEY_UNUSABLE the key is not Ed25519, the passphrase is wrong, or other
+ *   users can read the file.
+ */
+export async function createSigner(
+  origin: string,
+  source: PemKey | RemoteKey | KeyObject,
+): Promise<LogSigner> {
+  if ('sign' in source) {
+    const key = createNoteKey(origin, requireEd25519(source.publicKey))
+    return { key, sign: (bytes) => requireSignature(source.sign(bytes)) }
+  }
+  const privateKey = isKeyObject(source) ? source : readPem(await pemOf(source), source)
+  if (privateKey.type !== 'private') refuse('it must be a private key, got a public or secret key')
+  const key = createNoteKey(origin, createPublicKey(requireEd25519(privateKey)))
+  return { key, sign: async (bytes) => sign(null, bytes, privateKey) }
+}
+
+/** Makes a key file that only its owner can read, unless the file exists. */
+export async function useKeyFile(file: string): Promise<PemKey> {
+  const { privateKey } = generateKeyPairSync('ed25519')
+  try {
+    const handle = await open(file, 'wx', PRIVATE_FILE)
+    try {
+      await handle.writeFile(privateKey.export({ format: 'pem', type: 'pkcs8' }))
+      await handle.sync()
+    } catch (error) {
+      // A partial key file would stop every later start.
+      await unlink(file)
+      throw error
+    } finally {
+      await handle.close()
+    }
+    await syncFolder(dirname(file))
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
+  }
+  return { file }
+}
+
+function isKeyObject(source: PemKey | KeyObject): source is KeyObject {
+  return 'asymmetricKeyType' in source
+}
+
+async function pemOf({ file, pem }: PemKey): Promise<string> {
+  if (pem !== undefined) return pem
+  if (file === undefined) refuse('"key" must have "file" or "pem", got neither')
+  try {
+    const { mode } = await stat(file)
+    if (process.platform !== 'win32' && (mode & OTHERS) !== 0) {
+      refuse(`other users can read ${file}; run chmod 600 on it`)
+    }
+    return await readFile(file, 'utf8')
+  } catch (error) {
+    throw error instanceof PARAPET_AUDIT_LOG_KEY_UNUSABLE
+      ? error
+      : new PARAPET_AUDIT_LOG_KEY_UNUSABLE(
+          `the file ${file} cannot be read; check its path and permissions`,
+        )
+  }
+}
+
+function readPem(pem: string, { passphrase }: PemKey): KeyObject {
+  try {
+    return createPrivateKey({
+      key: pem,
+      ...(passphrase === undefined ? undefined : { passphrase }),
+    })
+  } catch {
+    // Not the library's message: it may contain a part of the key.
+    throw new PARAPET_AUDIT_LOG_KEY_UNUSABLE(
+      'it must be a private key in PEM, and the passphrase must be correct',
+    )
+  }
+}
+
+function requireEd25519(key: KeyObject): KeyObject {
+  if (key.asymmetricKeyType !== 'ed25519')
+    refuse(`it must be an Ed25519 key, got ${key.asymmetricKeyType ?? 'a secret key'}`)
+  return key
+}
+
+async function requireSignature(signature: Promise<Uint8Array>): Promise<Uint8Array> {
+  const bytes = await signature
+  if (!isSignature(bytes)) refuse(`sign() must return 64 bytes, got ${bytes.length}`)
+  return bytes
+}
+
+function refuse(problem: string): never {
+  throw new PARAPET_AUDIT_LOG_KEY_UNUSABLE(problem)
+}

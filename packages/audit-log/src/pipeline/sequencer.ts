@@ -1,0 +1,116 @@
+/** Moves records into the log, and stops if the stored log was rolled back or replaced. */
+import { PARAPET_AUDIT_LOG_CORRUPT } from '../errors.ts'
+import type { LogState, LogStore, PlanIntegration } from '../log/log-store.ts'
+import { HASH_BYTES, rangeHash } from '../log/merkle-tree.ts'
+import { subtreesOf } from '../log/tiles.ts'
+import { Files } from '../wal/files.ts'
+
+/** What {@link Sequencer} needs. */
+export interface SequencerSettings {
+  readonly store: LogStore
+  readonly plan: PlanIntegration
+  /** The folder that keeps the last size and root that this process saw. */
+  readonly folder: string
+  /** The maximum number of records in one step. */
+  readonly batchRecords: number
+  readonly onTampering: (problem: string) => void
+  /** Called after each step, for example to publish the checkpoint. */
+  readonly onCheckpoint: (state: LogState) => Promise<void>
+}
+
+interface Seen {
+  readonly size: number
+  readonly root: string
+}
+
+const FILE = 'seen.json'
+
+/** Runs the steps of the log. */
+export class Sequencer {
+  readonly #settings: SequencerSettings
+  readonly #files: Files
+  #seen: Seen | undefined
+  #halted: string | undefined
+
+  constructor(settings: SequencerSettings) {
+    this.#settings = settings
+    this.#files = new Files(settings.folder)
+  }
+
+  /** Why sequencing stopped; `undefined` while it works. */
+  get halted(): string | undefined {
+    return this.#halted
+  }
+
+  /** Reads the size and root that the last process saw. @throws PARAPET_AUDIT_LOG_CORRUPT */
+  async open(): Promise<void> {
+    const text = (await this.#files.read(FILE))?.toString()
+    if (text !== undefined) this.#seen = parseSeen(text)
+  }
+
+  /** Runs one step. @returns whether there may be more records. */
+  async step(): Promise<boolean> {
+    const { store, plan, batchRecords } = this.#settings
+    await this.#checkContinuity()
+    if (this.#halted !== undefined) return false
+    let next: LogState | undefined
+    const sequenced = store.sequence(async (current, inbox, writers) => {
+      if (current.size < (this.#seen?.size ?? 0)) throw new PARAPET_AUDIT_LOG_CORRUPT(ROLLED_BACK)
+      const step = await plan(current, inbox, writers)
+      next = step?.next
+      return step
+    }, batchRecords)
+    const count = await sequenced.catch((error: unknown) => {
+      if (!(error instanceof PARAPET_AUDIT_LOG_CORRUPT)) throw error
+      this.#halt(error.message)
+      return 0
+    })
+    if (this.#halted !== undefined) return false
+    if (next !== undefined) {
+      await this.#remember(next)
+      await this.#settings.onCheckpoint(next)
+    }
+    return count >= batchRecords
+  }
+
+  /** The log that was seen before must be a prefix of the stored log. */
+  async #checkContinuity(): Promise<void> {
+    const seen = this.#seen
+    if (seen === undefined || seen.size === 0 || this.#halted !== undefined) return
+    const { store } = this.#settings
+    const state = await store.state()
+    if (state?.size === seen.size && state.root.toString('base64') === seen.root) return
+    if (state === null || state.size < seen.size) return this.#halt(ROLLED_BACK)
+    const read = subtreesOf(async (level, index, width) => {
+      const tile = await store.tile(level, index)
+      if (tile === undefined || tile.length < width * HASH_BYTES) throw new Error(FORKED)
+      return tile
+    }, seen.size)
+    const root = await rangeHash(read, 0, seen.size).catch(() => undefined)
+    if (root === undefined || Buffer.from(root).toString('base64') !== seen.root) this.#halt(FORKED)
+    else await this.#remember(state)
+  }
+
+  #halt(problem: string): void {
+    this.#halted = problem
+    this.#settings.onTampering(problem)
+  }
+
+  async #remember({ size, root }: LogState): Promise<void> {
+    this.#seen = { size, root: root.toString('base64') }
+    await this.#files.replace(FILE, JSON.stringify(this.#seen))
+  }
+}
+
+function parseSeen(text: string): Seen {
+  try {
+    const { size, root } = JSON.parse(text) as Seen
+    if (Number.isSafeInteger(size) && typeof root === 'string') return { size, root }
+  } catch {
+    // Reported below.
+  }
+  throw new PARAPET_AUDIT_LOG_CORRUPT(`the file ${FILE} is not valid JSON with size and root`)
+}
+
+const ROLLED_BACK = 'the stored log is shorter than before'
+const FORKED = 'the stored log is not a continuation of the log that was seen before'

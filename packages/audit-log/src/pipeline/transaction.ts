@@ -1,0 +1,25 @@
+/** Records that the app writes in its own SQL transaction. */
+import type { SqlQueryable } from '@parapet/kit'
+import type { Prepared } from '../record/recorder.ts'
+import { finishRecord } from './writer.ts'
+
+/** A client with an open transaction: of `pg`, or kit's. */
+export type TransactionClient =
+  | SqlQueryable
+  | {
+      query(text: string, values: unknown[]): Promise<unknown>
+    }
+
+/** Adds a record to the inbox with the caller's client. Such a record has no number. */
+export async function recordInTransaction(
+  client: TransactionClient,
+  prepared: Prepared,
+): Promise<{ readonly id: string }> {
+  const { leaf, attachments } = finishRecord(prepared, 'tx', undefined)
+  const { id } = prepared.draft
+  await client.query(
+    `INSERT INTO audit_log_inbox (writer, seq, leaf, beside) VALUES ('tx', NULL, $1, $2)`,
+    [leaf, attachments],
+  )
+  return { id }
+}

@@ -1,0 +1,85 @@
+/** Filters for queries and exports. */
+import { PARAPET_AUDIT_LOG_INVALID_QUERY } from '../errors.ts'
+import type { Projection } from './projection.ts'
+
+/** A filter; a record must match every member. */
+export interface RecordFilter {
+  /** An action name, or a prefix followed by `*`: `user.*`. */
+  readonly action?: string
+  readonly principal?: string
+  readonly session?: string
+  readonly tenant?: string
+  readonly ip?: string
+  readonly resource?: string
+  readonly resourceId?: string
+  readonly requestId?: string
+  readonly result?: 'success' | 'failure' | 'unknown'
+  /** Milliseconds since the Unix epoch, inclusive. */
+  readonly since?: number
+  /** Milliseconds since the Unix epoch, exclusive. */
+  readonly until?: number
+}
+
+/** The query column of each text member. */
+export const filterColumns = {
+  principal: 'principal',
+  session: 'session',
+  tenant: 'tenant',
+  ip: 'ip',
+  resource: 'resource',
+  resourceId: 'resource_id',
+  requestId: 'request_id',
+  result: 'result',
+} as const satisfies Partial<Record<keyof RecordFilter, keyof Projection>>
+
+type TextMember = keyof typeof filterColumns
+
+const TEXT_MEMBERS = Object.keys(filterColumns) as TextMember[]
+const MAX_TEXT = 1024
+
+/**
+ * Validates a filter strictly: ignoring a misspelt member would return too many records.
+ *
+ * @throws PARAPET_AUDIT_LOG_INVALID_QUERY
+ */
+export function readFilter(input: object): RecordFilter {
+  for (const [name, value] of Object.entries(input)) {
+    if (value === undefined) continue
+    if (name === 'since' || name === 'until') {
+      if (!Number.isSafeInteger(value))
+        refuse(`"${name}" must be an integer (milliseconds since the Unix epoch)`)
+    } else if (name === 'action' || TEXT_MEMBERS.includes(name as TextMember)) {
+      if (typeof value !== 'string' || value.length > MAX_TEXT || !value.isWellFormed()) {
+        refuse(`"${name}" must be well-formed text of at most ${MAX_TEXT} characters`)
+      }
+    } else {
+      refuse(
+        `an unknown filter was given; known are action, since, until, ${TEXT_MEMBERS.join(', ')}`,
+      )
+    }
+  }
+  const filter = input as RecordFilter
+  if (filter.action !== undefined && !/^[a-z0-9_.]*\*?$/.test(filter.action)) {
+    refuse('"action" must be an action name, or a prefix followed by *')
+  }
+  return filter
+}
+
+/** Whether a record matches the filter. */
+export function matchesFilter(filter: RecordFilter, row: Projection): boolean {
+  if (filter.since !== undefined && row.time < filter.since) return false
+  if (filter.until !== undefined && row.time >= filter.until) return false
+  if (filter.action !== undefined && !matchesAction(filter.action, row.action)) return false
+  return TEXT_MEMBERS.every(
+    (name) => filter[name] === undefined || row[filterColumns[name]] === filter[name],
+  )
+}
+
+/** Whether an action equals the pattern, or starts with the text before its `*`. */
+export function matchesAction(pattern: string, action: string): boolean {
+  return pattern.endsWith('*') ? action.startsWith(pattern.slice(0, -1)) : action === pattern
+}
+
+function refuse(problem: string): never {
+  throw new PARAPET_AUDIT_LOG_INVALID_QUERY(problem)
+}

@@ -1,0 +1,44 @@
+/** The format of `state.json`: the state of the log and the next number of each writer. */
+import { PARAPET_AUDIT_LOG_CORRUPT } from '../errors.ts'
+import type { LogState } from '../log/log-store.ts'
+
+interface StateFile {
+  readonly origin: string
+  readonly size: number
+  readonly root: string
+  readonly edge: readonly string[]
+  readonly minIndex: number
+  readonly note: string
+  readonly writers: Readonly<Record<string, number>>
+}
+
+/** Formats the state and the next number of each writer. */
+export function formatState(state: LogState, writers: ReadonlyMap<string, number>): string {
+  const file: StateFile = {
+    ...state,
+    root: state.root.toString('base64'),
+    edge: state.edge.map((tile) => tile.toString('base64')),
+    writers: Object.fromEntries(writers),
+  }
+  return JSON.stringify(file)
+}
+
+/** Parses the result of {@link formatState}. @throws PARAPET_AUDIT_LOG_CORRUPT */
+export function parseState(text: string): { state: LogState; writers: Map<string, number> } {
+  try {
+    const { origin, size, root, edge, minIndex, note, writers } = JSON.parse(text) as StateFile
+    const areCounts = [size, minIndex].every((count) => Number.isSafeInteger(count) && count >= 0)
+    if (!areCounts || typeof origin !== 'string' || typeof note !== 'string') throw new TypeError()
+    const state = {
+      origin,
+      size,
+      root: Buffer.from(root, 'base64'),
+      edge: edge.map((tile) => Buffer.from(tile, 'base64')),
+      minIndex,
+      note,
+    }
+    return { state, writers: new Map(Object.entries(writers)) }
+  } catch {
+    throw new PARAPET_AUDIT_LOG_CORRUPT('state.json is not a valid state')
+  }
+}

@@ -1,0 +1,65 @@
+/** Entries and their query columns in PostgreSQL. */
+import type { SqlQueryable } from '@parapet/kit'
+import type { Integration } from '../log/log-store.ts'
+import { filterColumns, type RecordFilter } from '../record/filter.ts'
+import { projectRecord, textColumns } from '../record/projection.ts'
+
+/** Inserts entries and their columns in one statement. @param month the first day of the partition */
+export async function insertEvents(
+  sql: SqlQueryable,
+  entries: Integration['entries'],
+  month: string,
+): Promise<void> {
+  const rows = entries.map(({ record }) => projectRecord(record))
+  const texts = textColumns.map((_, at) => `$${at + 6}::text[]`)
+  await sql.query(
+    `INSERT INTO audit_log_events (month, index, leaf, time, seq, ${textColumns.join(', ')})
+     SELECT $1::date, i, l, to_timestamp(t / 1000.0), s, ${textColumns.join(', ')}
+     FROM unnest($2::bigint[], $3::text[], $4::bigint[], $5::bigint[], ${texts.join(', ')})
+       AS r (i, l, t, s, ${textColumns.join(', ')})`,
+    [
+      month,
+      entries.map(({ index }) => index),
+      entries.map(({ leaf }) => leaf),
+      rows.map(({ time }) => time),
+      rows.map(({ seq }) => seq),
+      ...textColumns.map((column) => rows.map((row) => row[column])),
+    ],
+  )
+}
+
+/** The statement of a search, newest first. Every value is a parameter. */
+export function searchSql(
+  filter: RecordFilter,
+  before: number,
+  limit: number,
+): { text: string; values: unknown[] } {
+  const values: unknown[] = [before]
+  const conditions = ['index < $1']
+  const add = (condition: (place: string) => string, value: unknown) => {
+    values.push(value)
+    conditions.push(condition(`$${values.length}`))
+  }
+  for (const [name, column] of Object.entries(filterColumns)) {
+    const value = filter[name as keyof typeof filterColumns]
+    if (value !== undefined) add((place) => `${column} = ${place}`, value)
+  }
+  const { action, since, until } = filter
+  if (action?.endsWith('*') === true) {
+    add((place) => `starts_with(action, ${place})`, action.slice(0, -1))
+  } else if (action !== undefined) {
+    add((place) => `action = ${place}`, action)
+  }
+  if (since !== undefined) add((place) => `time >= ${at(place)}`, since)
+  if (until !== undefined) add((place) => `time < ${at(place)}`, until)
+  values.push(limit)
+  return {
+    text: `SELECT index::text AS place, leaf FROM audit_log_events WHERE ${conditions.join(' AND ')}
+           ORDER BY index DESC LIMIT $${values.length}`,
+    values,
+  }
+}
+
+function at(place: string): string {
+  return `to_timestamp(${place}::float8 / 1000.0)`
+}

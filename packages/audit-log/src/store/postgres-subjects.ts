@@ -1,0 +1,116 @@
+/** Subject keys, personal values and large members in PostgreSQL. */
+import { createHash } from 'node:crypto'
+import type { SqlClient, SqlQueryable } from '@parapet/kit'
+import type { SubjectState } from '../log/log-store.ts'
+import type { Attachments, SealedValue, SubjectKey } from '../record/personal-data.ts'
+
+/** Stores attachments; a key that is older than the erasure of its subject is ignored. */
+export async function addAttachments(sql: SqlQueryable, item: Attachments): Promise<void> {
+  const { keys = [], values = [], blob } = item
+  for (const key of keys) {
+    await sql.query(
+      `INSERT INTO audit_log_subject_keys (id, subject, sealed, created_at)
+       SELECT $1, $2, $3, $4::bigint
+       WHERE NOT EXISTS (SELECT FROM audit_log_erasures WHERE subject = $2 AND erased_at >= $4::bigint)
+       ON CONFLICT DO NOTHING`,
+      [key.id, key.subject, key.sealed, key.createdAt],
+    )
+  }
+  for (const value of values) {
+    await sql.query(
+      `INSERT INTO audit_log_values (record, path, subject, key_id, sealed)
+       SELECT $1, $2, $3, $4, $5 WHERE EXISTS (SELECT FROM audit_log_subject_keys WHERE id = $4)
+       ON CONFLICT DO NOTHING`,
+      [value.record, value.path, value.subject, value.keyId, value.sealed],
+    )
+  }
+  if (blob !== undefined) {
+    await sql.query(
+      'INSERT INTO audit_log_blobs (sha256, blob) VALUES ($1, $2) ON CONFLICT DO NOTHING',
+      [createHash('sha256').update(blob).digest('hex'), blob],
+    )
+  }
+}
+
+/** The personal values of a record whose keys still exist, with these keys. */
+export async function valuesOf(
+  sql: SqlQueryable,
+  record: string,
+): Promise<{ value: SealedValue; key: SubjectKey }[]> {
+  const { rows } = await sql.query<{
+    path: string
+    subject: string
+    key_id: string
+    value: string
+    key: string
+    created_at: string
+  }>(
+    `SELECT v.path, v.subject, v.key_id, v.sealed AS value, k.sealed AS key, k.created_at::text
+     FROM audit_log_values v JOIN audit_log_subject_keys k ON k.id = v.key_id WHERE v.record = $1`,
+    [record],
+  )
+  return rows.map(({ path, subject, key_id: keyId, value, key, created_at: createdAt }) => ({
+    value: { record, path, subject, keyId, sealed: value },
+    key: { id: keyId, subject, sealed: key, createdAt: Number(createdAt) },
+  }))
+}
+
+/** The text with this hash. */
+export async function readBlob(sql: SqlQueryable, sha256: string): Promise<string | undefined> {
+  const { rows } = await sql.query<{ blob: string }>(
+    'SELECT blob FROM audit_log_blobs WHERE sha256 = $1',
+    [sha256],
+  )
+  return rows[0]?.blob
+}
+
+/** Deletes keys and values, and stores the time, so that older keys that arrive later are ignored. */
+export async function eraseSubject(
+  sql: SqlClient,
+  subject: string,
+  time: number,
+): Promise<{ keys: number; values: number }> {
+  return sql.transaction(async (transaction) => {
+    await transaction.query(
+      `INSERT INTO audit_log_erasures (subject, erased_at) VALUES ($1, $2)
+       ON CONFLICT (subject) DO UPDATE SET erased_at = excluded.erased_at`,
+      [subject, time],
+    )
+    const keys = await transaction.query('DELETE FROM audit_log_subject_keys WHERE subject = $1', [
+      subject,
+    ])
+    const values = await transaction.query('DELETE FROM audit_log_values WHERE subject = $1', [
+      subject,
+    ])
+    return { keys: keys.rowCount, values: values.rowCount }
+  })
+}
+
+/** Subjects with a pseudonym above `after`, in order. */
+export async function listSubjects(
+  sql: SqlQueryable,
+  after: string,
+  limit: number,
+): Promise<SubjectState[]> {
+  const { rows } = await sql.query<{
+    subject: string
+    keys: string
+    held: string
+    erased: string | null
+  }>(
+    `SELECT s.subject,
+       (SELECT count(*) FROM audit_log_subject_keys k WHERE k.subject = s.subject)::text AS keys,
+       (SELECT count(*) FROM audit_log_values v WHERE v.subject = s.subject)::text AS held,
+       (SELECT erased_at FROM audit_log_erasures e WHERE e.subject = s.subject)::text AS erased
+     FROM (SELECT subject FROM audit_log_subject_keys UNION SELECT subject FROM audit_log_values
+           UNION SELECT subject FROM audit_log_erasures) s
+     WHERE s.subject COLLATE "C" > $1 ORDER BY s.subject COLLATE "C" LIMIT $2`,
+    [after, limit],
+  )
+  return rows.map(({ subject, keys, held, erased }) => ({
+    subject,
+    keys: Number(keys),
+    values: Number(held),
+    erasedAt: erased === null ? null : Number(erased),
+  }))
+}

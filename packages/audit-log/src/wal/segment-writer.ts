@@ -1,0 +1,94 @@
+/** Appends frames to the newest segment, and starts a new segment when it is full. */
+import { close, fdatasync, ftruncate, open as openFile, write } from 'node:fs'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { syncFolder } from './files.ts'
+import { segmentName, type Segment } from './segments.ts'
+
+const writeAt = promisify(write)
+const sync = promisify(fdatasync)
+const truncate = promisify(ftruncate)
+const openPath = promisify(openFile)
+const closeFile = promisify(close)
+
+const PRIVATE_FILE = 0o600
+
+/** What {@link SegmentWriter} needs. */
+export interface SegmentWriterSettings {
+  readonly folder: string
+  readonly segmentBytes: number
+  readonly writer: string
+  /** The time in the names of the segments, in milliseconds. */
+  readonly startedAt: number
+  readonly onStarted: (segment: Segment) => void
+  /** A segment is empty after a failed write. */
+  readonly onEmpty: (segment: Segment) => Promise<void>
+}
+
+interface OpenSegment {
+  readonly fd: number
+  readonly entry: Segment
+}
+
+/** Writes one frame at a time. */
+export class SegmentWriter {
+  readonly #settings: SegmentWriterSettings
+  #segment: OpenSegment | undefined
+  #segmentNumber = 0
+
+  constructor(settings: SegmentWriterSettings) {
+    this.#settings = settings
+  }
+
+  /** Writes and syncs a frame. @throws the error of the file system */
+  async append(frame: Buffer): Promise<void> {
+    const segment = await this.#segmentFor(frame.length)
+    await this.#write(segment, frame)
+    segment.entry.bytes += frame.length
+  }
+
+  /** Ends the current segment, so that it can be removed once it is shipped. */
+  async end(): Promise<void> {
+    const segment = this.#segment
+    if (segment === undefined) return
+    this.#segment = undefined
+    segment.entry.closed = true
+    await closeFile(segment.fd)
+  }
+
+  async #write({ fd, entry }: OpenSegment, frame: Buffer): Promise<void> {
+    try {
+      let written = 0
+      while (written < frame.length) {
+        const { bytesWritten } = await writeAt(
+          fd,
+          frame,
+          written,
+          frame.length - written,
+          entry.bytes + written,
+        )
+        written += bytesWritten
+      }
+      await sync(fd)
+    } catch (error) {
+      // After a failed sync the state of the pages is unknown, so this file is not written again.
+      await truncate(fd, entry.bytes).catch(() => {})
+      await this.end()
+      if (entry.bytes === 0) await this.#settings.onEmpty(entry)
+      throw error
+    }
+  }
+
+  async #segmentFor(frameBytes: number): Promise<OpenSegment> {
+    const current = this.#segment
+    const { folder, segmentBytes, startedAt, writer, onStarted } = this.#settings
+    if (current !== undefined && current.entry.bytes + frameBytes <= segmentBytes) return current
+    if (current !== undefined) await this.end()
+    const path = join(folder, segmentName(startedAt, writer, this.#segmentNumber++))
+    const fd = await openPath(path, 'wx', PRIVATE_FILE)
+    await syncFolder(folder)
+    const entry: Segment = { path, writer, bytes: 0, closed: false }
+    onStarted(entry)
+    return (this.#segment = { fd, entry })
+  }
+}

@@ -1,0 +1,114 @@
+/**
+ * `Encrypted(...)` marks a TypeBox schema: its value is stored encrypted.
+ *
+ * The mark must survive every copy that TypeBox and Fastify make of a schema, and Ajv's strict mode.
+ * Only the keyword `$comment` does, so it holds a number, and the options are kept in a list.
+ */
+import { Kind, type TSchema } from '@sinclair/typebox'
+import { columnsOf, type BlindIndex } from '../crypto/blind-index.ts'
+import { PARAPET_FIELD_ENCRYPTION_INVALID_SCHEMA } from '../errors.ts'
+import type { Mask } from './masks.ts'
+import { codecOf, type ValueCodec } from './value-codecs.ts'
+
+/** The options of {@link Encrypted}. */
+export interface EncryptedOptions {
+  /**
+   * Roles that see the value in a response and in `decryptRecord(row, { roles })`. `'never'`: it is in
+   * no response, and only `decryptValue` decrypts it. @default no role
+   */
+  readonly reveal?: readonly string[] | 'never'
+  /**
+   * What other roles see, by role; `default` applies to all remaining roles. Text only.
+   * @default the value is left out
+   */
+  readonly mask?: Readonly<Record<string, Mask>>
+  /** Blind indexes, by the name of their column. */
+  readonly index?: Readonly<Record<string, BlindIndex>>
+  /** Rounds the length up to a multiple of this, 2 to 65 536 bytes, to hide it. @default off */
+  readonly padBytes?: number
+}
+
+/** How a field is encrypted and disclosed. */
+export interface EncryptedField {
+  readonly codec: ValueCodec
+  readonly reveal: ReadonlySet<string> | 'never'
+  readonly masks: ReadonlyMap<string, Mask>
+  readonly indexes: ReadonlyMap<string, BlindIndex>
+  /** 0: no padding. */
+  readonly padBytes: number
+  /** The `maxLength` of a text's schema, in characters, if it has one. */
+  readonly maxLength: number | undefined
+}
+
+const OPTION_NAMES = new Set(['reveal', 'mask', 'index', 'padBytes'])
+const MARKER = 'parapet-encrypted:'
+const MAX_PAD_BYTES = 65_536
+/** A column name that needs no quotes in SQL. */
+const IDENTIFIER = /^[a-z_][a-z0-9_]{0,59}$/
+/** Shared by all copies of this package in a process, so that a number means the same field in each. */
+const kFields = Symbol.for('@parapet/field-encryption:fields@0')
+const shared = globalThis as { [kFields]?: EncryptedField[] }
+const fields: EncryptedField[] = (shared[kFields] ??= [])
+
+/**
+ * Marks a schema: its value is stored encrypted, bound to its row and column. The static type is
+ * unchanged. Call it once for each declared schema, not for each request: marks are never freed.
+ *
+ * @throws PARAPET_FIELD_ENCRYPTION_INVALID_SCHEMA an option is unknown or invalid, or a mask is set on
+ *   a value that is not text.
+ */
+// oxlint-disable-next-line func-style -- named like the types of TypeBox
+export function Encrypted<T extends TSchema>(schema: T, options: EncryptedOptions = {}): T {
+  const field = readField(schema, options)
+  return { ...schema, $comment: `${MARKER}${fields.push(field) - 1}` }
+}
+
+function readField(schema: TSchema, options: EncryptedOptions): EncryptedField {
+  const unknown = Object.keys(options).find((name) => !OPTION_NAMES.has(name))
+  if (unknown !== undefined) {
+    refuse(`the options are ${[...OPTION_NAMES].join(', ')}; got "${unknown}"`)
+  }
+  const codec = codecOf(schema)
+  const { reveal = [], mask = {}, index = {}, padBytes = 0 } = options
+  checkPadding(padBytes)
+  const masks = Object.entries(mask)
+  const isText = codec.expected === codecOf({ [Kind]: 'String', params: [], static: '' }).expected
+  if (masks.length > 0 && !isText) refuse('"mask" is for text only')
+  if (reveal === 'never' && masks.length > 0) refuse('a value with reveal "never" has no "mask"')
+  checkIndexNames(index)
+  const { maxLength } = schema as { readonly maxLength?: number }
+  return Object.freeze({
+    codec,
+    reveal: reveal === 'never' ? reveal : new Set(reveal),
+    masks: new Map(masks),
+    indexes: new Map(Object.entries(index)),
+    padBytes,
+    maxLength: isText ? maxLength : undefined,
+  })
+}
+
+function checkPadding(padBytes: number): void {
+  if (padBytes === 0) return
+  if (Number.isInteger(padBytes) && padBytes >= 2 && padBytes <= MAX_PAD_BYTES) return
+  refuse(`"padBytes" must be an integer from 2 to ${MAX_PAD_BYTES}, got ${String(padBytes)}`)
+}
+
+function checkIndexNames(indexes: Readonly<Record<string, BlindIndex>>): void {
+  for (const [name, index] of Object.entries(indexes)) {
+    if (columnsOf(name, index).every((column) => IDENTIFIER.test(column))) continue
+    refuse(`the name of an index must match ${String(IDENTIFIER)}, got "${name}"`)
+  }
+}
+
+/** The field that a schema marks; `undefined` if the schema has no mark. */
+export function encryptedFieldOf(schema: unknown): EncryptedField | undefined {
+  const comment = (schema as { readonly $comment?: unknown } | null)?.$comment
+  if (typeof comment !== 'string' || !comment.startsWith(MARKER)) return undefined
+  const field = fields[Number(comment.slice(MARKER.length))]
+  if (field === undefined) refuse('this schema was marked in another process')
+  return field
+}
+
+function refuse(problem: string): never {
+  throw new PARAPET_FIELD_ENCRYPTION_INVALID_SCHEMA('Encrypted()', problem)
+}

@@ -1,0 +1,83 @@
+/**
+ * Row-level security: policies for the owner and an admin role, and the transaction settings that they
+ * read.
+ *
+ * @see https://www.postgresql.org/docs/current/ddl-rowsecurity.html
+ */
+import type { Principal, SqlClient, SqlTransaction } from '@parapet/kit'
+import { PARAPET_FIELD_ENCRYPTION_INVALID_ARGUMENT } from '../errors.ts'
+import { quoteBuiltName, quoteName } from './identifiers.ts'
+
+const ROLE = /^[A-Za-z0-9_:.-]{1,64}$/
+
+/** The statements that switch row-level security on. */
+export function rowSecuritySql(table: string, owner: string, adminRole: string): string {
+  requireRoleName(adminRole)
+  const isAdmin = `'${adminRole}' = ANY (string_to_array(current_setting('app.user_role', true), ','))`
+  const isOwner = `${quoteName(owner)}::text = nullif(current_setting('app.current_user_id', true), '')`
+  return `
+ALTER TABLE ${quoteName(table)} ENABLE ROW LEVEL SECURITY;
+ALTER TABLE ${quoteName(table)} FORCE ROW LEVEL SECURITY;
+CREATE POLICY ${quoteBuiltName(`${table}_owner`)} ON ${quoteName(table)}
+  USING (${isOwner}) WITH CHECK (${isOwner});
+CREATE POLICY ${quoteBuiltName(`${table}_admin`)} ON ${quoteName(table)}
+  USING (${isAdmin}) WITH CHECK (${isAdmin});`
+}
+
+/** Refuses a role that could end the SQL literal or the comma-separated list that it is part of. */
+function requireRoleName(role: string): string {
+  if (!ROLE.test(role)) {
+    throw new PARAPET_FIELD_ENCRYPTION_INVALID_ARGUMENT(
+      'a role name in SQL',
+      `must match ${String(ROLE)}, got "${role}"`,
+    )
+  }
+  return role
+}
+
+/** The options of {@link withPrincipal}. */
+export interface WithPrincipalOptions {
+  /** The key of `parapet_seal` and `parapet_open` in this transaction. @default none: they fail */
+  readonly fieldKey?: string
+}
+
+/**
+ * Runs `work` in one transaction in which the policies of `TableSql.migration` apply to this principal.
+ * The settings end with the transaction, so a pooled connection does not keep them.
+ *
+ * @param principal `null` sees no row that has an owner.
+ * @throws PARAPET_FIELD_ENCRYPTION_INVALID_ARGUMENT a role has other characters than letters, digits
+ *   and `_:.-`.
+ */
+export async function withPrincipal<T>(
+  sql: SqlClient,
+  principal: Pick<Principal, 'id' | 'roles'> | null,
+  work: (transaction: SqlTransaction) => Promise<T>,
+  { fieldKey = '' }: WithPrincipalOptions = {},
+): Promise<T> {
+  const roles = (principal?.roles ?? []).map(requireRoleName).join(',')
+  return sql.transaction(async (transaction) => {
+    await transaction.query(
+      `SELECT set_config('app.current_user_id', $1, true), set_config('app.user_role', $2, true),
+         set_config('app.field_key', $3, true) IS NULL`,
+      [principal?.id ?? '', roles, fieldKey],
+    )
+    return work(transaction)
+  })
+}
+
+/**
+ * Refuses a table whose rows are partly hidden by row-level security: hidden rows would not be counted,
+ * and their keys would be destroyed.
+ *
+ * @throws PARAPET_FIELD_ENCRYPTION_INVALID_ARGUMENT
+ */
+export async function refuseHiddenRows(sql: SqlClient, table: string): Promise<void> {
+  const text = 'SELECT row_security_active(to_regclass($1)) AS hides'
+  const { rows } = await sql.query<{ hides: boolean | null }>(text, [quoteName(table)])
+  if (rows[0]?.hides !== true) return
+  throw new PARAPET_FIELD_ENCRYPTION_INVALID_ARGUMENT(
+    `rowSource of the table "${table}"`,
+    'needs a principal who sees every row, because row-level security is active',
+  )
+}

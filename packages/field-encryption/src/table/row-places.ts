@@ -1,0 +1,141 @@
+/** Finds the identity of rows (tenant, row id, subject) and the keys that seal them. */
+import { keyIdOf } from '@parapet/kit'
+import type { FoundRing, KeyRing, KeySource } from '../crypto/key-ring.ts'
+import {
+  PARAPET_FIELD_ENCRYPTION_FORGOTTEN,
+  PARAPET_FIELD_ENCRYPTION_INVALID_ARGUMENT,
+  PARAPET_FIELD_ENCRYPTION_OPEN_FAILED,
+} from '../errors.ts'
+import type { Row } from '../sql/row-source.ts'
+import type { RecordCipher, RowPlace } from './record-cipher.ts'
+import type { RecordScope, TableOptions } from './table.ts'
+
+/** A row and its identity, before its keys are loaded. */
+export interface LocatedRow {
+  readonly row: Row
+  readonly tenant: string
+  readonly rowId: string
+  readonly subject: string | null
+}
+
+/** Locates the rows of one table. */
+export class RowLocator {
+  readonly #ids: readonly string[]
+  readonly #options: TableOptions
+  readonly #keys: KeySource
+
+  constructor(ids: readonly string[], options: TableOptions, keys: KeySource) {
+    this.#ids = ids
+    this.#options = options
+    this.#keys = keys
+  }
+
+  /** Reads a row's identity. @throws PARAPET_FIELD_ENCRYPTION_INVALID_ARGUMENT */
+  locate(row: Row, scope: RecordScope): LocatedRow {
+    const { subject } = this.#options
+    const ids = this.#ids.map((member) => readName(row[member], `the member "${member}"`))
+    return {
+      row,
+      tenant: this.#readTenant(row, scope),
+      // JSON quotes the parts of a composite id, so that no two ids have the same text.
+      rowId: ids.length === 1 ? ids[0]! : JSON.stringify(ids),
+      subject: subject === undefined ? null : readName(row[subject], `the member "${subject}"`),
+    }
+  }
+
+  #readTenant(row: Row, scope: RecordScope): string {
+    const { tenant: member } = this.#options
+    const stated = member === undefined ? undefined : row[member]
+    if (stated === undefined) {
+      if (member !== undefined && scope.tenant === undefined) {
+        refuseArgument(`the member "${member}"`, 'must be the tenant of the row, got undefined')
+      }
+      return scope.tenant ?? ''
+    }
+    const tenant = readName(stated, 'the tenant')
+    if (scope.tenant !== undefined && tenant !== scope.tenant) {
+      refuseArgument('the tenant', 'must be that of the row, got another one')
+    }
+    return tenant
+  }
+
+  /**
+   * Finds the keys of rows.
+   *
+   * @param create whether missing keys are created.
+   * @param allowForgotten returns `'forgotten'` for a row whose keys were destroyed.
+   * @throws PARAPET_FIELD_ENCRYPTION_FORGOTTEN, PARAPET_FIELD_ENCRYPTION_OPEN_FAILED,
+   *   PARAPET_FIELD_ENCRYPTION_KEY_UNAVAILABLE
+   */
+  async findPlaces(
+    located: readonly LocatedRow[],
+    create: boolean,
+    allowForgotten = false,
+  ): Promise<(RowPlace | 'forgotten')[]> {
+    const scopes = located.flatMap(({ tenant, subject }) => [
+      { tenant, subject: null },
+      { tenant, subject },
+    ])
+    const rings = await this.#keys.find(scopes, create)
+    return located.map(({ tenant, rowId }, index) => {
+      const ring = rings[2 * index + 1]
+      if (ring === 'forgotten' && allowForgotten) return 'forgotten'
+      const indexRing = requireRing(rings[2 * index])
+      return { tenant, rowId, ring: requireRing(ring), indexRing }
+    })
+  }
+
+  /**
+   * Asks for a reload of keys if rows have ciphertexts with unknown key ids.
+   *
+   * @returns whether any keys will be reloaded.
+   */
+  async refreshUnknownKeys(
+    located: readonly LocatedRow[],
+    cipher: RecordCipher,
+    create: boolean,
+  ): Promise<boolean> {
+    const places = await this.findPlaces(located, create, true)
+    let refreshed = false
+    for (const [index, { row, tenant, subject }] of located.entries()) {
+      const place = places[index]
+      if (place === undefined || place === 'forgotten') continue
+      for (const { sealed } of cipher.inspect(row)) {
+        if (sealed === undefined || place.ring.aead.hasKey(keyIdOf(sealed))) continue
+        refreshed = this.#keys.refresh({ tenant, subject }, keyIdOf(sealed)) || refreshed
+      }
+    }
+    return refreshed
+  }
+}
+
+/** Reads a name of a row. Drivers return an int8 as a string or a bigint. */
+function readName(value: unknown, what: string): string {
+  if (typeof value === 'string' && value !== '' && value.isWellFormed()) return value
+  if (typeof value === 'bigint' || Number.isSafeInteger(value)) return String(value)
+  return refuseArgument(what, `must be a non-empty string or an integer, got ${describe(value)}`)
+}
+
+function describe(value: unknown): string {
+  if (value === '') return 'an empty string'
+  return value === null ? 'null' : typeof value === 'number' ? String(value) : typeof value
+}
+
+/** @throws PARAPET_FIELD_ENCRYPTION_FORGOTTEN */
+export function requirePlace(place: RowPlace | 'forgotten' | undefined): RowPlace {
+  if (place === 'forgotten') throw new PARAPET_FIELD_ENCRYPTION_FORGOTTEN()
+  return place!
+}
+
+/** @throws PARAPET_FIELD_ENCRYPTION_FORGOTTEN, PARAPET_FIELD_ENCRYPTION_OPEN_FAILED */
+export function requireRing(ring: FoundRing | undefined): KeyRing {
+  if (ring === 'forgotten') throw new PARAPET_FIELD_ENCRYPTION_FORGOTTEN()
+  // The scope never had keys, so no key of it can have sealed the value.
+  if (ring === null || ring === undefined) throw new PARAPET_FIELD_ENCRYPTION_OPEN_FAILED()
+  return ring
+}
+
+/** @throws PARAPET_FIELD_ENCRYPTION_INVALID_ARGUMENT */
+export function refuseArgument(what: string, problem: string): never {
+  throw new PARAPET_FIELD_ENCRYPTION_INVALID_ARGUMENT(what, problem)
+}

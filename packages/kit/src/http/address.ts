@@ -1,0 +1,140 @@
+/** Client addresses: one key per client, however its address is written. */
+import { PARAPET_KIT_INVALID_ARGUMENT } from '../errors.ts'
+
+/** 16 bytes; an IPv4 address in its v4-mapped form. */
+type AddressBytes = Uint8Array
+
+const MAPPED_PREFIX_BITS = 96
+const CLIENT_PREFIX_BITS = 64
+
+/**
+ * The 16 bytes of an IPv4 or IPv6 address, or `null` when the text is neither. `::ffff:192.0.2.1`
+ * and `192.0.2.1` give the same bytes; a zone (`%eth0`) is dropped.
+ *
+ * @see RFC 4291, section 2.2; RFC 6874
+ */
+export function parseAddress(text: string): Uint8Array | null {
+  if (!text.includes(':')) return parseV4(text)
+  return parseV6(text.replace(/%[0-9A-Za-z.:-]+$/, ''))
+}
+
+function parseV4(text: string): AddressBytes | null {
+  const parts = text.split('.')
+  if (parts.length !== 4) return null
+  const bytes = new Uint8Array(16)
+  bytes[10] = bytes[11] = 0xff
+  for (const [index, part] of parts.entries()) {
+    // No leading zero: some parsers read it as octal and get another address.
+    if (!/^(0|[1-9]\d{0,2})$/.test(part) || Number(part) > 255) return null
+    bytes[12 + index] = Number(part)
+  }
+  return bytes
+}
+
+function parseV6(text: string): AddressBytes | null {
+  const halves = text.split('::')
+  if (halves.length > 2) return null
+  const head = groupsOf(halves[0]!)
+  const tail = halves.length === 2 ? groupsOf(halves[1]!) : []
+  if (head === null || tail === null) return null
+  const missing = 16 - head.length - tail.length
+  if (halves.length === 2 ? missing < 2 : missing !== 0) return null
+  return Uint8Array.from([...head, ...Array.from({ length: missing }, () => 0), ...tail])
+}
+
+/** The bytes of groups between colons; the last one may be a dotted IPv4 address. */
+function groupsOf(text: string): number[] | null {
+  if (text === '') return []
+  const bytes: number[] = []
+  const groups = text.split(':')
+  for (const [index, group] of groups.entries()) {
+    if (group.includes('.') && index === groups.length - 1) {
+      const v4 = parseV4(group)
+      if (v4 === null) return null
+      bytes.push(...v4.subarray(12))
+    } else {
+      if (!/^[0-9a-fA-F]{1,4}$/.test(group)) return null
+      const value = Number.parseInt(group, 16)
+      bytes.push(value >>> 8, value & 0xff)
+    }
+  }
+  return bytes
+}
+
+function isMapped(bytes: AddressBytes): boolean {
+  return bytes[10] === 0xff && bytes[11] === 0xff && bytes.subarray(0, 10).every((b) => b === 0)
+}
+
+/**
+ * The key of a client for counting and blocking: an IPv4 address unchanged, an IPv6 address as its
+ * /64 (`2001:db8:0:1::/64`), because one client owns all of it; a v4-mapped address as IPv4. All that
+ * is no address (the empty peer of a UNIX socket) shares one key.
+ */
+export function clientKey(address: string): string {
+  const bytes = parseAddress(address)
+  if (bytes === null) return 'unknown'
+  if (isMapped(bytes)) return bytes.subarray(12).join('.')
+  const groups: string[] = []
+  for (let index = 0; index < CLIENT_PREFIX_BITS / 8; index += 2) {
+    groups.push(((bytes[index]! << 8) | bytes[index + 1]!).toString(16))
+  }
+  return `${groups.join(':')}::/${CLIENT_PREFIX_BITS}`
+}
+
+/**
+ * Compiles addresses and CIDR blocks to a membership test. An IPv4 block contains v4-mapped
+ * addresses, too; an address that cannot be parsed is in no block.
+ *
+ * @param blocks `192.0.2.0/24`, `2001:db8::/32`, or single addresses.
+ * @throws PARAPET_KIT_INVALID_ARGUMENT a block is malformed, or has bits set after its prefix.
+ * @see RFC 4632, section 3.1
+ */
+export function createCidrMatcher(blocks: readonly string[]): (address: string) => boolean {
+  const compiled = blocks.map(parseBlock)
+  return (address) => {
+    const bytes = parseAddress(address)
+    return bytes !== null && compiled.some((block) => contains(block, bytes))
+  }
+}
+
+interface Block {
+  readonly bytes: AddressBytes
+  readonly prefixBits: number
+}
+
+function parseBlock(text: string): Block {
+  const slash = text.indexOf('/')
+  const address = slash === -1 ? text : text.slice(0, slash)
+  const bytes = text.includes('%') ? null : parseAddress(address)
+  if (bytes === null) refuse(text, 'is not an address or a CIDR block')
+  const offset = address.includes(':') ? 0 : MAPPED_PREFIX_BITS
+  const length = slash === -1 ? String(128 - offset) : text.slice(slash + 1)
+  const prefixBits = Number(length) + offset
+  if (!/^(0|[1-9]\d{0,2})$/.test(length) || prefixBits > 128)
+    refuse(text, 'has an invalid prefix length')
+  const block = { bytes, prefixBits }
+  if (!contains({ bytes: masked(block), prefixBits: 128 }, bytes)) {
+    refuse(text, 'has bits set after its prefix; write the first address of the block')
+  }
+  return block
+}
+
+function masked({ bytes, prefixBits }: Block): AddressBytes {
+  return bytes.map((byte, index) => byte & maskOf(prefixBits - 8 * index))
+}
+
+function contains({ bytes, prefixBits }: Block, address: AddressBytes): boolean {
+  for (let index = 0; 8 * index < prefixBits; index++) {
+    if (((bytes[index]! ^ address[index]!) & maskOf(prefixBits - 8 * index)) !== 0) return false
+  }
+  return true
+}
+
+/** The mask of the first `bits` bits of a byte. */
+function maskOf(bits: number): number {
+  return bits >= 8 ? 0xff : bits <= 0 ? 0 : (0xff << (8 - bits)) & 0xff
+}
+
+function refuse(block: string, problem: string): never {
+  throw new PARAPET_KIT_INVALID_ARGUMENT(`"${block}"`, problem)
+}

@@ -1,0 +1,41 @@
+/** Who sent a request, and from where: the same members in every event and record. */
+import type { FastifyRequest } from 'fastify'
+import type { Principal } from './principal.ts'
+
+/** What is recorded of a request; absent members are left out. */
+export interface RequestSource {
+  /** The client address, as Fastify's `trustProxy` resolves it. */
+  readonly ip: string
+  readonly requestId: string
+  /** Method and pattern: `GET /users/:id`. Never the URL, which may carry secrets. */
+  readonly route?: string
+  /** At most 512 characters. */
+  readonly userAgent?: string
+  readonly principalId?: string
+  readonly sessionId?: string
+}
+
+const MAX_USER_AGENT = 512
+
+/**
+ * Describes the sender of a request.
+ *
+ * @param principal the authenticated caller. @default request.principal
+ */
+export function requestSource(
+  request: FastifyRequest,
+  // Absent where no plugin has added the decorator.
+  principal: Principal | null | undefined = request.principal,
+): RequestSource {
+  // A request that matches no route has no pattern.
+  const { method, url } = request.routeOptions
+  const userAgent = request.headers['user-agent']
+  return {
+    ip: request.ip,
+    requestId: request.id,
+    ...(url === undefined ? undefined : { route: `${String(method)} ${url}` }),
+    ...(userAgent === undefined ? undefined : { userAgent: userAgent.slice(0, MAX_USER_AGENT) }),
+    ...(principal ? { principalId: principal.id } : undefined),
+    ...(principal?.sessionId === undefined ? undefined : { sessionId: principal.sessionId }),
+  }
+}

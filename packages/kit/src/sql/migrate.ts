@@ -1,0 +1,220 @@
+/** The migration runner: ordered SQL per package, one ledger table, one run at a time. */
+import { setTimeout } from 'node:timers/promises'
+import { PARAPET_KIT_MIGRATION_CHANGED, PARAPET_KIT_MIGRATION_FAILED } from '../errors.ts'
+import { checksumOf, requireSound, type Migration } from './migration.ts'
+import type { SqlClient, SqlQueryable, SqlTransaction } from './sql.ts'
+
+/** What {@link migrate} takes beside the migrations. */
+export interface MigrationOptions {
+  /** Only reports what would run; it changes nothing. @default false */
+  readonly dryRun?: boolean
+}
+
+/** What {@link migrate} did. */
+export interface MigrationReport {
+  /** Ids that this call ran, or would run. */
+  readonly applied: readonly string[]
+  /** Ids in the ledger that this code does not know: a newer version has run. */
+  readonly unknown: readonly string[]
+}
+
+/** The state of one package's migrations, see {@link migrationStatus}. */
+export interface MigrationStatus {
+  /** Ids that have run, and when, in milliseconds since the Unix epoch. */
+  readonly applied: readonly { readonly id: string; readonly appliedAt: number }[]
+  readonly pending: readonly string[]
+  /** Ids that have run and were edited afterwards. */
+  readonly changed: readonly string[]
+  /** Ids in the ledger that this code does not know: a newer version has run. */
+  readonly unknown: readonly string[]
+}
+
+const LEDGER = `
+  CREATE TABLE IF NOT EXISTS parapet_migrations (
+    package    text        NOT NULL,
+    id         text        NOT NULL,
+    checksum   text        NOT NULL,
+    applied_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (package, id)
+  )`
+
+/** `CREATE TABLE IF NOT EXISTS` needs the right to create, even where the table exists. */
+const HAS_LEDGER = `SELECT to_regclass(format('%I.parapet_migrations', current_schema())) IS NOT NULL AS found`
+
+/** Per schema, as the ledger is: two schemas of one database can migrate at the same time. */
+const LOCK_KEY = `hashtextextended('parapet_migrations:' || current_schema(), 0)`
+const LOCK_POLL_MS = 50
+
+/**
+ * Brings the tables of one package up to date: runs, in one transaction and under an advisory lock,
+ * each migration that is missing in the ledger `parapet_migrations` (in the first schema of the
+ * search path). Every instance may call it at every start; where nothing is pending, the right to
+ * read the ledger is enough. A migration with `inTransaction: false` commits those before it, then
+ * runs by itself.
+ *
+ * @param owner the npm name of the package whose migrations these are.
+ * @throws PARAPET_KIT_MIGRATION_CHANGED a migration that has run was edited, or a new one sorts
+ *   before one that has run; nothing was changed.
+ * @throws PARAPET_KIT_MIGRATION_FAILED a statement failed; its transaction was rolled back.
+ * @throws PARAPET_KIT_INVALID_ARGUMENT ids that are malformed, repeated or out of order, or SQL that
+ *   controls the transaction.
+ */
+export async function migrate(
+  sql: SqlClient,
+  owner: string,
+  migrations: readonly Migration[],
+  { dryRun = false }: MigrationOptions = {},
+): Promise<MigrationReport> {
+  requireSound(owner, migrations)
+  const known = new Set(migrations.map(({ id }) => id))
+  const applied: string[] = []
+  for (;;) {
+    const { batch, next, unknown } = await sql.transaction(async (transaction) => {
+      const ledger = await lockLedger(transaction, owner, dryRun)
+      const pending = pendingOf(owner, migrations, ledger)
+      const alone = pending.findIndex(({ inTransaction }) => inTransaction === false)
+      const batch = dryRun || alone === -1 ? pending : pending.slice(0, alone)
+      if (!dryRun) for (const each of batch) await apply(transaction, owner, each)
+      const unknown = [...ledger.keys()].filter((id) => !known.has(id))
+      return { batch, next: dryRun || alone === -1 ? undefined : pending[alone]!, unknown }
+    })
+    applied.push(...batch.map(({ id }) => id))
+    if (next === undefined) return { applied, unknown }
+    if (await applyAlone(sql, owner, next)) applied.push(next.id)
+  }
+}
+
+/**
+ * Compares the migrations of a package with the ledger, without a lock and without changing
+ * anything: for a readiness check or a deployment script.
+ */
+export async function migrationStatus(
+  sql: SqlClient,
+  owner: string,
+  migrations: readonly Migration[],
+): Promise<MigrationStatus> {
+  const { rows } = await sql.query<{ found: boolean }>(HAS_LEDGER)
+  const ledger = rows[0]?.found === true ? await readLedger(sql, owner) : new Map<string, Row>()
+  const known = new Set(migrations.map(({ id }) => id))
+  return {
+    applied: [...ledger].map(([id, { appliedAt }]) => ({ id, appliedAt })),
+    pending: migrations.flatMap(({ id }) => (ledger.has(id) ? [] : [id])),
+    changed: migrations.flatMap((each) => {
+      const checksum = ledger.get(each.id)?.checksum
+      return checksum === undefined || checksum === checksumOf(each) ? [] : [each.id]
+    }),
+    unknown: [...ledger.keys()].filter((id) => !known.has(id)),
+  }
+}
+
+async function lockLedger(transaction: SqlTransaction, owner: string, dryRun: boolean) {
+  // The ledger must be read as it is after the lock was taken, whatever the database's default is.
+  await transaction.query('SET TRANSACTION ISOLATION LEVEL READ COMMITTED')
+  await waitForLock(transaction, 'pg_try_advisory_xact_lock')
+  const { rows } = await transaction.query<{ found: boolean }>(HAS_LEDGER)
+  if (rows[0]?.found !== true) {
+    if (dryRun) return new Map<string, Row>()
+    await transaction.script(LEDGER)
+  }
+  return readLedger(transaction, owner)
+}
+
+/**
+ * Polls for the lock instead of waiting in the database: a waiting statement holds a snapshot, and a
+ * `CREATE INDEX CONCURRENTLY` of the instance that has the lock would wait for that snapshot to end.
+ */
+async function waitForLock(
+  sql: SqlQueryable,
+  lock: 'pg_try_advisory_lock' | 'pg_try_advisory_xact_lock',
+): Promise<void> {
+  for (;;) {
+    const { rows } = await sql.query<{ locked: boolean }>(`SELECT ${lock}(${LOCK_KEY}) AS locked`)
+    if (rows[0]?.locked === true) return
+    await setTimeout(LOCK_POLL_MS)
+  }
+}
+
+interface Row {
+  readonly checksum: string
+  readonly appliedAt: number
+}
+
+async function readLedger(sql: SqlQueryable, owner: string): Promise<Map<string, Row>> {
+  const { rows } = await sql.query<{ id: string; checksum: string; at: number }>(
+    `SELECT id, checksum, (extract(epoch FROM applied_at) * 1000)::float8 AS at
+       FROM parapet_migrations WHERE package = $1 ORDER BY id COLLATE "C"`,
+    [owner],
+  )
+  return new Map(rows.map(({ id, checksum, at }) => [id, { checksum, appliedAt: Math.round(at) }]))
+}
+
+function pendingOf(
+  owner: string,
+  migrations: readonly Migration[],
+  ledger: ReadonlyMap<string, Row>,
+): Migration[] {
+  const pending: Migration[] = []
+  for (const migration of migrations) {
+    const checksum = ledger.get(migration.id)?.checksum
+    if (checksum === undefined) pending.push(migration)
+    else if (checksum !== checksumOf(migration)) {
+      throw new PARAPET_KIT_MIGRATION_CHANGED(
+        migration.id,
+        owner,
+        'was edited after it ran; undo the edit and add a new migration',
+      )
+    } else if (pending.length > 0) {
+      throw new PARAPET_KIT_MIGRATION_CHANGED(
+        pending[0]!.id,
+        owner,
+        `sorts before "${migration.id}", which has run; give it a later number`,
+      )
+    }
+  }
+  return pending
+}
+
+async function apply(
+  transaction: SqlTransaction,
+  owner: string,
+  migration: Migration,
+): Promise<void> {
+  try {
+    await transaction.script(migration.sql)
+  } catch (error) {
+    throw failed(owner, migration, 'its transaction was rolled back', error)
+  }
+  await record(transaction, owner, migration)
+}
+
+/** @returns whether it ran: another instance may have been first. */
+function applyAlone(sql: SqlClient, owner: string, migration: Migration): Promise<boolean> {
+  const run = async (session: SqlQueryable): Promise<boolean> => {
+    await waitForLock(session, 'pg_try_advisory_lock')
+    try {
+      if ((await readLedger(session, owner)).has(migration.id)) return false
+      await session.query(migration.sql)
+      return await record(session, owner, migration)
+    } catch (error) {
+      throw failed(owner, migration, 'it ran outside a transaction and may have left traces', error)
+    } finally {
+      await session.query(`SELECT pg_advisory_unlock(${LOCK_KEY})`)
+    }
+  }
+  return sql.session === undefined ? run(sql) : sql.session(run)
+}
+
+/** @returns whether it was not in the ledger: callers in one PGlite session share its locks. */
+async function record(sql: SqlQueryable, owner: string, migration: Migration): Promise<boolean> {
+  const { rowCount } = await sql.query(
+    `INSERT INTO parapet_migrations (package, id, checksum) VALUES ($1, $2, $3)
+     ON CONFLICT DO NOTHING`,
+    [owner, migration.id, checksumOf(migration)],
+  )
+  return rowCount === 1
+}
+
+function failed(owner: string, { id }: Migration, outcome: string, error: unknown): Error {
+  const reason = error instanceof Error ? error.message : String(error)
+  return new PARAPET_KIT_MIGRATION_FAILED(id, owner, outcome, reason, { cause: error })
+}

@@ -1,0 +1,52 @@
+/** A migration: its shape, what it may contain, and its checksum. */
+import { createHash } from 'node:crypto'
+import { PARAPET_KIT_INVALID_ARGUMENT } from '../errors.ts'
+
+/** One step of a schema. Once released, its text never changes. */
+export interface Migration {
+  /** Number and name: `0001_create_events`. Ids sort in the order they run. */
+  readonly id: string
+  /** Statements without COMMIT, ROLLBACK and the like: the runner owns the transaction. */
+  readonly sql: string
+  /**
+   * `false` for one statement that PostgreSQL refuses inside a transaction, such as `CREATE INDEX
+   * CONCURRENTLY`. It must be repeatable (`IF NOT EXISTS`): it may have run although it is not in the
+   * ledger. @default true
+   */
+  readonly inTransaction?: boolean
+}
+
+const CONTROL =
+  /^(?:begin|start\s+transaction|commit|end|rollback(?!\s+to\b)|abort|prepare\s+transaction)\b/i
+/** Comments, strings, quoted names and dollar-quoted bodies: what is in them is no statement. */
+const QUOTED =
+  /--[^\n]*|\/\*[\s\S]*?\*\/|'(?:[^']|'')*'|"(?:[^"]|"")*"|(\$(?:[a-z_]\w*)?\$)[\s\S]*?\1/gi
+
+/** The body of a function in standard SQL; its END is no COMMIT. */
+const ATOMIC_BODY = /\bbegin\s+atomic\b[\s\S]*?\bend\b(?=\s*(?:;|$))/gi
+
+/** @throws PARAPET_KIT_INVALID_ARGUMENT an id is malformed or out of order, or SQL controls the transaction. */
+export function requireSound(owner: string, migrations: readonly Migration[]): void {
+  let previous = ''
+  for (const { id, sql } of migrations) {
+    const name = `migration "${id}" of "${owner}"`
+    if (!/^\d{4}_[a-z0-9_]+$/.test(id) || id <= previous) {
+      throw new PARAPET_KIT_INVALID_ARGUMENT(
+        name,
+        'must be named like 0001_create_events and sort after the one before it',
+      )
+    }
+    const statements = sql.replaceAll(QUOTED, ' ').replaceAll(ATOMIC_BODY, ' ').split(';')
+    const control = statements.find((statement) => CONTROL.test(statement.trim()))
+    if (control !== undefined) {
+      const problem = `must not contain "${control.trim()}": what it commits cannot be rolled back`
+      throw new PARAPET_KIT_INVALID_ARGUMENT(name, problem)
+    }
+    previous = id
+  }
+}
+
+/** The checksum of the text, as in the ledger. */
+export function checksumOf({ sql }: Migration): string {
+  return createHash('sha256').update(sql).digest('hex')
+}

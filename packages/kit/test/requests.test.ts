@@ -1,0 +1,177 @@
+import {
+  compileRouteRule,
+  missedRoute,
+  readCookie,
+  readFastifyInternal,
+  requestSource,
+  usePrincipal,
+  type DeclaredRoute,
+} from '@parapet/kit'
+import Fastify from 'fastify'
+import t from 'tap'
+
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    door?: unknown
+  }
+}
+
+const plugin = '@parapet/door'
+
+await t.test('a rule is compiled once per route and found by the request', async (t) => {
+  const app = Fastify()
+  t.after(() => app.close())
+  const declared: DeclaredRoute[] = []
+  const rules = compileRouteRule<{ open: unknown }>(app, {
+    plugin,
+    key: 'door',
+    compile(route) {
+      declared.push(route)
+      return route.raw === undefined ? undefined : { open: route.raw }
+    },
+  })
+  const shared = { door: 'ajar' }
+  app.get('/a', { config: shared }, async (request) => rules.of(request.routeOptions) ?? 'none')
+  app.route({
+    method: ['POST', 'PUT'],
+    url: '/b',
+    handler: async ({ routeOptions }) => rules.of(routeOptions) ?? 'none',
+  })
+  t.same((await app.inject('/a')).json(), { open: 'ajar' })
+  t.equal((await app.inject({ method: 'PUT', url: '/b' })).body, 'none')
+  t.strictSame(
+    declared.map(({ name, raw }) => [name, raw]),
+    [
+      ['GET /a', 'ajar'],
+      ['HEAD /a', 'ajar'],
+      ['POST,PUT /b', undefined],
+    ],
+  )
+  t.strictSame(Reflect.ownKeys(shared), ['door'], "the application's own object is unchanged")
+})
+
+await t.test('a compiled rule may be null, and undefined keeps none', async (t) => {
+  const app = Fastify()
+  t.after(() => app.close())
+  const rules = compileRouteRule<null>(app, { plugin, key: 'door', compile: () => null })
+  app.get('/open', { config: { door: 'open' } }, async (request) => ({
+    rule: rules.of(request.routeOptions),
+  }))
+  t.strictSame((await app.inject('/open')).json(), { rule: null })
+})
+
+await t.test('a rule of a route that is older than the plugin is reported as missed', async (t) => {
+  const app = Fastify()
+  t.after(() => app.close())
+  const seen: unknown[] = []
+  app.get('/ruled', { config: { door: 'shut' } }, async () => 'x')
+  app.get('/plain', async () => 'x')
+  const rules = compileRouteRule<string>(app, { plugin, key: 'door', compile: () => 'compiled' })
+  app.addHook('onRequest', async (request) => void seen.push(rules.of(request.routeOptions)))
+  app.get('/late', { config: { door: 'shut' } }, async () => 'x')
+  for (const url of ['/ruled', '/plain', '/late', '/nowhere']) await app.inject(url)
+  t.strictSame(seen, [missedRoute, undefined, 'compiled', undefined])
+})
+
+await t.test(
+  'what compile throws stops the boot, and contexts see their own schemas',
+  async (t) => {
+    const app = Fastify()
+    t.after(() => app.close())
+    compileRouteRule(app, {
+      plugin,
+      key: 'door',
+      compile({ raw, name, context }) {
+        if (raw === 'broken')
+          throw new Error(`${name}: ${String(context.getSchema('own') !== undefined)}`)
+        return undefined
+      },
+    })
+    await app.register(async (child) => {
+      child.addSchema({ $id: 'own', type: 'string' })
+      t.throws(() => child.get('/x', { config: { door: 'broken' } }, async () => 'x'), {
+        message: 'GET /x: true',
+      })
+    })
+  },
+)
+
+await t.test('a cookie is found by its exact name', (t) => {
+  t.equal(readCookie('a=1; __Host-session=token; b=2', '__Host-session'), 'token')
+  t.equal(readCookie(' \t__Host-session = to ken \t;x', '__Host-session'), 'to ken')
+  t.equal(readCookie('a==b=', 'a'), '=b=', 'only the first "=" separates')
+  t.equal(readCookie('a="q"', 'a'), '"q"', 'quotes belong to the value')
+  t.equal(readCookie('a=%20', 'a'), '%20', 'nothing is decoded')
+  for (const header of [undefined, '', ';;', 'a', '__host-session=x', 'x__Host-session=x', '=x']) {
+    t.equal(readCookie(header, '__Host-session'), undefined)
+  }
+  t.end()
+})
+
+await t.test('a byte that only JavaScript calls white space makes another name', (t) => {
+  // Node decodes header bytes as latin1.
+  for (const byte of ['\xa0', '\x0b', '\x0c', '\x85', '\ufeff', '\u2003', '\u0000']) {
+    t.equal(readCookie(`${byte}__Host-session=planted`, '__Host-session'), undefined)
+    t.equal(readCookie(`__Host-session${byte}=planted`, '__Host-session'), undefined)
+    t.equal(readCookie(`__Host-session=v${byte}`, '__Host-session'), `v${byte}`)
+  }
+  t.end()
+})
+
+await t.test('a cookie that was sent twice counts as empty', (t) => {
+  t.equal(readCookie('s=1; s=2', 's'), '')
+  t.equal(readCookie('s=1; s=1; s=1', 's'), '')
+  t.equal(readCookie('s=; x=1', 's'), '')
+  t.end()
+})
+
+await t.test('the source of a request names what is known and leaves out the rest', async (t) => {
+  const app = Fastify()
+  t.after(() => app.close())
+  usePrincipal(app)
+  const sources: object[] = []
+  app.addHook('onRequest', async (request) => {
+    sources.push(requestSource(request))
+    if (request.headers.authorization === undefined) return
+    request.principal = { id: 'u1', roles: [], sessionId: 's1' }
+    sources.push(requestSource(request), requestSource(request, { id: 'u2', roles: [] }))
+    sources.push(requestSource(request, null))
+  })
+  app.get('/users/:id', async () => 'x')
+  await app.inject({
+    url: '/users/7?token=secret',
+    headers: { authorization: 'x', 'user-agent': 'a'.repeat(600) },
+  })
+  const known = {
+    ip: '127.0.0.1',
+    requestId: 'req-1',
+    route: 'GET /users/:id',
+    userAgent: 'a'.repeat(512),
+  }
+  t.strictSame(sources, [
+    known,
+    { ...known, principalId: 'u1', sessionId: 's1' },
+    { ...known, principalId: 'u2' },
+    known,
+  ])
+  await app.inject({ url: '/nowhere', headers: { 'user-agent': '' } })
+  t.strictSame(sources.at(-1), { ip: '127.0.0.1', requestId: 'req-2', userAgent: '' })
+})
+
+await t.test('a request without any plugin that adds principals has a source, too', async (t) => {
+  const app = Fastify()
+  t.after(() => app.close())
+  app.get('/x', async (request) => requestSource(request))
+  t.match((await app.inject('/x')).json(), { route: 'GET /x', ip: '127.0.0.1' })
+})
+
+await t.test('private facts of Fastify are read from any context', async (t) => {
+  const app = Fastify({ trustProxy: '10.0.0.0/8' })
+  t.after(() => app.close())
+  await app.register(async (child) => {
+    const options = readFastifyInternal(child, 'fastify.options')
+    t.match(options, { trustProxy: '10.0.0.0/8' })
+  })
+  t.equal(readFastifyInternal(app, 'fastify.no-such-symbol'), undefined)
+  await app.ready()
+})

@@ -1,0 +1,102 @@
+/** Reads accounts, and changes them by compare-and-set. */
+import { conflict, retryConflicts, type Cipher } from '@parapet/kit'
+import { PARAPET_MFA_BUSY, PARAPET_MFA_INVALID_ARGUMENT } from '../errors.ts'
+import { createAccount, type Account } from './account.ts'
+import type { AccountRepository, CredentialChange, StoredAccount } from './account-repository.ts'
+import { openAccount, sealAccount } from './sealed-account.ts'
+
+/** The outcome of a change function. Without `next` nothing is written. */
+export interface Change<T> {
+  readonly next?: Account
+  readonly credentials?: CredentialChange
+  readonly result: T
+}
+
+/** Reads and changes accounts. */
+export interface Accounts {
+  /** The account; an empty one if nothing is stored. */
+  read(userId: string): Promise<Account>
+  /**
+   * Changes an account atomically. `change` must be pure: it runs again with the new record when
+   * another writer was first. Its result is returned only after `next` has been written.
+   *
+   * @throws PARAPET_MFA_BUSY other writers were first 64 times, or the storage failed.
+   * @throws PARAPET_MFA_ACCOUNT_UNREADABLE the stored record does not open for this user.
+   */
+  update<T>(userId: string, change: (account: Account) => Change<T>): Promise<T>
+  findByCredential(credentialId: string): Promise<string | null>
+  remove(userId: string): Promise<void>
+}
+
+const MAX_USER_ID = 300
+
+/** Combines storage and cipher. */
+export function createAccounts(storage: AccountRepository, cipher: Cipher): Accounts {
+  const repository = withBusyErrors(storage)
+  const open = async (userId: string, stored: StoredAccount | null): Promise<Account> =>
+    stored === null ? createAccount() : openAccount(cipher, userId, stored.sealed)
+  const load = async (userId: string): Promise<{ account: Account; version: number }> => {
+    requireUserId(userId)
+    const stored = await repository.load(userId)
+    return { account: await open(userId, stored), version: stored?.version ?? 0 }
+  }
+  return {
+    read: async (userId) => (await load(userId)).account,
+    update: <T>(userId: string, change: (account: Account) => Change<T>): Promise<T> =>
+      retryConflicts<T>(
+        async () => {
+          const { account, version } = await load(userId)
+          const { next, credentials, result } = change(account)
+          if (next === undefined) return result
+          const sealed = await sealAccount(cipher, userId, next)
+          return (await repository.save(userId, version, sealed, credentials)) ? result : conflict
+        },
+        () => new PARAPET_MFA_BUSY(),
+      ),
+    findByCredential: (credentialId) => repository.findByCredential(credentialId),
+    async remove(userId) {
+      requireUserId(userId)
+      const stored = await repository.load(userId)
+      if (stored === null) return
+      // An account that does not open must still be erasable.
+      const passkeys = await open(userId, stored).then(
+        (account) => account.passkeys,
+        () => [],
+      )
+      await repository.remove(
+        userId,
+        passkeys.map(({ id }) => id),
+      )
+    },
+  }
+}
+
+/** Replaces the storage's own errors by PARAPET_MFA_BUSY, with the original as `cause` for the log. */
+function withBusyErrors(storage: AccountRepository): AccountRepository {
+  return {
+    load: (userId) => orBusy(() => storage.load(userId)),
+    save: (...change) => orBusy(() => storage.save(...change)),
+    findByCredential: (credentialId) => orBusy(() => storage.findByCredential(credentialId)),
+    remove: (userId, credentials) => orBusy(() => storage.remove(userId, credentials)),
+  }
+}
+
+async function orBusy<T>(work: () => Promise<T>): Promise<T> {
+  try {
+    return await work()
+  } catch (error) {
+    const { code } = error as { readonly code?: unknown }
+    if (typeof code === 'string' && code.startsWith('PARAPET_')) throw error
+    throw Object.assign(new PARAPET_MFA_BUSY(), { cause: error })
+  }
+}
+
+function requireUserId(userId: string): void {
+  // PostgreSQL cannot store NUL in a text.
+  const isText = typeof userId === 'string' && userId.isWellFormed() && !userId.includes('\0')
+  if (isText && userId.length > 0 && userId.length <= MAX_USER_ID) return
+  const got = typeof userId === 'string' ? JSON.stringify(userId.slice(0, 32)) : typeof userId
+  throw new PARAPET_MFA_INVALID_ARGUMENT(
+    `the user id must be well-formed text of 1 to ${MAX_USER_ID} characters without NUL, got ${got}`,
+  )
+}

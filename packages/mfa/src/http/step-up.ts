@@ -1,0 +1,128 @@
+/** Step-up of requests: compiles the rules of routes and refuses requests that do not meet them. */
+import {
+  compileRouteRule,
+  missedRoute,
+  type Principal,
+  type RouteRules,
+  type SecurityEvents,
+} from '@parapet/kit'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { readDeviceCookie } from '../devices/device-cookie.ts'
+import {
+  PARAPET_MFA_ENROLMENT_REQUIRED,
+  PARAPET_MFA_LOGIN_REQUIRED,
+  PARAPET_MFA_STEP_UP_REQUIRED,
+} from '../errors.ts'
+import { decideStepUp, type StepUpContext } from '../step-up/decide-step-up.ts'
+import {
+  anyFactor,
+  compileRoleRules,
+  compileRule,
+  joinRules,
+  type CompiledRule,
+  type RoleRequirement,
+} from '../step-up/rules.ts'
+import { acrOf, wwwAuthenticate } from '../step-up/www-authenticate.ts'
+
+/** What step-up needs. */
+export interface StepUpParts extends StepUpContext {
+  readonly securityEvents: SecurityEvents
+  readonly principalOf: (request: FastifyRequest) => Principal | null
+  readonly roles: Readonly<Record<string, RoleRequirement>>
+}
+
+/** Checks requests against step-up rules. */
+export class StepUp {
+  readonly #parts: StepUpParts
+  readonly #routeRules: RouteRules<CompiledRule | null>
+  readonly #roleRules: ReadonlyMap<string, CompiledRule>
+
+  /** Adds the hooks to the app. Routes that are declared afterwards are checked. */
+  constructor(app: FastifyInstance, parts: StepUpParts) {
+    this.#parts = parts
+    this.#roleRules = compileRoleRules(parts.roles)
+    this.#routeRules = compileRouteRule<CompiledRule | null>(app, {
+      plugin: '@parapet/mfa',
+      key: 'mfa',
+      compile: ({ raw, name }) => (raw === undefined ? undefined : compileRule(raw, name)),
+    })
+    app.addHook('onRequest', (request, reply, done) => this.#check(request, reply, done))
+  }
+
+  /** Combines a rule with those of the caller's roles: the strictest in every part. */
+  withRoles(request: FastifyRequest, rule: CompiledRule): CompiledRule
+  withRoles(request: FastifyRequest, rule: CompiledRule | undefined): CompiledRule | null
+  withRoles(request: FastifyRequest, rule: CompiledRule | undefined): CompiledRule | null {
+    if (this.#roleRules.size === 0) return rule ?? null
+    const roles = this.#parts.principalOf(request)?.roles ?? []
+    const rules = roles.flatMap((role) => this.#roleRules.get(role) ?? [])
+    return joinRules(rule === undefined ? rules : [rule, ...rules])
+  }
+
+  /**
+   * Refuses a request that does not meet the rule.
+   *
+   * @throws PARAPET_MFA_LOGIN_REQUIRED, PARAPET_MFA_ENROLMENT_REQUIRED, PARAPET_MFA_STEP_UP_REQUIRED
+   */
+  async require(request: FastifyRequest, reply: FastifyReply, rule: CompiledRule): Promise<void> {
+    const principal = this.#parts.principalOf(request)
+    if (principal === null) {
+      reply.header('www-authenticate', 'Bearer')
+      throw new PARAPET_MFA_LOGIN_REQUIRED()
+    }
+    const caller = {
+      principal,
+      readDeviceCookie: () => readDeviceCookie(request.headers.cookie),
+      userAgent: request.headers['user-agent'] ?? '',
+    }
+    const verdict = await decideStepUp(this.#parts, caller, rule)
+    if (verdict.enrolmentDueAt !== null) {
+      reply.header('mfa-enrolment-due', new Date(verdict.enrolmentDueAt).toUTCString())
+    }
+    if (verdict.result === 'unproved') this.#refuse(request, reply, verdict.rule, 'unproved')
+    if (verdict.result === 'unenrolled') {
+      this.#emitChallenged(request, verdict.rule, 'unenrolled')
+      throw new PARAPET_MFA_ENROLMENT_REQUIRED()
+    }
+  }
+
+  /** The `onRequest` hook. Most requests have no rule; for them it creates no promise. */
+  #check(
+    request: FastifyRequest,
+    reply: FastifyReply,
+    done: () => void,
+  ): Promise<void> | undefined {
+    const rule = this.#ruleOf(request, reply)
+    if (rule !== null) return this.require(request, reply, rule)
+    done()
+    return undefined
+  }
+
+  #ruleOf(request: FastifyRequest, reply: FastifyReply): CompiledRule | null {
+    const rule = this.#routeRules.of(request.routeOptions)
+    if (rule === null) return null
+    // The route was declared before the plugin was registered, so its rule is unknown.
+    if (rule === missedRoute) this.#refuse(request, reply, anyFactor, 'missed')
+    return this.withRoles(request, rule)
+  }
+
+  #refuse(
+    request: FastifyRequest,
+    reply: FastifyReply,
+    rule: CompiledRule,
+    reason: 'unproved' | 'missed',
+  ): never {
+    this.#emitChallenged(request, rule, reason)
+    reply.header('www-authenticate', wwwAuthenticate(rule))
+    throw new PARAPET_MFA_STEP_UP_REQUIRED()
+  }
+
+  #emitChallenged(
+    request: FastifyRequest,
+    rule: CompiledRule,
+    reason: 'unproved' | 'unenrolled' | 'missed',
+  ): void {
+    const details = { reason, acr: acrOf(rule) }
+    this.#parts.securityEvents.emit('mfa.challenged', { details }, request)
+  }
+}

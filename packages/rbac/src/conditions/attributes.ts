@@ -1,0 +1,65 @@
+/** Attribute types, and how attributes are read. The type is checked at every read. */
+
+/** The type of an attribute. A `time` is a `Date`, milliseconds since the epoch or RFC 3339 text. */
+export type AttributeType = 'string' | 'number' | 'boolean' | 'time' | 'string[]'
+
+/** Attribute names and their types. */
+export type AttributeSchema = Readonly<Record<string, AttributeType>>
+
+/** The TypeScript type of an {@link AttributeType}. */
+export type AttributeValue<A> = A extends 'string'
+  ? string
+  : A extends 'number'
+    ? number
+    : A extends 'boolean'
+      ? boolean
+      : A extends 'time'
+        ? Date
+        : A extends 'string[]'
+          ? readonly string[]
+          : never
+
+/** A value in the form that conditions compare. A time is milliseconds since the epoch. */
+type Scalar = string | number | boolean
+export type Normal = Scalar | readonly unknown[]
+
+const RFC_3339 = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)$/
+
+const readers: Readonly<Record<AttributeType, (value: unknown) => Normal | undefined>> = {
+  string: (value) => (typeof value === 'string' ? value : undefined),
+  boolean: (value) => (typeof value === 'boolean' ? value : undefined),
+  number: (value) => (typeof value === 'number' && !Number.isNaN(value) ? value : undefined),
+  time: (value) => readTime(value),
+  'string[]': (value) => (Array.isArray(value) ? value : undefined),
+}
+
+/** Returns the reader of a type. It yields the normal form, or `undefined` for any other type. */
+export function readerOf(type: AttributeType): (value: unknown) => Normal | undefined {
+  return readers[type]
+}
+
+/** The range that a `Date` and a PostgreSQL `timestamptz` share: 4714 BC to AD 275760. */
+const EARLIEST_TIME = -210_866_803_200_000
+const LATEST_TIME = 8_640_000_000_000_000
+
+/** Returns whole milliseconds since the epoch, or `undefined` if the value is not a valid time. */
+function readTime(value: unknown): number | undefined {
+  if (value instanceof Date) return readTime(value.getTime())
+  const time = typeof value === 'string' && RFC_3339.test(value) ? Date.parse(value) : value
+  if (typeof time !== 'number') return undefined
+  const isInRange = (time >= EARLIEST_TIME && time <= LATEST_TIME) || Math.abs(time) === Infinity
+  return isInRange ? Math.floor(time) : undefined
+}
+
+/**
+ * Reads one attribute of an untrusted object. Members of `Object.prototype` are ignored, so that a
+ * polluted prototype grants nothing. Accessors of a class are read.
+ */
+export function readMember(source: unknown, name: string): unknown {
+  if (typeof source !== 'object' || source === null) return undefined
+  const value = (source as Record<string, unknown>)[name]
+  return name in Object.prototype && !Object.hasOwn(source, name) ? undefined : value
+}
+
+/** The names of all attribute types. */
+export const attributeTypes = Object.keys(readers) as readonly AttributeType[]

@@ -1,0 +1,170 @@
+/** Compiles conditions to closures. No code is generated from text. */
+import type { Normal } from './attributes.ts'
+import { compileReader, type DecisionContext } from './context.ts'
+import type { Node, Sign, Term, Truth } from './nodes.ts'
+
+/** A compiled condition. */
+export type Evaluate = (context: DecisionContext) => Truth
+
+type Read = (context: DecisionContext) => Normal | undefined
+
+/**
+ * Compiles a condition. The result throws if an accessor of the resource throws; call it through
+ * {@link evaluateSafely}.
+ */
+export function compileCondition(node: Node): Evaluate {
+  switch (node.op) {
+    case 'and':
+      return compileAnd(node.of.map(compileCondition))
+    case 'or':
+      return compileOr(node.of.map(compileCondition))
+    case 'not': {
+      const inner = compileCondition(node.of)
+      return (context) => {
+        const truth = inner(context)
+        return truth === null ? null : !truth
+      }
+    }
+    case 'value': {
+      const { value } = node
+      return () => value
+    }
+    case 'exists': {
+      const read = compileReader(node.left)
+      return (context) => read(context) !== undefined
+    }
+    case 'test': {
+      const read = compileTerm(node.left)
+      const { test } = node
+      return (context) => {
+        const value = read(context)
+        return value === undefined ? null : test(value)
+      }
+    }
+    case 'in':
+      return compileIn(node.left, node.right)
+    case 'compare':
+      break
+  }
+  return node.sign === 'eq'
+    ? compileEqual(node.left, node.right)
+    : compileComparison(node.sign, compileTerm(node.left), compileTerm(node.right))
+}
+
+/** Evaluates a condition. If it throws, it is unknown, so a grant fails and a deny rule applies. */
+export function evaluateSafely(evaluate: Evaluate, context: DecisionContext): Truth {
+  try {
+    return evaluate(context)
+  } catch {
+    return null
+  }
+}
+
+const comparisons: Readonly<Record<Sign, (left: Normal, right: Normal) => boolean>> = {
+  eq: (left, right) => left === right,
+  ne: (left, right) => left !== right,
+  lt: (left, right) => left < right,
+  lte: (left, right) => left <= right,
+  gt: (left, right) => left > right,
+  gte: (left, right) => left >= right,
+}
+
+/** Membership as in SQL: if a list has members of another type, "not found" is unknown. */
+function isMember(list: readonly unknown[], value: Normal): Truth {
+  if (list.includes(value)) return true
+  return list.every((entry) => typeof entry === typeof value) ? false : null
+}
+
+function compileAnd(parts: readonly Evaluate[]): Evaluate {
+  const [first, second] = parts
+  if (parts.length === 2 && first !== undefined && second !== undefined) {
+    return (context) => {
+      const left = first(context)
+      if (left === false) return false
+      const right = second(context)
+      return right === false ? false : left === null ? null : right
+    }
+  }
+  return (context) => {
+    let truth: Truth = true
+    for (const part of parts) {
+      const each = part(context)
+      if (each === false) return false
+      if (each === null) truth = null
+    }
+    return truth
+  }
+}
+
+function compileOr(parts: readonly Evaluate[]): Evaluate {
+  const [first, second] = parts
+  if (parts.length === 2 && first !== undefined && second !== undefined) {
+    return (context) => {
+      const left = first(context)
+      if (left === true) return true
+      const right = second(context)
+      return right === true ? true : left === null ? null : right
+    }
+  }
+  return (context) => {
+    let truth: Truth = false
+    for (const part of parts) {
+      const each = part(context)
+      if (each === true) return true
+      if (each === null) truth = null
+    }
+    return truth
+  }
+}
+
+function compileTerm(term: Term): Read {
+  if (term.kind === 'ref') return compileReader(term)
+  const { value } = term
+  return () => value
+}
+
+/** The most common comparison: this form saves a call if one side is a constant. */
+function compileEqual(leftTerm: Term, rightTerm: Term): Evaluate {
+  const left = compileTerm(leftTerm)
+  if (rightTerm.kind === 'literal') {
+    const { value } = rightTerm
+    return (context) => {
+      const found = left(context)
+      return found === undefined ? null : found === value
+    }
+  }
+  const right = compileTerm(rightTerm)
+  return (context) => {
+    const a = left(context)
+    if (a === undefined) return null
+    const b = right(context)
+    return b === undefined ? null : a === b
+  }
+}
+
+function compileIn(leftTerm: Term, rightTerm: Term): Evaluate {
+  const left = compileTerm(leftTerm)
+  if (rightTerm.kind === 'literal') {
+    const values = new Set(rightTerm.value as readonly unknown[])
+    return (context) => {
+      const value = left(context)
+      return value === undefined ? null : values.has(value)
+    }
+  }
+  const right = compileTerm(rightTerm)
+  return (context) => {
+    const value = left(context)
+    const list = right(context)
+    if (value === undefined || list === undefined) return null
+    return isMember(list as readonly unknown[], value)
+  }
+}
+
+function compileComparison(sign: Sign, left: Read, right: Read): Evaluate {
+  const compare = comparisons[sign]
+  return (context) => {
+    const a = left(context)
+    const b = right(context)
+    return a === undefined || b === undefined ? null : compare(a, b)
+  }
+}

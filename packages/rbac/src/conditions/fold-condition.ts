@@ -1,0 +1,67 @@
+/** Evaluates the known parts of a condition, so that only tests of the resource remain. */
+import { compileCondition, evaluateSafely } from './compile-condition.ts'
+import { compileReader, type DecisionContext } from './context.ts'
+import type { Literal, Node, Term } from './nodes.ts'
+
+/** Returns what remains of a condition once subject, environment and facts are known. */
+export function foldNode(node: Node, context: DecisionContext): Node {
+  if (node.op === 'and' || node.op === 'or') {
+    return simplify(
+      node.op,
+      node.of.map((part) => foldNode(part, context)),
+    )
+  }
+  if (node.op !== 'not') return foldLeaf(node, context)
+  const inner = foldNode(node.of, context)
+  if (inner.op !== 'value') return { op: 'not', of: inner }
+  return { op: 'value', value: inner.value === null ? null : !inner.value }
+}
+
+function foldLeaf(
+  node: Exclude<Node, { op: 'and' | 'or' | 'not' }>,
+  context: DecisionContext,
+): Node {
+  const terms = node.op === 'value' ? [] : 'right' in node ? [node.left, node.right] : [node.left]
+  if (!terms.some(isOpen)) {
+    return { op: 'value', value: evaluateSafely(compileCondition(node), context) }
+  }
+  if (!('right' in node)) return node
+  const left = foldTerm(node.left, context)
+  const right = foldTerm(node.right, context)
+  if (left === null || right === null) return { op: 'value', value: null }
+  return foldList({ ...node, left, right })
+}
+
+/** If a list has members of another type, "not in the list" is unknown; see `isMember`. */
+function foldList(node: Extract<Node, { right: Term }>): Node {
+  if (node.op !== 'in' || node.right.kind !== 'literal') return node
+  const list = node.right.value as readonly unknown[]
+  const members = list.filter((entry) => typeof entry === node.left.type)
+  if (members.length === list.length) return node
+  const rest: Node = { ...node, right: { ...node.right, value: members } }
+  return { op: 'or', of: [rest, { op: 'value', value: null }] }
+}
+
+function foldTerm(term: Term, context: DecisionContext): Term | null {
+  if (term.kind === 'literal' || isOpen(term)) return term
+  const value = compileReader(term)(context)
+  return value === undefined
+    ? null
+    : ({ kind: 'literal', value, type: term.type } satisfies Literal)
+}
+
+function isOpen(term: Term): boolean {
+  return term.kind === 'ref' && term.root === 'resource'
+}
+
+/** Drops parts that cannot change the result. Unknown parts stay: they can prevent a true result. */
+export function simplify(op: 'and' | 'or', parts: readonly Node[]): Node {
+  const decisive = op === 'or'
+  if (parts.some((part) => part.op === 'value' && part.value === decisive)) {
+    return { op: 'value', value: decisive }
+  }
+  const open = parts.filter((part) => !(part.op === 'value' && part.value === !decisive))
+  if (open.length === 0) return { op: 'value', value: !decisive }
+  if (open.every((part) => part.op === 'value')) return { op: 'value', value: null }
+  return open.length === 1 ? open[0]! : { op, of: open }
+}

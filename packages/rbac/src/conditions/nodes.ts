@@ -1,0 +1,70 @@
+/** A condition whose references and constants have been resolved and typed. */
+import type { AttributeType, Normal } from './attributes.ts'
+import type { Comparison } from './condition.ts'
+
+/** The result of a condition. `null` is unknown: an attribute is missing or has another type. */
+export type Truth = boolean | null
+
+/** Where an attribute comes from. */
+export type Root = 'subject' | 'resource' | 'environment' | 'fact'
+
+/** A reference to an attribute, with the type that the policy declares. */
+export interface Reference {
+  readonly kind: 'ref'
+  readonly root: Root
+  readonly name: string
+  readonly type: AttributeType
+}
+
+/** A constant in its normal form. */
+export interface Literal {
+  readonly kind: 'literal'
+  readonly value: Normal
+  readonly type: AttributeType
+}
+
+/** One side of a comparison. */
+export type Term = Reference | Literal
+
+/** A resolved condition. `value` occurs in filters, where a part has already been evaluated. */
+export type Node =
+  | { readonly op: 'and'; readonly of: readonly Node[] }
+  | { readonly op: 'or'; readonly of: readonly Node[] }
+  | { readonly op: 'not'; readonly of: Node }
+  | { readonly op: 'compare'; readonly sign: Sign; readonly left: Term; readonly right: Term }
+  | { readonly op: 'in'; readonly left: Term; readonly right: Term }
+  | { readonly op: 'exists'; readonly left: Reference }
+  | {
+      readonly op: 'test'
+      readonly left: Term
+      readonly test: (value: Normal) => boolean
+      readonly text: string
+    }
+  | { readonly op: 'value'; readonly value: boolean | null }
+
+/** The comparison operators without `in`. */
+export type Sign = Exclude<Comparison, 'in'>
+
+/** Returns the names of the facts that a condition reads. */
+export function factsOf(node: Node): string[] {
+  switch (node.op) {
+    case 'and':
+    case 'or':
+      return node.of.flatMap(factsOf)
+    case 'not':
+      return factsOf(node.of)
+    case 'value':
+      return []
+    case 'exists':
+    case 'test':
+      return nameOf(node.left)
+    case 'in':
+    case 'compare':
+      break
+  }
+  return [...nameOf(node.left), ...nameOf(node.right)]
+}
+
+function nameOf(term: { readonly kind: string; readonly root?: string; readonly name?: string }) {
+  return term.root === 'fact' ? [term.name!] : []
+}

@@ -1,0 +1,138 @@
+/**
+ * The operators that build conditions. A condition is data: it can be compiled, explained, turned
+ * into SQL and sent as JSON.
+ *
+ * If an attribute is missing or has another type, a comparison is unknown, as with NULL in SQL. A
+ * grant applies only if its condition is true. A deny rule applies unless its condition is false.
+ */
+import { PARAPET_RBAC_INVALID_ARGUMENT } from '../errors.ts'
+import type { Comparison, Condition, Constant, Operand, Ref, TimeWindow } from './condition.ts'
+
+type Value<T> = T extends Date ? Date | string : T
+type Side<T> = Ref<T> | Value<T>
+type Ordered = number | Date
+
+/** Both values are equal. */
+export function eq<T extends string | number | boolean | Date>(
+  left: Ref<T>,
+  right: Side<NoInfer<T>>,
+): Condition {
+  return compare('eq', left, right)
+}
+
+/** The values differ. */
+export function ne<T extends string | number | boolean | Date>(
+  left: Ref<T>,
+  right: Side<NoInfer<T>>,
+): Condition {
+  return compare('ne', left, right)
+}
+
+/** Less than. */
+export function lt<T extends Ordered>(left: Ref<T>, right: Side<NoInfer<T>>): Condition {
+  return compare('lt', left, right)
+}
+
+/** Less than or equal. */
+export function lte<T extends Ordered>(left: Ref<T>, right: Side<NoInfer<T>>): Condition {
+  return compare('lte', left, right)
+}
+
+/** Greater than. */
+export function gt<T extends Ordered>(left: Ref<T>, right: Side<NoInfer<T>>): Condition {
+  return compare('gt', left, right)
+}
+
+/** Greater than or equal. */
+export function gte<T extends Ordered>(left: Ref<T>, right: Side<NoInfer<T>>): Condition {
+  return compare('gte', left, right)
+}
+
+/** The time `left` is earlier than `right`. */
+export function before(left: Ref<Date>, right: Side<Date>): Condition {
+  return compare('lt', left, right)
+}
+
+/** The time `left` is later than `right`. */
+export function after(left: Ref<Date>, right: Side<Date>): Condition {
+  return compare('gt', left, right)
+}
+
+/** `left` is in the list `right`: constants, or an attribute of type `string[]`. */
+export function isIn<T extends string | number>(
+  left: Ref<T>,
+  right: readonly NoInfer<T>[] | (T extends string ? Ref<readonly string[]> : never),
+): Condition {
+  return compare('in', left, right)
+}
+
+/** The list `left` contains `right`. */
+export function has(left: Ref<readonly string[]>, right: Side<string>): Condition {
+  return { op: 'in', left: operandOf(right), right: operandOf(left) }
+}
+
+/** The attribute is present and has its declared type. This is true or false, never unknown. */
+export function exists(left: Ref): Condition {
+  return { op: 'exists', left: { ref: left.ref } }
+}
+
+/**
+ * The IP address is in one of the CIDR blocks. It cannot test an attribute of the resource.
+ *
+ * @see RFC 4632
+ */
+export function cidr(left: Ref<string>, blocks: readonly string[]): Condition {
+  return { op: 'cidr', left: { ref: left.ref }, blocks }
+}
+
+/**
+ * The time is inside a window. It cannot test an attribute of the resource.
+ *
+ * @param window `days` defaults to all seven days and `timeZone` to `UTC`.
+ */
+export function during(
+  left: Ref<Date>,
+  window: Pick<TimeWindow, 'from' | 'until'> & Partial<TimeWindow>,
+): Condition {
+  return {
+    op: 'during',
+    left: { ref: left.ref },
+    from: window.from,
+    until: window.until,
+    days: window.days ?? ['mon', 'tue', 'wed', 'thu', 'fri', 'sat', 'sun'],
+    timeZone: window.timeZone ?? 'UTC',
+  }
+}
+
+/** All conditions are true. */
+export function and(...of: readonly Condition[]): Condition {
+  return { op: 'and', of }
+}
+
+/** At least one condition is true. */
+export function or(...of: readonly Condition[]): Condition {
+  return { op: 'or', of }
+}
+
+/** The condition is false. If the condition is unknown, the result is unknown as well. */
+export function not(of: Condition): Condition {
+  return { op: 'not', of }
+}
+
+function compare(op: Comparison, left: unknown, right: unknown): Condition {
+  return { op, left: operandOf(left), right: operandOf(right) }
+}
+
+function operandOf(side: unknown): Operand {
+  if (side instanceof Date) {
+    if (Number.isNaN(side.getTime())) {
+      throw new PARAPET_RBAC_INVALID_ARGUMENT(
+        'A Date in a condition',
+        'must be a valid date, got an invalid one',
+      )
+    }
+    return { value: side.toISOString() }
+  }
+  if (typeof side === 'object' && side !== null && 'ref' in side) return { ref: (side as Ref).ref }
+  return { value: side as Constant }
+}

@@ -1,0 +1,11 @@
+/** The policy that decisions use. */
+import type { Engine } from './engine.ts'
+
+/** The policy that is in force in this instance. */
+export interface PolicyInForce {
+  readonly engine: Engine
+  /** Whether the policy store was out of contact for too long. */
+  readonly stale: boolean
+  /** Returns the roles that a principal has for a limited time; `undefined`: none. */
+  grantedTo(principalId: string): readonly string[] | undefined
+}

@@ -1,0 +1,109 @@
+/** Decides the rule of a route: by roles alone where possible, otherwise with conditions. */
+import type { DecisionContext } from '../conditions/context.ts'
+import type { Engine } from './engine.ts'
+import { GRANTED, type Decision } from './reasons.ts'
+import { isConditional, type Right, type Rights } from './rights.ts'
+import type { RouteRule, RuleNode } from './route-rule.ts'
+
+const DECIDED_BY_ONE = ['allow', 'deny'] as const
+const DECIDED_BY_ALL = ['deny', 'allow'] as const
+
+/** A rule compiled for one engine. */
+export class RuleGuard {
+  readonly #word: number
+  readonly #mask: number
+  readonly #parts: readonly RuleGuard[]
+  readonly #any: boolean
+
+  /** A permission that the policy does not declare is denied. */
+  constructor(node: RuleNode, engine: Engine) {
+    const id = node.op === 'permission' ? engine.permissionIds.get(node.permission) : undefined
+    this.#word = (id ?? 0) >>> 5
+    // An empty mask makes the fast path fail for a combination; decide() then looks at the parts.
+    this.#mask = id === undefined ? 0 : 1 << (id & 31)
+    this.#parts = node.op === 'permission' ? [] : node.of.map((part) => new RuleGuard(part, engine))
+    this.#any = node.op !== 'all'
+  }
+
+  /** Whether the rule is a single permission that is allowed unconditionally: the fast path. */
+  isAllowed(rights: Rights): boolean {
+    return (rights.allowed[this.#word]! & this.#mask) !== 0
+  }
+
+  /** Returns what roles alone decide. */
+  rightOf(rights: Rights): Right {
+    if (this.isAllowed(rights)) return 'allow'
+    if ((rights.conditional[this.#word]! & this.#mask) !== 0) return 'conditional'
+    const [decisive, otherwise] = this.#any ? DECIDED_BY_ONE : DECIDED_BY_ALL
+    let right: Right = otherwise
+    for (const part of this.#parts) {
+      const each = part.rightOf(rights)
+      if (each === decisive) return decisive
+      if (each === 'conditional') right = 'conditional'
+    }
+    return right
+  }
+}
+
+/** A rule and its guards, one for each engine that is still in use. */
+export class CompiledRule {
+  readonly rule: RouteRule
+  readonly #guards = new WeakMap<Engine, RuleGuard>()
+
+  constructor(rule: RouteRule) {
+    this.rule = rule
+  }
+
+  /** Returns the guard of an engine. A request uses one engine even if a policy is published meanwhile. */
+  guardOf(engine: Engine): RuleGuard {
+    const known = this.#guards.get(engine)
+    if (known !== undefined) return known
+    const guard = new RuleGuard(this.rule.node, engine)
+    this.#guards.set(engine, guard)
+    return guard
+  }
+}
+
+/** Decides a rule with its conditions. The reason is that of the first permission that decided. */
+export function decideNode(
+  node: RuleNode,
+  engine: Engine,
+  rights: Rights,
+  context: DecisionContext,
+): Decision {
+  if (node.op === 'permission') {
+    const id = engine.permissionIds.get(node.permission)
+    if (id === undefined) return { allowed: false, reason: 'unknown_permission' }
+    return engine.decide(rights, id, context)
+  }
+  const stopAt = node.op === 'any'
+  let first: Decision | undefined
+  for (const part of node.of) {
+    const decision = decideNode(part, engine, rights, context)
+    if (decision.allowed === stopAt) return decision
+    first ??= decision
+  }
+  // Only the rule of a public or authenticated route has no parts.
+  return first ?? GRANTED
+}
+
+/** Returns the facts that the conditions of these permissions read, given the rights. */
+export function factsFor(
+  permissions: readonly string[],
+  engine: Engine,
+  rights: Rights,
+): readonly string[] {
+  const facts = new Set<string>()
+  for (const permission of permissions) {
+    const id = engine.permissionIds.get(permission)
+    if (id === undefined || !isConditional(rights, id)) continue
+    for (const fact of engine.ruleOf(rights, id).facts) facts.add(fact)
+  }
+  return [...facts]
+}
+
+/** Returns what one role may do with a rule. */
+export function rightOfRole(engine: Engine, role: string, rule: RouteRule): Right {
+  if (rule.kind !== 'guarded') return 'allow'
+  return new RuleGuard(rule.node, engine).rightOf(engine.rightsOf({ id: '', roles: [role] }))
+}

@@ -1,0 +1,131 @@
+/** The routes of AuthZEN 1.0. @see AuthZEN Authorization API 1.0, section 10 */
+import type { FastifyBaseLogger, FastifyError, FastifyInstance, onSendHookHandler } from 'fastify'
+import type { Evaluate } from '../authzen/evaluate.ts'
+import { endsBatch, readBatch, readEvaluation, type Batch } from '../authzen/evaluation.ts'
+import {
+  Discovery,
+  EvaluationRequest,
+  EvaluationResponse,
+  EvaluationsRequest,
+  EvaluationsResponse,
+} from '../authzen/schemas.ts'
+import { PARAPET_RBAC_MALFORMED_EVALUATION } from '../errors.ts'
+import type { RbacSettings } from '../options.ts'
+
+const DISCOVERY_PATH = '/.well-known/authzen-configuration'
+
+/** The schemas are documentation only: no code is generated from them, and this file checks bodies. */
+const compilers = {
+  validatorCompiler: () => () => true,
+  serializerCompiler: () => (data: unknown) => JSON.stringify(data),
+}
+
+const schemas = {
+  evaluation: {
+    summary: 'Decide one AuthZEN evaluation',
+    description: 'Answers whether a subject may perform an action on a resource.',
+    body: EvaluationRequest,
+    response: { 200: EvaluationResponse },
+  },
+  evaluations: {
+    summary: 'Decide a batch of AuthZEN evaluations',
+    description:
+      'Answers several evaluations in order. A body without evaluations is a single one.',
+    body: EvaluationsRequest,
+    response: { 200: EvaluationsResponse },
+  },
+  discovery: {
+    summary: 'Get the AuthZEN configuration',
+    description: 'Lists the addresses of the evaluation endpoints.',
+    response: { 200: Discovery },
+  },
+}
+
+/** Repeats the request id in every reply. @see AuthZEN Authorization API 1.0, section 10.1.3 */
+const echoRequestId: onSendHookHandler = (request, reply, _payload, done) => {
+  const id = request.headers['x-request-id']
+  if (id !== undefined) reply.header('x-request-id', id)
+  done()
+}
+
+/** AuthZEN wants 400 instead of 415. The app's own error handler writes the reply. */
+function replaceMediaTypeError(error: FastifyError): never {
+  throw error.statusCode === 415
+    ? new PARAPET_RBAC_MALFORMED_EVALUATION('the content type must be application/json')
+    : error
+}
+
+/** Declares the routes. */
+export function declareAuthzenRoutes(
+  app: FastifyInstance,
+  settings: NonNullable<RbacSettings['authzen']>,
+  evaluate: Evaluate,
+): void {
+  const { prefix, baseUrl, rule, maxEvaluations } = settings
+  const endpoint = {
+    ...compilers,
+    config: { rbac: rule },
+    onSend: echoRequestId,
+    errorHandler: replaceMediaTypeError,
+  }
+  const paths = { evaluation: `${prefix}/evaluation`, evaluations: `${prefix}/evaluations` }
+
+  app.post(paths.evaluation, { ...endpoint, schema: schemas.evaluation }, async ({ body }) =>
+    answerOne(body, evaluate),
+  )
+  app.post(
+    paths.evaluations,
+    { ...endpoint, schema: schemas.evaluations },
+    async ({ body, log }) => {
+      const batch = readBatch(body, maxEvaluations)
+      return batch === null ? answerOne(body, evaluate) : answerBatch(batch, evaluate, log)
+    },
+  )
+  app.get(
+    DISCOVERY_PATH,
+    {
+      ...compilers,
+      config: { rbac: { public: 'AuthZEN discovery: addresses only' } },
+      schema: schemas.discovery,
+    },
+    async () => ({
+      policy_decision_point: baseUrl,
+      access_evaluation_endpoint: `${baseUrl}${paths.evaluation}`,
+      access_evaluations_endpoint: `${baseUrl}${paths.evaluations}`,
+    }),
+  )
+}
+
+async function answerOne(body: unknown, evaluate: Evaluate): Promise<{ decision: boolean }> {
+  const evaluation = readEvaluation(body)
+  if (typeof evaluation === 'string') throw new PARAPET_RBAC_MALFORMED_EVALUATION(evaluation)
+  return { decision: await evaluate(evaluation) }
+}
+
+/**
+ * Decides one evaluation after the other, because any of them may end the batch. One that fails is
+ * denied; the others are still decided.
+ *
+ * @see AuthZEN Authorization API 1.0, section 7.2.1
+ */
+async function answerBatch(
+  { semantic, evaluations }: Batch,
+  evaluate: Evaluate,
+  log: FastifyBaseLogger,
+): Promise<{ evaluations: { decision: boolean }[] }> {
+  const results: { decision: boolean }[] = []
+  for (const evaluation of evaluations) {
+    let decision = false
+    try {
+      if (evaluation !== null) decision = await evaluate(evaluation)
+    } catch (error) {
+      log.error(
+        { err: error },
+        'rbac denied an AuthZEN evaluation because it failed. Check "authzen.subject" and "authzen.resource".',
+      )
+    }
+    results.push({ decision })
+    if (endsBatch(semantic, decision)) break
+  }
+  return { evaluations: results }
+}

@@ -1,0 +1,200 @@
+/**
+ * The policy in force: loaded from the policy store, replaced as a whole when another instance
+ * publishes, and not trusted if the store is out of contact for too long.
+ */
+import {
+  conflict,
+  followSharedState,
+  retryConflicts,
+  withDeadline,
+  type Clock,
+  type SharedState,
+  type Store,
+} from '@parapet/kit'
+import { Engine } from '../decide/engine.ts'
+import type { PolicyInForce } from '../decide/policy-in-force.ts'
+import { PARAPET_RBAC_CONFLICT, PARAPET_RBAC_STALE } from '../errors.ts'
+import { compilePolicy } from '../policy/compile-policy.ts'
+import { decodePolicy, encodePolicy } from '../policy/encode-policy.ts'
+import type { PolicyDocument } from '../policy/policy-types.ts'
+import { requireGrant, TimedGrants } from './grants.ts'
+import type { PolicyChange, PolicyState, PolicyStore, TimedGrant } from './policy-store.ts'
+
+/** See {@link LivePolicy.open}. */
+export interface LivePolicySettings {
+  readonly policyStore: PolicyStore
+  /** Notifies other instances of a change. Without it they notice within `refreshMs`. */
+  readonly store: Store | undefined
+  readonly clock: Clock
+  readonly refreshMs: number
+  /** `Infinity` if the policy store is in this process. */
+  readonly maxStalenessMs: number
+  /** Receives errors of background work. */
+  readonly onError: (error: unknown) => void
+}
+
+const CHANNEL = 'rbac:policy'
+const MAX_RETRY_MS = 5000
+
+/** Follows the policy store. */
+export class LivePolicy implements PolicyInForce {
+  readonly #settings: LivePolicySettings
+  readonly #shared: SharedState
+  #engine: Engine
+  #revision = -1
+  #grants = new TimedGrants()
+  #contactAt: number
+  #isPublished = false
+
+  private constructor(settings: LivePolicySettings, engine: Engine) {
+    const { store, clock, refreshMs, maxStalenessMs, onError } = settings
+    this.#settings = settings
+    this.#engine = engine
+    this.#contactAt = clock.now()
+    this.#shared = followSharedState({
+      store,
+      channel: CHANNEL,
+      clock,
+      load: () => this.#load(),
+      receive: () => void this.refresh().catch(onError),
+      retryMs: Math.min(refreshMs, MAX_RETRY_MS),
+      // A store in this process has no other writers.
+      ...(maxStalenessMs === Infinity ? undefined : { refreshMs }),
+      onError,
+    })
+  }
+
+  /**
+   * Loads the policy, or seeds an empty policy store, and starts to follow the store.
+   *
+   * @throws what the policy store throws: an instance that cannot load the policy does not start.
+   */
+  static async open(settings: LivePolicySettings, seed: PolicyDocument): Promise<LivePolicy> {
+    const live = new LivePolicy(settings, new Engine(compilePolicy(seed)))
+    await live.#load()
+    if (!live.#isPublished) await live.#seed(seed)
+    await live.#shared.start()
+    return live
+  }
+
+  /** The engine in force. Use one engine for a whole request, so that it sees a single policy. */
+  get engine(): Engine {
+    return this.#engine
+  }
+
+  /** The revision of the policy store that this instance has loaded. */
+  get revision(): number {
+    return this.#revision
+  }
+
+  get stale(): boolean {
+    const { maxStalenessMs, clock } = this.#settings
+    if (maxStalenessMs === Infinity) return false
+    // If the clock was set back, the time of the last contact is unknown.
+    return Math.abs(clock.now() - this.#contactAt) > maxStalenessMs
+  }
+
+  grantedTo(principalId: string): readonly string[] | undefined {
+    return this.#grants.rolesOf(principalId, this.#settings.clock)
+  }
+
+  /** Returns the grants that have not expired. */
+  grants(): readonly TimedGrant[] {
+    return this.#grants.list(this.#settings.clock.now())
+  }
+
+  /** Loads the policy now. @throws what the policy store throws. */
+  async refresh(): Promise<void> {
+    await this.#shared.reload()
+  }
+
+  /**
+   * Stores a policy and puts it in force.
+   *
+   * @returns the engine that was in force before.
+   * @throws PARAPET_RBAC_CONFLICT if another change was stored first.
+   */
+  async publish(engine: Engine): Promise<Engine> {
+    const previous = this.#engine
+    const policy = encodePolicy(engine.model.policy)
+    const result = await this.#change({ kind: 'publish', policy, digest: engine.digest })
+    if (result === conflict) throw new PARAPET_RBAC_CONFLICT()
+    return previous
+  }
+
+  /**
+   * Grants a role for a limited time. The checks are repeated if another change was stored first.
+   *
+   * @param held roles that the principal is known to have.
+   * @throws PARAPET_RBAC_INVALID_ARGUMENT
+   * @throws PARAPET_RBAC_SEPARATION_OF_DUTY
+   * @throws PARAPET_RBAC_CONFLICT if 64 other changes were stored first.
+   */
+  async grant({ principalId, role, until }: TimedGrant, held: readonly string[]): Promise<void> {
+    const grant = { principalId, role, until }
+    await retryConflicts(
+      async () => {
+        requireGrant(this.#engine.model, this.#grants, grant, held, this.#settings.clock.now())
+        return this.#change({ kind: 'grant', grant })
+      },
+      () => new PARAPET_RBAC_CONFLICT(),
+    )
+  }
+
+  /** Revokes a grant. @throws PARAPET_RBAC_CONFLICT if 64 other changes were stored first. */
+  async revoke(principalId: string, role: string): Promise<void> {
+    await retryConflicts(
+      () => this.#change({ kind: 'revoke', principalId, role }),
+      () => new PARAPET_RBAC_CONFLICT(),
+    )
+  }
+
+  async close(): Promise<void> {
+    await this.#shared.stop()
+  }
+
+  /** If several instances start at once, one of them seeds and the others load what it stored. */
+  async #seed(seed: PolicyDocument): Promise<void> {
+    const { policyStore, clock } = this.#settings
+    const policy = encodePolicy(seed)
+    const change = { kind: 'publish', policy, digest: this.#engine.digest } as const
+    await policyStore.change(change, this.#revision, clock.now())
+    await this.#load()
+  }
+
+  async #change(change: PolicyChange): Promise<undefined | typeof conflict> {
+    const { policyStore, clock, onError } = this.#settings
+    const revision = await policyStore.change(change, this.#revision, clock.now())
+    try {
+      // In a conflict as well: the caller must see the change that was stored first.
+      await this.refresh()
+    } finally {
+      // The change is stored, so a failed notification must not look like a failed change.
+      if (revision !== null) await this.#shared.announce(String(revision)).catch(onError)
+    }
+    return revision === null ? conflict : undefined
+  }
+
+  async #load(): Promise<void> {
+    const { policyStore, clock, maxStalenessMs } = this.#settings
+    const startedAt = clock.now()
+    const answer = policyStore.load(this.#revision)
+    // Without a deadline, a load that never ends would block every later one.
+    const state = await (maxStalenessMs === Infinity
+      ? answer
+      : withDeadline(answer, maxStalenessMs, () => new PARAPET_RBAC_STALE(), clock))
+    // An older revision is accepted: the store may have been restored from a backup.
+    if (state !== null) this.#apply(state)
+    this.#contactAt = startedAt
+  }
+
+  /** Does everything that can fail first, so that a state is applied as a whole or not at all. */
+  #apply({ revision, policy, grants }: PolicyState): void {
+    if (policy !== null && policy !== encodePolicy(this.#engine.model.policy)) {
+      this.#engine = new Engine(compilePolicy(decodePolicy(policy)))
+    }
+    this.#grants = new TimedGrants(grants)
+    this.#isPublished = policy !== null
+    this.#revision = revision
+  }
+}

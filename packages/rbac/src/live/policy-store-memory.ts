@@ -1,0 +1,23 @@
+/** The policy store in memory. */
+import type { PolicyChange, PolicyState, PolicyStore } from './policy-store.ts'
+
+/** Creates a policy store in memory, for a single instance and for tests. It is lost on restart. */
+export function createMemoryPolicyStore(): PolicyStore {
+  let state: PolicyState = { revision: 0, policy: null, grants: [] }
+  return {
+    load: async (known) => (known === state.revision ? null : state),
+    change: async (change, known, now) => {
+      if (known !== state.revision) return null
+      state = { ...applyChange(state, change, now), revision: known + 1 }
+      return state.revision
+    },
+  }
+}
+
+function applyChange(state: PolicyState, change: PolicyChange, now: number): PolicyState {
+  const grants = state.grants.filter(({ until }) => until > now)
+  if (change.kind === 'publish') return { ...state, grants, policy: change.policy }
+  const { principalId, role } = change.kind === 'grant' ? change.grant : change
+  const others = grants.filter((each) => each.principalId !== principalId || each.role !== role)
+  return { ...state, grants: change.kind === 'grant' ? [...others, change.grant] : others }
+}

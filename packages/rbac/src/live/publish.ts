@@ -1,0 +1,91 @@
+/** Publishes a policy: checks it, compares it with the current one, stores it, puts it in force. */
+import type { SecurityEvents } from '@parapet/kit'
+import { Engine } from '../decide/engine.ts'
+import type { FactFinder } from '../decide/facts.ts'
+import type { DeclaredRoute } from '../decide/route-rule.ts'
+import { PARAPET_RBAC_CONFLICT, PARAPET_RBAC_INVALID_POLICY } from '../errors.ts'
+import { compilePolicy } from '../policy/compile-policy.ts'
+import type { Policy, PolicyDocument } from '../policy/policy-types.ts'
+import { readPolicy } from '../policy/read-policy.ts'
+import { diffPolicies, type PolicyDiff } from './diff.ts'
+import type { LivePolicy } from './live-policy.ts'
+
+/** What {@link publishPolicy} needs. */
+export interface PublishServices {
+  readonly live: LivePolicy
+  /** The routes of this application. A policy that breaks one of them is refused. */
+  readonly routes: readonly DeclaredRoute[]
+  readonly facts: Readonly<Record<string, FactFinder>>
+  readonly securityEvents: SecurityEvents
+}
+
+/** The limit keeps the event small. */
+const MAX_CHANGES = 100
+
+/**
+ * Publishes a policy.
+ *
+ * @param ifDigest publish only if this is the digest of the policy in force.
+ * @throws PARAPET_RBAC_INVALID_POLICY
+ * @throws PARAPET_RBAC_CONFLICT
+ */
+export async function publishPolicy(
+  { live, routes, facts, securityEvents }: PublishServices,
+  next: Policy,
+  ifDigest: string = live.engine.digest,
+): Promise<PolicyDiff> {
+  const engine = createEngine(next)
+  const diff = diffPolicies(live.engine, engine, routes)
+  requireUsable(engine.model.policy, diff, facts)
+  if (ifDigest !== live.engine.digest) throw new PARAPET_RBAC_CONFLICT()
+  const previous = await live.publish(engine)
+  securityEvents.emit('rbac.policy_published', {
+    details: {
+      policyDigest: engine.digest,
+      previousDigest: previous.digest,
+      revision: live.revision,
+      changes: diff.text.slice(0, MAX_CHANGES),
+    },
+  })
+  return diff
+}
+
+/** Returns what publishing a policy would change. @throws PARAPET_RBAC_INVALID_POLICY */
+export function previewPolicy(
+  { live, routes }: Pick<PublishServices, 'live' | 'routes'>,
+  next: Policy,
+): PolicyDiff {
+  return diffPolicies(live.engine, createEngine(next), routes)
+}
+
+/** Returns a line for every fact of a policy that has no finder. */
+export function missingFacts(
+  policy: PolicyDocument,
+  finders: Readonly<Record<string, FactFinder>>,
+): string[] {
+  return Object.keys(policy.facts)
+    .filter((name) => !Object.hasOwn(finders, name))
+    .map(
+      (name) =>
+        `  facts.${name}: is declared in the policy but has no finder in the option "facts"`,
+    )
+}
+
+function createEngine(policy: Policy): Engine {
+  return new Engine(compilePolicy(readPolicy(policy)))
+}
+
+/** Refuses a policy that would break a route or the next start of this application. */
+function requireUsable(
+  policy: PolicyDocument,
+  { brokenRoutes }: PolicyDiff,
+  facts: Readonly<Record<string, FactFinder>>,
+): void {
+  const faults = [
+    ...brokenRoutes.map(
+      (route) => `  ${route}: uses a permission that the policy does not declare`,
+    ),
+    ...missingFacts(policy, facts),
+  ]
+  if (faults.length > 0) throw new PARAPET_RBAC_INVALID_POLICY(faults.join('\n'))
+}

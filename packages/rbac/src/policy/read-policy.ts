@@ -1,0 +1,115 @@
+/** Reads a policy from untrusted data, strictly, and returns one normal form. */
+import {
+  attributeTypes,
+  type AttributeSchema,
+  type AttributeType,
+} from '../conditions/attributes.ts'
+import { readCondition } from '../conditions/read-condition.ts'
+import { ShapeReader } from '../conditions/shape-reader.ts'
+import { PARAPET_RBAC_INVALID_POLICY } from '../errors.ts'
+import type { DenyDocument, DutyDocument, PolicyDocument, RoleDocument } from './policy-types.ts'
+
+const MAX_NAMES = 100_000
+const PERMISSION = /^[^\s:*"]+(?::[^\s:*"]+)*$/u
+const GRANT = /^(?:\*|[^\s:*"]+(?::[^\s:*"]+)*(?::\*)?)$/u
+const ROLE = /^[^\s\p{Cc}](?:[^\p{Cc}]*[^\s\p{Cc}])?$/u
+const ATTRIBUTE = /^[A-Za-z][A-Za-z0-9_]*$/
+const KEYS = {
+  policy: [
+    'version',
+    'permissions',
+    'resources',
+    'subject',
+    'environment',
+    'facts',
+    'roles',
+    'deny',
+    'sod',
+    'fields',
+  ],
+  role: ['inherits', 'grants', 'when'],
+  deny: ['id', 'permissions', 'roles', 'when'],
+  sod: ['id', 'roles', 'max'],
+} as const
+
+/**
+ * Reads a policy, fills in the defaults and freezes it. It does not check whether names are declared;
+ * {@link compilePolicy} does.
+ *
+ * @throws PARAPET_RBAC_INVALID_POLICY with every fault of the structure.
+ */
+export function readPolicy(value: unknown): PolicyDocument {
+  const faults: string[] = []
+  const shape = new ShapeReader(faults)
+  const source = shape.record(value, 'policy', KEYS.policy)
+  if (source['version'] !== undefined && source['version'] !== 1) {
+    faults.push(`  version: must be 1, got ${JSON.stringify(source['version'])}`)
+  }
+  const policy: PolicyDocument = {
+    version: 1,
+    permissions: shape.names(source['permissions'], 'permissions', PERMISSION, MAX_NAMES),
+    resources: shape.map(source['resources'], 'resources', ATTRIBUTE, (entry, path) =>
+      readSchema(entry, path, shape),
+    ),
+    subject: readSchema(source['subject'], 'subject', shape),
+    environment: readSchema(source['environment'], 'environment', shape),
+    facts: readSchema(source['facts'], 'facts', shape),
+    roles: shape.map(source['roles'], 'roles', ROLE, (entry, path) => readRole(entry, path, shape)),
+    deny: shape.list(source['deny'], 'deny', (entry, path) => readDeny(entry, path, shape)),
+    sod: shape.list(source['sod'], 'sod', (entry, path) => readDuty(entry, path, shape)),
+    fields: shape.map(source['fields'], 'fields', ATTRIBUTE, (entry, path) =>
+      shape.map(entry, path, ATTRIBUTE, (permission, at) => shape.text(permission, at, PERMISSION)),
+    ),
+  }
+  if (faults.length > 0) throw new PARAPET_RBAC_INVALID_POLICY(faults.join('\n'))
+  return Object.freeze(policy)
+}
+
+function readSchema(value: unknown, path: string, shape: ShapeReader): AttributeSchema {
+  return shape.map(value, path, ATTRIBUTE, (type, at) => {
+    if (!attributeTypes.includes(type as AttributeType)) {
+      shape.fault(at, `must be one of ${attributeTypes.join(', ')}; got ${JSON.stringify(type)}`)
+    }
+    return type as AttributeType
+  })
+}
+
+function readRole(value: unknown, path: string, shape: ShapeReader): RoleDocument {
+  const source = shape.record(value, path, KEYS.role)
+  return Object.freeze({
+    inherits: shape.names(source['inherits'], `${path}.inherits`, ROLE, MAX_NAMES),
+    grants: shape.names(source['grants'], `${path}.grants`, GRANT, MAX_NAMES),
+    when: shape.map(source['when'], `${path}.when`, GRANT, (entry, at) =>
+      readCondition(entry, at, shape),
+    ),
+  })
+}
+
+function readDeny(value: unknown, path: string, shape: ShapeReader): DenyDocument {
+  const source = shape.record(value, path, KEYS.deny)
+  const { roles, when } = source
+  return Object.freeze({
+    id: shape.text(source['id'], `${path}.id`, ROLE),
+    permissions: shape.names(source['permissions'], `${path}.permissions`, GRANT, MAX_NAMES),
+    roles:
+      roles === undefined || roles === null
+        ? null
+        : shape.names(roles, `${path}.roles`, ROLE, MAX_NAMES),
+    when: when === undefined || when === null ? null : readCondition(when, `${path}.when`, shape),
+  })
+}
+
+function readDuty(value: unknown, path: string, shape: ShapeReader): DutyDocument {
+  const source = shape.record(value, path, KEYS.sod)
+  const roles = shape.names(source['roles'], `${path}.roles`, ROLE, MAX_NAMES)
+  const max = source['max'] ?? 1
+  if (!Number.isSafeInteger(max) || (max as number) < 1 || (max as number) >= roles.length) {
+    const range = `from 1 to ${roles.length - 1} (one less than the number of roles)`
+    shape.fault(`${path}.max`, `must be an integer ${range}, got ${JSON.stringify(max)}`)
+  }
+  return Object.freeze({
+    id: shape.text(source['id'], `${path}.id`, ROLE),
+    roles,
+    max: max as number,
+  })
+}

@@ -1,0 +1,15 @@
+/** What the request path looks up for a route. */
+import type { IsolationScope } from '../isolation/fetch-metadata.ts'
+import type { Block } from './block.ts'
+
+/** What the request path looks up for a route. */
+export interface RouteEntry {
+  /** Complete once the app is ready. */
+  readonly block: Block
+  /** Which sites may send requests. */
+  readonly isolation: IsolationScope
+  /** Whether requests need no CSRF token. */
+  readonly csrfExempt: boolean
+  /** Whether its responses are pages. */
+  readonly page: boolean
+}

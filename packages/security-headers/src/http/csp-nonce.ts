@@ -1,0 +1,41 @@
+/** `reply.cspNonce`: created at the first access, which also adds it to the policy. */
+import { takeRandom } from '@parapet/kit'
+import type { FastifyReply } from 'fastify'
+import { PARAPET_SECURITY_HEADERS_NO_NONCE } from '../errors.ts'
+import { entryOf, type Parts } from './parts.ts'
+
+type Nonce = FastifyReply['cspNonce']
+type ReplyWithNonce = FastifyReply & { [kNonce]?: Nonce }
+
+const kNonce = Symbol('@parapet/security-headers:nonce')
+/** 128 bits. @see W3C CSP Level 3, section 7.1 */
+const NONCE_BYTES = 16
+
+/** Whether a handler has read the nonce of this reply. */
+export function hasNonce(reply: FastifyReply): boolean {
+  return (reply as ReplyWithNonce)[kNonce] !== undefined
+}
+
+/** Creates the getter of `reply.cspNonce`. @param set sets a header without checks. */
+export function createNonceGetter(
+  parts: Parts,
+  set: (reply: FastifyReply, name: string, value: string) => void,
+): (this: FastifyReply) => Nonce {
+  return function cspNonce(this: ReplyWithNonce): Nonce {
+    if (this[kNonce] !== undefined) return this[kNonce]
+    const { nonceHeaders } = entryOf(this.request, parts).block
+    if (nonceHeaders.length === 0) {
+      throw new PARAPET_SECURITY_HEADERS_NO_NONCE(
+        'the policy of this route has no source "\'nonce\'"; use the preset "web" or add the source',
+      )
+    }
+    if (this.sent || this.raw.headersSent) {
+      throw new PARAPET_SECURITY_HEADERS_NO_NONCE(
+        'the headers are already sent; read reply.cspNonce before the response starts',
+      )
+    }
+    const nonce = takeRandom(NONCE_BYTES).toString('base64')
+    for (const { name, parts: around } of nonceHeaders) set(this, name, around.join(nonce))
+    return (this[kNonce] = Object.freeze({ script: nonce, style: nonce }))
+  }
+}

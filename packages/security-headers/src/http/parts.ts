@@ -1,0 +1,22 @@
+/** What the hooks share. */
+import { missedRoute, type Principal, type RouteRules, type SecurityEvents } from '@parapet/kit'
+import type { FastifyRequest } from 'fastify'
+import type { CompiledCors } from '../cors/cors.ts'
+import type { RouteEntry } from '../headers/route-entry.ts'
+
+/** What the hooks share. */
+export interface Parts {
+  /** The entry of routes without a rule, and of requests without a route. */
+  readonly base: RouteEntry
+  /** The entries of routes with a rule. */
+  readonly rules: RouteRules<RouteEntry>
+  readonly cors: CompiledCors | null
+  readonly securityEvents: SecurityEvents
+  readonly principalOf: (request: FastifyRequest) => Principal | null
+}
+
+/** The entry of a request's route. */
+export function entryOf(request: FastifyRequest, { base, rules }: Parts): RouteEntry {
+  const entry = rules.of(request.routeOptions)
+  return entry === undefined || entry === missedRoute ? base : entry
+}

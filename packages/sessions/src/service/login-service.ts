@@ -1,0 +1,146 @@
+/** The steps behind the login and logout routes. */
+import { createHmac } from 'node:crypto'
+import type { SecurityEvents } from '@parapet/kit'
+import { PARAPET_SESSIONS_LOGIN_FAILED, PARAPET_SESSIONS_NOT_FOUND } from '../errors.ts'
+import type { FinishedLogin, SingleSignOn, StartedLogin } from '../oidc/single-sign-on.ts'
+import type { CredentialCheck, Credentials } from '../passwords/password-check.ts'
+import { deriveKey } from '../secrets/derive-key.ts'
+import type { SessionContext } from '../session/context.ts'
+import { endSession, endSessionByRefreshToken } from '../session/end-session.ts'
+import type { SessionGrant } from '../session/grant.ts'
+import { ownerOfSession } from '../session/list-sessions.ts'
+import type { TokenVerifier } from '../tokens/verify-jwt.ts'
+import { emitEnded } from './emit-revoked.ts'
+import type { RequestLike, SessionOperations } from './operations.ts'
+
+/** What {@link createLoginService} needs. */
+export interface LoginServiceSettings {
+  readonly context: SessionContext
+  readonly sessions: Pick<SessionOperations, 'start'>
+  readonly singleSignOn: SingleSignOn
+  readonly verifyToken: TokenVerifier
+  /** The first derives the key of the hash of login names in events. */
+  readonly secrets: readonly string[]
+  readonly securityEvents: SecurityEvents
+}
+
+/** A finished login at a provider. */
+interface SingleSignOnGrant {
+  readonly grant: SessionGrant
+  /** A path of this service. */
+  readonly returnTo: string
+}
+
+/** The callback of a provider. */
+interface SingleSignOnCallback {
+  readonly provider: string
+  /** The query exactly as it was sent. */
+  readonly query: URLSearchParams
+  /** The cookie that {@link LoginService.startSingleSignOn} returned. */
+  readonly cookie: string | undefined
+}
+
+/** The credentials of a logout; each may be absent or invalid. */
+interface LogoutCredentials {
+  readonly refreshToken: string | undefined
+  readonly accessToken: string | null
+}
+
+/** See {@link createLoginService}. */
+export interface LoginService {
+  /**
+   * Checks credentials and starts a session.
+   *
+   * @param replacedToken the refresh token of the browser; its session ends.
+   * @throws PARAPET_SESSIONS_LOGIN_FAILED, and what the check throws.
+   */
+  logIn(
+    check: CredentialCheck,
+    credentials: Credentials,
+    replacedToken: string | undefined,
+    request: RequestLike,
+  ): Promise<SessionGrant>
+  /** @throws PARAPET_SESSIONS_NOT_FOUND, PARAPET_SESSIONS_UNAVAILABLE */
+  startSingleSignOn(provider: string, returnTo: string): Promise<StartedLogin>
+  /** @throws PARAPET_SESSIONS_NOT_FOUND there is no provider of this name. */
+  requireProvider(provider: string): void
+  /**
+   * @param replacedToken the refresh token of the browser; its session ends.
+   * @throws PARAPET_SESSIONS_NOT_FOUND, PARAPET_SESSIONS_SSO_REFUSED, PARAPET_SESSIONS_UNAVAILABLE
+   */
+  finishSingleSignOn(
+    callback: SingleSignOnCallback,
+    replacedToken: string | undefined,
+    request: RequestLike,
+  ): Promise<SingleSignOnGrant>
+  /** Ends the session of the refresh token, or else that of the access token. Never refuses. */
+  logOut(credentials: LogoutCredentials, request: RequestLike): Promise<void>
+  /** @throws PARAPET_SESSIONS_NOT_FOUND the user has no such session. */
+  endOwnSession(userId: string, sessionId: string, request: RequestLike): Promise<void>
+}
+
+/** Creates the steps behind the login and logout routes. */
+export function createLoginService(settings: LoginServiceSettings): LoginService {
+  const { context, sessions, singleSignOn, verifyToken, secrets, securityEvents } = settings
+  const hashLogin = createLoginHash(secrets[0]!)
+
+  async function endReplaced(token: string | undefined, request: RequestLike): Promise<void> {
+    const ended = await endSessionByRefreshToken(context, token)
+    if (ended !== null) emitEnded(securityEvents, ended, 'another login', request)
+  }
+
+  async function finishAtProvider(
+    { provider, query, cookie }: SingleSignOnCallback,
+    request: RequestLike,
+  ): Promise<FinishedLogin> {
+    try {
+      return await singleSignOn.finish(provider, query, cookie)
+    } catch (error) {
+      const details = { method: `oidc:${provider}`, loginHash: null }
+      securityEvents.emit('sessions.login_failed', { details }, request)
+      throw error
+    }
+  }
+
+  return {
+    async logIn(check, credentials, replacedToken, request) {
+      const found = await check(credentials)
+      if (found === null) {
+        const details = { method: 'pwd', loginHash: hashLogin(credentials.login) }
+        securityEvents.emit('sessions.login_failed', { details }, request)
+        throw new PARAPET_SESSIONS_LOGIN_FAILED()
+      }
+      await endReplaced(replacedToken, request)
+      const { amr, ...user } = found
+      return sessions.start(user, amr === undefined ? {} : { amr }, request)
+    },
+    startSingleSignOn: (provider, returnTo) => singleSignOn.start(provider, returnTo),
+    requireProvider: (provider) => singleSignOn.requireProvider(provider),
+    async finishSingleSignOn(callback, replacedToken, request) {
+      const { user, proof, returnTo } = await finishAtProvider(callback, request)
+      await endReplaced(replacedToken, request)
+      return { grant: await sessions.start(user, proof, request), returnTo }
+    },
+    async logOut({ refreshToken, accessToken }, request) {
+      let ended = await endSessionByRefreshToken(context, refreshToken)
+      const token = ended === null ? verifyToken(accessToken ?? '') : null
+      if (token !== null && typeof token === 'object') {
+        ended = await endSession(context, token.sessionId)
+      }
+      if (ended !== null) emitEnded(securityEvents, ended, 'logout', request)
+    },
+    async endOwnSession(userId, sessionId, request) {
+      // The same response for the session of another user and for one that does not exist.
+      const owner = await ownerOfSession(context, sessionId)
+      if (owner !== userId) throw new PARAPET_SESSIONS_NOT_FOUND()
+      await endSession(context, sessionId)
+      emitEnded(securityEvents, { sessionId, userId }, 'by the user', request)
+    },
+  }
+}
+
+/** A keyed hash: events show which failed logins used the same name, but not which name it was. */
+function createLoginHash(secret: string): (login: string) => string {
+  const key = deriveKey(secret, 'login hash')
+  return (login) => createHmac('sha256', key).update(login).digest('base64url').slice(0, 22)
+}

@@ -1,0 +1,181 @@
+/** Implements the operations at `app.sessions`, and emits a security event for each change. */
+import { requestSource, type SecurityEvents } from '@parapet/kit'
+import type { ApiKeys } from '../api-keys/api-keys.ts'
+import {
+  PARAPET_SESSIONS_INVALID_ARGUMENT,
+  PARAPET_SESSIONS_REFRESH_REFUSED,
+  PARAPET_SESSIONS_UNAUTHENTICATED,
+} from '../errors.ts'
+import type { PublishedKey } from '../keys/jwk.ts'
+import type { KeyRing } from '../keys/key-ring.ts'
+import type { KeySet } from '../keys/read-key.ts'
+import type { RevocationList } from '../revocation/revocation-list.ts'
+import { isRandomId } from '../secrets/random-id.ts'
+import type { SessionContext } from '../session/context.ts'
+import { endAccessTokens, endAllSessions, endSession } from '../session/end-session.ts'
+import type { SessionGrant } from '../session/grant.ts'
+import { listSessions, type SessionView } from '../session/list-sessions.ts'
+import { refreshSession, type RefreshResult } from '../session/refresh-session.ts'
+import { startSession } from '../session/start-session.ts'
+import type { AccessToken } from '../tokens/access-token.ts'
+import { describeValue } from '../users/describe-value.ts'
+import { isUserId } from '../users/names.ts'
+import type { LoginProof, SessionUser } from '../users/user.ts'
+import type { Authenticator } from './authenticator.ts'
+import { emitEnded, emitRevoked } from './emit-revoked.ts'
+import type { RequestLike, RevocationTarget, SessionOperations, UserTarget } from './operations.ts'
+
+/** What a {@link SessionService} needs. */
+export interface SessionServiceSettings {
+  readonly context: SessionContext
+  readonly ring: KeyRing
+  readonly authenticator: Authenticator
+  readonly apiKeys: ApiKeys
+  readonly securityEvents: SecurityEvents
+}
+
+/** The implementation of {@link SessionOperations}. */
+export class SessionService implements SessionOperations {
+  readonly #settings: SessionServiceSettings
+  readonly apiKeys: ApiKeys
+
+  constructor(settings: SessionServiceSettings) {
+    this.#settings = settings
+    this.apiKeys = settings.apiKeys
+  }
+
+  get revocationState(): RevocationList['state'] {
+    return this.#settings.context.revocations.state
+  }
+
+  async start(
+    user: SessionUser,
+    proof: LoginProof = {},
+    request?: RequestLike,
+  ): Promise<SessionGrant> {
+    const { context, securityEvents } = this.#settings
+    const device = request === undefined ? {} : requestSource(request)
+    const grant = await startSession(context, user, proof, device)
+    const { userId: principalId, sessionId } = grant
+    const details = { method: (proof.amr ?? ['pwd']).join(' ') }
+    const fields = { principalId, sessionId, details }
+    securityEvents.emit('sessions.login_succeeded', fields, request)
+    return grant
+  }
+
+  async refresh(refreshToken: string, request?: RequestLike): Promise<SessionGrant> {
+    const { context, securityEvents } = this.#settings
+    const result = await refreshSession(context, refreshToken)
+    if ('grant' in result) {
+      const { grant, generation, outcome } = result
+      const { userId: principalId, sessionId } = grant
+      const details = { generation, repeated: outcome === 'repeat' }
+      const fields = { principalId, sessionId, details }
+      securityEvents.emit('sessions.refreshed', fields, request)
+      return grant
+    }
+    if ('record' in result) this.#emitReuse(result, request)
+    throw new PARAPET_SESSIONS_REFRESH_REFUSED()
+  }
+
+  async verify(accessToken: string): Promise<AccessToken> {
+    const result = await this.#settings.authenticator.checkToken(accessToken)
+    if (typeof result === 'string') throw new PARAPET_SESSIONS_UNAUTHENTICATED()
+    return result
+  }
+
+  async revoke(target: RevocationTarget, reason = 'by the service'): Promise<void> {
+    const { context, securityEvents } = this.#settings
+    if (target === 'everyone') {
+      await endAllSessions(context, null)
+      emitRevoked(securityEvents, 'everyone', reason)
+    } else if ('tokenId' in target) {
+      const id = requireId('tokenId', target.tokenId)
+      await context.revocations.add({ kind: 'token', id })
+      emitRevoked(securityEvents, 'token', reason)
+    } else if ('sessionId' in target) {
+      const sessionId = requireId('sessionId', target.sessionId)
+      const ended = await endSession(context, sessionId)
+      if (ended === null) emitRevoked(securityEvents, 'session', reason, { sessionId })
+      else emitEnded(securityEvents, ended, reason)
+    } else {
+      await this.#revokeUser(target, reason)
+    }
+  }
+
+  async userChanged(userId: string): Promise<void> {
+    const { context, securityEvents } = this.#settings
+    await endAccessTokens(context, requireUserId(userId))
+    emitRevoked(securityEvents, 'access', 'the user changed', { principalId: userId })
+  }
+
+  async disableUser(userId: string): Promise<void> {
+    const { context, securityEvents } = this.#settings
+    await endAllSessions(context, requireUserId(userId))
+    await this.apiKeys.revokeAll(userId)
+    emitRevoked(securityEvents, 'user', 'the user was disabled', { principalId: userId })
+  }
+
+  list(userId: string): Promise<SessionView[]> {
+    return listSessions(this.#settings.context, requireUserId(userId))
+  }
+
+  rotateKeys(keys: KeySet): void {
+    const { ring, securityEvents } = this.#settings
+    const retiredKeyId = ring.rotate(keys)
+    if (retiredKeyId === null) return
+    const details = { keyId: ring.currentKeyId, retiredKeyIds: [retiredKeyId] }
+    securityEvents.emit('sessions.key_rotated', { details })
+  }
+
+  jwks(): { readonly keys: readonly PublishedKey[] } {
+    return { keys: this.#settings.ring.publish() }
+  }
+
+  async #revokeUser({ userId, exceptSessionId }: UserTarget, reason: string): Promise<void> {
+    const { context, securityEvents } = this.#settings
+    if (exceptSessionId === undefined) await endAllSessions(context, requireUserId(userId))
+    else {
+      const others = (await this.list(userId)).filter(({ id }) => id !== exceptSessionId)
+      for (const { id } of others) await endSession(context, id)
+    }
+    emitRevoked(securityEvents, 'user', reason, { principalId: userId })
+  }
+
+  #emitReuse(
+    { record, token, outcome }: Extract<RefreshResult, { readonly record: object }>,
+    request: RequestLike | undefined,
+  ): void {
+    const { securityEvents } = this.#settings
+    const { sessionId, generation } = token
+    const ended = { sessionId, userId: record.user.id }
+    const details = {
+      presentedGeneration: generation,
+      currentGeneration: record.generation,
+      storeRolledBack: outcome === 'rollback',
+      startedIp: record.device.ip ?? null,
+      startedUserAgent: record.device.userAgent ?? null,
+    }
+    const fields = { principalId: ended.userId, sessionId, details }
+    securityEvents.emit('sessions.reuse_detected', fields, request)
+    emitEnded(securityEvents, ended, 'a refresh token was used twice', request)
+  }
+}
+
+function requireId(name: string, id: string): string {
+  if (isRandomId(id)) return id
+  throw new PARAPET_SESSIONS_INVALID_ARGUMENT(
+    name,
+    'an id of 22 base64url characters',
+    describeValue(id),
+  )
+}
+
+function requireUserId(id: string): string {
+  if (isUserId(id)) return id
+  throw new PARAPET_SESSIONS_INVALID_ARGUMENT(
+    'userId',
+    'a string of 1 to 300 characters',
+    describeValue(id),
+  )
+}

@@ -1,0 +1,61 @@
+/** Ends sessions: one, all of a user, or all of the fleet. */
+import type { SessionContext } from './context.ts'
+import { parseRecord, recordKey, userSessionsKey } from './record.ts'
+
+/** A session that has just ended. */
+export interface EndedSession {
+  readonly sessionId: string
+  readonly userId: string
+}
+
+/**
+ * Ends one session. Its access tokens are revoked, and deleting the record makes every refresh token
+ * of the session invalid in one step.
+ *
+ * @returns `null` if the session had ended before.
+ */
+export async function endSession(
+  { revocations, store }: SessionContext,
+  sessionId: string,
+): Promise<EndedSession | null> {
+  await revocations.add({ kind: 'session', id: sessionId })
+  const stored = await store.getAndDelete(recordKey(sessionId))
+  if (stored === null) return null
+  const { id: userId } = parseRecord(stored).user
+  await store.removeMember(userSessionsKey(userId), sessionId)
+  return { sessionId, userId }
+}
+
+/** Ends the session of a genuine refresh token of any generation. */
+export async function endSessionByRefreshToken(
+  context: SessionContext,
+  text: unknown,
+): Promise<EndedSession | null> {
+  const token = context.refreshTokens.parse(text)
+  return token === null ? null : endSession(context, token.sessionId)
+}
+
+/** Ends all sessions of a user; `null`: all sessions of the fleet. */
+export async function endAllSessions(
+  context: SessionContext,
+  userId: string | null,
+): Promise<void> {
+  await startEpoch(context, userId, 'sessions')
+  if (userId !== null) await context.store.delete(userSessionsKey(userId))
+}
+
+/** Revokes the access tokens of a user; the sessions continue and can be refreshed. */
+export function endAccessTokens(context: SessionContext, userId: string): Promise<void> {
+  return startEpoch(context, userId, 'tokens')
+}
+
+async function startEpoch(
+  { epochs, revocations }: SessionContext,
+  userId: string | null,
+  ends: 'tokens' | 'sessions',
+): Promise<void> {
+  const epoch = await epochs.advance(userId, ends)
+  await revocations.add(
+    userId === null ? { kind: 'fleet', epoch } : { kind: 'user', id: userId, epoch },
+  )
+}

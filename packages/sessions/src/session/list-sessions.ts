@@ -1,0 +1,63 @@
+/** Lists the sessions of a user. */
+import { hasEnded } from '../revocation/epochs.ts'
+import type { Device } from '../users/user.ts'
+import type { SessionContext } from './context.ts'
+import {
+  parseRecord,
+  recordKey,
+  remainingMs,
+  userSessionsKey,
+  type SessionRecord,
+} from './record.ts'
+
+/** One session as its user sees it. Times are milliseconds since the Unix epoch. */
+export interface SessionView extends Device {
+  readonly id: string
+  readonly startedAt: number
+  /** The time of the last refresh, or of the login. */
+  readonly lastSeenAt: number
+  readonly expiresAt: number
+  readonly amr: readonly string[]
+}
+
+/** The active sessions of a user, the most recently used first. */
+export async function listSessions(
+  context: SessionContext,
+  userId: string,
+): Promise<SessionView[]> {
+  const { store, epochs, lifetimes, now } = context
+  const ids = await store.members(userSessionsKey(userId))
+  const pair = await epochs.read(userId)
+  const texts = await Promise.all(ids.map((id) => store.get(recordKey(id))))
+  const at = now()
+  const views: SessionView[] = []
+  for (const [index, text] of texts.entries()) {
+    const id = ids[index]!
+    const record = text === null ? null : parseRecord(text)
+    const leftMs = record === null ? 0 : remainingMs(record, at, lifetimes)
+    if (record !== null && leftMs > 0 && !hasEnded(record.born, pair)) {
+      views.push(viewOf(id, record, at + leftMs))
+    } else await store.removeMember(userSessionsKey(userId), id)
+  }
+  return views.toSorted((a, b) => b.lastSeenAt - a.lastSeenAt)
+}
+
+/** The id of the user of a session; `null` if there is no such session. */
+export async function ownerOfSession(
+  { store }: SessionContext,
+  sessionId: string,
+): Promise<string | null> {
+  const stored = await store.get(recordKey(sessionId))
+  return stored === null ? null : parseRecord(stored).user.id
+}
+
+function viewOf(id: string, record: SessionRecord, expiresAt: number): SessionView {
+  return Object.freeze({
+    id,
+    startedAt: record.startedAt,
+    lastSeenAt: record.rotatedAt,
+    expiresAt,
+    amr: record.proof.amr,
+    ...record.device,
+  })
+}

@@ -1,0 +1,91 @@
+/** The stored record of a session, and its lifetimes. It contains nothing that works as a credential. */
+import type { TokenEpochs } from '../revocation/epochs.ts'
+import type { Device, LoginProof, SessionUser } from '../users/user.ts'
+
+/** One session as it is stored. */
+export interface SessionRecord {
+  readonly user: SessionUser
+  readonly proof: Required<LoginProof>
+  /** The epochs at the start of the session. */
+  readonly born: TokenEpochs
+  readonly startedAt: number
+  /** The number of rotations. */
+  readonly generation: number
+  /** The time of the last rotation, or of the start. */
+  readonly rotatedAt: number
+  readonly device: Device
+}
+
+/** The durations of a session, in milliseconds. */
+export interface SessionLifetimes {
+  readonly refreshIdleMs: number
+  readonly refreshAbsoluteMs: number
+  readonly refreshGraceMs: number
+}
+
+/** How long a session stays valid without another refresh, in milliseconds; 0 or less: it has expired. */
+export function remainingMs(
+  { startedAt, rotatedAt }: SessionRecord,
+  now: number,
+  { refreshIdleMs, refreshAbsoluteMs }: SessionLifetimes,
+): number {
+  return Math.min(rotatedAt + refreshIdleMs, startedAt + refreshAbsoluteMs) - now
+}
+
+/** The key of a session's record in the store. */
+export function recordKey(sessionId: string): string {
+  return `sessions:session:${sessionId}`
+}
+
+/** The key of the set of a user's session ids in the store. */
+export function userSessionsKey(userId: string): string {
+  return `sessions:of:${userId}`
+}
+
+interface StoredRecord {
+  readonly u: [string, readonly string[], readonly string[] | null, string | null]
+  readonly p: [readonly string[], number]
+  readonly b: [number, number]
+  readonly s: number
+  readonly g: number
+  readonly r: number
+  readonly d: [string | null, string | null]
+}
+
+/** Writes a record. The names are short because there is one record for each session. */
+export function formatRecord(record: SessionRecord): string {
+  const { user, proof, born, startedAt, generation, rotatedAt, device } = record
+  return JSON.stringify({
+    u: [user.id, user.roles, user.permissions ?? null, user.tenantId ?? null],
+    p: [proof.amr, proof.authenticatedAt],
+    b: [born.user, born.fleet],
+    s: startedAt,
+    g: generation,
+    r: rotatedAt,
+    d: [device.ip ?? null, device.userAgent ?? null],
+  } satisfies StoredRecord)
+}
+
+/** Reads the text that {@link formatRecord} wrote. The store is trusted, so its form is not checked. */
+export function parseRecord(text: string): SessionRecord {
+  const { u, p, b, s, g, r, d } = JSON.parse(text) as StoredRecord
+  const [id, roles, permissions, tenantId] = u
+  const [ip, userAgent] = d
+  return {
+    user: {
+      id,
+      roles,
+      ...(permissions === null ? undefined : { permissions }),
+      ...(tenantId === null ? undefined : { tenantId }),
+    },
+    proof: { amr: p[0], authenticatedAt: p[1] },
+    born: { user: b[0], fleet: b[1] },
+    startedAt: s,
+    generation: g,
+    rotatedAt: r,
+    device: {
+      ...(ip === null ? undefined : { ip }),
+      ...(userAgent === null ? undefined : { userAgent }),
+    },
+  }
+}

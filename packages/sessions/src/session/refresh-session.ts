@@ -1,0 +1,96 @@
+/** Refreshes sessions: exchanges a refresh token for new tokens, and detects reuse. */
+import { conflict, retryConflicts } from '@parapet/kit'
+import { PARAPET_SESSIONS_UNAVAILABLE } from '../errors.ts'
+import { hasEnded } from '../revocation/epochs.ts'
+import { MAX_GENERATION, type RefreshToken } from '../tokens/refresh-token.ts'
+import { requireUser, type SessionUser } from '../users/user.ts'
+import type { SessionContext } from './context.ts'
+import { endSession } from './end-session.ts'
+import { createGrant, type SessionGrant } from './grant.ts'
+import { formatRecord, parseRecord, recordKey, remainingMs, type SessionRecord } from './record.ts'
+import { decideRefresh } from './refresh-decision.ts'
+
+/** The result of a refresh. */
+export type RefreshResult =
+  | {
+      readonly outcome: 'rotate' | 'repeat'
+      readonly grant: SessionGrant
+      readonly generation: number
+    }
+  /** The token was used before, so the session has been ended. */
+  | {
+      readonly outcome: 'reuse' | 'rollback'
+      readonly record: SessionRecord
+      readonly token: RefreshToken
+    }
+  | { readonly outcome: 'unknown' | 'expired' | 'ended' }
+
+/**
+ * Exchanges a refresh token for its successor, or ends the session if the token was used before.
+ *
+ * @throws PARAPET_SESSIONS_UNAVAILABLE the user lookup failed, or other refreshes of the same session
+ *   won every attempt.
+ */
+export async function refreshSession(
+  context: SessionContext,
+  text: unknown,
+): Promise<RefreshResult> {
+  const token = context.refreshTokens.parse(text)
+  if (token === null) return { outcome: 'unknown' }
+  return retryConflicts<RefreshResult>(
+    () => tryRefresh(context, token),
+    () => new PARAPET_SESSIONS_UNAVAILABLE(),
+  )
+}
+
+async function tryRefresh(
+  context: SessionContext,
+  token: RefreshToken,
+): Promise<RefreshResult | typeof conflict> {
+  const { store, epochs, lifetimes, now } = context
+  const { sessionId } = token
+  const stored = await store.get(recordKey(sessionId))
+  if (stored === null) return { outcome: 'unknown' }
+  const record = parseRecord(stored)
+  const at = now()
+  const decision = decideRefresh(record, token, at, lifetimes)
+  if (decision === 'reuse' || decision === 'rollback') {
+    await endSession(context, sessionId)
+    return { outcome: decision, record, token }
+  }
+  const pair = await epochs.read(record.user.id)
+  const isOver = decision === 'expired' || hasEnded(record.born, pair)
+  const user = isOver ? null : await currentUser(context, record)
+  if (decision === 'expired' || user === null || record.generation >= MAX_GENERATION) {
+    await endSession(context, sessionId)
+    return { outcome: isOver ? 'expired' : 'ended' }
+  }
+  const isRepeat = decision === 'repeat'
+  const next: SessionRecord = isRepeat
+    ? { ...record, user }
+    : { ...record, user, generation: record.generation + 1, rotatedAt: at }
+  if (!isRepeat) {
+    const ttlMs = remainingMs(next, at, lifetimes)
+    const won = await store.compareAndSet(recordKey(sessionId), stored, formatRecord(next), ttlMs)
+    if (!won) return conflict
+  }
+  const grant = await createGrant(context, sessionId, next, pair)
+  return { outcome: decision, grant, generation: next.generation }
+}
+
+/** The user as of now; `null` if the user is gone or the lookup returned another one. */
+async function currentUser(
+  { findUser }: SessionContext,
+  { user }: SessionRecord,
+): Promise<SessionUser | null> {
+  if (findUser === undefined) return user
+  let found: SessionUser | null
+  try {
+    found = await findUser(user.id)
+  } catch (error) {
+    throw new PARAPET_SESSIONS_UNAVAILABLE({ cause: error })
+  }
+  if (found === null) return null
+  const current = requireUser(found)
+  return current.id === user.id ? current : null
+}

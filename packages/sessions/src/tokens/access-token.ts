@@ -1,0 +1,20 @@
+/** The content of an access token. */
+import type { TokenEpochs } from '../revocation/epochs.ts'
+import type { SessionUser } from '../users/user.ts'
+
+/** The content of a verified access token. Frozen. */
+export interface AccessToken {
+  readonly tokenId: string
+  readonly sessionId: string
+  readonly user: SessionUser
+  readonly epochs: TokenEpochs
+  /** How the user authenticated. @see RFC 8176 */
+  readonly amr: readonly string[]
+  /** Milliseconds since the Unix epoch, like the other times. */
+  readonly authenticatedAt: number
+  readonly issuedAt: number
+  readonly expiresAt: number
+}
+
+/** Why a token is refused. It is written to security events and never sent in a response. */
+export type TokenFault = 'malformed' | 'unknown_key' | 'signature' | 'claims' | 'expired'

@@ -1,0 +1,65 @@
+/** Checks the claims of an access token whose signature is valid. */
+import { isRandomId } from '../secrets/random-id.ts'
+import { isName, isNameList, isUserId } from '../users/names.ts'
+import type { AccessToken, TokenFault } from './access-token.ts'
+
+/** How far the clock of another instance may be ahead, in milliseconds. */
+const CLOCK_SKEW_MS = 5000
+
+/**
+ * Reads the claims, or returns why the token is refused.
+ *
+ * @param lifetimeMs the longest lifetime that is accepted, in milliseconds.
+ * @see docs/spec/access-token.md
+ */
+export function readClaims(
+  claims: Readonly<Record<string, unknown>>,
+  lifetimeMs: number,
+  now: number,
+): AccessToken | TokenFault {
+  const { sub, sid, jti, amr, roles, permissions, tenant, epochs } = claims
+  if (!isUserId(sub) || !isRandomId(sid) || !isRandomId(jti)) return 'claims'
+  if (!isNameList(amr) || amr.length === 0 || !isNameList(roles)) return 'claims'
+  if (permissions !== undefined && !isNameList(permissions)) return 'claims'
+  if (tenant !== undefined && !isName(tenant)) return 'claims'
+  if (!isEpochs(epochs)) return 'claims'
+  const issuedAt = timeOf(claims['iat'])
+  const expiresAt = timeOf(claims['exp'])
+  const authenticatedAt = timeOf(claims['auth_time'])
+  const notBefore = claims['nbf'] === undefined ? 0 : timeOf(claims['nbf'])
+  // NaN, an invalid time, fails each of these comparisons.
+  if (!(issuedAt <= now + CLOCK_SKEW_MS && authenticatedAt <= issuedAt)) return 'claims'
+  if (!(expiresAt - issuedAt <= lifetimeMs)) return 'claims'
+  if (!(notBefore <= now + CLOCK_SKEW_MS)) return 'claims'
+  if (expiresAt <= now) return 'expired'
+  return Object.freeze({
+    tokenId: jti,
+    sessionId: sid,
+    user: Object.freeze({
+      id: sub,
+      roles: Object.freeze(roles),
+      ...(permissions === undefined ? undefined : { permissions: Object.freeze(permissions) }),
+      ...(tenant === undefined ? undefined : { tenantId: tenant }),
+    }),
+    epochs: Object.freeze({ user: epochs[0], fleet: epochs[1] }),
+    amr: Object.freeze(amr),
+    authenticatedAt,
+    issuedAt,
+    expiresAt,
+  })
+}
+
+/** A NumericDate in whole seconds, as milliseconds; NaN for anything else. */
+function timeOf(value: unknown): number {
+  if (!Number.isSafeInteger(value)) return NaN
+  const ms = (value as number) * 1000
+  return ms >= 0 && Number.isSafeInteger(ms) ? ms : NaN
+}
+
+function isEpochs(value: unknown): value is [number, number] {
+  return (
+    Array.isArray(value) &&
+    value.length === 2 &&
+    value.every((epoch) => Number.isSafeInteger(epoch) && epoch >= 0)
+  )
+}

@@ -1,0 +1,59 @@
+/** Verifies access tokens: strict parsing, then the library, then the claims. */
+import type { KeyRing } from '../keys/key-ring.ts'
+import type { SigningKey } from '../keys/read-key.ts'
+import { signatureBytesOf } from '../keys/strong-key.ts'
+import type { AccessToken, TokenFault } from './access-token.ts'
+import { readClaims } from './claims.ts'
+import { parseJsonSegment, parseJwsHeader, splitJws, type JwsSegments } from './parse-jws.ts'
+
+/** What {@link createTokenVerifier} needs. */
+export interface TokenVerifierSettings {
+  readonly ring: KeyRing
+  readonly issuer: string
+  readonly audience: string
+  /** The longest lifetime that is accepted, in milliseconds. */
+  readonly lifetimeMs: number
+  readonly now: () => number
+}
+
+/**
+ * Checks everything but revocation: returns the content of the token, or why it is refused. Never
+ * throws, and no two calls share the object that they return.
+ */
+export type TokenVerifier = (token: string) => AccessToken | TokenFault
+
+/** Creates the verifier of access tokens. */
+export function createTokenVerifier(settings: TokenVerifierSettings): TokenVerifier {
+  const { ring, issuer, audience, lifetimeMs, now } = settings
+  return (token) => {
+    const segments = splitJws(token)
+    if (segments === null) return 'malformed'
+    const key = findKey(ring, segments)
+    if (key === null) return 'unknown_key'
+    const claims = parseJsonSegment(segments.payload)
+    if (claims === null) return 'malformed'
+    try {
+      key.verify(token)
+    } catch {
+      // The library's message is dropped: it would help an attacker to improve a forged token.
+      return 'signature'
+    }
+    if (claims['iss'] !== issuer || claims['aud'] !== audience) return 'claims'
+    return readClaims(claims, lifetimeMs, now())
+  }
+}
+
+/** The trusted key that the token names, if `alg`, `typ` and the signature length fit that key. */
+function findKey(ring: KeyRing, { header, signature }: JwsSegments): SigningKey | null {
+  // Tokens of this service have one header per key, byte for byte. Other headers are parsed.
+  const key = ring.findByHeader(header) ?? findKeyByParsing(ring, header)
+  if (key === null) return null
+  return Buffer.byteLength(signature, 'base64url') === signatureBytesOf(key) ? key : null
+}
+
+function findKeyByParsing(ring: KeyRing, segment: string): SigningKey | null {
+  const header = parseJwsHeader(segment)
+  const key = ring.findById(header?.kid)
+  const isFit = header?.typ?.toLowerCase() === 'at+jwt' && header.alg === key?.algorithm
+  return isFit ? key : null
+}
