@@ -6,8 +6,8 @@ async function main() {
   await app.register(securityHeaders)
   app.get('/', async () => ({ hello: 'world' }))
 
-  const reply = await app.inject('/')
-  console.log(reply.headers['content-security-policy'])
+  const response = await app.inject('/')
+  console.log(response.headers['content-security-policy'])
 }
 
 main()

@@ -1,4 +1,4 @@
-/** The service: what it stands on, the plugins in their order, and what it serves. */
+/** Composes the service: storage, then the plugins in the order of their phases, then the routes. */
 import { auditLog } from '@parapet/audit-log'
 import { fieldEncryption } from '@parapet/field-encryption'
 import { problemErrorHandler, type Clock, type SqlClient } from '@parapet/kit'
@@ -7,39 +7,39 @@ import { rbac } from '@parapet/rbac'
 import { securityHeaders } from '@parapet/security-headers'
 import { sessions } from '@parapet/sessions'
 import Fastify, { type FastifyBaseLogger, type FastifyInstance } from 'fastify'
+import { createFirstAdmin } from './access/first-admin.ts'
 import { artists } from './artists/routes.ts'
-import { auditRoutes, createAuditOptions } from './audit.ts'
-import type { Config } from './config.ts'
+import type { Config } from './config/environment.ts'
+import { withSavedKeys } from './config/saved-keys.ts'
 import { content } from './content/routes.ts'
-import { database } from './database.ts'
-import { events } from './events.ts'
-import { createFieldEncryptionOptions } from './field-encryption.ts'
-import { createHeadersOptions } from './headers.ts'
-import { makeFirstAdmin } from './first-admin.ts'
-import { health } from './health.ts'
-import { withKeptKeys } from './kept-keys.ts'
-import { createLog } from './logging.ts'
-import { createMfaOptions } from './mfa.ts'
-import { methods } from './methods.ts'
-import { openapi } from './openapi.ts'
-import { rbacOptions } from './policy.ts'
-import { createServerOptions } from './server-options.ts'
-import { createSessionsOptions } from './sessions.ts'
-import { drain } from './shutdown.ts'
-import { store } from './store.ts'
+import { health } from './http/health.ts'
+import { methodNotAllowed } from './http/method-not-allowed.ts'
+import { openapi } from './http/openapi.ts'
+import { createServerOptions } from './http/server-options.ts'
+import { closeConnections } from './http/shutdown.ts'
+import { createLog } from './logging/log.ts'
+import { securityEventLog } from './logging/security-events.ts'
+import { auditRoutes, createAuditOptions } from './plugins/audit-log.ts'
+import { createFieldEncryptionOptions } from './plugins/field-encryption.ts'
+import { createMfaOptions } from './plugins/mfa.ts'
+import { rbacOptions } from './plugins/rbac.ts'
+import { createHeadersOptions } from './plugins/security-headers.ts'
+import { createSessionsOptions } from './plugins/sessions.ts'
+import { database } from './storage/database.ts'
+import { sharedStore } from './storage/shared-store.ts'
 import { users } from './users/routes.ts'
 
-/** What a test may hand over. */
+/** Dependencies that a test can replace. */
 export interface Ports {
   /** @default JSON lines on the standard output */
   readonly log?: FastifyBaseLogger
-  /** A database that is open already. @default what the configuration says */
+  /** A database that is already open. @default the database of the configuration */
   readonly sql?: SqlClient
-  /** @default the machine's clock */
+  /** @default the system clock */
   readonly clock?: Clock
 }
 
-/** Builds the service, ready to listen. What was opened is closed again when a part fails. */
+/** Builds the service, ready to listen. If a part fails, everything that was opened is closed. */
 export async function buildApp(config: Config, ports: Ports = {}): Promise<FastifyInstance> {
   const app = Fastify(createServerOptions(config, ports.log ?? createLog(config)))
   try {
@@ -54,41 +54,35 @@ export async function buildApp(config: Config, ports: Ports = {}): Promise<Fasti
 
 async function compose(app: FastifyInstance, given: Config, ports: Ports): Promise<void> {
   app.setErrorHandler(problemErrorHandler)
-  // Only JSON comes in: a form of another site can send text/plain, but not this.
+  // Accepts JSON only: an HTML form on another site can send text/plain, but not JSON.
   app.removeContentTypeParser('text/plain')
 
-  // What everything stands on.
-  await app.register(methods)
+  // Storage and what every later part needs.
+  await app.register(methodNotAllowed)
   await app.register(database, { ...given, sql: ports.sql })
   const embedded = given.databaseUrl === undefined && ports.sql === undefined
-  const config = embedded ? await withKeptKeys(given) : given
-  await app.register(store, config)
-  await app.register(events)
-  // It describes what is registered after it, and plugins have routes, too.
+  const config = embedded ? await withSavedKeys(given) : given
+  await app.register(sharedStore, config)
+  await app.register(securityEventLog)
+  // Before the plugins, because it describes only routes that are registered after it.
   await app.register(openapi)
 
-  // The plugins, in the order of the phases in which a request meets them. Each line below is where
-  // the plugin of that phase is registered.
+  // The plugins, in the order of the phases in which they see a request.
   await app.register(auditLog, await createAuditOptions(app, config)) // record
   await app.register(securityHeaders, createHeadersOptions(config)) // headers
-  // containment        anomaly-guard
-  // peer-limits        rate-limits
   await app.register(sessions, createSessionsOptions(app, config)) // authentication
-  // principal-limits   rate-limits
   await app.register(rbac, rbacOptions) // authorization
   await app.register(mfa, createMfaOptions(app, config)) // step-up
-  // input              input-guard
   await app.register(fieldEncryption, createFieldEncryptionOptions(app, config)) // masking
-  // masking            privacy
-  // reaction           incident-response
 
-  // What is served.
-  await app.register(drain)
+  // The routes.
+  await app.register(closeConnections)
   await app.register(health, ports)
   await app.register(app.audit.routes, auditRoutes)
   await app.register(users, { prefix: '/users' })
   await app.register(content, { prefix: '/content' })
-  await app.register(artists, { prefix: '/artists', keepsFields: config.fieldKeyset !== undefined })
+  const isKeysetSaved = config.fieldKeyset !== undefined
+  await app.register(artists, { prefix: '/artists', isKeysetSaved })
 
-  await makeFirstAdmin(app, config, embedded)
+  await createFirstAdmin(app, config, embedded)
 }

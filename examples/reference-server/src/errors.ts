@@ -1,154 +1,115 @@
-/**
- * Every error of this service, and the two answers that Fastify gives before any hook has run: to
- * a URL it cannot read, and to bytes that are no HTTP.
- */
-import { STATUS_CODES, type ServerResponse } from 'node:http'
-import type { Duplex } from 'node:stream'
+/** Every error that this service throws. Plugins have errors of their own. */
 import createError from '@fastify/error'
-import { problemErrorHandler, problemMediaType, toProblem, uuidV7 } from '@parapet/kit'
-import type { FastifyBaseLogger, FastifyReply, FastifyRequest } from 'fastify'
 
-/** The environment holds a value this service cannot start with; the message lists every fault. */
+/**
+ * An environment variable has a value that the service cannot use; the message lists every fault.
+ * Fix: correct the listed variables and start again.
+ */
 export const PARAPET_REFERENCE_INVALID_ENVIRONMENT = createError<[string, string]>(
   'PARAPET_REFERENCE_INVALID_ENVIRONMENT',
-  '%s cannot start with this environment:\n%s',
+  '%s cannot start: these environment variables are invalid:\n%s',
 )
 
-/** Another process has the data folder open; the embedded database serves one at a time. */
+/**
+ * Another process has the data folder open; the embedded database allows one process at a time.
+ * Fix: stop that process, or start this one with another `DATA_DIR`. If the process that the message
+ * names is another program, delete the lock file.
+ */
 export const PARAPET_REFERENCE_DATA_IN_USE = createError<[number, string]>(
   'PARAPET_REFERENCE_DATA_IN_USE',
-  'Process %d has this data folder open. If that is some other program, delete %s',
+  'Process %d has this data folder open. Stop it or set another DATA_DIR. ' +
+    'If that process is another program, delete %s',
 )
 
-/** The keys beside the embedded database cannot be read; others would read nothing of what they sealed. */
+/**
+ * The key file in the data folder cannot be read. No new keys are created, because they could not
+ * decrypt the existing data.
+ * Fix: restore the file that the message names from a backup.
+ */
 export const PARAPET_REFERENCE_KEYS_UNREADABLE = createError<[string]>(
   'PARAPET_REFERENCE_KEYS_UNREADABLE',
-  'The keys of this server cannot be read: bring %s back from a backup',
+  'The keys of this server cannot be read: the key file must be a JSON object. ' +
+    'Restore %s from a backup',
 )
 
-/** There is no such row. */
+/**
+ * No resource has the id of the request, or the caller may not know that it exists.
+ * Fix: check the id; list the resources to see which ids exist.
+ */
 export const PARAPET_REFERENCE_NOT_FOUND = createError(
   'PARAPET_REFERENCE_NOT_FOUND',
-  'There is nothing with this id',
+  'No resource has this id',
   404,
 )
 
-/** The path has other methods; `Allow` names them. */
+/**
+ * The path exists, but not with the method of the request.
+ * Fix: use one of the methods in the `Allow` response header.
+ */
 export const PARAPET_REFERENCE_METHOD_NOT_ALLOWED = createError(
   'PARAPET_REFERENCE_METHOD_NOT_ALLOWED',
-  'This path has other methods; the header Allow names them',
+  'This path does not support this method; use one of those in the Allow response header',
   405,
 )
 
-/** The cursor did not come from this service. */
+/**
+ * The cursor was not created by a list of this service.
+ * Fix: send a `nextCursor` unchanged, or leave the cursor out to start at the first page.
+ */
 export const PARAPET_REFERENCE_INVALID_CURSOR = createError(
   'PARAPET_REFERENCE_INVALID_CURSOR',
-  'The cursor is not one that a list has returned',
+  'The cursor is invalid; send the nextCursor of an earlier page unchanged',
   400,
 )
 
-/** Another user has this e-mail address, in whatever case it is written. */
+/**
+ * Another user already has this e-mail address; upper and lower case are not distinguished.
+ * Fix: use another address.
+ */
 export const PARAPET_REFERENCE_EMAIL_TAKEN = createError(
   'PARAPET_REFERENCE_EMAIL_TAKEN',
-  'Another user has this e-mail address',
+  'Another user already has this e-mail address; use another one',
   409,
 )
 
-/** The current password is another, or the user has none. */
+/**
+ * The current password of a password change is wrong, or the user has no password.
+ * Fix: send the password that the user logs in with.
+ */
 export const PARAPET_REFERENCE_WRONG_PASSWORD = createError(
   'PARAPET_REFERENCE_WRONG_PASSWORD',
-  'The current password is not this one',
+  'The current password is wrong',
   403,
 )
 
-/** A user who wrote content stays until that content is gone. */
+/**
+ * The user cannot be deleted while content names them as its author.
+ * Fix: delete that content or give it another author first.
+ */
 export const PARAPET_REFERENCE_USER_HAS_CONTENT = createError(
   'PARAPET_REFERENCE_USER_HAS_CONTENT',
-  'This user is the author of content; delete or reassign it first',
+  'This user is the author of content; delete it or give it another author first',
   409,
 )
 
-/** The author named by content is no user. */
+/**
+ * The `authorId` of content is not the id of a user.
+ * Fix: send the id of an existing user.
+ */
 export const PARAPET_REFERENCE_AUTHOR_UNKNOWN = createError(
   'PARAPET_REFERENCE_AUTHOR_UNKNOWN',
-  'The author is not a known user',
+  'No user has the id in "authorId"; send the id of an existing user',
   409,
 )
 
-/** `If-Match` names another version than the stored one. @see RFC 9110, section 13.1.1 */
+/**
+ * `If-Match` does not name the stored version.
+ * Fix: read the resource again and send its current `ETag`.
+ *
+ * @see RFC 9110, section 13.1.1
+ */
 export const PARAPET_REFERENCE_VERSION_MISMATCH = createError(
   'PARAPET_REFERENCE_VERSION_MISMATCH',
-  'It has changed since it was read; read it again',
+  'The resource is not at the version in If-Match; read it again and send its current ETag',
   412,
 )
-
-/** A problem reply as bytes for a raw socket. */
-function rawProblem(statusCode: number, message: string, requestId: string): string {
-  const body = JSON.stringify(toProblem({ statusCode, message }, requestId))
-  return [
-    `HTTP/1.1 ${statusCode} ${STATUS_CODES[statusCode]}`,
-    `Date: ${new Date().toUTCString()}`,
-    `Content-Type: ${problemMediaType}`,
-    `Content-Length: ${Buffer.byteLength(body)}`,
-    'Cache-Control: no-store',
-    'Connection: close',
-    '',
-    body,
-  ].join('\r\n')
-}
-
-/** What a client may know of bytes that Node's parser refused, by the parser's code. */
-const CLIENT_ERRORS: Readonly<Record<string, readonly [status: number, message: string]>> = {
-  HPE_HEADER_OVERFLOW: [431, 'The request line and headers are too long'],
-  HPE_CHUNK_EXTENSIONS_OVERFLOW: [413, 'The chunk extensions are too long'],
-  ERR_HTTP_REQUEST_TIMEOUT: [408, 'The request did not arrive in time'],
-}
-
-/** How long a refused peer may go on sending before the socket is torn down. */
-const LINGER_MS = 500
-
-/**
- * Makes the handler that answers bytes that are no HTTP with problem details and gives the socket
- * up. Pass it to Fastify as `clientErrorHandler`; no hook has run.
- */
-export function createClientErrorHandler(log: FastifyBaseLogger) {
-  const refused = new WeakSet<Duplex>()
-  return (error: NodeJS.ErrnoException, socket: Duplex): void => {
-    // Told already; what else arrives is read and dropped until the socket is torn down.
-    if (refused.has(socket)) return
-    // Node keeps the reply under way here, and its own handler asks the same: bytes written into
-    // the middle of a reply would be read as part of it.
-    const { _httpMessage: underWay } = socket as Duplex & { _httpMessage?: ServerResponse | null }
-    if (error.code === 'ECONNRESET' || !socket.writable || underWay?.headersSent === true) {
-      socket.destroy(error)
-      return
-    }
-    const [status, message] = CLIENT_ERRORS[error.code ?? ''] ?? [400, 'This is not valid HTTP']
-    const requestId = uuidV7()
-    log.info({ reqId: requestId, code: error.code, status }, 'client error')
-    refused.add(socket)
-    socket.end(rawProblem(status, message, requestId))
-    // Destroyed while bytes still arrive, it would be reset, and a reset can overtake the reply.
-    setTimeout(() => socket.destroy(), LINGER_MS).unref()
-  }
-}
-
-/** What a client may know of a URL that the router refused, by Fastify's code. */
-const FRAMEWORK_ERRORS: Readonly<Record<string, readonly [status: number, message: string]>> = {
-  FST_ERR_BAD_URL: [400, 'The URL is not validly encoded'],
-  FST_ERR_MAX_PARAM_LENGTH: [414, 'A part of the URL is too long'],
-}
-
-/**
- * Answers a URL that the router refused with problem details that do not repeat it. Pass it to
- * Fastify as `frameworkErrors`; no hook has run.
- */
-export function answerFrameworkError(
-  { code }: { readonly code: string },
-  request: FastifyRequest,
-  reply: FastifyReply,
-): void {
-  const [statusCode, message] = FRAMEWORK_ERRORS[code] ?? [500, 'The request could not be routed']
-  reply.headers(request.server.securityHeaders.headers)
-  problemErrorHandler(Object.assign(new Error(message), { statusCode, code }), request, reply)
-}

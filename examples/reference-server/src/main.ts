@@ -1,13 +1,13 @@
-/** The process: reads the environment, serves until told to stop, and ends with a truthful exit code. */
+/** The process: reads the environment, serves requests until a signal, and exits with 0 or 1. */
 import type { FastifyBaseLogger } from 'fastify'
 import { buildApp } from './app.ts'
-import { isInTheClear, readConfig, type Config } from './config.ts'
-import { createLog } from './logging.ts'
-import { shutDown } from './shutdown.ts'
+import { readConfig, servesWithoutTls, type Config } from './config/environment.ts'
+import { shutDown } from './http/shutdown.ts'
+import { createLog } from './logging/log.ts'
 
 const config = configOrExit()
 const log = createLog(config)
-exitOnFault(log)
+exitOnUncaughtError(log)
 stopOnSignal(serve(config, log), config, log)
 
 function configOrExit(): Config {
@@ -21,24 +21,32 @@ function configOrExit(): Config {
 
 async function serve(config: Config, log: FastifyBaseLogger) {
   const app = await buildApp(config, { log })
-  if (isInTheClear(config)) {
-    log.warn('passwords and tokens cross the network in the clear: put TLS in front of this port')
+  if (servesWithoutTls(config)) {
+    log.warn(
+      'HOST is reachable from the network without TLS; passwords and tokens are sent in clear ' +
+        'text. Put a TLS proxy in front and set PUBLIC_URL to its https origin.',
+    )
   }
   await app.listen({ port: config.port, host: config.host })
   return app
 }
 
-/** What nobody caught left the process in a state that nobody knows. */
-function exitOnFault(log: FastifyBaseLogger): void {
+/** After an uncaught error the state of the process is unknown, so it exits. */
+function exitOnUncaughtError(log: FastifyBaseLogger): void {
   const exit = (error: unknown): never => {
-    log.fatal({ err: error }, 'the process cannot go on')
+    log.fatal({ err: error }, 'uncaught error, the process exits')
     process.exit(1)
   }
   process.on('uncaughtException', exit)
   process.on('unhandledRejection', exit)
 }
 
-/** @param serving the app; a signal during the start waits for it, so no database stays half made. */
+/**
+ * Shuts down at the first SIGINT or SIGTERM and exits immediately at the second one.
+ *
+ * @param serving the app; a signal during the start waits for it, so that the database is not left
+ *   half created.
+ */
 function stopOnSignal(
   serving: ReturnType<typeof serve>,
   { shutdownTimeoutMs }: Config,
@@ -46,7 +54,6 @@ function stopOnSignal(
 ): void {
   let stopping = false
   const stop = async (signal: NodeJS.Signals): Promise<never> => {
-    // Whoever asks twice does not want to wait.
     if (stopping) process.exit(1)
     stopping = true
     log.info({ signal }, 'stopping')

@@ -1,48 +1,41 @@
-/** The audit log in this service: what is recorded, and who may read it. */
+/** The audit log of the service: which requests are recorded, and who may read the records. */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { PGlite } from '@electric-sql/pglite'
-import { createSqlClient } from '@parapet/kit'
 import t from 'tap'
 import { buildApp } from '../src/app.ts'
-import { readConfig } from '../src/config.ts'
-import { createLog } from '../src/logging.ts'
-import { signIn } from './sign-in.ts'
+import { readConfig } from '../src/config/environment.ts'
+import { createLog } from '../src/logging/log.ts'
+import { signIn } from './support/sign-in.ts'
+import { createClient, denied, openDatabase, unauthenticated } from './support/test-app.ts'
 
-const pglite = await PGlite.create()
+const database = await openDatabase(t)
 const directory = mkdtempSync(join(tmpdir(), 'audit-'))
-t.teardown(async () => {
-  await pglite.close()
-  rmSync(directory, { recursive: true, force: true })
-})
+t.after(() => rmSync(directory, { recursive: true, force: true }))
 
 const start = () =>
   buildApp(readConfig({ AUDIT_DIR: directory }), {
-    sql: createSqlClient(pglite),
+    sql: database.sql,
     log: createLog({ logLevel: 'silent' }),
   })
 
-await t.test('what is done to a user is recorded, and survives the process', async (t) => {
+await t.test('changes of users are recorded, and the records survive a restart', async (t) => {
   const app = await start()
-  const made = await app.inject({
-    method: 'POST',
-    url: '/users',
-    payload: { email: 'press@example.com', displayName: 'Press' },
-  })
-  t.equal(made.statusCode, 201)
-  const { id } = made.json<{ id: string }>()
-  const headers = await signIn(app, 'admin')
-  t.equal((await app.inject({ method: 'DELETE', url: `/users/${id}`, headers })).statusCode, 204)
-  t.equal((await app.inject('/audit/events')).statusCode, 401, 'nobody reads it unasked')
-  const editor = await signIn(app, 'editor')
-  t.equal((await app.inject({ url: '/audit/events', headers: editor })).statusCode, 403)
-  t.equal((await app.inject({ url: '/audit/events', headers })).statusCode, 200)
+  const { ask, refuse } = createClient(app, database)
+  const user = { email: 'press@example.com', displayName: 'Press' }
+  const created = await ask({}, 'POST', '/users', user)
+  t.equal(created.status, 201)
+  const { id } = created.body
+  const admin = await signIn(app, 'admin')
+  t.equal((await ask(admin, 'DELETE', `/users/${String(id)}`)).status, 204)
+  await refuse(t, unauthenticated, {}, 'GET', '/audit/events')
+  await refuse(t, denied, await signIn(app, 'editor'), 'GET', '/audit/events')
+  t.equal((await ask(admin, 'GET', '/audit/events')).status, 200)
   await app.close()
 
-  const again = await start()
-  t.teardown(() => again.close())
-  const { entries } = await again.audit.query({ filters: { action: 'user.*' } })
+  const restarted = await start()
+  t.after(() => restarted.close())
+  const { entries } = await restarted.audit.query({ filters: { action: 'user.*' } })
   t.match(
     entries.map(({ record }) => record),
     [
@@ -51,5 +44,5 @@ await t.test('what is done to a user is recorded, and survives the process', asy
       { action: 'user.create', route: 'POST /users' },
     ],
   )
-  t.match(await again.audit.status(), { storeIsUp: true, halted: null })
+  t.match(await restarted.audit.status(), { storeIsUp: true, halted: null })
 })

@@ -1,11 +1,11 @@
-/** What the environment may say. */
+/** The environment variables: defaults, values, and refusals of invalid ones. */
 import { isAbsolute } from 'node:path'
 import t from 'tap'
-import { isInTheClear, readConfig } from '../src/config.ts'
+import { readConfig, servesWithoutTls } from '../src/config/environment.ts'
 
 const code = 'PARAPET_REFERENCE_INVALID_ENVIRONMENT'
 
-await t.test('it works with nothing set, and an empty variable is not set', async (t) => {
+await t.test('every variable has a default, and an empty variable counts as unset', async (t) => {
   const config = readConfig({ PATH: '/bin', PORT: '', DATABASE_URL: '', NODE_ENV: 'production' })
   t.ok(isAbsolute(config.dataDir))
   t.match(config.dataDir, /examples.reference-server.data$/)
@@ -71,61 +71,61 @@ await t.test('every variable is read', async (t) => {
   })
 })
 
-await t.test(
-  'what a variable cannot mean is refused by its name, and no URL is shown',
-  async (t) => {
-    const faults: Record<string, readonly string[]> = {
-      PORT: ['http', '65536', '-1', '1.5', '1e3', '0x10', ' 80'],
-      HOST: ['my host', 'a/b'],
-      DATABASE_URL: ['hunter2', 'mysql://hunter2@db'],
-      REDIS_URL: ['hunter2:6379', 'http://:hunter2@cache'],
-      LOG_LEVEL: ['loud', 'INFO'],
-      TRUST_PROXY: [
-        'true',
-        '1',
-        '*',
-        '0.0.0.0/0',
-        '::/0',
-        '10.0.0.0/7',
-        '10.0.0.0/33',
-        '10.0.0.0/8,',
-      ],
-      SHUTDOWN_TIMEOUT_MS: ['0', '10s'],
-      ADMIN_EMAIL: ['hunter2'],
-      ADMIN_PASSWORD: ['hunter2'],
-      PUBLIC_URL: ['api.example.com', 'https://api.example.com/', 'file:///etc'],
-      SIGNING_KEY: ['hunter2'],
-      SESSION_SECRET: ['hunter2'],
-      FIELD_KEYSET: ['hunter2'],
+await t.test('an invalid variable is refused by name, and the error shows no URL', async (t) => {
+  const faults: Record<string, readonly string[]> = {
+    PORT: ['http', '65536', '-1', '1.5', '1e3', '0x10', ' 80'],
+    HOST: ['my host', 'a/b'],
+    DATABASE_URL: ['hunter2', 'mysql://hunter2@db'],
+    REDIS_URL: ['hunter2:6379', 'http://:hunter2@cache'],
+    LOG_LEVEL: ['loud', 'INFO'],
+    TRUST_PROXY: [
+      'true',
+      '1',
+      '*',
+      '0.0.0.0/0',
+      '::/0',
+      '10.0.0.0/7',
+      '10.0.0.0/33',
+      '10.0.0.0/8,',
+    ],
+    SHUTDOWN_TIMEOUT_MS: ['0', '10s'],
+    ADMIN_EMAIL: ['hunter2'],
+    ADMIN_PASSWORD: ['hunter2'],
+    PUBLIC_URL: ['api.example.com', 'https://api.example.com/', 'file:///etc'],
+    SIGNING_KEY: ['hunter2'],
+    SESSION_SECRET: ['hunter2'],
+    FIELD_KEYSET: ['hunter2'],
+  }
+  for (const [name, values] of Object.entries(faults)) {
+    for (const value of values) {
+      t.throws(() => readConfig({ [name]: value }), { code, message: `\n  "${name}" ` }, value)
+      t.throws(() => readConfig({ [name]: value }), { message: /^(?![^]*hunter2)/ })
     }
-    for (const [name, values] of Object.entries(faults)) {
-      for (const value of values) {
-        t.throws(() => readConfig({ [name]: value }), { code, message: `\n  ${name}: ` }, value)
-        t.throws(() => readConfig({ [name]: value }), { message: /^(?![^]*hunter2)/ })
-      }
-    }
-  },
-)
+  }
+})
 
-await t.test('all faults are told at once', async (t) => {
+await t.test('one error lists all faults', async (t) => {
   t.throws(() => readConfig({ PORT: 'x', LOG_LEVEL: 'x' }), {
     code,
-    message: /PORT: [^]*\n {2}LOG_LEVEL: /,
+    message: /"PORT" [^]*\n {2}"LOG_LEVEL" /,
   })
 })
 
-await t.test('an address of the network without TLS in front is told from others', async (t) => {
+await t.test('a server that is reachable from the network without TLS is detected', async (t) => {
   for (const HOST of ['0.0.0.0', '::', '192.0.2.1', 'example.com', 'localhost.example.com']) {
-    t.ok(isInTheClear(readConfig({ HOST })), HOST)
-    t.notOk(isInTheClear(readConfig({ HOST, PUBLIC_URL: 'https://api.example.com' })), HOST)
+    t.ok(servesWithoutTls(readConfig({ HOST })), HOST)
+    t.notOk(servesWithoutTls(readConfig({ HOST, PUBLIC_URL: 'https://api.example.com' })), HOST)
   }
   for (const HOST of ['localhost', '127.0.0.2', '::1']) {
-    t.notOk(isInTheClear(readConfig({ HOST })), HOST)
+    t.notOk(servesWithoutTls(readConfig({ HOST })), HOST)
   }
 })
 
-await t.test('half of an administrator is none', async (t) => {
-  for (const half of [{ ADMIN_EMAIL: 'a@example.com' }, { ADMIN_PASSWORD: 'x'.repeat(12) }]) {
-    t.throws(() => readConfig(half), { code, message: 'ADMIN_EMAIL: goes together' })
-  }
-})
+await t.test(
+  'the e-mail address and the password of the administrator must be set together',
+  async (t) => {
+    for (const half of [{ ADMIN_EMAIL: 'a@example.com' }, { ADMIN_PASSWORD: 'x'.repeat(12) }]) {
+      t.throws(() => readConfig(half), { code, message: 'must be set together' })
+    }
+  },
+)

@@ -1,16 +1,20 @@
-/** The README says what the code does: its tables are compared both ways and its commands are run. */
+/** The README and REFERENCE.md agree with the code, both ways; the README's commands are run. */
 import { execFile } from 'node:child_process'
+import { readFileSync } from 'node:fs'
 import type { AddressInfo } from 'node:net'
 import { promisify } from 'node:util'
 import { checkErrorsTable, checkReadmeLength, readReadme, tableUnder } from '@parapet/testing'
 import t from 'tap'
 import { buildApp } from '../src/app.ts'
-import { readConfig, variables } from '../src/config.ts'
+import { readConfig, variables } from '../src/config/environment.ts'
 import * as errors from '../src/errors.ts'
-import { createLog } from '../src/logging.ts'
+import { createLog } from '../src/logging/log.ts'
+import { createDataFolder } from './support/test-app.ts'
 
 const run = promisify(execFile)
-const readme = readReadme(new URL('../', import.meta.url))
+const home = new URL('../', import.meta.url)
+const readme = readReadme(home)
+const reference = readFileSync(new URL('REFERENCE.md', home), 'utf8')
 const dataInReadme = 'examples/reference-server/data'
 
 await t.test('the README lists every variable with its default, and no other', async (t) => {
@@ -25,16 +29,21 @@ await t.test('the README lists every variable with its default, and no other', a
   )
 })
 
-await t.test('the README lists every error with its status, and is short', async (t) => {
-  checkErrorsTable(t, readme, errors)
-  checkReadmeLength(t, readme)
+await t.test('REFERENCE.md lists every error with its status', async (t) => {
+  checkErrorsTable(t, reference, errors)
 })
 
-await t.test('the README lists every route, and its commands answer as it says', async (t) => {
+await t.test('the README and REFERENCE.md are short and wrapped', async (t) => {
+  checkReadmeLength(t, readme)
+  checkReadmeLength(t, reference)
+  t.match(readme, '](REFERENCE.md)', 'the README links REFERENCE.md')
+})
+
+await t.test('REFERENCE.md lists every route, and the README shows real responses', async (t) => {
   const log = createLog({ logLevel: 'silent' })
-  const DATA_DIR = t.testdir()
+  const DATA_DIR = createDataFolder(t)
   const app = await buildApp(readConfig({ DATA_DIR }), { log })
-  t.teardown(() => app.close())
+  t.after(() => app.close())
   await app.listen({ port: 0, host: '127.0.0.1' })
   const { port } = app.server.address() as AddressInfo
 
@@ -43,26 +52,39 @@ await t.test('the README lists every route, and its commands answer as it says',
     Object.keys(methods).map((method) => `${method.toUpperCase()} ${path}`),
   )
   t.same(
-    new Set(tableUnder(readme, 'Routes').flatMap((row) => routesOf(row['route']!))),
+    new Set(tableUnder(reference, 'Routes').flatMap((row) => routesOf(row['route']!))),
     new Set(operations),
   )
 
   const [, block = ''] = readme.split('```console\n')
-  const lines = block.split('```', 1)[0]!.trim().split('\n')
-  // In one shell, so that a later command has the variables of an earlier one.
-  const script = lines.map((line) =>
-    line.startsWith('$ ')
-      ? `${line.slice(2).replace(':3000', `:${port}`).replace(dataInReadme, DATA_DIR)}; echo`
-      : '',
+  const commands = block.split('```', 1)[0]!.trim().split(/^\$ /m).slice(1).map(parseCommand)
+  // One shell runs all commands, so that a later one can use the variables of an earlier one.
+  const script = commands.map(
+    ({ command }) =>
+      `${command.replace(':3000', `:${port}`).replace(dataInReadme, DATA_DIR)}; echo`,
   )
   const { stdout } = await run('sh', ['-c', script.join('\n')])
-  const said = stdout.split('\n').filter((line) => line !== '')
-  const expected = lines.filter((line) => !line.startsWith('$ '))
-  t.same(said.map(withoutChance), expected.map(withoutChance))
+  const printed = stdout.split('\n').filter((line) => line !== '')
+  const expected = commands.flatMap(({ output }) => (output === '' ? [] : [output]))
+  t.same(printed.map(normalize), expected.map(normalize))
   t.ok(expected.length > 4)
 })
 
-/** `GET /a /b` is two routes, and `GET /users/:id …` is the same of every resource. */
+/** Splits a command, which `\` continues on the next line, from its output. */
+function parseCommand(text: string) {
+  const lines = text.trimEnd().split('\n')
+  const end = lines.findIndex((line) => !line.endsWith('\\')) + 1
+  return {
+    command: lines.slice(0, end).join('\n'),
+    // The server prints one line of JSON; the README wraps it between members.
+    output: lines
+      .slice(end)
+      .join('')
+      .replaceAll(/,\s+(?=")/g, ','),
+  }
+}
+
+/** `GET /a /b` stands for two routes, and `GET /users/:id …` for the same route of every resource. */
 function routesOf(row: string): string[] {
   const [method, ...paths] = row.replaceAll(':id', '{id}').split(' ')
   if (paths[1] !== '…') return paths.map((path) => `${method} ${path}`)
@@ -71,8 +93,8 @@ function routesOf(row: string): string[] {
   )
 }
 
-/** Ids and times differ from run to run. */
-function withoutChance(text: string): string {
+/** Replaces ids and times, which differ from run to run. */
+function normalize(text: string): string {
   return text
     .replaceAll(/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/g, 'ID')
     .replaceAll(/\d{4}-\d\d-\d\dT[\d:.]+Z/g, 'TIME')

@@ -1,9 +1,11 @@
-/** The journey on the embedded database and on PostgreSQL with Redis, and how the process ends. */
+/** The server as a process, on the embedded database and on PostgreSQL with Redis. */
 import { readFile } from 'node:fs/promises'
 import { startRedis, usePostgres, useRedis } from '@parapet/testing'
 import t from 'tap'
-import { journey, logIn, send } from './journey.ts'
-import { spawnServer, startPost, startServer, type LogLine } from './server-process.ts'
+import { logIn, send } from './support/client.ts'
+import { journey } from './support/journey.ts'
+import { createDataFolder } from './support/test-app.ts'
+import { spawnServer, startPost, startServer, type LogLine } from './support/server-process.ts'
 
 const singer = {
   name: 'Café Ñandú',
@@ -14,59 +16,70 @@ const singer = {
 }
 const chief = { ADMIN_EMAIL: 'chief@example.com', ADMIN_PASSWORD: 'correct horse battery' }
 
-await t.test('the journey on embedded defaults', async (t) => {
-  const DATA_DIR = t.testdir()
+await t.test('the service works on embedded defaults', async (t) => {
+  const DATA_DIR = createDataFolder(t)
   await journey(t, { DATA_DIR })
-  await t.rejects(readFile(`${DATA_DIR}/lock`), { code: 'ENOENT' }, 'the folder is free again')
+  await t.rejects(readFile(`${DATA_DIR}/lock`), { code: 'ENOENT' }, 'the lock was released')
 
-  await t.test('a second server on one folder is refused, and a crash loses nothing', async (t) => {
-    const server = await startServer(t, { DATA_DIR })
-    const { exited, output } = spawnServer(t, { DATA_DIR })
-    t.same((await exited)[0], 1)
-    t.match(output(), `Process ${server.child.pid} has this data folder open`)
+  await t.test(
+    'a second server on one data folder is refused, and a crash loses no data',
+    async (t) => {
+      const server = await startServer(t, { DATA_DIR })
+      const { exited, output } = spawnServer(t, { DATA_DIR })
+      t.same((await exited)[0], 1)
+      t.match(output(), `Process ${server.child.pid} has this data folder open`)
+      t.match(output(), 'PARAPET_REFERENCE_DATA_IN_USE')
 
-    const made = await send(await logIn(server, { DATA_DIR }), 'POST', '/artists', singer)
-    t.equal(made.status, 201)
-    t.equal(await server.end('SIGKILL'), null)
-    const again = await startServer(t, { DATA_DIR })
-    const admin = await logIn(again, { DATA_DIR })
-    const read = await send(admin, 'GET', String(made.headers.get('location')))
-    t.equal(read.status, 200)
-    t.same(read.body, made.body)
-    t.equal(read.body['phone'], singer.phone, 'its keys are still there')
-    const created = await send(admin, 'GET', '/audit/events?action=user.create')
-    t.match((created.body['entries'] as readonly unknown[]).at(-1), {
-      record: { resource: 'user', changes: [{ path: '/roles', to: ['admin'] }] },
-    })
-  })
+      const made = await send(await logIn(server, { DATA_DIR }), 'POST', '/artists', singer)
+      t.equal(made.status, 201)
+      t.equal(await server.end('SIGKILL'), null)
+      const again = await startServer(t, { DATA_DIR })
+      const admin = await logIn(again, { DATA_DIR })
+      const read = await send(admin, 'GET', String(made.headers.get('location')))
+      t.equal(read.status, 200)
+      t.same(read.body, made.body)
+      t.equal(read.body['phone'], singer.phone, 'the number can still be decrypted')
+      const created = await send(admin, 'GET', '/audit/events?action=user.create')
+      t.match((created.body['entries'] as readonly unknown[]).at(-1), {
+        record: { resource: 'user', changes: [{ path: '/roles', to: ['admin'] }] },
+      })
+    },
+  )
 })
 
-await t.test('the journey on PostgreSQL and Redis', async (t) => {
+await t.test('the service works on PostgreSQL and Redis', async (t) => {
   const postgres = await usePostgres(t)
   const redis = await useRedis(t)
   if (postgres === null || redis === null) return
-  const DATA_DIR = `${t.testdir()}/never-made`
+  const DATA_DIR = `${createDataFolder(t)}/never-created`
   await journey(t, { DATA_DIR, DATABASE_URL: postgres.url, REDIS_URL: redis.url, ...chief })
   const { rows } = await postgres.pool.query('SELECT display_name FROM users ORDER BY id')
   const names = [{ display_name: 'Administrator' }, { display_name: 'Revista' }]
   t.same(rows, names, 'the rows are in PostgreSQL')
-  await t.rejects(readFile(`${DATA_DIR}/lock`), { code: 'ENOENT' }, 'no embedded database was made')
+  await t.rejects(
+    readFile(`${DATA_DIR}/lock`),
+    { code: 'ENOENT' },
+    'no embedded database was created',
+  )
 })
 
-await t.test('the process ends as it says', async (t) => {
+await t.test('the process exits with the documented code', async (t) => {
   const postgres = await usePostgres(t)
   if (postgres === null) return
   const env = { DATABASE_URL: postgres.url }
 
-  await t.test('a request that does not end is cut off, and the exit code is 1', async (t) => {
-    const server = await startServer(t, { ...env, SHUTDOWN_TIMEOUT_MS: '50' })
-    const post = await startPost(server.port, '/users', '{"email":"a@example.com"}')
-    t.equal(await server.end('SIGTERM'), 1)
-    await post.ended
-    t.ok(server.log.some(({ msg }) => msg === 'requests under way were cut off'))
-  })
+  await t.test(
+    'a request that does not finish in time is aborted, and the exit code is 1',
+    async (t) => {
+      const server = await startServer(t, { ...env, SHUTDOWN_TIMEOUT_MS: '50' })
+      const post = await startPost(server.port, '/users', '{"email":"a@example.com"}')
+      t.equal(await server.end('SIGTERM'), 1)
+      await post.ended
+      t.ok(server.log.some(({ msg }) => msg?.startsWith('aborted requests that did not finish')))
+    },
+  )
 
-  await t.test('a second signal ends it at once', async (t) => {
+  await t.test('a second signal ends the process immediately', async (t) => {
     const server = await startServer(t, env)
     const post = await startPost(server.port, '/users', '{"email":"a@example.com"}')
     server.child.kill('SIGINT')
@@ -75,7 +88,7 @@ await t.test('the process ends as it says', async (t) => {
     await post.ended
   })
 
-  await t.test('a promise that nobody caught ends it with a fatal line', async (t) => {
+  await t.test('an unhandled rejection ends the process with a fatal log line', async (t) => {
     const plant = `process.on('SIGUSR2', () => Promise.reject(new Error('planted')))`
     const server = await startServer(t, env, [`--import=data:text/javascript,${plant}`])
     t.equal(await server.end('SIGUSR2'), 1)
@@ -83,7 +96,7 @@ await t.test('the process ends as it says', async (t) => {
   })
 
   await t.test(
-    'a database that refuses stops the start, and the password stays unsaid',
+    'an unreachable database stops the start, and the log does not show its password',
     async (t) => {
       const url = new URL(postgres.url)
       url.port = '1'
@@ -97,10 +110,10 @@ await t.test('the process ends as it says', async (t) => {
     },
   )
 
-  await t.test('a wrong environment stops the start with every fault', async (t) => {
+  await t.test('an invalid environment stops the start with every fault', async (t) => {
     const { exited, output } = spawnServer(t, { PORT: 'http', REDIS_URL: 'http://:hunter2@x' })
     t.same((await exited)[0], 1)
-    t.match(output(), /PORT: must be a whole number[^]*REDIS_URL: must be a URL/)
+    t.match(output(), /"PORT" must be an integer[^]*"REDIS_URL" must be a URL/)
     t.notMatch(output(), /hunter2/)
   })
 })
@@ -109,7 +122,7 @@ function isEvent(type: string) {
   return (line: LogLine) => (line['event'] as { type: string } | undefined)?.type === type
 }
 
-await t.test('a Redis that dies is told, and one that comes back too', async (t) => {
+await t.test('the loss and the recovery of Redis are logged as security events', async (t) => {
   const redis = await startRedis(t)
   const postgres = await usePostgres(t)
   if (redis === null || postgres === null) return
@@ -120,9 +133,13 @@ await t.test('a Redis that dies is told, and one that comes back too', async (t)
   const lost = await send(server, 'GET', '/ready')
   t.equal(lost.status, 503)
   t.same(lost.body, { ready: false, closing: false, database: 'up', store: 'down' })
-  t.equal((await send(server, 'GET', '/artists')).status, 200, 'what needs no store goes on')
+  t.equal(
+    (await send(server, 'GET', '/artists')).status,
+    200,
+    'a route that needs no store still works',
+  )
 
-  // Four more refusals make five: the breaker opens, and that is a security event.
+  // The fifth failure opens the circuit breaker, which emits a security event.
   for (let more = 0; more < 4; more++) await send(server, 'GET', '/ready')
   await server.waitFor(isEvent('kit.store_lost'))
   const reconnected = server.nextLine(({ msg }) => msg === 'the Redis connection is ready')
@@ -132,5 +149,5 @@ await t.test('a Redis that dies is told, and one that comes back too', async (t)
   await server.waitFor(isEvent('kit.store_recovered'))
 
   await redis.kill()
-  t.equal(await server.end(), 0, 'it can be stopped while Redis is away')
+  t.equal(await server.end(), 0, 'the server can be stopped while Redis is down')
 })

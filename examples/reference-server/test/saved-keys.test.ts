@@ -1,34 +1,42 @@
-/** The keys of a server on its own database. */
+/** The saved keys of a server with an embedded database. */
 import { readFile, stat, writeFile } from 'node:fs/promises'
 import t from 'tap'
-import { readConfig } from '../src/config.ts'
-import { withKeptKeys } from '../src/kept-keys.ts'
+import { readConfig } from '../src/config/environment.ts'
+import { withSavedKeys } from '../src/config/saved-keys.ts'
 
-await t.test('keys are made once, for this user alone, and found again', async (t) => {
-  const DATA_DIR = t.testdir()
-  const made = await withKeptKeys(readConfig({ DATA_DIR }))
-  t.match(made, { fieldKeyset: /^\{/, mfaKeys: /^\d+:/, auditDir: `${DATA_DIR}/audit` })
-  t.equal((await stat(`${DATA_DIR}/keys.json`)).mode & 0o777, 0o600)
-  t.same(await withKeptKeys(readConfig({ DATA_DIR })), made)
-  const other = await withKeptKeys(readConfig({ DATA_DIR: t.testdir({ other: {} }) }))
-  t.not(other.mfaKeys, made.mfaKeys)
-})
+await t.test(
+  'keys are generated once, readable by this user only, and read at the next start',
+  async (t) => {
+    const DATA_DIR = t.testdir()
+    const made = await withSavedKeys(readConfig({ DATA_DIR }))
+    t.match(made, { fieldKeyset: /^\{/, mfaKeys: /^\d+:/, auditDir: `${DATA_DIR}/audit` })
+    t.equal((await stat(`${DATA_DIR}/keys.json`)).mode & 0o777, 0o600)
+    t.same(await withSavedKeys(readConfig({ DATA_DIR })), made)
+    const other = await withSavedKeys(readConfig({ DATA_DIR: t.testdir({ other: {} }) }))
+    t.not(other.mfaKeys, made.mfaKeys)
+  },
+)
 
-await t.test('what the environment says goes first', async (t) => {
+await t.test('the environment takes precedence over the saved keys', async (t) => {
   const DATA_DIR = t.testdir()
-  const { mfaKeys, fieldKeyset } = await withKeptKeys(readConfig({ DATA_DIR }))
+  const { mfaKeys, fieldKeyset } = await withSavedKeys(readConfig({ DATA_DIR }))
   const MFA_KEYS = `7:${'A'.repeat(43)}`
-  const own = await withKeptKeys(readConfig({ DATA_DIR, MFA_KEYS, AUDIT_DIR: '/srv/audit' }))
+  const own = await withSavedKeys(readConfig({ DATA_DIR, MFA_KEYS, AUDIT_DIR: '/srv/audit' }))
   t.match(own, { mfaKeys: MFA_KEYS, auditDir: '/srv/audit', fieldKeyset })
-  t.equal((await withKeptKeys(readConfig({ DATA_DIR }))).mfaKeys, mfaKeys, 'and changes nothing')
+  t.equal(
+    (await withSavedKeys(readConfig({ DATA_DIR }))).mfaKeys,
+    mfaKeys,
+    'the saved keys are unchanged',
+  )
 })
 
-await t.test('a damaged file stops the start and is left as it is', async (t) => {
+await t.test('a damaged key file stops the start and is not replaced', async (t) => {
   const DATA_DIR = t.testdir()
   const file = `${DATA_DIR}/keys.json`
-  const read = () => withKeptKeys(readConfig({ DATA_DIR }))
+  const read = () => withSavedKeys(readConfig({ DATA_DIR }))
   await writeFile(file, '{"MFA_KEYS":"hunter2')
   await t.rejects(read(), { code: 'PARAPET_REFERENCE_KEYS_UNREADABLE', message: file })
+  t.equal(await readFile(file, 'utf8'), '{"MFA_KEYS":"hunter2')
   await writeFile(file, '{"MFA_KEYS":"hunter2"}')
   await t.rejects(read(), {
     code: 'PARAPET_REFERENCE_INVALID_ENVIRONMENT',

@@ -1,44 +1,44 @@
-/** The first administrator: whoever has the machine decides who it is, and nobody on the network. */
+/** Creates the first administrator. Only someone who controls the machine can determine who it is. */
 import { randomBytes } from 'node:crypto'
 import { rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { uuidV7, type SqlClient } from '@parapet/kit'
 import { hashPassword } from '@parapet/sessions'
 import type { FastifyInstance } from 'fastify'
-import type { Config } from './config.ts'
-import { PARAPET_REFERENCE_EMAIL_TAKEN } from './errors.ts'
+import type { Config } from '../config/environment.ts'
+import { PARAPET_REFERENCE_EMAIL_TAKEN } from '../errors.ts'
 
-/** Who it is where the environment names nobody; the name reaches no mailbox. */
+/** The login of the administrator that the environment does not name. It is not a real mailbox. */
 const LOCAL_EMAIL = 'admin@server.localhost'
-/** In the data folder; beside the database, whose reader needs no password. */
+/** In the data folder. Someone who can read the database beside it needs no password. */
 const PASSWORD_FILE = 'admin-password'
 
 /**
- * Makes an administrator where there is none: the one of `ADMIN_EMAIL` and `ADMIN_PASSWORD`, or, on
- * the embedded database, one whose password is written to a file that only this user can read.
- * While there is one, nothing is done and neither variable is looked at.
+ * Creates an administrator if there is none: with `ADMIN_EMAIL` and `ADMIN_PASSWORD`, or, on the
+ * embedded database, with a random password in a file that only this operating system user can read.
+ * While there is an administrator, both variables are ignored.
  *
- * @param embedded whether the database is this process's own.
- * @throws PARAPET_REFERENCE_EMAIL_TAKEN somebody registered with the address before.
+ * @param embedded whether the database belongs to this process alone.
+ * @throws PARAPET_REFERENCE_EMAIL_TAKEN a user has already registered with the address.
  */
-export async function makeFirstAdmin(
+export async function createFirstAdmin(
   app: FastifyInstance,
   config: Config,
   embedded: boolean,
 ): Promise<void> {
-  const made = await app.sql.transaction(async (sql) => {
+  const created = await app.sql.transaction(async (sql) => {
     if (await hasAdmin(sql)) return undefined
-    // Of instances that start at once, one makes it and the others see it.
+    // If several instances start at once, one creates the administrator and the others wait for it.
     await sql.query('LOCK TABLE users IN SHARE ROW EXCLUSIVE MODE')
     if (await hasAdmin(sql)) return undefined
     return insertAdmin(sql, config, embedded)
   })
-  if (made === null) {
+  if (created === null) {
     app.log.warn('there is no administrator: set ADMIN_EMAIL and ADMIN_PASSWORD and start again')
-  } else if (made !== undefined) {
-    const { id, ...told } = made
-    app.log.warn(told, 'the first administrator is made')
-    // No request made it, so no hook records it.
+  } else if (created !== undefined) {
+    const { id, login, passwordIn } = created
+    app.log.warn({ login, see: passwordIn }, 'created the first administrator')
+    // The audit log records requests by itself, but there was no request.
     const changes = { before: {}, after: { roles: ['admin'] } }
     await app.audit.record('user.create', { resource: 'user', resourceId: id, changes })
   }
@@ -54,11 +54,11 @@ async function hasAdmin(sql: Query): Promise<boolean> {
 interface FirstAdmin {
   readonly id: string
   readonly login: string
-  /** Where its password is to be found. */
-  readonly see: string
+  /** Where the operator finds the password. The log redacts members named like passwords. */
+  readonly passwordIn: string
 }
 
-/** @returns `null` where nobody is named. */
+/** @returns `null` if the environment names no administrator and the database is not embedded. */
 async function insertAdmin(
   sql: Query,
   { adminEmail, adminPassword, dataDir }: Config,
@@ -66,15 +66,15 @@ async function insertAdmin(
 ): Promise<FirstAdmin | null> {
   if (adminEmail !== undefined && adminPassword !== undefined) {
     const id = await insertUser(sql, adminEmail, adminPassword)
-    return { id, login: adminEmail, see: 'ADMIN_PASSWORD, which is not needed any more' }
+    return { id, login: adminEmail, passwordIn: 'ADMIN_PASSWORD, which can be unset now' }
   }
   if (!embedded) return null
   const file = join(dataDir, PASSWORD_FILE)
   const password = randomBytes(24).toString('base64url')
-  // Written first: a crash in between leaves no administrator whose password nobody knows.
+  // Written before the row, so that a crash cannot leave an administrator with an unknown password.
   await rm(file, { force: true })
   await writeFile(file, `${password}\n`, { flag: 'wx', mode: 0o600 })
-  return { id: await insertUser(sql, LOCAL_EMAIL, password), login: LOCAL_EMAIL, see: file }
+  return { id: await insertUser(sql, LOCAL_EMAIL, password), login: LOCAL_EMAIL, passwordIn: file }
 }
 
 async function insertUser(sql: Query, email: string, password: string): Promise<string> {
@@ -85,7 +85,7 @@ async function insertUser(sql: Query, email: string, password: string): Promise<
      ON CONFLICT DO NOTHING RETURNING id`,
     [id, email, await hashPassword(password)],
   )
-  // A stranger must not be promoted.
+  // An existing user is never promoted: anybody may have registered with the address.
   if (rows.length === 0) throw new PARAPET_REFERENCE_EMAIL_TAKEN()
   return id
 }

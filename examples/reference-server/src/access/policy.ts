@@ -1,7 +1,7 @@
-/** Who may do what. A route names a permission; which roles have it, and when, is decided here. */
-import { definePolicy, eq, ne, type RbacOptions } from '@parapet/rbac'
+/** Roles and permissions. A route names a permission; this policy says which roles have it. */
+import { definePolicy, eq, ne } from '@parapet/rbac'
 
-/** The policy of this service. Reading what is public needs no permission, so none is named here. */
+/** The policy of this service. Reading public resources needs no permission. */
 export const policy = definePolicy({
   permissions: [
     'users:list',
@@ -17,14 +17,14 @@ export const policy = definePolicy({
   ],
   resources: { users: { id: 'string' }, content: { authorId: 'string' } },
   roles: {
-    /** Whoever registers: their own account, and what everybody sees. */
+    /** The role of new users: reads and changes their own account. */
     viewer: {
       when: {
         'users:read': ({ subject, resource }) => eq(resource.id, subject.id),
         'users:write': ({ subject, resource }) => eq(resource.id, subject.id),
       },
     },
-    /** Writes content: what is their own, drafts included. */
+    /** Writes content and reads drafts, each only as their author. */
     editor: {
       inherits: ['viewer'],
       when: {
@@ -32,11 +32,11 @@ export const policy = definePolicy({
         'content:write': ({ subject, resource }) => eq(resource.authorId, subject.id),
       },
     },
-    /** Keeps the artists that can be booked. */
+    /** Creates, changes and deletes artists. */
     booker: { inherits: ['viewer'], grants: ['artists:write'] },
     /**
-     * Everything, but for their own roles, and their own account only where every user ends it: with
-     * a second factor.
+     * Has every permission, with two exceptions: administrators cannot change their own roles, and
+     * delete their own account only through `DELETE /users/me`, which requires a second factor.
      */
     admin: {
       grants: [
@@ -58,26 +58,5 @@ export const policy = definePolicy({
 
 /** A role of this service. */
 export type Role = keyof typeof policy.roles
-/** Every role, the weakest first. */
+/** Every role, the one with the fewest permissions first. */
 export const roles = Object.freeze(Object.keys(policy.roles)) as readonly Role[]
-
-/** The options of the rbac plugin in this service: the rules of routes that plugins bring along. */
-export const rbacOptions: RbacOptions = {
-  policy,
-  routes: {
-    'GET /openapi.json': { public: 'clients are written from it' },
-    'POST /_reports': { public: 'browsers send reports without credentials' },
-    'GET /.well-known/jwks.json': { public: 'the keys are public' },
-    'POST /auth/login': { public: 'nobody has logged in before the login' },
-    'POST /auth/refresh': { public: 'the refresh token is the proof' },
-    'POST /auth/logout': { public: 'the token that is to end is the proof' },
-    'GET /auth/sessions': { authenticated: 'own sessions only' },
-    'DELETE /auth/sessions': { authenticated: 'own sessions only' },
-    'DELETE /auth/sessions/:id': { authenticated: 'own sessions only' },
-    'POST /mfa/passkeys/login': { public: 'nobody has logged in before the login' },
-    'POST /mfa/passkeys/login/options': { public: 'nobody has logged in before the login' },
-    'DELETE /mfa/users/:id': 'users:recover',
-    '* /mfa/**': { authenticated: 'own second factors only' },
-    '* /audit/**': 'audit:read',
-  },
-}

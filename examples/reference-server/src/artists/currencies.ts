@@ -1,4 +1,4 @@
-/** The active currencies of countries. @see ISO 4217, list one (funds and metals left out) */
+/** The active national currencies, without funds and metals. @see ISO 4217, list one */
 export const currencies: readonly string[] = Object.freeze(
   (
     'AED AFN ALL AMD AOA ARS AUD AWG AZN BAM BBD BDT BHD BIF BMD BND BOB BRL BSD BTN BWP BYN BZD ' +

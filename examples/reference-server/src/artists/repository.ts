@@ -1,26 +1,29 @@
-/** Where artists are kept: their telephone numbers encrypted, each for its own row. */
+/** Stores artists. Each telephone number is encrypted and bound to its row. */
 import {
   PARAPET_FIELD_ENCRYPTION_OPEN_FAILED,
   type FieldEncryption,
-  type Table as SealedTable,
+  type Table as EncryptedTable,
 } from '@parapet/field-encryption'
 import { uuidV7, type SqlClient } from '@parapet/kit'
-import { createTable, type RowOf, type Table } from '../table.ts'
-import { SealedArtist, type NewArtist } from './schemas.ts'
+import { createTable, type RowOf, type Table } from '../storage/table.ts'
+import { EncryptedArtist, type NewArtist } from './schemas.ts'
 
-/** What the repository stands on. */
+/** The dependencies of the repository. */
 export interface ArtistPorts {
   readonly sql: SqlClient
   readonly fieldEncryption: FieldEncryption
-  /** Whether numbers outlive the process; where not, those of another process are left out. */
-  readonly keepsFields: boolean
+  /**
+   * Whether the keyset is saved. If not, telephone numbers of an earlier process cannot be decrypted
+   * and are left out.
+   */
+  readonly isKeysetSaved: boolean
 }
 
-/** Makes the repository of artists. */
+/** Creates the repository of artists. */
 export function createArtists({
   sql,
   fieldEncryption,
-  keepsFields,
+  isKeysetSaved,
 }: ArtistPorts): Table<NewArtist> {
   const rows = createTable<NewArtist>(sql, {
     name: 'artists',
@@ -35,26 +38,26 @@ export function createArtists({
     },
     conflicts: {},
   })
-  const sealed = fieldEncryption.table('artists', SealedArtist)
-  const open = (row: RowOf<NewArtist>) => openRow(sealed, row, keepsFields)
+  const encrypted = fieldEncryption.table('artists', EncryptedArtist)
+  const decrypt = (row: RowOf<NewArtist>) => decryptRow(encrypted, row, isKeysetSaved)
   return {
     async insert(values, id = uuidV7()) {
-      return open(await rows.insert(await seal(sealed, id, values), id))
+      return decrypt(await rows.insert(await encryptPhone(encrypted, id, values), id))
     },
-    find: async (id) => open(await rows.find(id)),
+    find: async (id) => decrypt(await rows.find(id)),
     async list(page) {
       const { items, ...rest } = await rows.list(page)
-      return { ...rest, items: await Promise.all(items.map(open)) }
+      return { ...rest, items: await Promise.all(items.map(decrypt)) }
     },
     async update(id, changes, versions) {
-      return open(await rows.update(id, await seal(sealed, id, changes), versions))
+      return decrypt(await rows.update(id, await encryptPhone(encrypted, id, changes), versions))
     },
     remove: (id, versions) => rows.remove(id, versions),
   }
 }
 
-async function seal<V extends Partial<NewArtist>>(
-  table: SealedTable<typeof SealedArtist>,
+async function encryptPhone<V extends Partial<NewArtist>>(
+  table: EncryptedTable<typeof EncryptedArtist>,
   id: string,
   values: V,
 ): Promise<V> {
@@ -63,18 +66,18 @@ async function seal<V extends Partial<NewArtist>>(
   return { ...values, phone: phone as string }
 }
 
-async function openRow(
-  table: SealedTable<typeof SealedArtist>,
+async function decryptRow(
+  table: EncryptedTable<typeof EncryptedArtist>,
   row: RowOf<NewArtist>,
-  keepsFields: boolean,
+  isKeysetSaved: boolean,
 ): Promise<RowOf<NewArtist>> {
   const { phone, ...rest } = row
-  // The column is empty where there is none.
+  // The database returns null for an artist without a number; the response leaves it out.
   if ((phone as string | null) === null) return rest as RowOf<NewArtist>
   try {
     return { ...row, phone: await table.decryptValue(row, 'phone') }
   } catch (error) {
-    if (keepsFields || !(error instanceof PARAPET_FIELD_ENCRYPTION_OPEN_FAILED)) throw error
+    if (isKeysetSaved || !(error instanceof PARAPET_FIELD_ENCRYPTION_OPEN_FAILED)) throw error
     return rest as RowOf<NewArtist>
   }
 }

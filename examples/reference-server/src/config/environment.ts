@@ -1,54 +1,54 @@
-/** What the environment may say. Everything has a default; an empty variable counts as unset. */
+/** Reads the environment variables. Every one has a default; an empty variable counts as unset. */
 import { BlockList, isIP } from 'node:net'
-import { fileURLToPath } from 'node:url'
 import { resolve } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { option, readOptions } from '@parapet/kit'
-import { PARAPET_REFERENCE_INVALID_ENVIRONMENT } from './errors.ts'
+import { PARAPET_REFERENCE_INVALID_ENVIRONMENT } from '../errors.ts'
 
 const logLevels = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const
 
 /** The settings of this service, read once at start. Frozen. */
 export interface Config {
-  /** TCP port; 0 asks the system for a free one. */
+  /** TCP port; 0 lets the operating system choose a free one. */
   readonly port: number
   /** Address to listen on. */
   readonly host: string
-  /** Folder of the embedded database, and of what is kept beside it. Absolute. */
+  /** Folder of the embedded database, its keys and the audit log. Absolute. */
   readonly dataDir: string
-  /** PostgreSQL; `undefined`: the embedded database. May hold a password. */
+  /** PostgreSQL; `undefined`: the embedded database. May contain a password. */
   readonly databaseUrl: string | undefined
-  /** Redis; `undefined`: the memory of this process. May hold a password. */
+  /** Redis; `undefined`: the memory of this process. May contain a password. */
   readonly redisUrl: string | undefined
   readonly logLevel: (typeof logLevels)[number]
-  /** Networks of the proxies whose `X-Forwarded-*` headers are believed. `false`: nobody's. */
+  /** Networks of the proxies whose `X-Forwarded-*` headers are trusted. `false`: none. */
   readonly trustProxy: string[] | false
-  /** Origins whose pages may read what this service answers; `undefined`: none. */
+  /** Origins whose pages may read the responses; `undefined`: none. */
   readonly corsOrigins: readonly string[] | undefined
-  /** How long requests under way may take to finish once the process is told to stop. */
+  /** How long running requests may take to finish after SIGTERM or SIGINT. */
   readonly shutdownTimeoutMs: number
-  /** The first administrator, made while there is none. */
+  /** The first administrator, created when there is no administrator. */
   readonly adminEmail: string | undefined
   readonly adminPassword: string | undefined
-  /** Where clients reach this service; names it in the tokens it signs. */
+  /** Origin at which clients reach this service; issuer and audience of its access tokens. */
   readonly publicUrl: string
-  /** PEM of the private key that signs access tokens; `undefined`: one made at start. */
+  /** PEM of the private key that signs access tokens; `undefined`: a new key at every start. */
   readonly signingKey: string | undefined
   readonly signingKeyPassphrase: string | undefined
-  /** Makes refresh tokens; `undefined`: one made at start. */
+  /** Secret behind the refresh tokens; `undefined`: a new secret at every start. */
   readonly sessionSecret: string | undefined
-  /** Keyset that encrypts fields, in Tink's JSON; `undefined`: the kept one, or one made at start. */
+  /** Keyset that encrypts fields, in Tink's JSON; `undefined`: the saved one, or a new one. */
   readonly fieldKeyset: string | undefined
-  /** Seal second factors, the first of them; `undefined`: the kept one, or one made at start. */
+  /** Keys that encrypt second factors, the current one first; `undefined`: saved ones, or a new one. */
   readonly mfaKeys: string | undefined
-  /** Folder of the audit log's spool and key. Absolute. `undefined`: the kept one, or one made at start. */
+  /** Folder of the audit log's spool and signing key. Absolute. `undefined`: a temporary folder. */
   readonly auditDir: string | undefined
 }
 
-/** The variables, each with its reader; the README's table is checked against these names. */
+/** The variables, each with its reader. A test compares the README's table with these names. */
 export const variables = Object.freeze({
   PORT: option.integer({ max: 65_535, default: 3000 }),
   HOST: option.text({ max: 255, pattern: /^[\w.:-]+$/, default: '127.0.0.1' }),
-  DATA_DIR: option.text({ default: fileURLToPath(new URL('../data', import.meta.url)) }),
+  DATA_DIR: option.text({ default: fileURLToPath(new URL('../../data', import.meta.url)) }),
   DATABASE_URL: option.optional(url('postgres:', 'postgresql:')),
   REDIS_URL: option.optional(url('redis:', 'rediss:')),
   LOG_LEVEL: option.oneOf(logLevels, { default: 'info' }),
@@ -68,19 +68,20 @@ export const variables = Object.freeze({
   ),
 })
 
-/** Variables whose text means a value of another type. */
+/** Converts the variables whose value is not a string. */
 const parsers: Readonly<Record<string, (text: string) => unknown>> = {
   PORT: parseInteger,
   SHUTDOWN_TIMEOUT_MS: parseInteger,
-  TRUST_PROXY: (text) => text.split(',').map((entry) => entry.trim()),
-  CORS_ORIGINS: (text) => text.split(',').map((entry) => entry.trim()),
+  TRUST_PROXY: parseList,
+  CORS_ORIGINS: parseList,
 }
 
 /**
- * Reads the configuration. Variables of other programs are not looked at.
+ * Reads the configuration. Variables that this service does not use are ignored.
  *
  * @param env for instance `process.env`.
- * @throws PARAPET_REFERENCE_INVALID_ENVIRONMENT naming every fault, and never showing a URL.
+ * @throws PARAPET_REFERENCE_INVALID_ENVIRONMENT with every fault; the message contains no URL, since
+ *   a URL may contain a password.
  */
 export function readConfig(env: Readonly<Record<string, string | undefined>>): Config {
   const given: Record<string, unknown> = {}
@@ -95,9 +96,10 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>): C
     PARAPET_REFERENCE_INVALID_ENVIRONMENT,
   )
   if ((settings.ADMIN_EMAIL === undefined) !== (settings.ADMIN_PASSWORD === undefined)) {
+    const present = settings.ADMIN_EMAIL === undefined ? 'ADMIN_PASSWORD' : 'ADMIN_EMAIL'
     throw new PARAPET_REFERENCE_INVALID_ENVIRONMENT(
       '@parapet/reference-server',
-      '  ADMIN_EMAIL: goes together with ADMIN_PASSWORD',
+      `  "ADMIN_EMAIL" and "ADMIN_PASSWORD" must be set together, got only "${present}"`,
     )
   }
   return Object.freeze({
@@ -122,20 +124,24 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>): C
   })
 }
 
-/** Whether what clients send crosses the network as it is: no TLS is known to stand in front. */
-export function isInTheClear({ host, publicUrl }: Config): boolean {
+/** Whether clients on the network reach this server without TLS, as far as the settings tell. */
+export function servesWithoutTls({ host, publicUrl }: Config): boolean {
   return !isLoopback(host) && !publicUrl.startsWith('https:')
 }
 
-/** A text that is no plain decimal number stays a text, which the reader then refuses. */
+/** Text that is not a plain decimal number stays text, which the option reader then refuses. */
 function parseInteger(text: string): unknown {
   return /^\d{1,15}$/.test(text) ? Number(text) : text
+}
+
+function parseList(text: string): string[] {
+  return text.split(',').map((entry) => entry.trim())
 }
 
 function checkPublicUrl(value: unknown): string | undefined {
   return typeof value === 'string' && URL.canParse(value) && /^https?:\/\/[^/]+$/.test(value)
     ? undefined
-    : 'must be an origin such as "https://api.example.com"'
+    : 'must be an origin without a path, such as "https://api.example.com"'
 }
 
 function url(...protocols: readonly string[]) {
@@ -147,8 +153,9 @@ function url(...protocols: readonly string[]) {
 }
 
 /**
- * Networks, none wider than /8: to trust everyone is to let each client choose the address it is
- * limited and logged by. A number of hops trusts whoever connects, so Fastify takes none.
+ * Accepts networks up to the size of a /8. If every peer were trusted, a client could choose the
+ * address that it is rate-limited and logged by. A number of hops is refused for the same reason: it
+ * trusts any peer that connects directly.
  */
 function checkProxies(value: unknown): string | undefined {
   return (value as string[]).every(isNetwork)

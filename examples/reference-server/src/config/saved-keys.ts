@@ -1,30 +1,31 @@
-/** The keys of what a server on its own database keeps: made once, in the folder of that database. */
+/** The encryption keys of a server with an embedded database, saved beside that database. */
 import { readFile, rename, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { exportKeyset, generateKeyset } from '@parapet/field-encryption'
 import { generateCipherKey } from '@parapet/kit'
-import { readConfig, type Config } from './config.ts'
-import { PARAPET_REFERENCE_KEYS_UNREADABLE } from './errors.ts'
+import { PARAPET_REFERENCE_KEYS_UNREADABLE } from '../errors.ts'
+import { readConfig, type Config } from './environment.ts'
 
-/** Named as in the environment, which goes before what is kept. */
+/** A JSON object with the names of the environment variables, which take precedence. */
 const KEYS_FILE = 'keys.json'
 
 /**
- * Completes a configuration with the keys in the data folder, which are made where there are none.
- * Without them whatever is sealed or signed would have to end with the process.
+ * Adds the keys in the data folder to a configuration. If the folder has no key file, keys are
+ * generated and saved; without saved keys, encrypted data would be unreadable after a restart.
  *
- * Nobody else may have the folder open.
+ * The caller must hold the lock of the folder.
  *
- * @throws PARAPET_REFERENCE_KEYS_UNREADABLE and makes no others: they would read nothing of before.
- * @throws PARAPET_REFERENCE_INVALID_ENVIRONMENT a key in the file is none.
+ * @throws PARAPET_REFERENCE_KEYS_UNREADABLE the file is not readable JSON. No new keys are made,
+ *   because they could not decrypt the existing data.
+ * @throws PARAPET_REFERENCE_INVALID_ENVIRONMENT a key in the file is malformed.
  */
-export async function withKeptKeys(config: Config): Promise<Config> {
+export async function withSavedKeys(config: Config): Promise<Config> {
   const file = join(config.dataDir, KEYS_FILE)
-  const kept = readConfig((await readKeys(file)) ?? (await makeKeys(file)))
+  const saved = readConfig((await readKeys(file)) ?? (await createKeys(file)))
   return Object.freeze({
     ...config,
-    fieldKeyset: config.fieldKeyset ?? kept.fieldKeyset,
-    mfaKeys: config.mfaKeys ?? kept.mfaKeys,
+    fieldKeyset: config.fieldKeyset ?? saved.fieldKeyset,
+    mfaKeys: config.mfaKeys ?? saved.mfaKeys,
     auditDir: config.auditDir ?? join(config.dataDir, 'audit'),
   })
 }
@@ -40,9 +41,9 @@ async function readKeys(file: string): Promise<Keys | undefined> {
   }
 }
 
-async function makeKeys(file: string): Promise<Keys> {
+async function createKeys(file: string): Promise<Keys> {
   const keys = { FIELD_KEYSET: exportKeyset(generateKeyset()), MFA_KEYS: generateCipherKey() }
-  // Whole or not at all, whenever the machine stops.
+  // Written to another name and renamed, so that a crash cannot leave half a file.
   await writeFile(`${file}.new`, JSON.stringify(keys), { mode: 0o600, flush: true })
   await rename(`${file}.new`, file)
   return keys

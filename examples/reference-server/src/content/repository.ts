@@ -1,10 +1,10 @@
-/** Where content is kept. */
+/** Stores content. */
 import type { SqlClient } from '@parapet/kit'
 import { PARAPET_REFERENCE_AUTHOR_UNKNOWN } from '../errors.ts'
-import { createTable, type Table } from '../table.ts'
+import { createTable, type Table } from '../storage/table.ts'
 import type { NewContent } from './schemas.ts'
 
-/** Makes the repository of content. */
+/** Creates the repository of content. */
 export function createContent(sql: SqlClient): Table<NewContent> {
   return createTable<NewContent>(sql, {
     name: 'content',

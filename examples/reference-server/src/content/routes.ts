@@ -1,24 +1,24 @@
-/** `/content`: what the marketing platform shows. */
+/** `/content`: the articles of the marketing platform. */
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { RequestRbac } from '@parapet/rbac'
 import type { FastifyRequest } from 'fastify'
 import { PARAPET_REFERENCE_NOT_FOUND } from '../errors.ts'
-import { etagOf, readIfMatch } from '../etag.ts'
-import { idOf } from '../schemas.ts'
+import { etagOf, readIfMatch } from '../http/etag.ts'
+import { idOf } from '../http/schemas.ts'
+import type { Condition } from '../storage/table.ts'
 import { createContent } from './repository.ts'
-import type { Condition } from '../table.ts'
 import { Content, contentRoutes, type NewContent } from './schemas.ts'
 
-const open = {
-  rbac: { public: 'what is published; the rest looks as if it were not there' },
+const publicRead = {
+  rbac: { public: 'published content is public; the handlers hide the rest' },
 } as const
 
-/** Who is to be the author, as rows have it. */
+/** The author in the body, written as the database writes ids: in lower case. */
 function authorOf({ body }: { readonly body: unknown }): Pick<NewContent, 'authorId'> {
   return { authorId: (body as NewContent).authorId.toLowerCase() }
 }
 
-/** What is published, and what else the caller may read. */
+/** Selects published content, and drafts that the caller may read. */
 function visibleTo(rbac: RequestRbac): Condition | undefined {
   const filter = rbac.filter('content:read')
   if (filter.kind === 'all') return undefined
@@ -31,56 +31,67 @@ function visibleTo(rbac: RequestRbac): Condition | undefined {
   }
 }
 
+type App = Parameters<FastifyPluginAsyncTypebox>[0]
+type ContentTable = ReturnType<typeof createContent>
+
 /** The routes of content. */
 export const content: FastifyPluginAsyncTypebox = async (app) => {
   const repository = createContent(app.sql)
-  const stored = (request: FastifyRequest) => repository.find(idOf(request))
-  const creating = { permission: 'content:write', resource: authorOf } as const
-  const writing = { permission: 'content:write', resource: stored } as const
   app.addSchema(Content)
+  addReadRoutes(app, repository)
+  addWriteRoutes(app, repository)
+}
 
-  app.post(
-    '',
-    { schema: contentRoutes.create, config: { audit: 'content.create', rbac: creating } },
-    async (request, reply) => {
-      const piece = await repository.insert(request.body)
-      const location = `/content/${piece.id}`
-      return reply
-        .code(201)
-        .headers({ location, etag: etagOf(piece) })
-        .send(piece)
-    },
-  )
-
-  app.get('', { schema: contentRoutes.list, config: open }, ({ query, rbac }) =>
+function addReadRoutes(app: App, repository: ContentTable): void {
+  app.get('', { schema: contentRoutes.list, config: publicRead }, ({ query, rbac }) =>
     repository.list(query, visibleTo(rbac)),
   )
 
-  app.get('/:id', { schema: contentRoutes.get, config: open }, async (request, reply) => {
-    const piece = await stored(request)
-    const visible = piece.status === 'published' || request.rbac.can('content:read', piece)
+  app.get('/:id', { schema: contentRoutes.get, config: publicRead }, async (request, reply) => {
+    const found = await repository.find(idOf(request))
+    const visible = found.status === 'published' || request.rbac.can('content:read', found)
+    // 404 instead of 403, so that the response does not reveal that a draft exists.
     if (!visible) throw new PARAPET_REFERENCE_NOT_FOUND()
-    return reply.header('etag', etagOf(piece)).send(piece)
+    return reply.header('etag', etagOf(found)).send(found)
+  })
+}
+
+function addWriteRoutes(app: App, repository: ContentTable): void {
+  const stored = (request: FastifyRequest) => repository.find(idOf(request))
+  const creating = { permission: 'content:write', resource: authorOf } as const
+  const writing = { permission: 'content:write', resource: stored } as const
+  const creation = {
+    schema: contentRoutes.create,
+    config: { audit: 'content.create', rbac: creating },
+  } as const
+  const change = {
+    schema: contentRoutes.change,
+    config: { audit: 'content.update', rbac: writing },
+  } as const
+  const removal = {
+    schema: contentRoutes.remove,
+    config: { audit: 'content.delete', rbac: writing },
+  } as const
+
+  app.post('', creation, async (request, reply) => {
+    const created = await repository.insert(request.body)
+    const location = `/content/${created.id}`
+    return reply
+      .code(201)
+      .headers({ location, etag: etagOf(created) })
+      .send(created)
   })
 
-  app.patch(
-    '/:id',
-    { schema: contentRoutes.change, config: { audit: 'content.update', rbac: writing } },
-    async (request, reply) => {
-      const { body, params, headers, rbac } = request
-      // To write in another's name takes the same as to write it at first.
-      if (body.authorId !== undefined) await rbac.authorize('content:write', authorOf(request))
-      const piece = await repository.update(params.id, body, readIfMatch(headers['if-match']))
-      return reply.header('etag', etagOf(piece)).send(piece)
-    },
-  )
+  app.patch('/:id', change, async (request, reply) => {
+    const { body, params, headers, rbac } = request
+    // A new author needs the permission that creating content for that author needs.
+    if (body.authorId !== undefined) await rbac.authorize('content:write', authorOf(request))
+    const changed = await repository.update(params.id, body, readIfMatch(headers['if-match']))
+    return reply.header('etag', etagOf(changed)).send(changed)
+  })
 
-  app.delete(
-    '/:id',
-    { schema: contentRoutes.remove, config: { audit: 'content.delete', rbac: writing } },
-    async (request, reply) => {
-      await repository.remove(request.params.id, readIfMatch(request.headers['if-match']))
-      return reply.code(204).send(null)
-    },
-  )
+  app.delete('/:id', removal, async (request, reply) => {
+    await repository.remove(request.params.id, readIfMatch(request.headers['if-match']))
+    return reply.code(204).send(null)
+  })
 }

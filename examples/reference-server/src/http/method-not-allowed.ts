@@ -1,6 +1,5 @@
 /**
- * What a path answers to a method it does not have: which it has, rather than that it is not there.
- * Replaces the handler of what is not found.
+ * Responds with 405 and `Allow` if the path exists with other methods. Replaces the 404 handler.
  *
  * @see RFC 9110, sections 9.3.7 and 15.5.6
  */
@@ -8,16 +7,16 @@ import { problemNotFoundHandler } from '@parapet/kit'
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import findMyWay, { type HTTPMethod } from 'find-my-way'
-import { PARAPET_REFERENCE_METHOD_NOT_ALLOWED } from './errors.ts'
+import { PARAPET_REFERENCE_METHOD_NOT_ALLOWED } from '../errors.ts'
 
 const METHODS: readonly HTTPMethod[] = ['DELETE', 'GET', 'HEAD', 'PATCH', 'POST', 'PUT']
 
-async function methodsPlugin(app: FastifyInstance): Promise<void> {
-  // Fastify's own router finds a path only together with its method.
+async function methodNotAllowedPlugin(app: FastifyInstance): Promise<void> {
+  // A second router, because Fastify's own cannot be asked for a path without a method.
   const router = findMyWay()
   app.addHook('onRoute', ({ url, method }) => {
-    const own = METHODS.filter((name) => [method].flat().includes(name))
-    if (own.length > 0) router.on(own, url, () => {})
+    const declared = METHODS.filter((name) => [method].flat().includes(name))
+    if (declared.length > 0) router.on(declared, url, () => {})
   })
   app.setNotFoundHandler((request, reply) => {
     const methods = METHODS.filter((method) => router.find(method, request.url) !== null)
@@ -28,5 +27,8 @@ async function methodsPlugin(app: FastifyInstance): Promise<void> {
   })
 }
 
-/** Hears of the routes that are registered after it. */
-export const methods = fp(methodsPlugin, { name: 'methods', fastify: '5.x' })
+/** Knows only the routes that are registered after it. */
+export const methodNotAllowed = fp(methodNotAllowedPlugin, {
+  name: 'method-not-allowed',
+  fastify: '5.x',
+})

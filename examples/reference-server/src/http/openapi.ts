@@ -1,4 +1,4 @@
-/** `/openapi.json`: every route, out of the schemas that check it. @see OpenAPI 3.1.1 */
+/** `/openapi.json`: describes every route, from the schemas that validate it. @see OpenAPI 3.1.1 */
 import fastifySwagger from '@fastify/swagger'
 import { Type } from '@sinclair/typebox'
 import type { FastifyInstance } from 'fastify'
@@ -13,13 +13,13 @@ async function openapiPlugin(app: FastifyInstance): Promise<void> {
       info: {
         title: 'Parapet reference server',
         version: '0.0.0',
-        description: 'Content of a marketing platform and artists of a booking platform.',
+        description: 'The content of a marketing platform and the artists of a booking platform.',
       },
       components: {
         securitySchemes: { bearerAuth: { type: 'http', scheme: 'bearer', bearerFormat: 'JWT' } },
       },
     },
-    // Who may call a route is known to the guard, which comes later.
+    // Called when the description is built: rbac is registered after this plugin.
     transform: (route) => app.rbac.openapi(route),
     refResolver: {
       buildLocalReference: (schema, _base, _fragment, index) =>
@@ -32,7 +32,7 @@ async function openapiPlugin(app: FastifyInstance): Promise<void> {
     {
       schema: {
         operationId: 'getOpenapi',
-        summary: 'This description',
+        summary: 'Get this description of all routes',
         tags: ['health'],
         response: {
           200: Type.Object({}, { additionalProperties: true, description: 'OpenAPI 3.1' }),
@@ -44,5 +44,5 @@ async function openapiPlugin(app: FastifyInstance): Promise<void> {
   )
 }
 
-/** Collects the routes that are registered after it. */
+/** Describes the routes that are registered after it. */
 export const openapi = fp(openapiPlugin, { name: 'openapi', fastify: '5.x' })

@@ -1,24 +1,32 @@
-/** The schemas of a resource's five routes, written once: what comes in, what goes out, its words. */
+/** Creates the schemas of the five routes that every resource has. */
 import type { TObject } from '@sinclair/typebox'
-import { ChangeHeaders, IdParams, nothing, PageQuery, pageOf, problems, refTo } from './schemas.ts'
+import {
+  ChangeHeaders,
+  emptyBody,
+  IdParams,
+  PageQuery,
+  pageOf,
+  problems,
+  refTo,
+} from './schemas.ts'
 
-/** What {@link describeResource} takes. */
+/** Describes a resource. */
 interface ResourceShape<Stored extends TObject, New extends TObject, Changes extends TObject> {
   /** With its article: `a user`. */
   readonly one: string
-  /** `users`; also the tag. */
+  /** `users`; also the OpenAPI tag. */
   readonly many: string
-  /** In operation ids: `User` and `Users`. */
+  /** For operation ids: `User` and `Users`. */
   readonly names: readonly [one: string, many: string]
-  /** The resource as it is returned; it has an `$id`. */
+  /** The resource as it is returned; the schema has an `$id`. */
   readonly stored: Stored
-  /** What makes one. */
+  /** The body that creates a resource. */
   readonly created: New
-  /** What changes one. */
+  /** The body that changes a resource. */
   readonly changes: Changes
 }
 
-/** Makes the `schema` of each route. */
+/** Creates the `schema` of each route. The function is long because it is one table of schemas. */
 export function describeResource<S extends TObject, N extends TObject, C extends TObject>({
   one,
   many,
@@ -31,14 +39,14 @@ export function describeResource<S extends TObject, N extends TObject, C extends
   return {
     create: {
       operationId: `create${Name}`,
-      summary: `Make ${one}`,
+      summary: `Create ${one}`,
       tags,
       body: created,
       response: { 201: refTo(stored), ...problems },
     },
     list: {
       operationId: `list${Names}`,
-      summary: `List ${many}, oldest first`,
+      summary: `List ${many}, the oldest first`,
       tags,
       querystring: PageQuery,
       response: { 200: pageOf(stored), ...problems },
@@ -52,7 +60,7 @@ export function describeResource<S extends TObject, N extends TObject, C extends
     },
     change: {
       operationId: `change${Name}`,
-      summary: `Change members of ${one}`,
+      summary: `Change some members of ${one}`,
       tags,
       params: IdParams,
       headers: ChangeHeaders,
@@ -65,7 +73,7 @@ export function describeResource<S extends TObject, N extends TObject, C extends
       tags,
       params: IdParams,
       headers: ChangeHeaders,
-      response: { 204: nothing, ...problems },
+      response: { 204: emptyBody('Deleted'), ...problems },
     },
   }
 }

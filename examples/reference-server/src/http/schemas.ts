@@ -1,4 +1,4 @@
-/** The schemas that every resource shares. Objects are closed: an unknown member is refused. */
+/** The schemas that all resources share. Objects are closed: an unknown member is refused. */
 import { problemMediaType } from '@parapet/kit'
 import {
   Type,
@@ -10,82 +10,85 @@ import {
 
 const closed = { additionalProperties: false } as const
 
-/** An object that has these members and no others. */
+/** An object with these members and no others. */
 export function closedObject<P extends TProperties>(members: P, options: ObjectOptions = {}) {
   return Type.Object(members, { ...options, ...closed })
 }
 
-/** Some of a resource's members, at least one. */
+/** At least one member of a resource. */
 export function changesOf<P extends TProperties>(schema: ReturnType<typeof closedObject<P>>) {
   return Type.Partial(schema, { ...closed, minProperties: 1 })
 }
 
 /**
- * One line of text in any script. Without control characters and halves of surrogate pairs, which
- * databases and logs stumble over, and without white space at its ends.
+ * One line of text in any script. Refuses control characters and lone surrogates, which databases
+ * and logs do not handle, and white space at both ends.
  */
-export function line(max: number, description: string) {
+export function singleLineText(max: number, description: string) {
   const character = String.raw`[^\p{Cc}\p{Cs}\p{Zl}\p{Zp}]`
   const visible = String.raw`[^\s\p{Cc}\p{Cs}]`
   const pattern = `^${visible}(?:${character}*${visible})?$`
   return Type.String({ minLength: 1, maxLength: max, pattern, description })
 }
 
-/** Text of several lines in any script; PostgreSQL stores no NUL. */
-export function prose(max: number, description: string) {
+/** Text of several lines in any script. Refuses NUL, which PostgreSQL cannot store. */
+export function multiLineText(max: number, description: string) {
   return Type.String({ maxLength: max, pattern: String.raw`^[^\u0000\p{Cs}]*$`, description })
 }
 
-/** What the server adds to every resource. */
+/** The members that the server adds to every resource. */
 export const storedMembers = {
-  id: Type.String({ format: 'uuid', description: 'UUIDv7: sorts by when it was made' }),
-  version: Type.Integer({ minimum: 1, description: 'One more with each change; the ETag' }),
+  id: Type.String({ format: 'uuid', description: 'UUIDv7: ids sort by the time of creation' }),
+  version: Type.Integer({ minimum: 1, description: 'Grows by one with each change; the ETag' }),
   createdAt: Type.String({ format: 'date-time' }),
   updatedAt: Type.String({ format: 'date-time' }),
 }
 
-/** The path of one resource. */
+/** The path parameters of one resource. */
 export const IdParams = closedObject({ id: Type.String({ format: 'uuid' }) })
 
-/** How a row's id is written in the database, whatever the case of the path. */
+/** Returns the id in the path as the database writes it: in lower case. */
 export function idOf({ params }: { readonly params: unknown }): string {
   return (params as Static<typeof IdParams>).id.toLowerCase()
 }
 
-/** Which page of a list. */
+/** The query string of a list. */
 export const PageQuery = closedObject({
-  limit: Type.Integer({ minimum: 1, maximum: 100, default: 20, description: 'Rows in a page' }),
+  limit: Type.Integer({ minimum: 1, maximum: 100, default: 20, description: 'Rows per page' }),
   cursor: Type.Optional(
-    Type.String({ maxLength: 64, description: 'The nextCursor of the page before; opaque' }),
+    Type.String({ maxLength: 64, description: 'The nextCursor of the previous page, unchanged' }),
   ),
 })
 
-/** Makes a change conditional. Headers that are not named here are nobody's business. */
+/** Makes a change conditional. The object is open, because a request has other headers too. */
 export const ChangeHeaders = Type.Object({
   'if-match': Type.Optional(
-    Type.String({ maxLength: 200, description: 'Refuse with 412 unless the ETag is one of these' }),
+    Type.String({
+      maxLength: 200,
+      description: 'Respond with 412 unless the current ETag is one of these',
+    }),
   ),
 })
 
-/** A reference to a schema that `app.addSchema` knows, typed as what it stands for. */
+/** A reference to a schema that was added with `app.addSchema`, with the type of that schema. */
 export function refTo<T extends TSchema>(schema: T) {
   return Type.Unsafe<Static<T>>({ $ref: `${schema.$id}#` })
 }
 
-/** The problem details of every refusal. @see RFC 9457 */
+/** The body of every error response. @see RFC 9457 */
 export const Problem = Type.Object(
   {
     type: Type.Literal('about:blank'),
-    title: Type.String({ description: 'The status phrase' }),
+    title: Type.String({ description: 'The name of the status' }),
     status: Type.Integer({ minimum: 400, maximum: 599 }),
-    detail: Type.Optional(Type.String({ description: 'What went wrong, for a person' })),
-    code: Type.Optional(Type.String({ description: 'What went wrong, for a program' })),
-    requestId: Type.Optional(Type.String({ description: 'Names the request in the log' })),
+    detail: Type.Optional(Type.String({ description: 'The error as a sentence, for people' })),
+    code: Type.Optional(Type.String({ description: 'The error as a stable code, for programs' })),
+    requestId: Type.Optional(Type.String({ description: 'The id of the request in the log' })),
     errors: Type.Optional(
       Type.Array(
         closedObject({
           in: Type.String({ description: 'body, querystring, params or headers' }),
-          pointer: Type.String({ description: 'JSON Pointer of the member' }),
+          pointer: Type.String({ description: 'JSON Pointer of the invalid member' }),
           detail: Type.String(),
         }),
       ),
@@ -99,14 +102,16 @@ const problem = (description: string) => ({
   content: { [problemMediaType]: { schema: refTo(Problem) } },
 })
 
-/** The refusals of every route. */
+/** The error responses of every route. */
 export const problems = {
   '4xx': problem('The request was refused'),
-  '5xx': problem('The service failed'),
+  '5xx': problem('The server failed'),
 }
 
-/** The reply of a route that has nothing to say. */
-export const nothing = Type.Null({ description: 'Done' })
+/** The schema of a response without a body. */
+export function emptyBody(description: string) {
+  return Type.Null({ description })
+}
 
 /** A page of a list. */
 export function pageOf<T extends TSchema>(schema: T) {

@@ -1,12 +1,13 @@
-/** The settings of the HTTP server itself: what it waits for, how much it takes, and why. */
+/** The options of the HTTP server: timeouts, limits and error handlers, with their reasons. */
 import type { Server } from 'node:http'
-import type { FastifyBaseLogger, FastifyHttpOptions } from 'fastify'
 import { uuidV7 } from '@parapet/kit'
-import type { Config } from './config.ts'
-import { answerFrameworkError, createClientErrorHandler } from './errors.ts'
+import type { FastifyBaseLogger, FastifyHttpOptions } from 'fastify'
+import type { Config } from '../config/environment.ts'
+import { createClientErrorHandler } from './client-errors.ts'
+import { answerFrameworkError } from './framework-errors.ts'
 import { schemaController } from './validation.ts'
 
-/** The options for Fastify's factory. */
+/** Creates the options for Fastify's factory. */
 export function createServerOptions(
   config: Config,
   log: FastifyBaseLogger,
@@ -14,27 +15,29 @@ export function createServerOptions(
   return {
     loggerInstance: log,
     trustProxy: config.trustProxy,
-    // An id that a client may choose can be made to point at someone else's log lines.
+    // If clients chose request ids, they could choose those of another client's log lines.
     requestIdHeader: false,
     genReqId: () => uuidV7(),
 
-    // The longest content, with every character written as a JSON escape, fits.
+    // Fits the longest content with every character written as a JSON escape.
     bodyLimit: 262_144,
-    // A slow sender gives the connection back: 10 s for the head, 20 s for all of the request.
+    // Limits slow clients: 10 s for the headers, 20 s for the whole request.
     requestTimeout: 20_000,
     http: { headersTimeout: 10_000, connectionsCheckingInterval: 2_000, maxHeaderSize: 16_384 },
-    // A handler that hangs is answered for; shorter than connectionTimeout, which would just hang up.
+    // Less than connectionTimeout, so that a handler that hangs leads to a 503 response instead of a
+    // closed connection.
     handlerTimeout: 15_000,
     connectionTimeout: 30_000,
-    // Longer than the 60 s of common load balancers: who reuses a connection should be who closes it.
+    // More than the 60 s of common load balancers, so that the load balancer closes idle connections
+    // and never sends a request on one that this server is closing.
     keepAliveTimeout: 72_000,
-    // Ids are UUIDs; nothing longer needs to be matched or looked up.
+    // Ids are UUIDs, so longer parameters need not be matched.
     routerOptions: { maxParamLength: 64 },
 
-    // What still arrives on an open connection is answered, as problem details or as usual, and the
-    // connection then closed (shutdown.ts); Fastify's own 503 would bypass every hook.
+    // During shutdown, requests on open connections are served as usual and the connection is then
+    // closed (shutdown.ts). Fastify's own 503 would run no hooks.
     return503OnClosing: false,
-    // The embedded database takes seconds to create itself.
+    // The embedded database takes seconds to be created.
     pluginTimeout: 60_000,
 
     schemaController,

@@ -1,57 +1,61 @@
-/** How the process ends: requests under way are finished, then everything is closed, within a bound. */
+/** Graceful shutdown: running requests finish, then everything is closed, within a time limit. */
 import { setTimeout as wait } from 'node:timers/promises'
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 
 declare module 'fastify' {
   interface FastifyInstance {
-    /** Whether the server has stopped taking connections. */
+    /** Whether the server has stopped accepting connections. */
     readonly isClosing: () => boolean
   }
 }
 
-/** After the connections were cut: what the database and the store get to close. */
+/** How long the database and the store may take to close after connections were aborted. */
 const CLOSE_MS = 2000
 
-async function drainPlugin(app: FastifyInstance): Promise<void> {
+async function closeConnectionsPlugin(app: FastifyInstance): Promise<void> {
   let closing = false
   app.decorate('isClosing', () => closing)
   app.addHook('preClose', async () => {
     closing = true
   })
-  // A request that began before would otherwise leave its connection open, and the server waiting.
+  // Without this header, the connection of a running request would stay open for keep-alive, and the
+  // server would wait for it.
   app.addHook('onSend', async (_request, reply) => {
     if (closing) reply.header('connection', 'close')
   })
 }
 
-/** Gives connections up as soon as the server closes, and decorates `app.isClosing`. */
-export const drain = fp(drainPlugin, { name: 'drain', fastify: '5.x' })
+/** Closes each connection after its response once the server closes, and decorates `app.isClosing`. */
+export const closeConnections = fp(closeConnectionsPlugin, {
+  name: 'close-connections',
+  fastify: '5.x',
+})
 
 /**
- * Closes the app: no new connections, requests under way finish, then the store and the database
- * close. After `timeoutMs` what is left is cut off.
+ * Closes the app: new connections are refused, running requests finish, then the store and the
+ * database close. After `timeoutMs` the remaining requests are aborted.
  *
- * @returns whether everything finished in time and in good order.
+ * @returns whether everything finished in time and without an error.
  */
 export async function shutDown(app: FastifyInstance, timeoutMs: number): Promise<boolean> {
   let inTime = true
-  const cut = setTimeout(() => {
+  const abortTimer = setTimeout(() => {
     inTime = false
-    app.log.error({ timeoutMs }, 'requests under way were cut off')
+    app.log.error({ timeoutMs }, 'aborted requests that did not finish within SHUTDOWN_TIMEOUT_MS')
     app.server.closeAllConnections()
   }, timeoutMs)
-  const late = new AbortController()
+  const finished = new AbortController()
   const closed = app.close().then(
     () => inTime,
     (error: unknown) => {
-      app.log.error({ err: error }, 'closing failed')
+      app.log.error({ err: error }, 'closing the app failed')
       return false
     },
   )
-  const givenUp = wait(timeoutMs + CLOSE_MS, false, { signal: late.signal })
-  const result = await Promise.race([closed, givenUp])
-  clearTimeout(cut)
-  late.abort()
+  const timedOut = wait(timeoutMs + CLOSE_MS, false, { signal: finished.signal })
+  const result = await Promise.race([closed, timedOut])
+  clearTimeout(abortTimer)
+  finished.abort()
   return result
 }

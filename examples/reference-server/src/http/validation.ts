@@ -1,29 +1,29 @@
-/** How input is checked against a route's schema: nothing is dropped, and a body is never converted. */
+/** Validates requests against schemas: unknown members are refused and bodies are not converted. */
 import { Ajv, type Options } from 'ajv'
 import addFormats from 'ajv-formats'
 import type { FastifySchemaCompiler, FastifyServerOptions } from 'fastify'
 
-// Fastify's own default drops unknown members and turns "5" into 5. One fault ends the check, so
-// that a hostile body cannot make the list of its faults long.
+// Fastify's default drops unknown members and converts "5" to 5. Validation stops at the first
+// fault, so that a hostile body cannot cause a long list of faults.
 const strict: Options = { removeAdditional: false, coerceTypes: false, allErrors: false }
-const bodies = withFormats(new Ajv(strict))
+const bodyAjv = withFormats(new Ajv(strict))
 /**
- * A query, a path and headers are text by nature; numbers in them must be read. `1e309` then is
- * Infinity, which Ajv's strict numbers would let pass by every bound.
+ * For query strings, paths and headers: their values are text, so numbers must be converted. Without
+ * `strictNumbers: false`, `1e309` would become Infinity and pass every bound.
  */
-const texts = withFormats(
+const textAjv = withFormats(
   new Ajv({ ...strict, coerceTypes: true, useDefaults: true, strictNumbers: false }),
 )
 
 const compileValidator: FastifySchemaCompiler<object> = ({ schema, httpPart }) =>
-  (httpPart === 'body' ? bodies : texts).compile(schema)
+  (httpPart === 'body' ? bodyAjv : textAjv).compile(schema)
 
 /**
- * The option for Fastify's factory. Not `app.setValidatorCompiler`: a context that adds a schema of
- * its own would fall back to Fastify's default.
+ * The `schemaController` option of Fastify. `app.setValidatorCompiler` would not do: a context that
+ * adds its own schema falls back to Fastify's default compiler.
  */
 export const schemaController: NonNullable<FastifyServerOptions['schemaController']> = {
-  // Fastify calls what this returns with the route; its type says with the schema alone.
+  // Fastify calls the returned function with the route; the type declares the schema only.
   compilersFactory: { buildValidator: () => compileValidator as never },
 }
 

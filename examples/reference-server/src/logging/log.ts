@@ -1,15 +1,15 @@
-/** What the log may hold: never a secret, never a query string, never what a driver quotes of a row. */
+/** The log. It contains no secrets, no query strings and no values of database rows. */
 import type { FastifyBaseLogger } from 'fastify'
 import { pino, type DestinationStream } from 'pino'
-import type { Config } from './config.ts'
+import type { Config } from '../config/environment.ts'
 
 const SECRET =
   /pass(word|wd|code|phrase)|secret|token|authorization|cookie|credential|api[-_]?key|private[-_]?key|^(otp|pin)$/i
 const REDACTED = '[redacted]'
 const MAX_DEPTH = 6
 
-/** A copy of a log record in which every member named like a secret is replaced, at any depth. */
-export function redactSecrets(record: object, depth = 0): Record<string, unknown> {
+/** Copies a log record and replaces every member whose name suggests a secret, at any depth. */
+function redactSecrets(record: object, depth = 0): Record<string, unknown> {
   const copy: Record<string, unknown> = {}
   for (const [key, value] of Object.entries(record)) {
     copy[key] = SECRET.test(key) ? REDACTED : redactValue(value, depth + 1)
@@ -19,14 +19,14 @@ export function redactSecrets(record: object, depth = 0): Record<string, unknown
 
 function redactValue(value: unknown, depth: number): unknown {
   if (typeof value !== 'object' || value === null) return value
-  if (depth > MAX_DEPTH) return '[deep]'
+  if (depth > MAX_DEPTH) return '[too deep]'
   if (Array.isArray(value)) return value.map((item: unknown) => redactValue(item, depth + 1))
-  // A request, a reply and an error are instances; the serializers below choose what is told of them.
+  // Requests, replies and errors are class instances; the serializers below select their members.
   const prototype: unknown = Object.getPrototypeOf(value)
   return prototype === Object.prototype || prototype === null ? redactSecrets(value, depth) : value
 }
 
-/** The members of Fastify's request that the log uses; a refused URL has no route. */
+/** The members of Fastify's request that are logged; a URL that the router refused has no route. */
 interface LoggedRequest {
   readonly method: string
   readonly url: string
@@ -38,26 +38,26 @@ function describeRequest({ method, url, ip, routeOptions }: LoggedRequest): obje
   return { method, path: url.split(/[?#]/, 1)[0], route: routeOptions?.url, ip }
 }
 
-/** Only named members: drivers hang the statement, its values and the offending row on an error. */
+/** Selects members by name: drivers attach the statement, its values and the row to an error. */
 function describeError(error: unknown, depth = 0): object | undefined {
   if (!(error instanceof Error)) return error === undefined ? undefined : { type: typeof error }
   const { code, statusCode } = error as { code?: unknown; statusCode?: unknown }
-  const refused = typeof statusCode === 'number' && statusCode < 500
+  const isClientError = typeof statusCode === 'number' && statusCode < 500
   return {
     type: error.name,
     message: error.message,
     code,
     statusCode,
-    stack: refused ? undefined : error.stack,
+    stack: isClientError ? undefined : error.stack,
     cause: depth < MAX_DEPTH ? describeError(error.cause, depth + 1) : undefined,
   }
 }
 
 /**
- * Makes the log: JSON lines that hold no secret. What a child logger is bound to is not looked at:
- * bind ids.
+ * Creates the log: JSON lines without secrets. The bindings of a child logger are not redacted: bind
+ * only ids.
  *
- * @param destination where they go. @default the standard output
+ * @param destination receives the lines. @default the standard output
  */
 export function createLog(
   { logLevel }: Pick<Config, 'logLevel'>,

@@ -1,12 +1,12 @@
-/** The audit log: where its spool and key are kept, and who may read it. */
+/** The options of `@parapet/audit-log`: where its spool and key are stored, and who may read it. */
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { AuditLogOptions, AuditRoutesOptions } from '@parapet/audit-log'
 import type { FastifyInstance } from 'fastify'
-import type { Config } from './config.ts'
+import type { Config } from '../config/environment.ts'
 
-/** The options of the audit-log plugin in this service. */
+/** Without `AUDIT_DIR` the log is stored in a temporary folder, which is deleted on close. */
 export async function createAuditOptions(
   app: FastifyInstance,
   config: Config,
@@ -14,14 +14,17 @@ export async function createAuditOptions(
   const origin = `${new URL(config.publicUrl).host}/audit`
   const { auditDir: directory } = config
   if (directory !== undefined) return { origin, directory, sql: app.sql }
-  app.log.warn('AUDIT_DIR is not set: the audit log ends with this process')
-  // What a key made at start has signed nobody can continue: then nothing may outlive the process.
-  const own = await mkdtemp(join(tmpdir(), 'audit-'))
-  app.addHook('onClose', () => rm(own, { recursive: true, force: true }))
-  return { origin, directory: own }
+  app.log.warn(
+    'audit-log writes to a temporary folder; records are lost on restart. Set AUDIT_DIR.',
+  )
+  // The signing key is in the folder too. Without the key no later process could continue the log,
+  // so the log is not written to the database either.
+  const temporary = await mkdtemp(join(tmpdir(), 'audit-'))
+  app.addHook('onClose', () => rm(temporary, { recursive: true, force: true }))
+  return { origin, directory: temporary }
 }
 
-/** Who may read it is the policy's to say. */
+/** The routes under `/audit` require the permission `audit:read`. */
 export const auditRoutes: AuditRoutesOptions & { readonly prefix: string } = {
   prefix: '/audit',
   guard: (request) => request.rbac.can('audit:read'),

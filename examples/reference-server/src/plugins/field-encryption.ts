@@ -1,18 +1,21 @@
-/** Encrypted fields: under which keyset, and what becomes of them where none is kept. */
+/** The options of `@parapet/field-encryption`: the keyset that encrypts fields. */
 import {
   exportKeyset,
   generateKeyset,
   type FieldEncryptionOptions,
 } from '@parapet/field-encryption'
 import type { FastifyInstance } from 'fastify'
-import type { Config } from './config.ts'
+import type { Config } from '../config/environment.ts'
 
-/** The options of the field-encryption plugin in this service. */
+/** Generates a keyset if the configuration has none. */
 export function createFieldEncryptionOptions(
   app: FastifyInstance,
   { fieldKeyset: keyset }: Config,
 ): FieldEncryptionOptions {
   if (keyset !== undefined) return { keyset }
-  app.log.warn('FIELD_KEYSET is not set: encrypted fields cannot be read after this process')
+  app.log.warn(
+    'field-encryption uses a keyset of this process; encrypted fields are unreadable after a ' +
+      'restart. Set FIELD_KEYSET.',
+  )
   return { keyset: exportKeyset(generateKeyset()) }
 }

@@ -1,16 +1,16 @@
-/** Second factors: who is asked for one, and where the accounts of those who have one are kept. */
+/** The options of `@parapet/mfa`: who needs a second factor, and where the factors are stored. */
 import { createMemoryStore, generateCipherKey } from '@parapet/kit'
 import { createStoreAccounts, PARAPET_MFA_PASSKEY_REFUSED, type MfaOptions } from '@parapet/mfa'
 import type { FastifyInstance } from 'fastify'
-import type { Config } from './config.ts'
-import { createAccounts } from './sessions.ts'
+import { createAccounts } from '../access/accounts.ts'
+import type { Config } from '../config/environment.ts'
 
-/** The options of the mfa plugin in this service. */
+/** Administrators must enrol a second factor within a week. */
 export function createMfaOptions(app: FastifyInstance, config: Config): MfaOptions {
   const { hostname, origin } = new URL(config.publicUrl)
   return {
     issuer: 'Parapet reference server',
-    ...keeping(app, config),
+    ...createStorageOptions(app, config),
     store: app.store,
     passkeys: { rpId: hostname, origins: [origin] },
     roles: { admin: { graceSeconds: 604_800 } },
@@ -18,7 +18,7 @@ export function createMfaOptions(app: FastifyInstance, config: Config): MfaOptio
     revokeSessions: (userId) => app.sessions.revoke({ userId }, 'second factors were reset'),
     async signIn(proof, request, reply) {
       const user = await createAccounts(app.sql).findUser(proof.userId)
-      // The passkey outlived its user: nobody is there to sign in.
+      // The passkey may belong to a user who was deleted.
       if (user === null) throw new PARAPET_MFA_PASSKEY_REFUSED()
       const { amr } = proof
       const grant = await app.sessions.start(user, { amr }, request)
@@ -28,12 +28,12 @@ export function createMfaOptions(app: FastifyInstance, config: Config): MfaOptio
   }
 }
 
-/** What a key made at start has sealed nobody reads after it: then nothing may outlive the process. */
-function keeping(
+/** A generated key is lost on restart, so what it encrypts is stored in memory only. */
+function createStorageOptions(
   app: FastifyInstance,
   { mfaKeys: keys }: Config,
 ): Pick<MfaOptions, 'keys' | 'sql' | 'accounts'> {
   if (keys !== undefined) return { keys, sql: app.sql }
-  app.log.warn('MFA_KEYS is not set: second factors end with this process')
+  app.log.warn('mfa stores second factors in memory; they are lost on restart. Set MFA_KEYS.')
   return { keys: generateCipherKey(), accounts: createStoreAccounts(createMemoryStore()) }
 }

@@ -1,8 +1,8 @@
-/** What every reply says to browsers, and which other origins may read it. */
+/** The options of `@parapet/security-headers`: violation reports and CORS. */
 import type { SecurityHeadersOptions } from '@parapet/security-headers'
-import type { Config } from './config.ts'
+import type { Config } from '../config/environment.ts'
 
-/** The options of the security-headers plugin in this service. */
+/** Allows the origins in `CORS_ORIGINS` to read responses. */
 export function createHeadersOptions({ corsOrigins }: Config): SecurityHeadersOptions {
   if (corsOrigins === undefined) return { reports: {} }
   return {

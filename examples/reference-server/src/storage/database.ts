@@ -1,10 +1,10 @@
-/** The database at `app.sql`: PostgreSQL where DATABASE_URL says so, else PGlite on disk. */
+/** The SQL database at `app.sql`: PostgreSQL if `DATABASE_URL` is set, otherwise PGlite on disk. */
 import { join } from 'node:path'
 import { createSqlClient, migrate, type SqlClient } from '@parapet/kit'
 import type { FastifyBaseLogger, FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import { Pool } from 'pg'
-import { lockFolder } from './data-lock.ts'
+import { lockFolder } from './folder-lock.ts'
 import { migrations } from './migrations.ts'
 
 declare module 'fastify' {
@@ -13,11 +13,11 @@ declare module 'fastify' {
   }
 }
 
-/** What the plugin takes. */
+/** The options of the plugin. */
 export interface DatabaseOptions {
   readonly databaseUrl: string | undefined
   readonly dataDir: string
-  /** A database that is open already; it stays its owner's to close. */
+  /** A database that is already open; the caller closes it. */
   readonly sql?: SqlClient | undefined
 }
 
@@ -29,10 +29,10 @@ interface OpenDatabase {
 async function databasePlugin(app: FastifyInstance, options: DatabaseOptions): Promise<void> {
   const { sql, close } = await open(options, app.log)
   app.decorate('sql', sql)
-  // Fastify closes in the reverse order, the HTTP server first: no request is left that would ask.
+  // Fastify stops the HTTP server before it runs onClose hooks, so no request needs the database.
   app.addHook('onClose', close)
   const { applied } = await migrate(sql, '@parapet/reference-server', migrations)
-  if (applied.length > 0) app.log.info({ applied }, 'migrated')
+  if (applied.length > 0) app.log.info({ applied }, 'applied database migrations')
 }
 
 function open(
@@ -45,7 +45,7 @@ function open(
 
 async function openEmbedded(dataDir: string): Promise<OpenDatabase> {
   const unlock = await lockFolder(dataDir)
-  // Loaded only here: it is a whole PostgreSQL.
+  // Imported only when it is needed: PGlite is a whole PostgreSQL and loads slowly.
   const { PGlite } = await import('@electric-sql/pglite')
   const db = await PGlite.create(join(dataDir, 'pglite'))
   return {
@@ -62,15 +62,15 @@ function openServer(connectionString: string, log: FastifyBaseLogger): OpenDatab
     connectionString,
     application_name: 'parapet-reference-server',
     max: 10,
-    // A request waits this long for a free connection, and a statement runs no longer: both less
-    // than the handler's own limit, so that the client hears of it.
+    // Waiting for a free connection and running a statement are each limited to less than the
+    // handler timeout, so that the client gets a response instead of a closed connection.
     connectionTimeoutMillis: 5000,
     statement_timeout: 10_000,
     idle_in_transaction_session_timeout: 10_000,
   })
-  pool.on('error', (error) => log.warn({ err: error }, 'an idle database connection was lost'))
+  pool.on('error', (error) => log.warn({ err: error }, 'an idle database connection failed'))
   return { sql: createSqlClient(pool), close: () => pool.end() }
 }
 
-/** Opens the database, brings its tables up to date and decorates `app.sql`. */
+/** Opens the database, runs the migrations and decorates `app.sql`. */
 export const database = fp(databasePlugin, { name: 'database', fastify: '5.x' })

@@ -1,36 +1,39 @@
-/** Keeps two processes from opening one data folder: the embedded database would be damaged. */
+/** Locks the data folder: two processes with one embedded database would damage it. */
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { PARAPET_REFERENCE_DATA_IN_USE } from './errors.ts'
+import { PARAPET_REFERENCE_DATA_IN_USE } from '../errors.ts'
 
 /**
- * Makes the folder, for this user only, and marks it as taken by this process.
+ * Creates the folder, readable by this user only, and a lock file with the id of this process.
  *
- * It stops the common slip, a second start beside the first, and takes over from a process that
- * died. Across machines that share the folder it is no protection.
+ * The lock detects a second server that is started by mistake. A lock file of a process that no
+ * longer exists is replaced. It does not protect a folder that several machines share.
  *
- * @returns a function that gives the folder free.
+ * @returns a function that releases the lock.
  * @throws PARAPET_REFERENCE_DATA_IN_USE
  */
 export async function lockFolder(folder: string): Promise<() => Promise<void>> {
   await mkdir(folder, { recursive: true, mode: 0o700 })
   const file = join(folder, 'lock')
-  const take = () => writeFile(file, String(process.pid), { flag: 'wx', mode: 0o600 })
+  const acquire = () => writeFile(file, String(process.pid), { flag: 'wx', mode: 0o600 })
   try {
-    await take()
+    await acquire()
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
-    const holder = Number(await readFile(file, 'utf8'))
-    if (isOtherProcess(holder)) {
-      throw new PARAPET_REFERENCE_DATA_IN_USE(holder, file)
+    const owner = Number(await readFile(file, 'utf8'))
+    if (isOtherProcess(owner)) {
+      throw new PARAPET_REFERENCE_DATA_IN_USE(owner, file)
     }
     await rm(file)
-    await take()
+    await acquire()
   }
   return () => rm(file, { force: true })
 }
 
-/** In a container the first process has number 1 every time, so one's own number is a leftover. */
+/**
+ * A lock with this process's own id was left by an earlier process: the main process of a container
+ * has the id 1 after every restart.
+ */
 function isOtherProcess(id: number): boolean {
   if (!Number.isSafeInteger(id) || id < 1 || id === process.pid) return false
   try {

@@ -1,7 +1,7 @@
 /** The tables of this service. A migration that has been released never changes; add another. */
 import type { Migration } from '@parapet/kit'
 
-/** In the order they run. */
+/** The migrations in the order in which they run. */
 export const migrations: readonly Migration[] = [
   {
     id: '0001_create_users',

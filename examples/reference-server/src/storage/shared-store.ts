@@ -1,4 +1,4 @@
-/** The shared state at `app.store`: Redis where REDIS_URL says so, else this process's memory. */
+/** The plugins' shared state at `app.store`: Redis if `REDIS_URL` is set, otherwise memory. */
 import fastifyRedis from '@fastify/redis'
 import { createMemoryStore, createRedisStore, useStoreEvents, type Store } from '@parapet/kit'
 import type { FastifyInstance } from 'fastify'
@@ -11,12 +11,15 @@ declare module 'fastify' {
   }
 }
 
-/** What the plugin takes. */
-export interface StoreOptions {
+/** The options of the plugin. */
+export interface SharedStoreOptions {
   readonly redisUrl: string | undefined
 }
 
-async function storePlugin(app: FastifyInstance, { redisUrl }: StoreOptions): Promise<void> {
+async function sharedStorePlugin(
+  app: FastifyInstance,
+  { redisUrl }: SharedStoreOptions,
+): Promise<void> {
   const onError = (error: unknown) => app.log.error({ err: error }, 'a store subscriber failed')
   const store =
     redisUrl === undefined
@@ -31,15 +34,15 @@ async function connect(app: FastifyInstance, url: string): Promise<Redis> {
   const client = new Redis(url, {
     connectionName: 'parapet-reference-server',
     lazyConnect: true,
-    // A command whose answer was lost may have run; sent again it would count twice. The store
-    // reports it, and its breaker decides when to try.
+    // Redis may have run a command whose response was lost; sent again, it would count twice. The
+    // store reports the failure instead, and its circuit breaker decides when to retry.
     autoResendUnfulfilledCommands: false,
     maxRetriesPerRequest: 0,
   })
   client.on('ready', () => app.log.info('the Redis connection is ready'))
   client.on('error', (error) => app.log.warn({ err: error }, 'the Redis connection failed'))
   try {
-    // Here rather than in @fastify/redis, which would go on trying until the boot times out.
+    // Connects before @fastify/redis does, which would retry until the plugin timeout.
     await client.connect()
   } catch (error) {
     client.disconnect()
@@ -50,4 +53,4 @@ async function connect(app: FastifyInstance, url: string): Promise<Redis> {
 }
 
 /** Opens the store and decorates `app.store`. */
-export const store = fp(storePlugin, { name: 'store', fastify: '5.x' })
+export const sharedStore = fp(sharedStorePlugin, { name: 'shared-store', fastify: '5.x' })

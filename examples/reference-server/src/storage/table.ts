@@ -1,81 +1,81 @@
-/** One table, written once: what users, content and artists have in common. */
+/** Reads and writes one SQL table: the part that users, content and artists have in common. */
 import { uuidV7, type SqlClient } from '@parapet/kit'
 import { decodeCursor, encodeCursor } from './cursor.ts'
-import { PARAPET_REFERENCE_NOT_FOUND, PARAPET_REFERENCE_VERSION_MISMATCH } from './errors.ts'
+import { PARAPET_REFERENCE_NOT_FOUND, PARAPET_REFERENCE_VERSION_MISMATCH } from '../errors.ts'
 
-/** What every row has beside its own values. */
+/** The columns that every table has. */
 export interface Stored {
-  /** UUIDv7, so that rows sort by when they were made. */
+  /** UUIDv7, so that rows sort by the time of their creation. */
   readonly id: string
-  /** 1 at first, one more with each change. */
+  /** Starts at 1 and grows by one with each change. */
   readonly version: number
   /** RFC 3339, UTC. */
   readonly createdAt: string
   readonly updatedAt: string
 }
 
-/** A row as it is read: every value has one, from the caller or from the table's default. */
+/** A row as it is read: every value is present, from the caller or from the column's default. */
 export type RowOf<Values> = Stored & Required<Values>
 
 /** One page of a list. */
-export interface Page<Values> {
+interface Page<Values> {
   readonly items: RowOf<Values>[]
-  /** Where the next page starts; absent on the last. */
+  /** Requests the next page; absent on the last page. */
   readonly nextCursor?: string
 }
 
-/** What {@link createTable} takes. Names come from the code, never from a request. */
+/** Describes a table. The names become part of SQL texts: they never come from a request. */
 export interface TableShape<Values> {
   readonly name: string
-  /** The column of each value. */
+  /** The column that stores each value. */
   readonly columns: Readonly<Record<keyof Values & string, string>>
-  /** The errors behind PostgreSQL's codes. @see PostgreSQL, Appendix A, class 23 */
+  /** The error to throw for each PostgreSQL error code. @see PostgreSQL, Appendix A, class 23 */
   readonly conflicts: Readonly<Record<string, new (options: { cause: unknown }) => Error>>
 }
 
-/** Which page of a list. */
-export interface PageRequest {
+/** Selects a page of a list. */
+interface PageRequest {
   readonly limit: number
   readonly cursor?: string
 }
 
-/** Which rows a list has; its parameters are numbered from the one it is given. */
+/** Selects the rows of a list by an SQL condition whose parameters start at the given number. */
 export type Condition = (firstParameter: number) => {
   readonly text: string
   readonly values: readonly unknown[]
 }
 
-const ANY: Condition = () => ({ text: 'TRUE', values: [] })
+const ALL_ROWS: Condition = () => ({ text: 'TRUE', values: [] })
 
 /** Reads and writes one table. */
 export interface Table<Values> {
-  /** @param id @default a fresh one; known before where values are sealed for their row */
+  /** @param id set by callers that encrypt values for the row. @default a new UUIDv7 */
   insert(values: Values, id?: string): Promise<RowOf<Values>>
   /** @throws PARAPET_REFERENCE_NOT_FOUND */
   find(id: string): Promise<RowOf<Values>>
   /**
-   * Oldest first, so what is added while someone turns the pages comes at the end.
+   * Lists the oldest rows first, so that rows added while a client pages appear at the end.
    *
    * @throws PARAPET_REFERENCE_INVALID_CURSOR
    */
   list(page: PageRequest, where?: Condition): Promise<Page<Values>>
   /**
-   * Changes what is given.
+   * Changes the given values.
    *
-   * @param versions those that may be changed; `null`: any.
+   * @param versions the versions that may be changed; `null`: any version.
    * @throws PARAPET_REFERENCE_NOT_FOUND
-   * @throws PARAPET_REFERENCE_VERSION_MISMATCH it has another version.
+   * @throws PARAPET_REFERENCE_VERSION_MISMATCH the row is at another version.
    */
   update(id: string, changes: Partial<Values>, versions: number[] | null): Promise<RowOf<Values>>
-  /** @throws as {@link Table.update} does. */
+  /** Deletes the row. @throws the same errors as {@link Table.update}. */
   remove(id: string, versions: number[] | null): Promise<void>
 }
 
-/** Sorts before every id. */
-const NIL = '00000000-0000-0000-0000-000000000000'
-const MATCHES = 'id = $1 AND ($2::int[] IS NULL OR version = ANY ($2))'
+/** Sorts before every id. @see RFC 9562, section 5.9 */
+const NIL_UUID = '00000000-0000-0000-0000-000000000000'
+const ID_AND_VERSION = 'id = $1 AND ($2::int[] IS NULL OR version = ANY ($2))'
 
-/** Makes a {@link Table}. */
+/** Creates a {@link Table}. */
 export function createTable<Values extends object>(
   sql: SqlClient,
   shape: TableShape<Values>,
@@ -97,13 +97,13 @@ class SqlTable<Values extends object> implements Table<Values> {
     this.#conflicts = conflicts
     this.#selection = [
       'id::text AS id, version',
-      `${instant('created_at')} AS "createdAt", ${instant('updated_at')} AS "updatedAt"`,
+      `${timestampText('created_at')} AS "createdAt", ${timestampText('updated_at')} AS "updatedAt"`,
       ...this.#members.map(([member, column]) => `${column} AS "${member}"`),
     ].join(', ')
   }
 
   async insert(values: Values, id = uuidV7()): Promise<RowOf<Values>> {
-    const pairs = [['id', id], ...this.#given(values)]
+    const pairs = [['id', id], ...this.#columnValues(values)]
     const [row] = await this.#query(
       `INSERT INTO ${this.#name} (${pairs.map(([column]) => column).join(', ')})
        VALUES (${pairs.map((_, index) => `$${index + 1}`).join(', ')})
@@ -120,12 +120,12 @@ class SqlTable<Values extends object> implements Table<Values> {
     return row
   }
 
-  async list({ limit, cursor }: PageRequest, where = ANY): Promise<Page<Values>> {
+  async list({ limit, cursor }: PageRequest, where = ALL_ROWS): Promise<Page<Values>> {
     const { text, values } = where(3)
     const rows = await this.#query(
       `SELECT ${this.#selection} FROM ${this.#name} WHERE id > $1 AND ${text} ORDER BY id LIMIT $2`,
-      // One more than asked tells whether there is a next page.
-      [cursor === undefined ? NIL : decodeCursor(cursor), limit + 1, ...values],
+      // One row more than requested shows whether there is a next page.
+      [cursor === undefined ? NIL_UUID : decodeCursor(cursor), limit + 1, ...values],
     )
     const items = rows.slice(0, limit)
     return rows.length > limit ? { items, nextCursor: encodeCursor(items.at(-1)!.id) } : { items }
@@ -136,26 +136,26 @@ class SqlTable<Values extends object> implements Table<Values> {
     changes: Partial<Values>,
     versions: number[] | null,
   ): Promise<RowOf<Values>> {
-    const pairs = this.#given(changes)
+    const pairs = this.#columnValues(changes)
     const assignments = pairs.map(([column], index) => `${column} = $${index + 3}`)
     const [row] = await this.#query(
       `UPDATE ${this.#name}
        SET ${['version = version + 1', 'updated_at = now()', ...assignments].join(', ')}
-       WHERE ${MATCHES}
+       WHERE ${ID_AND_VERSION}
        RETURNING ${this.#selection}`,
       [id, versions, ...pairs.map(([, value]) => value)],
     )
-    return row ?? this.#explainMiss(id)
+    return row ?? this.#throwMiss(id)
   }
 
   async remove(id: string, versions: number[] | null): Promise<void> {
-    const text = `DELETE FROM ${this.#name} WHERE ${MATCHES} RETURNING ${this.#selection}`
+    const text = `DELETE FROM ${this.#name} WHERE ${ID_AND_VERSION} RETURNING ${this.#selection}`
     const [row] = await this.#query(text, [id, versions])
-    if (row === undefined) await this.#explainMiss(id)
+    if (row === undefined) await this.#throwMiss(id)
   }
 
-  /** The columns that `values` has something for; what else it holds never reaches the SQL. */
-  #given(values: Partial<Values>): [column: string, value: unknown][] {
+  /** The columns and values to write. Members without a column are ignored. */
+  #columnValues(values: Partial<Values>): [column: string, value: unknown][] {
     return this.#members
       .map(([member, column]): [string, unknown] => [column, values[member as keyof Values]])
       .filter(([, value]) => value !== undefined)
@@ -170,14 +170,14 @@ class SqlTable<Values extends object> implements Table<Values> {
     }
   }
 
-  /** Nothing was written: because there is nothing, or because it has changed. */
-  async #explainMiss(id: string): Promise<never> {
+  /** Finds out why a statement changed no row: no such row, or another version. */
+  async #throwMiss(id: string): Promise<never> {
     await this.find(id)
     throw new PARAPET_REFERENCE_VERSION_MISMATCH()
   }
 }
 
-/** Drivers differ in what they make of a time; a text is the same from each. */
-function instant(column: string): string {
+/** Formats a time in SQL, because drivers parse times differently. */
+function timestampText(column: string): string {
   return `to_char(${column} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')`
 }

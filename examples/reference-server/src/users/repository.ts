@@ -1,10 +1,10 @@
-/** Where users are kept. */
+/** Stores users. Their passwords are read and written by `access/accounts.ts`. */
 import type { SqlClient } from '@parapet/kit'
 import { PARAPET_REFERENCE_EMAIL_TAKEN, PARAPET_REFERENCE_USER_HAS_CONTENT } from '../errors.ts'
-import { createTable, type Table } from '../table.ts'
+import { createTable, type Table } from '../storage/table.ts'
 import type { UserValues } from './schemas.ts'
 
-/** Makes the repository of users. */
+/** Creates the repository of users. */
 export function createUsers(sql: SqlClient): Table<UserValues> {
   return createTable<UserValues>(sql, {
     name: 'users',

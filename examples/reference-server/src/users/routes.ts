@@ -1,11 +1,11 @@
-/** `/users`: who writes. */
+/** `/users`: registration, the own account, and the administration of users. */
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { FastifyRequest } from 'fastify'
+import { createAccounts } from '../access/accounts.ts'
 import { PARAPET_REFERENCE_WRONG_PASSWORD } from '../errors.ts'
-import { etagOf, readIfMatch } from '../etag.ts'
-import { idOf } from '../schemas.ts'
-import { createAccounts } from '../sessions.ts'
-import type { Table } from '../table.ts'
+import { etagOf, readIfMatch } from '../http/etag.ts'
+import { idOf } from '../http/schemas.ts'
+import type { Table } from '../storage/table.ts'
 import { createUsers } from './repository.ts'
 import {
   ownPasswordRoute,
@@ -20,21 +20,21 @@ import {
 type App = Parameters<FastifyPluginAsyncTypebox>[0]
 type Users = Table<UserValues>
 
-/** What is recorded of a change; what cannot be undone is recorded before it is tried, too. */
-const recorded = {
+/** The audit rules. Changes that cannot be undone are recorded before the attempt, too. */
+const audited = {
   create: { audit: 'user.create' },
   update: { audit: 'user.update' },
   grant: { audit: { action: 'user.grant', phases: 'attempt+outcome' } },
   remove: { audit: { action: 'user.delete', phases: 'attempt+outcome' } },
 } as const
 
-/** The policy asks about a user's id only, so no row has to be read. */
+/** The policy compares only the id of a user, so no row is read. */
 const resource = (request: FastifyRequest) => ({ id: idOf(request) })
-const own = { rbac: { authenticated: 'the own account only' } } as const
+const ownUser = { rbac: { authenticated: 'own user only' } } as const
 
 const registration = {
   schema: userRoutes.create,
-  config: { ...recorded.create, rbac: { public: 'everybody may register' } },
+  config: { ...audited.create, rbac: { public: 'anyone may register' } },
 } as const
 const list = { schema: userRoutes.list, config: { rbac: 'users:list' } } as const
 const reading = {
@@ -43,23 +43,23 @@ const reading = {
 } as const
 const change = {
   schema: userRoutes.change,
-  config: { ...recorded.update, rbac: { permission: 'users:write', resource } },
+  config: { ...audited.update, rbac: { permission: 'users:write', resource } },
 } as const
 const grant = {
   schema: userRolesRoute,
-  config: { ...recorded.grant, rbac: { permission: 'users:grant', resource } },
+  config: { ...audited.grant, rbac: { permission: 'users:grant', resource } },
 } as const
 const removal = {
   schema: userRoutes.remove,
-  config: { ...recorded.remove, rbac: { permission: 'users:delete', resource } },
+  config: { ...audited.remove, rbac: { permission: 'users:delete', resource } },
 } as const
 const passwordChange = {
   schema: ownPasswordRoute,
-  config: { audit: 'user.change_password', ...own },
+  config: { audit: 'user.change_password', ...ownUser },
 } as const
 const ownRemoval = {
   schema: removeOwnUserRoute,
-  config: { ...recorded.remove, ...own, mfa: { maxAgeSeconds: 300 } },
+  config: { ...audited.remove, ...ownUser, mfa: { maxAgeSeconds: 300 } },
 } as const
 
 /** The routes of users. */
@@ -93,7 +93,7 @@ export const users: FastifyPluginAsyncTypebox = async (app) => {
   app.delete('/:id', removal, async (request, reply) => {
     const id = idOf(request)
     await repository.remove(id, readIfMatch(request.headers['if-match']))
-    await end(app, id)
+    await removePluginData(app, id)
     return reply.code(204).send(null)
   })
 }
@@ -113,7 +113,7 @@ function addRegistration(app: App, repository: Users): void {
 }
 
 function addOwnRoutes(app: App, repository: Users): void {
-  app.get('/me', { schema: ownUserRoute, config: own }, async (request, reply) => {
+  app.get('/me', { schema: ownUserRoute, config: ownUser }, async (request, reply) => {
     const user = await repository.find(request.principal!.id)
     return reply.header('etag', etagOf(user)).send(user)
   })
@@ -123,7 +123,7 @@ function addOwnRoutes(app: App, repository: Users): void {
     const { current, next } = request.body
     const changed = await createAccounts(app.sql).changePassword(id, current, next)
     if (!changed) throw new PARAPET_REFERENCE_WRONG_PASSWORD()
-    // Whoever knew the old one may be logged in.
+    // Someone who knew the old password may have a session.
     await app.sessions.revoke({ userId: id }, 'the password was changed')
     return reply.code(204).send(null)
   })
@@ -131,13 +131,13 @@ function addOwnRoutes(app: App, repository: Users): void {
   app.delete('/me', ownRemoval, async (request, reply) => {
     const { id } = request.principal!
     await repository.remove(id, readIfMatch(request.headers['if-match']))
-    await end(app, id)
+    await removePluginData(app, id)
     return reply.code(204).send(null)
   })
 }
 
-/** What the plugins keep of a user who is gone. */
-async function end(app: App, id: string): Promise<void> {
+/** Revokes the sessions and deletes the second factors of a deleted user. */
+async function removePluginData(app: App, id: string): Promise<void> {
   await app.sessions.disableUser(id)
   await app.mfa.forget(id)
 }

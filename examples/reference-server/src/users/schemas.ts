@@ -1,77 +1,78 @@
-/** The shape of a user. */
+/** The schemas of a user. */
 import { Type, type Static } from '@sinclair/typebox'
-import { roles, type Role } from '../policy.ts'
-import { describeResource } from '../resource.ts'
+import { roles, type Role } from '../access/policy.ts'
+import { describeResource } from '../http/resource-schemas.ts'
 import {
   ChangeHeaders,
   changesOf,
   closedObject,
+  emptyBody,
   IdParams,
-  line,
   problems,
   refTo,
+  singleLineText,
   storedMembers,
-} from '../schemas.ts'
+} from '../http/schemas.ts'
 
 const members = {
-  email: Type.String({ format: 'email', maxLength: 254, description: 'Unique, in whatever case' }),
-  displayName: line(100, 'How the user is shown, in any script'),
+  email: Type.String({ format: 'email', maxLength: 254, description: 'Unique; case-insensitive' }),
+  displayName: singleLineText(100, 'The public name of the user, in any script'),
 }
 
 const roleList = Type.Array(Type.Unsafe<Role>(Type.String({ enum: [...roles] })), {
   minItems: 1,
   uniqueItems: true,
   maxItems: roles.length,
-  description: 'What the user may do; only an administrator changes them',
+  description: 'The roles of the user; only another administrator can change them',
 })
 const password = Type.String({
   minLength: 12,
   maxLength: 1024,
-  description: 'To log in with; never returned',
+  description: 'The password for the login; never returned',
 })
-/** What a caller sends to make a user. */
-export const NewUser = closedObject({ ...members, password: Type.Optional(password) })
-export type NewUser = Static<typeof NewUser>
-/** What a caller sends to change one. */
+/** The body that creates a user. */
+const NewUser = closedObject({ ...members, password: Type.Optional(password) })
+type NewUser = Static<typeof NewUser>
+/** The body that changes a user. */
 const UserChanges = changesOf(closedObject(members))
-/** What an administrator sends to change what a user may do. */
+/** The body that changes the roles of a user. */
 const UserRoles = closedObject({ roles: roleList })
-/** A user as it is returned. */
+/** A user as the routes return it. */
 export const User = closedObject({ ...storedMembers, ...members, roles: roleList }, { $id: 'User' })
 
-/** The values that its table holds in the open. */
+/** The values of a user that routes read and write; the password hash is not one of them. */
 export type UserValues = Static<typeof UserChanges> &
   Pick<NewUser, 'email' | 'displayName'> & { roles?: Role[] }
 
-/** The schema of `/users/me`. */
+/** The schema of `GET /users/me`. */
 export const ownUserRoute = {
   operationId: 'getOwnUser',
-  summary: 'Read the user who is logged in',
+  summary: 'Read the own user',
   tags: ['users'],
   response: { 200: refTo(User), ...problems },
 }
 
-/** The schema of `/users/me/password`. */
+/** The schema of `PUT /users/me/password`. */
 export const ownPasswordRoute = {
   operationId: 'changeOwnPassword',
-  summary: 'Change the own password; every session of the user ends',
+  summary: 'Change the own password; revokes all sessions of the user',
   tags: ['users'],
   body: closedObject({ current: Type.String({ maxLength: 1024 }), next: password }),
-  response: { 204: Type.Null({ description: 'Changed' }), ...problems },
+  response: { 204: emptyBody('Changed'), ...problems },
 }
 
-/** The schema of the end of one's own account. */
+/** The schema of `DELETE /users/me`. */
 export const removeOwnUserRoute = {
   operationId: 'removeOwnUser',
-  summary: 'Delete the user who is logged in; asks for a second factor of the last five minutes',
+  summary: 'Delete the own user; requires a second factor verified in the last five minutes',
   tags: ['users'],
-  response: { 204: Type.Null({ description: 'Deleted' }), ...problems },
+  response: { 204: emptyBody('Deleted'), ...problems },
 }
 
-/** The schema of `/users/:id/roles`. */
+/** The schema of `PUT /users/:id/roles`. */
 export const userRolesRoute = {
   operationId: 'setUserRoles',
-  summary: 'Say what another user may do; it holds at once',
+  summary: 'Set the roles of another user; takes effect immediately',
   tags: ['users'],
   params: IdParams,
   headers: ChangeHeaders,
@@ -79,7 +80,7 @@ export const userRolesRoute = {
   response: { 200: refTo(User), ...problems },
 }
 
-/** The schemas of its routes. */
+/** The schemas of the other routes of users. */
 export const userRoutes = describeResource({
   one: 'a user',
   many: 'users',

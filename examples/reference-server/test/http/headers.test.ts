@@ -1,144 +1,177 @@
-/** What every answer says to browsers, whatever became of the request. */
+/** Every response carries the security headers, whatever its status. */
 import type { AddressInfo } from 'node:net'
-import { PGlite } from '@electric-sql/pglite'
-import { createSqlClient, uuidV7, type SqlClient } from '@parapet/kit'
+import { uuidV7 } from '@parapet/kit'
 import type { FastifyInstance, InjectOptions } from 'fastify'
-import { pino } from 'pino'
 import t, { type Test } from 'tap'
-import { buildApp } from '../src/app.ts'
-import { readConfig } from '../src/config.ts'
-import { exchange } from './server-process.ts'
-import { signIn } from './sign-in.ts'
+import { exchange } from '../support/server-process.ts'
+import { signIn } from '../support/sign-in.ts'
+import {
+  createTestApp,
+  denied,
+  invalid,
+  notFound,
+  openDatabase,
+  unauthenticated,
+  type Refusal,
+} from '../support/test-app.ts'
 
-const pglite = await PGlite.create()
-const sql = createSqlClient(pglite)
-t.teardown(() => pglite.close())
-const log = pino({ level: 'silent' })
+const database = await openDatabase(t)
 
-async function build(t: Test, env: Record<string, string> = {}, database: SqlClient = sql) {
-  const app = await buildApp(readConfig(env), { sql: database, log })
-  t.teardown(() => app.close())
-  return app
-}
+type HeaderValues = Readonly<Record<string, unknown>>
 
-type Headers = Readonly<Record<string, unknown>>
-
-/** The whole block; a header of one's own is stricter or nothing. */
-function checkBlock(t: Test, app: FastifyInstance, headers: Headers, name: string) {
-  const { 'cache-control': caching, ...block } = app.securityHeaders.headers
-  const sent = Object.fromEntries(Object.keys(block).map((key) => [key, headers[key]]))
-  t.same(sent, block, name)
+/** Compares the headers with the app's. A route may send a stricter `Cache-Control` only. */
+function checkHeaders(t: Test, app: FastifyInstance, headers: HeaderValues, name: string) {
+  const { 'cache-control': caching, ...expected } = app.securityHeaders.headers
+  const sent = Object.fromEntries(Object.keys(expected).map((key) => [key, headers[key]]))
+  t.same(sent, expected, name)
   t.match(headers['cache-control'], /^no-store/, `${name}: ${caching}`)
 }
 
-await t.test('every answer carries the block', async (t) => {
-  const app = await build(t)
+await t.test('successful responses carry the security headers', async (t) => {
+  const { app, ask, send } = await createTestApp(t, database)
+  const admin = await signIn(app, 'admin')
   const user = { email: `${uuidV7()}@example.com`, displayName: 'A' }
-  const made = await app.inject({ method: 'POST', url: '/users', payload: user })
-  const { id } = made.json<{ id: string }>()
-  const url = `/users/${id}`
-  const login = await signIn(app, 'admin')
-  const json = { 'content-type': 'application/json' }
-  const report = { type: 'csp-violation', body: {} }
+  const created = await ask({}, 'POST', '/users', user)
+  checkHeaders(t, app, created.headers, '201')
+  const url = `/users/${String(created.body['id'])}`
   const walk: [number, InjectOptions & { readonly url: string }][] = [
-    [200, { url: '/users', headers: login }],
+    [200, { url: '/users', headers: admin }],
     [200, { url: '/openapi.json' }],
     [200, { url: '/ready' }],
-    [200, { method: 'HEAD', url, headers: login }],
+    [200, { method: 'HEAD', url, headers: admin }],
     [204, { method: 'OPTIONS', url }],
-    [405, { method: 'POST', url }],
-    [400, { url: '/users?limit=0', headers: login }],
-    [400, { method: 'POST', url: '/users', payload: '{', headers: json }],
-    [401, { url: '/users/me' }],
-    [403, { url, headers: await signIn(app, 'editor') }],
-    [403, { method: 'DELETE', url, headers: { 'sec-fetch-site': 'cross-site' } }],
-    [404, { url: '/nowhere' }],
-    [400, { url: '/%zz' }],
-    [414, { url: `/users/${'a'.repeat(65)}` }],
-    [404, { url: `/users/${uuidV7()}`, headers: login }],
-    [409, { method: 'POST', url: '/users', payload: user }],
-    [412, { method: 'DELETE', url, headers: { ...login, 'if-match': '"7"' } }],
-    [413, { method: 'POST', url: '/users', payload: 'x'.repeat(300_000), headers: json }],
-    [
-      415,
-      { method: 'POST', url: '/users', payload: 'x', headers: { 'content-type': 'text/plain' } },
-    ],
-    [
-      429,
-      {
-        method: 'POST',
-        url: '/_reports',
-        payload: JSON.stringify(Array.from({ length: 61 }, () => report)),
-        headers: { 'content-type': 'application/reports+json' },
-      },
-    ],
-    [204, { method: 'DELETE', url, headers: login }],
+    [204, { method: 'DELETE', url, headers: admin }],
   ]
-  checkBlock(t, app, made.headers, '201')
   for (const [status, request] of walk) {
-    const answer = await app.inject(request)
+    const answer = await send(request)
     const name = `${request.method ?? 'GET'} ${request.url}`
-    t.equal(answer.statusCode, status, name)
-    checkBlock(t, app, answer.headers, name)
+    t.equal(answer.status, status, name)
+    checkHeaders(t, app, answer.headers, name)
   }
 })
 
-await t.test('so do an answer that was not modified, and one that is streamed', async (t) => {
-  const app = await build(t)
+const postUser = (payload: string, type = 'application/json') =>
+  ({ method: 'POST', url: '/users', payload, headers: { 'content-type': type } }) as const
+
+await t.test('refusals carry the security headers', async (t) => {
+  const { app, ask, refuseRequest } = await createTestApp(t, database)
+  const admin = await signIn(app, 'admin')
+  const editor = await signIn(app, 'editor')
+  const user = { email: `${uuidV7()}@example.com`, displayName: 'A' }
+  const url = `/users/${String((await ask({}, 'POST', '/users', user)).body['id'])}`
+  const reports = Array.from({ length: 61 }, () => ({ type: 'csp-violation', body: {} }))
+  const walk: [Refusal, InjectOptions & { readonly url: string }][] = [
+    [
+      { status: 405, code: 'PARAPET_REFERENCE_METHOD_NOT_ALLOWED' },
+      { method: 'POST', url },
+    ],
+    [invalid, { url: '/users?limit=0', headers: admin }],
+    [{ status: 400, code: 'FST_ERR_CTP_INVALID_JSON_BODY' }, postUser('{')],
+    [unauthenticated, { url: '/users/me' }],
+    [denied, { url, headers: editor }],
+    [
+      { status: 403, code: 'PARAPET_SECURITY_HEADERS_CROSS_SITE' },
+      { method: 'DELETE', url, headers: { 'sec-fetch-site': 'cross-site' } },
+    ],
+    [{ status: 404, code: undefined }, { url: '/nowhere' }],
+    [{ status: 400, code: 'FST_ERR_BAD_URL' }, { url: '/%zz' }],
+    [{ status: 414, code: 'FST_ERR_MAX_PARAM_LENGTH' }, { url: `/users/${'a'.repeat(65)}` }],
+    [notFound, { url: `/users/${uuidV7()}`, headers: admin }],
+    [
+      { status: 409, code: 'PARAPET_REFERENCE_EMAIL_TAKEN' },
+      { method: 'POST', url: '/users', payload: user },
+    ],
+    [
+      { status: 412, code: 'PARAPET_REFERENCE_VERSION_MISMATCH' },
+      { method: 'DELETE', url, headers: { ...admin, 'if-match': '"7"' } },
+    ],
+    [{ status: 413, code: 'FST_ERR_CTP_BODY_TOO_LARGE' }, postUser('x'.repeat(300_000))],
+    [{ status: 415, code: 'FST_ERR_CTP_INVALID_MEDIA_TYPE' }, postUser('x', 'text/plain')],
+    [
+      { status: 429, code: 'PARAPET_SECURITY_HEADERS_TOO_MANY_REPORTS' },
+      {
+        method: 'POST',
+        url: '/_reports',
+        payload: JSON.stringify(reports),
+        headers: { 'content-type': 'application/reports+json' },
+      },
+    ],
+  ]
+  for (const [refusal, request] of walk) {
+    const name = `${request.method ?? 'GET'} ${request.url} ${refusal.status}`
+    const answer = await refuseRequest(t, refusal, request, name)
+    checkHeaders(t, app, answer.headers, name)
+  }
+})
+
+await t.test('a 304 and a streamed response carry the security headers', async (t) => {
+  const { app } = await createTestApp(t, database)
   const keys = await app.inject('/.well-known/jwks.json')
-  const again = { 'if-none-match': String(keys.headers.etag) }
-  const unmodified = await app.inject({ url: '/.well-known/jwks.json', headers: again })
+  const condition = { 'if-none-match': String(keys.headers.etag) }
+  const unmodified = await app.inject({ url: '/.well-known/jwks.json', headers: condition })
   t.equal(unmodified.statusCode, 304)
-  // The keys are public, and the route says how long they may be kept.
-  const kept = { ...unmodified.headers, 'cache-control': 'no-store' }
-  checkBlock(t, app, kept, '304')
-  const login = await signIn(app, 'admin')
-  const stream = await app.inject({ url: '/audit/export', headers: login })
+  // The keys are public, so the route allows caching.
+  const headers = { ...unmodified.headers, 'cache-control': 'no-store' }
+  checkHeaders(t, app, headers, '304')
+  const admin = await signIn(app, 'admin')
+  const stream = await app.inject({ url: '/audit/export', headers: admin })
   t.equal(stream.statusCode, 200)
-  checkBlock(t, app, stream.headers, 'a stream')
+  checkHeaders(t, app, stream.headers, 'a stream')
 })
 
 async function refuseQuery(): Promise<never> {
   throw new Error('disk full')
 }
 
-await t.test('so do failures, and what no hook sees', async (t) => {
-  const app = await build(t, {}, { ...sql, query: refuseQuery })
-  for (const [status, url] of [
-    [500, '/artists'],
-    [503, '/ready'],
-  ] as const) {
-    const answer = await app.inject(url)
-    t.equal(answer.statusCode, status)
-    checkBlock(t, app, answer.headers, url)
-  }
-  await app.listen({ port: 0, host: '127.0.0.1' })
-  const { port } = app.server.address() as AddressInfo
-  const raw: [number, string][] = [
-    [400, 'GET /%zz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n'],
-    [414, `GET /users/${'x'.repeat(65)} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n`],
-    [400, 'GET / HTTP/9.9\r\n\r\n'],
-    [400, 'NONSENSE\r\n\r\n'],
-    [417, 'GET / HTTP/1.1\r\nHost: a\r\nExpect: tea\r\nConnection: close\r\n\r\n'],
-    [400, 'GET / HTTP/1.1\r\nConnection: close\r\n\r\n'],
-    [400, 'GET /a;%zz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n'],
-    [431, `GET / HTTP/1.1\r\nHost: a\r\nX: ${'x'.repeat(20_000)}\r\n\r\n`],
-  ]
-  for (const [status, bytes] of raw) {
-    const answer = await exchange(port, bytes)
-    t.equal(answer.status, status, bytes.slice(0, 40))
-    checkBlock(t, app, answer.headers, bytes.slice(0, 40))
-  }
+await t.test('server errors carry the security headers', async (t) => {
+  const ports = { sql: { ...database.sql, query: refuseQuery } }
+  const { app, send, refuseRequest } = await createTestApp(t, database, {}, ports)
+  const failed = { status: 500, code: undefined }
+  checkHeaders(t, app, (await refuseRequest(t, failed, { url: '/artists' })).headers, '/artists')
+  const ready = await send({ url: '/ready' })
+  t.match([ready.status, ready.body], [503, { ready: false }])
+  checkHeaders(t, app, ready.headers, '/ready')
 })
 
-await t.test('pages of the origins that are named may read, and no others', async (t) => {
-  const app = await build(t, { CORS_ORIGINS: 'https://app.example, https://*.shop.example' })
+await t.test('responses to requests that no hook sees carry the security headers', async (t) => {
+  const { app } = await createTestApp(t, database)
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  const { port } = app.server.address() as AddressInfo
+  const rows = await database.rows()
+  const raw: [number, string | undefined, string][] = [
+    [400, 'FST_ERR_BAD_URL', 'GET /%zz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n'],
+    [
+      414,
+      'FST_ERR_MAX_PARAM_LENGTH',
+      `GET /users/${'x'.repeat(65)} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n`,
+    ],
+    [400, undefined, 'GET / HTTP/9.9\r\n\r\n'],
+    [400, undefined, 'NONSENSE\r\n\r\n'],
+    [417, undefined, 'GET / HTTP/1.1\r\nHost: a\r\nExpect: tea\r\nConnection: close\r\n\r\n'],
+    [400, undefined, 'GET / HTTP/1.1\r\nConnection: close\r\n\r\n'],
+    [400, 'FST_ERR_BAD_URL', 'GET /a;%zz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n'],
+    [431, undefined, `GET / HTTP/1.1\r\nHost: a\r\nX: ${'x'.repeat(20_000)}\r\n\r\n`],
+  ]
+  for (const [status, code, bytes] of raw) {
+    const name = bytes.slice(0, 40)
+    const answer = await exchange(port, bytes)
+    t.equal(answer.status, status, name)
+    const body = answer.body === '' ? {} : (JSON.parse(answer.body) as { code?: string })
+    t.equal(body.code, code, name)
+    checkHeaders(t, app, answer.headers, name)
+  }
+  t.same(await database.rows(), rows, 'nothing changed')
+})
+
+await t.test('only pages of the configured origins may read responses', async (t) => {
+  const env = { CORS_ORIGINS: 'https://app.example, https://*.shop.example' }
+  const { app } = await createTestApp(t, database, env)
   const ask = (origin: string) => app.inject({ url: '/artists', headers: { origin } })
   for (const origin of ['https://app.example', 'https://a.shop.example']) {
     t.equal((await ask(origin)).headers['access-control-allow-origin'], origin)
   }
   t.notOk('access-control-allow-origin' in (await ask('https://evil.example')).headers)
-  await t.rejects(build(t, { CORS_ORIGINS: 'https://app.example/' }), {
+  await t.rejects(createTestApp(t, database, { CORS_ORIGINS: 'https://app.example/' }), {
     message: 'CORS-ORIGIN-FORM',
   })
 })

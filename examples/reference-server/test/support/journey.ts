@@ -1,55 +1,9 @@
-/** One journey through the whole service, as a process, over real HTTP, on whatever backend. */
+/** Uses the whole service over HTTP, as a process, on the backend that the environment selects. */
 import { randomUUID } from 'node:crypto'
-import { readFile } from 'node:fs/promises'
 import type { Test } from 'tap'
+import { logIn, refuse, send, type Client } from './client.ts'
 import { exchange, startPost, startServer, type RunningServer } from './server-process.ts'
-
-/** What the server answered. */
-export interface Answer {
-  readonly status: number
-  readonly headers: Headers
-  readonly body: Readonly<Record<string, unknown>>
-}
-
-/** A server, and who asks it. */
-export interface Client {
-  readonly url: string
-  readonly authorization?: string
-}
-
-/** Logs in the first administrator, who is in `env` or else in the folder of the data. */
-export async function logIn(
-  { url }: Client,
-  { ADMIN_EMAIL, ADMIN_PASSWORD, DATA_DIR }: Readonly<Record<string, string>>,
-): Promise<Client & { readonly authorization: string }> {
-  const login = ADMIN_EMAIL ?? 'admin@server.localhost'
-  const file = `${DATA_DIR}/admin-password`
-  const password = ADMIN_PASSWORD ?? (await readFile(file, 'utf8')).trim()
-  const { body } = await send({ url }, 'POST', '/auth/login', { login, password })
-  return { url, authorization: `Bearer ${String(body['access_token'])}` }
-}
-
-/** Sends a request; a body travels as JSON. */
-export async function send(
-  { url, authorization }: Client,
-  method: string,
-  path: string,
-  body?: object,
-  given: Readonly<Record<string, string>> = {},
-): Promise<Answer> {
-  const headers = { ...given, ...(authorization === undefined ? undefined : { authorization }) }
-  const response = await fetch(url + path, {
-    method,
-    headers: body === undefined ? headers : { 'content-type': 'application/json', ...headers },
-    ...(body === undefined ? undefined : { body: JSON.stringify(body) }),
-  })
-  const text = await response.text()
-  return {
-    status: response.status,
-    headers: response.headers,
-    body: text === '' ? {} : (JSON.parse(text) as Answer['body']),
-  }
-}
+import { invalid, notFound } from './test-app.ts'
 
 const email = 'Press@example.com'
 const newArtist = {
@@ -59,15 +13,18 @@ const newArtist = {
   currency: 'MXN',
 }
 
-/** Starts the server with `env`, does all that a client can do, and stops and restarts it between. */
+/** Starts the server with `env`, uses every resource, stops the server and starts it again. */
 export async function journey(t: Test, env: Readonly<Record<string, string>>): Promise<void> {
   const server = await startServer(t, env)
-  await t.test('it says where it listens, and who administers it', async (t) => {
-    t.match(server.url, /^http:\/\/127\.0\.0\.1:\d+$/)
-    t.ok(server.log.some(({ msg }) => msg?.startsWith('the first administrator is made')))
-  })
+  await t.test(
+    'the log says where the server listens and that the first administrator was created',
+    async (t) => {
+      t.match(server.url, /^http:\/\/127\.0\.0\.1:\d+$/)
+      t.ok(server.log.some(({ msg }) => msg?.startsWith('created the first administrator')))
+    },
+  )
   const admin = await logIn(server, env)
-  await t.test('it lives and is ready', async (t) => {
+  await t.test('the server is alive and ready', async (t) => {
     const alive = await send(server, 'GET', '/health')
     t.match(alive, { status: 200, body: { alive: true } })
     const ready = await send(server, 'GET', '/ready')
@@ -77,11 +34,11 @@ export async function journey(t: Test, env: Readonly<Record<string, string>>): P
   const userId = await userStory(t, admin)
   const contentId = await contentStory(t, admin, userId)
   await artistStory(t, admin)
-  await refusals(t, server)
+  await refusals(t, server, admin)
   const [lateId, code] = await stopInFlight(t, server, admin)
-  t.equal(code, 0, 'the process ends with 0')
+  t.equal(code, 0, 'the process exits with 0')
 
-  await t.test('a restart keeps the data', async (t) => {
+  await t.test('the data survive a restart', async (t) => {
     const again = await startServer(t, env)
     const later = await logIn(again, env)
     t.match(await send(later, 'GET', `/users/${userId}`), { status: 200, body: { email } })
@@ -96,7 +53,7 @@ export async function journey(t: Test, env: Readonly<Record<string, string>>): P
 
 async function userStory(t: Test, server: Client): Promise<string> {
   let id = ''
-  await t.test('a user is made, read, changed, listed and deleted', async (t) => {
+  await t.test('a user can be created, read, changed, listed and deleted', async (t) => {
     const made = await send(server, 'POST', '/users', { email, displayName: 'Redacción 東京' })
     t.match(made, { status: 201, body: { email, displayName: 'Redacción 東京', version: 1 } })
     id = String(made.body['id'])
@@ -109,14 +66,19 @@ async function userStory(t: Test, server: Client): Promise<string> {
     const match = { 'if-match': '"1"' }
     const changed = await send(server, 'PATCH', `/users/${id}`, { displayName: 'Revista' }, match)
     t.match(changed, { status: 200, body: { displayName: 'Revista', email, version: 2 } })
-    t.match(await send(server, 'PATCH', `/users/${id}`, { displayName: 'Late' }, match), {
-      status: 412,
-      body: { code: 'PARAPET_REFERENCE_VERSION_MISMATCH' },
-    })
-    t.match(
-      await send(server, 'POST', '/users', { email: email.toLowerCase(), displayName: 'Other' }),
-      { status: 409, body: { code: 'PARAPET_REFERENCE_EMAIL_TAKEN' } },
+    const mismatch = { status: 412, code: 'PARAPET_REFERENCE_VERSION_MISMATCH' }
+    await refuse(
+      t,
+      { client: server, admin: server },
+      mismatch,
+      'PATCH',
+      `/users/${id}`,
+      { displayName: 'Late' },
+      match,
     )
+    const emailTaken = { status: 409, code: 'PARAPET_REFERENCE_EMAIL_TAKEN' }
+    const sameEmail = { email: email.toLowerCase(), displayName: 'Other' }
+    await refuse(t, { client: server, admin: server }, emailTaken, 'POST', '/users', sameEmail)
 
     const other = await send(server, 'POST', '/users', { email: 'b@example.com', displayName: 'B' })
     const first = await send(server, 'GET', '/users?limit=2')
@@ -134,23 +96,19 @@ async function userStory(t: Test, server: Client): Promise<string> {
 
     const otherPath = `/users/${String(other.body['id'])}`
     t.equal((await send(server, 'DELETE', otherPath)).status, 204)
-    t.equal((await send(server, 'DELETE', otherPath)).status, 404)
-    t.match(await send(server, 'GET', otherPath), {
-      status: 404,
-      body: { code: 'PARAPET_REFERENCE_NOT_FOUND' },
-    })
+    await refuse(t, { client: server, admin: server }, notFound, 'DELETE', otherPath)
+    await refuse(t, { client: server, admin: server }, notFound, 'GET', otherPath)
   })
   return id
 }
 
 async function contentStory(t: Test, server: Client, authorId: string): Promise<string> {
   let id = ''
-  await t.test('content belongs to a user, who stays as long as it does', async (t) => {
+  await t.test('content has an author, who cannot be deleted before the content', async (t) => {
     const draft = { authorId, title: 'Hello', body: 'First line\nsecond line' }
-    t.match(await send(server, 'POST', '/content', { ...draft, authorId: randomUUID() }), {
-      status: 409,
-      body: { code: 'PARAPET_REFERENCE_AUTHOR_UNKNOWN' },
-    })
+    const authorUnknown = { status: 409, code: 'PARAPET_REFERENCE_AUTHOR_UNKNOWN' }
+    const unknown = { ...draft, authorId: randomUUID() }
+    await refuse(t, { client: server, admin: server }, authorUnknown, 'POST', '/content', unknown)
     const made = await send(server, 'POST', '/content', draft)
     t.match(made, { status: 201, body: { ...draft, status: 'draft' } })
     id = String(made.body['id'])
@@ -158,16 +116,14 @@ async function contentStory(t: Test, server: Client, authorId: string): Promise<
       status: 200,
       body: { status: 'published', version: 2 },
     })
-    t.match(await send(server, 'DELETE', `/users/${authorId}`), {
-      status: 409,
-      body: { code: 'PARAPET_REFERENCE_USER_HAS_CONTENT' },
-    })
+    const hasContent = { status: 409, code: 'PARAPET_REFERENCE_USER_HAS_CONTENT' }
+    await refuse(t, { client: server, admin: server }, hasContent, 'DELETE', `/users/${authorId}`)
   })
   return id
 }
 
 async function artistStory(t: Test, server: Client): Promise<void> {
-  await t.test('an artist has a rate, a currency and genres', async (t) => {
+  await t.test('an artist can be created, changed and deleted', async (t) => {
     const made = await send(server, 'POST', '/artists', newArtist)
     t.match(made, { status: 201, body: { ...newArtist, bio: '', available: true } })
     const path = String(made.headers.get('location'))
@@ -179,32 +135,34 @@ async function artistStory(t: Test, server: Client): Promise<void> {
   })
 }
 
-async function refusals(t: Test, server: RunningServer): Promise<void> {
-  await t.test('a refusal is a problem that names its request and what is wrong', async (t) => {
-    const answer = await send(server, 'POST', '/users', { email, displayName: 'B', admin: true })
-    t.match(answer, {
-      status: 400,
-      body: { status: 400, code: 'FST_ERR_VALIDATION', requestId: /^[0-9a-f-]{36}$/ },
-    })
+async function refusals(t: Test, server: RunningServer, admin: Client): Promise<void> {
+  await t.test('a refusal is a problem with the request id and the code', async (t) => {
+    const user = { email, displayName: 'B', admin: true }
+    const answer = await refuse(t, { client: server, admin }, invalid, 'POST', '/users', user)
+    t.match(answer.body, { requestId: /^[0-9a-f-]{36}$/ })
     t.match(answer.headers.get('content-type'), /^application\/problem\+json/)
-    t.match(await send(server, 'GET', '/nowhere'), { status: 404, body: { status: 404 } })
+    await refuse(t, { client: server, admin }, { status: 404, code: undefined }, 'GET', '/nowhere')
   })
-  await t.test('a URL that cannot be read is a problem, too', async (t) => {
-    const answer = await send(server, 'GET', '/%zz?token=abc')
-    t.match(answer, { status: 400, body: { code: 'FST_ERR_BAD_URL' } })
+  await t.test('an invalid URL leads to a problem that does not repeat it', async (t) => {
+    const badUrl = { status: 400, code: 'FST_ERR_BAD_URL' }
+    const answer = await refuse(t, { client: server, admin }, badUrl, 'GET', '/%zz?token=abc')
     t.match(answer.headers.get('content-type'), /^application\/problem\+json/)
     t.notMatch(JSON.stringify(answer.body), /zz|abc/)
   })
-  await t.test('bytes that are no HTTP get a well-formed problem and the end', async (t) => {
-    const reply = await exchange(server.port, 'BREW coffee pot\r\n\r\n')
-    t.equal(reply.status, 400)
-    t.match(reply.headers, { 'content-type': 'application/problem+json', connection: 'close' })
-    t.equal(reply.headers['content-length'], String(reply.body.length))
-    t.match(JSON.parse(reply.body), { status: 400, requestId: /^[0-9a-f-]{36}$/ })
-  })
+  await t.test(
+    'bytes that are not HTTP get a well-formed problem, and the connection is closed',
+    async (t) => {
+      const reply = await exchange(server.port, 'BREW coffee pot\r\n\r\n')
+      t.equal(reply.status, 400)
+      t.match(reply.headers, { 'content-type': 'application/problem+json', connection: 'close' })
+      t.equal(reply.headers['content-length'], String(reply.body.length))
+      const problem = { status: 400, code: undefined, requestId: /^[0-9a-f-]{36}$/ }
+      t.match(JSON.parse(reply.body), problem)
+    },
+  )
 }
 
-/** @returns the id that the request under way made, and the exit code. */
+/** @returns the id of the artist that the running request created, and the exit code. */
 async function stopInFlight(
   t: Test,
   server: RunningServer,
@@ -212,7 +170,7 @@ async function stopInFlight(
 ): Promise<[string, number | null]> {
   let id = ''
   let ended: Promise<number | null> = Promise.resolve(null)
-  await t.test('a request under way at SIGTERM is finished', async (t) => {
+  await t.test('a request that is running at SIGTERM is finished', async (t) => {
     const post = await startPost(server.port, '/artists', JSON.stringify(newArtist), admin)
     t.match(post.interim, /^HTTP\/1\.1 100 Continue/)
     ended = server.end('SIGTERM')

@@ -1,14 +1,14 @@
-/** The server as its own process, and bytes on a raw socket: what a client really meets. */
+/** Starts the server as a process, and sends bytes over raw sockets. */
 import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { connect } from 'node:net'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 
-const root = fileURLToPath(new URL('../../..', import.meta.url))
-const main = fileURLToPath(new URL('../src/main.ts', import.meta.url))
+const root = fileURLToPath(new URL('../../../..', import.meta.url))
+const main = fileURLToPath(new URL('../../src/main.ts', import.meta.url))
 
-/** The variables of the environment that must not reach the server from whoever runs the tests. */
+/** Unsets variables that the environment of the tests may have set. */
 const unset = {
   DATABASE_URL: '',
   REDIS_URL: '',
@@ -21,27 +21,27 @@ const unset = {
 
 export type LogLine = Readonly<Record<string, unknown>> & { readonly msg?: string }
 
-/** A server process and what it has said. */
+/** A server process and its log. */
 export interface RunningServer {
   readonly url: string
   readonly port: number
   readonly child: ChildProcess
   readonly log: readonly LogLine[]
-  /** Resolves with the first line, past or to come, that fits. */
-  waitFor(fits: (line: LogLine) => boolean): Promise<LogLine>
-  /** Resolves with the first line to come that fits. */
-  nextLine(fits: (line: LogLine) => boolean): Promise<LogLine>
+  /** Resolves with the first matching line, logged already or later. */
+  waitFor(matches: (line: LogLine) => boolean): Promise<LogLine>
+  /** Resolves with the first matching line that is logged from now on. */
+  nextLine(matches: (line: LogLine) => boolean): Promise<LogLine>
   /** Sends a signal and resolves with the exit code. */
   end(signal?: NodeJS.Signals): Promise<number | null>
 }
 
-interface Teardown {
-  teardown(handler: () => Promise<void>): unknown
+interface TestScope {
+  after(handler: () => Promise<void>): unknown
 }
 
-/** Starts the process; it ends with the test. @param nodeArgs more arguments for node. */
+/** Starts the process and kills it after the test. @param nodeArgs additional arguments for node. */
 export function spawnServer(
-  t: Teardown,
+  t: TestScope,
   env: Readonly<Record<string, string>>,
   nodeArgs: readonly string[] = [],
 ) {
@@ -52,7 +52,7 @@ export function spawnServer(
     stdio: ['ignore', 'pipe', 'pipe'],
   })
   const exited = once(child, 'close') as Promise<[code: number | null]>
-  t.teardown(async () => {
+  t.after(async () => {
     if (child.exitCode === null && child.signalCode === null) {
       child.kill('SIGKILL')
       await exited
@@ -66,7 +66,7 @@ export function spawnServer(
 
 /** Starts the process and waits until it listens. */
 export async function startServer(
-  t: Teardown,
+  t: TestScope,
   env: Readonly<Record<string, string>>,
   nodeArgs: readonly string[] = [],
 ): Promise<RunningServer> {
@@ -79,17 +79,18 @@ export async function startServer(
     for (const look of waiting) look(line)
   })
 
-  const nextLine: RunningServer['nextLine'] = (fits) =>
+  const nextLine: RunningServer['nextLine'] = (matches) =>
     new Promise((resolve, reject) => {
       const look = (line: LogLine): void => {
-        if (!fits(line)) return
+        if (!matches(line)) return
         waiting.delete(look)
         resolve(line)
       }
       waiting.add(look)
       void exited.then(([code]) => reject(new Error(`exit ${code}: ${output()}`)))
     })
-  const waitFor: RunningServer['waitFor'] = async (fits) => log.find(fits) ?? nextLine(fits)
+  const waitFor: RunningServer['waitFor'] = async (matches) =>
+    log.find(matches) ?? nextLine(matches)
 
   const { msg } = await waitFor((line) => line.msg?.startsWith('Server listening at http') === true)
   const url = msg!.replace(/^\D+ at /, '')
@@ -108,14 +109,14 @@ export async function startServer(
   }
 }
 
-/** An answer that was read off a raw socket. */
+/** A response that was read from a raw socket. */
 export interface RawReply {
   readonly status: number
   readonly headers: Readonly<Record<string, string>>
   readonly body: string
 }
 
-/** Sends bytes as they are and reads until the server ends the connection. */
+/** Sends bytes and reads the response until the server ends the connection. */
 export async function exchange(port: number, bytes: string): Promise<RawReply> {
   const socket = connect(port, '127.0.0.1')
   let text = ''
@@ -126,7 +127,7 @@ export async function exchange(port: number, bytes: string): Promise<RawReply> {
   return parseReply(text)
 }
 
-/** Takes a reply apart. */
+/** Parses the bytes of a response. */
 function parseReply(text: string): RawReply {
   const [head = '', ...rest] = text.split('\r\n\r\n')
   const [statusLine = '', ...lines] = head.split('\r\n')
@@ -141,7 +142,7 @@ function parseReply(text: string): RawReply {
   }
 }
 
-/** Sends the head and half of a POST, and waits until the server has seen the head. */
+/** Sends the headers and half of the body of a POST, after the server has read the headers. */
 export async function startPost(
   port: number,
   path: string,
@@ -163,7 +164,7 @@ export async function startPost(
   const ended = once(socket, 'close')
   return {
     interim: interim.toString('latin1'),
-    /** Sends the rest and resolves with the reply, once the server has ended the connection. */
+    /** Sends the rest; resolves with the response when the server has ended the connection. */
     async finish(): Promise<RawReply> {
       socket.write(bytes.subarray(half))
       await ended

@@ -1,9 +1,14 @@
-/** A login without a password, for tests that are about something else. */
+/** Starts sessions without a password, for tests that are not about the login. */
 import { uuidV7 } from '@parapet/kit'
 import type { FastifyInstance } from 'fastify'
-import type { Role } from '../src/policy.ts'
+import type { Role } from '../../src/access/policy.ts'
 
-/** @param id @default a user of whom there is no row. @returns the headers of a login. */
+/**
+ * Starts a session for a user with one role.
+ *
+ * @param id @default the id of a user without a row
+ * @returns the headers that authenticate a request.
+ */
 export async function signIn(
   app: FastifyInstance,
   role: Role,

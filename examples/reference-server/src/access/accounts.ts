@@ -1,0 +1,61 @@
+/** Login accounts: the roles and the password hash of each user. */
+import type { SqlClient } from '@parapet/kit'
+import {
+  hashPassword,
+  verifyPassword,
+  type PasswordAccount,
+  type SessionUser,
+} from '@parapet/sessions'
+
+interface AccountRow {
+  readonly id: string
+  readonly roles: string[]
+  readonly passwordHash: string | null
+}
+
+/** Reads and changes login accounts. */
+export interface Accounts {
+  /** Reads a user's current roles; `null`: no such user. */
+  findUser(id: string): Promise<SessionUser | null>
+  /** Finds the account of an e-mail address; `null`: no such user, or one without a password. */
+  findByLogin(login: string): Promise<PasswordAccount | null>
+  /** Sets the password of a user. */
+  setPassword(id: string, password: string): Promise<void>
+  /** Replaces the password. @returns `false`: `current` is wrong, and nothing was changed. */
+  changePassword(id: string, current: string, next: string): Promise<boolean>
+}
+
+/** Creates the accounts over the table of users. */
+export function createAccounts(sql: SqlClient): Accounts {
+  return {
+    async findUser(id) {
+      const row = await findRow(sql, 'id::text = $1', id)
+      return row === null ? null : { id: row.id, roles: row.roles }
+    },
+    async findByLogin(login) {
+      const row = await findRow(sql, 'lower(email COLLATE "C") = lower($1)', login)
+      if (row === null || row.passwordHash === null) return null
+      return { user: { id: row.id, roles: row.roles }, passwordHash: row.passwordHash }
+    },
+    async setPassword(id, password) {
+      const text = 'UPDATE users SET password_hash = $2 WHERE id = $1'
+      await sql.query(text, [id, await hashPassword(password)])
+    },
+    async changePassword(id, current, next) {
+      const hash = (await findRow(sql, 'id::text = $1', id))?.passwordHash ?? null
+      if (hash === null || !(await verifyPassword(hash, current))) return false
+      // Comparing the old hash makes the second of two concurrent changes fail.
+      const text = 'UPDATE users SET password_hash = $3 WHERE id = $1 AND password_hash = $2'
+      const { rowCount } = await sql.query(text, [id, hash, await hashPassword(next)])
+      return rowCount === 1
+    },
+  }
+}
+
+async function findRow(sql: SqlClient, where: string, value: string): Promise<AccountRow | null> {
+  const { rows } = await sql.query<AccountRow>(
+    `SELECT id::text AS id, roles, password_hash AS "passwordHash" FROM users WHERE ${where}`,
+    [value],
+  )
+  return rows[0] ?? null
+}

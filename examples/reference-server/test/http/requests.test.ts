@@ -1,0 +1,158 @@
+/** What requests may contain: bodies, lists and their cursors, ids, and versions. */
+import { uuidV7 } from '@parapet/kit'
+import t from 'tap'
+import { signIn } from '../support/sign-in.ts'
+import {
+  artist,
+  createTestApp,
+  invalid,
+  notFound,
+  openDatabase,
+  type Refusal,
+} from '../support/test-app.ts'
+
+const database = await openDatabase(t)
+
+await t.test(
+  'a body that its schema does not allow is refused and nothing is written',
+  async (t) => {
+    const { app, ask, refuse } = await createTestApp(t, database)
+    const admin = await signIn(app, 'admin')
+    const refused: [string, object][] = [
+      ['/users', {}],
+      ['/users', { email: 'no address', displayName: 'A' }],
+      ['/users', { email: 'a@example.com', displayName: '' }],
+      ['/users', { email: 'a@example.com', displayName: ' A' }],
+      ['/users', { email: 'a@example.com', displayName: 'A\nB' }],
+      ['/users', { email: 'a@example.com', displayName: 'A\0' }],
+      ['/users', { email: 'a@example.com', displayName: '\ud800' }],
+      ['/users', { email: 'a@example.com', displayName: 'x'.repeat(101) }],
+      ['/users', { email: 'a@example.com', displayName: 5 }],
+      ['/users', { email: 'a@example.com', displayName: 'A', id: uuidV7() }],
+      ['/users', { email: 'a@example.com', displayName: 'A', version: 7 }],
+      ['/content', { authorId: 'me', title: 'T', body: '' }],
+      ['/content', { authorId: uuidV7(), title: 'T', body: '\0' }],
+      ['/content', { authorId: uuidV7(), title: 'T', body: '', status: 'secret' }],
+      ['/artists', { ...artist, genres: [] }],
+      ['/artists', { ...artist, genres: ['jazz', 'jazz'] }],
+      ['/artists', { ...artist, hourlyRateMinor: 1.5 }],
+      ['/artists', { ...artist, hourlyRateMinor: '1' }],
+      ['/artists', { ...artist, hourlyRateMinor: -1 }],
+      ['/artists', { ...artist, currency: 'XXX' }],
+      ['/artists', { ...artist, available: 'true' }],
+      ['/artists', { ...artist, available: null }],
+    ]
+    for (const [url, body] of refused) {
+      const answer = await refuse(t, invalid, admin, 'POST', url, body)
+      t.match(answer.body, { errors: [{ in: 'body' }] }, JSON.stringify(body))
+    }
+    for (const url of ['/users', '/content', '/artists']) {
+      t.same((await ask(admin, 'GET', url)).body, { items: [] })
+    }
+  },
+)
+
+await t.test('a body must be JSON, within the size limit', async (t) => {
+  const { refuseRequest } = await createTestApp(t, database)
+  const user = '{"email":"a@example.com","displayName":"A"}'
+  const mediaType: Refusal = { status: 415, code: 'FST_ERR_CTP_INVALID_MEDIA_TYPE' }
+  const refused: [Refusal, type: string, payload: string][] = [
+    [mediaType, 'text/plain', user],
+    [mediaType, 'application/x-www-form-urlencoded', user],
+    [{ status: 400, code: 'FST_ERR_CTP_INVALID_JSON_BODY' }, 'application/json', '{'],
+    [
+      { status: 400, code: 'FST_ERR_CTP_INVALID_JSON_BODY' },
+      'application/json',
+      `{"__proto__":{"a":1},${user.slice(1)}`,
+    ],
+    [
+      { status: 413, code: 'FST_ERR_CTP_BODY_TOO_LARGE' },
+      'application/json',
+      `{"email":"${'a'.repeat(262_144)}"}`,
+    ],
+  ]
+  for (const [refusal, type, payload] of refused) {
+    const request = {
+      method: 'POST',
+      url: '/users',
+      payload,
+      headers: { 'content-type': type },
+    } as const
+    await refuseRequest(t, refusal, request, `${type} ${payload.slice(0, 30)}`)
+  }
+})
+
+await t.test('pages contain every row once, even if rows are added meanwhile', async (t) => {
+  const { app, ask, register } = await createTestApp(t, database)
+  const admin = await signIn(app, 'admin')
+  const added: string[] = []
+  for (let index = 0; index < 5; index++) added.push((await register('viewer')).id)
+  const seen: string[] = []
+  let url = '/users?limit=2'
+  for (let turn = 0; turn < 3; turn++) {
+    const { body } = await ask(admin, 'GET', url)
+    const page = body as { items: { id: string }[]; nextCursor?: string }
+    seen.push(...page.items.map(({ id }) => id))
+    if (turn === 1) added.push((await register('viewer')).id)
+    url = `/users?limit=2&cursor=${page.nextCursor}`
+  }
+  t.same(seen, added)
+})
+
+await t.test('a list refuses unknown parameters, invalid limits and invalid cursors', async (t) => {
+  const { app, refuse } = await createTestApp(t, database)
+  const admin = await signIn(app, 'admin')
+  for (const query of [
+    'limit=0',
+    'limit=101',
+    'limit=1e309',
+    'limit=ten',
+    'limit=1&limit=2',
+    'order=id',
+  ]) {
+    const { body } = await refuse(t, invalid, admin, 'GET', `/users?${query}`)
+    t.match(body, { errors: [{ in: 'querystring' }] }, query)
+  }
+  const invalidCursor = { status: 400, code: 'PARAPET_REFERENCE_INVALID_CURSOR' }
+  for (const cursor of ['x', uuidV7(), 'AAAAAAAAAAAAAAAAAAAAAB', 'AAAAAAAAAAAAAAAAAAAAAA==', '']) {
+    await refuse(t, invalidCursor, admin, 'GET', `/users?cursor=${cursor}`)
+  }
+})
+
+await t.test('a change needs a known member, an existing id and a free address', async (t) => {
+  const { app, refuse, register } = await createTestApp(t, database)
+  const admin = await signIn(app, 'admin')
+  const { id } = await register('viewer', 'a@example.com')
+  const url = `/users/${id}`
+  await refuse(t, invalid, admin, 'PATCH', url, {})
+  await refuse(t, invalid, admin, 'PATCH', url, { id: uuidV7() })
+  await refuse(t, notFound, admin, 'PATCH', `/users/${uuidV7()}`, { displayName: 'B' })
+  await refuse(t, invalid, admin, 'PATCH', '/users/7', { displayName: 'B' })
+  await register('viewer', 'b@example.com')
+  const emailTaken = { status: 409, code: 'PARAPET_REFERENCE_EMAIL_TAKEN' }
+  await refuse(t, emailTaken, admin, 'PATCH', url, { email: 'B@EXAMPLE.COM' })
+})
+
+await t.test('of two changes to one version the second is refused', async (t) => {
+  const { app, ask, refuse, register } = await createTestApp(t, database)
+  const admin = await signIn(app, 'admin')
+  const { id } = await register('viewer')
+  const url = `/users/${id}`
+  const mismatch = { status: 412, code: 'PARAPET_REFERENCE_VERSION_MISMATCH' }
+  const ifMatch = (tags: string) => ({ ...admin, 'if-match': tags })
+  const change = (tags: string) => ask(ifMatch(tags), 'PATCH', url, { displayName: tags })
+  const both = await Promise.all([change('"1"'), change('"1"')])
+  const statuses = both.map(({ status }) => status)
+  t.same(
+    statuses.toSorted((a, b) => a - b),
+    [200, 412],
+  )
+  t.equal(both.find(({ status }) => status === 412)?.code, mismatch.code)
+  t.match((await ask(admin, 'GET', url)).body, { version: 2 })
+  for (const tags of ['"1"', 'W/"2"', '2', '"x"', '']) {
+    await refuse(t, mismatch, ifMatch(tags), 'DELETE', url)
+  }
+  t.equal((await change('"7", "2"')).status, 200)
+  t.equal((await change('*')).status, 200)
+  t.equal((await ask(ifMatch('"4"'), 'DELETE', url)).status, 204)
+})

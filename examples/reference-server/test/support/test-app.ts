@@ -1,0 +1,173 @@
+/** The app on a database in memory, and the assertions that every refused request must pass. */
+import { PGlite } from '@electric-sql/pglite'
+import { createSqlClient, uuidV7, type SqlClient } from '@parapet/kit'
+import type { FastifyInstance, InjectOptions } from 'fastify'
+import type { Test } from 'tap'
+import type { Role } from '../../src/access/policy.ts'
+import { buildApp, type Ports } from '../../src/app.ts'
+import { readConfig } from '../../src/config/environment.ts'
+import { createLog } from '../../src/logging/log.ts'
+import { signIn } from './sign-in.ts'
+
+/** A PostgreSQL in memory. It takes seconds to open, so the tests of a file share one. */
+export interface TestDatabase {
+  readonly sql: SqlClient
+  /** Every row of users, content and artists, with all columns. */
+  readonly rows: () => Promise<unknown>
+  /** Deletes every row of users, content and artists. */
+  readonly clear: () => Promise<unknown>
+}
+
+/** Opens a database and closes it after the test. */
+export async function openDatabase(t: Test): Promise<TestDatabase> {
+  const pglite = await PGlite.create()
+  t.after(() => pglite.close())
+  const sql = createSqlClient(pglite)
+  return {
+    sql,
+    rows: () => readRows(sql),
+    clear: () => pglite.exec('TRUNCATE users, content, artists'),
+  }
+}
+
+async function readRows(sql: SqlClient): Promise<unknown> {
+  const columns = ['users', 'content', 'artists'].map(
+    (table) => `(SELECT json_agg(r ORDER BY id)::text FROM ${table} r) AS ${table}`,
+  )
+  return (await sql.query(`SELECT ${columns.join(', ')}`)).rows
+}
+
+/**
+ * Creates a folder that is deleted after the handlers of `t.after` have run. tap would delete it before
+ * them, while the app still writes to it, unless `t.after` is called before `t.testdir`.
+ */
+export function createDataFolder(t: Test): string {
+  t.after(() => {})
+  return t.testdir()
+}
+
+/** A log that is kept in memory. */
+export function createMemoryLog() {
+  const lines: string[] = []
+  const log = createLog({ logLevel: 'info' }, { write: (line: string) => void lines.push(line) })
+  return { log, text: () => lines.join('') }
+}
+
+export type Headers = Readonly<Record<string, string>>
+type Method = 'GET' | 'POST' | 'PATCH' | 'PUT' | 'DELETE'
+type Request = InjectOptions & { readonly url: string }
+
+/** A response; `body` is `{}` if the response has none. */
+export interface Answer {
+  readonly status: number
+  readonly code: unknown
+  readonly body: Readonly<Record<string, unknown>>
+  readonly headers: Readonly<Record<string, unknown>>
+  readonly text: string
+}
+
+/** The status and the code of a refusal; `code: undefined`: the response must have no code. */
+export interface Refusal {
+  readonly status: number
+  readonly code: string | undefined
+}
+
+export const invalid = { status: 400, code: 'FST_ERR_VALIDATION' }
+export const unauthenticated = { status: 401, code: 'PARAPET_RBAC_UNAUTHENTICATED' }
+export const denied = { status: 403, code: 'PARAPET_RBAC_DENIED' }
+export const notFound = { status: 404, code: 'PARAPET_REFERENCE_NOT_FOUND' }
+export const sessionEnded = { status: 401, code: 'PARAPET_SESSIONS_UNAUTHENTICATED' }
+
+export const password = 'correct horse battery staple'
+export const artist = { name: 'A', genres: ['jazz'], hourlyRateMinor: 1, currency: 'EUR' }
+
+/** Builds the app. After the test the app is closed and the database is empty. */
+export async function createTestApp(
+  t: Test,
+  database: TestDatabase,
+  env: Readonly<Record<string, string>> = {},
+  ports: Ports = {},
+) {
+  const { log, text } = createMemoryLog()
+  const app = await buildApp(readConfig(env), { sql: database.sql, log, ...ports })
+  t.after(async () => {
+    await app.close()
+    await database.clear()
+  })
+  return { app, log: text, ...createClient(app, database) }
+}
+
+/** Sends requests to an app. */
+export function createClient(app: FastifyInstance, database: TestDatabase) {
+  const send = async (request: Request): Promise<Answer> => {
+    const { statusCode: status, body: text, headers } = await app.inject(request)
+    const isJson = /^application\/(?:problem\+)?json/.test(String(headers['content-type']))
+    const body = isJson && text !== '' ? (JSON.parse(text) as Answer['body']) : {}
+    return { status, code: body['code'], body, headers, text }
+  }
+  /** Sends a request; a payload is sent as JSON. */
+  const ask = (who: Headers, method: Method, url: string, payload?: object) =>
+    send({ method, url, headers: who, ...(payload === undefined ? undefined : { payload }) })
+  /** Asserts that the request is refused, that the response is only a problem, and that no row changed. */
+  const refuseRequest = (t: Test, refusal: Refusal, request: Request, name?: string) =>
+    assertRefused(t, () => send(request), refusal, database.rows, name ?? describe(request))
+  /** {@link refuseRequest} with the arguments of `ask`. */
+  const refuse = (
+    t: Test,
+    refusal: Refusal,
+    who: Headers,
+    method: Method,
+    url: string,
+    payload?: object,
+  ) => {
+    const body = payload === undefined ? undefined : { payload }
+    return refuseRequest(t, refusal, { method, url, headers: who, ...body })
+  }
+  /** Registers a user. @returns the id, the address, and the headers of a session with the role. */
+  const register = async (role: Role, email = `${uuidV7()}@example.com`) => {
+    const { body } = await ask({}, 'POST', '/users', { email, displayName: role, password })
+    const id = String(body['id'])
+    return { id, email, headers: await signIn(app, role, id) }
+  }
+  /** Logs in with a password. */
+  const logIn = (login: string, secret: string) =>
+    ask({}, 'POST', '/auth/login', { login, password: secret })
+  return { send, ask, refuse, refuseRequest, register, logIn }
+}
+
+const PROBLEM_MEMBERS = new Set([
+  'type',
+  'title',
+  'status',
+  'detail',
+  'code',
+  'requestId',
+  'errors',
+])
+
+/**
+ * Asserts that a request is refused with this status and code. If the handler had run, it would have
+ * changed a row or returned data: so no row may differ, and the body may be nothing but a problem.
+ */
+export async function assertRefused<A extends Pick<Answer, 'status' | 'body'>>(
+  t: Test,
+  request: () => Promise<A>,
+  refusal: Refusal,
+  readState: () => Promise<unknown>,
+  name: string,
+): Promise<A> {
+  const before = await readState()
+  const answer = await request()
+  const { status, body } = answer
+  t.same({ status, code: body['code'] }, { status: refusal.status, code: refusal.code }, name)
+  t.equal(body['status'], refusal.status, `${name}: the body repeats the status`)
+  const data = Object.keys(body).filter((member) => !PROBLEM_MEMBERS.has(member))
+  t.same(data, [], `${name}: the body has no data`)
+  t.same(await readState(), before, `${name}: nothing changed`)
+  return answer
+}
+
+function describe({ method = 'GET', url, payload }: Request): string {
+  const body = payload === undefined ? '' : ` ${JSON.stringify(payload).slice(0, 100)}`
+  return `${method} ${url}${body}`
+}
