@@ -103,6 +103,7 @@ function renamer(name: string): (text: string) => string {
   const pascal = camel.charAt(0).toUpperCase() + camel.slice(1)
   return (text) =>
     text
+      .replaceAll(TEMPLATE, `packages/${name}`)
       .replaceAll('PARAPET_TEMPLATE_', `PARAPET_${snake.toUpperCase()}_`)
       .replaceAll('@parapet/template', `@parapet/${name}`)
       // The type of an event, between its quotes: 'template.refused'.

@@ -9,6 +9,7 @@
 import { execFile } from 'node:child_process'
 import {
   copyFileSync,
+  existsSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -19,10 +20,13 @@ import {
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
+import { readImports } from './imports.ts'
+import { findFileFaults } from './packed-files.ts'
 import {
   listPackages,
   listPublished,
   readCatalog,
+  readManifest,
   workspaceRoot,
   type Manifest,
 } from './workspace.ts'
@@ -134,29 +138,12 @@ async function pack(folder: string, name: string): Promise<Packed> {
   return { name, folder, tarball: filename }
 }
 
-/** Checks that the tarball has the licence, the README, and every source with its build. */
-async function checkFiles({ folder, tarball }: Packed): Promise<void> {
-  const listed = (await run('tar', ['-tzf', tarball], work)).trim().split('\n')
-  const found = new Set(listed.map((path) => path.slice('package/'.length)))
-  const sources = readdirSync(join(workspaceRoot, folder, 'src'), {
-    recursive: true,
-    encoding: 'utf8',
-  })
-    .filter((path) => path.endsWith('.ts'))
-    .map((path) => path.slice(0, -'.ts'.length))
-  const built = ['.js', '.js.map', '.d.ts', '.d.ts.map']
-  const expected = new Set([
-    'LICENSE',
-    'README.md',
-    'package.json',
-    ...sources.map((path) => `src/${path}.ts`),
-    ...sources.flatMap((path) => built.map((end) => `dist/${path}${end}`)),
-  ])
-  const missing = [...expected].filter((path) => !found.has(path))
-  expectEmpty(missing, 'missing (did `pnpm build` run?)')
-  // After a source is renamed, its old build stays in dist and would be published.
-  const surplus = [...found].filter((path) => !expected.has(path) && path !== 'CHANGELOG.md')
-  expectEmpty(surplus, 'not expected (`pnpm clean && pnpm build` removes old builds)')
+/** Checks that the tarball has what {@link findFileFaults} expects. */
+async function checkFiles({ name, folder, tarball }: Packed): Promise<void> {
+  const unpacked = join(work, name.replace(/\W+/g, '-').slice(1))
+  mkdirSync(unpacked)
+  await run('tar', ['-xzf', tarball, '--strip-components=1'], unpacked)
+  for (const [problem, paths] of findFileFaults(unpacked, folder)) expectEmpty(paths, problem)
 }
 
 /** Checks that the packed manifest works outside the workspace. */
@@ -173,6 +160,20 @@ async function checkManifest({ tarball }: Packed): Promise<void> {
   expectEmpty(hooks, 'scripts that would run when the package is installed')
 }
 
+/** What an app installs besides: Fastify, and the optional peers that the consumer files import. */
+function listCompanions(packed: readonly Packed[]): string[] {
+  const imported = packed.flatMap(({ folder }) => {
+    const consumer = join(workspaceRoot, folder, 'test/consumer')
+    const names = existsSync(consumer) ? readdirSync(consumer) : []
+    const { peerDependencies = {} } = readManifest(folder)
+    return names
+      .flatMap((name) => readImports(name, readFileSync(join(consumer, name), 'utf8')))
+      .flatMap(({ specifier }) => (specifier === null ? [] : [specifier]))
+      .filter((specifier) => specifier in peerDependencies)
+  })
+  return [...new Set(['fastify', '@types/node', ...imported])]
+}
+
 /** Creates a bare app and installs every tarball in it with plain npm. */
 async function createApp(type: 'commonjs' | 'module', packed: readonly Packed[]): Promise<string> {
   const folder = join(work, `${type}-app`)
@@ -180,7 +181,7 @@ async function createApp(type: 'commonjs' | 'module', packed: readonly Packed[])
   const manifest = { name: `${type}-app`, private: true, type }
   writeFileSync(join(folder, 'package.json'), JSON.stringify(manifest))
   const catalog = readCatalog()
-  const companions = ['fastify', '@types/node'].map((name) => `${name}@${catalog.get(name)}`)
+  const companions = listCompanions(packed).map((name) => `${name}@${catalog.get(name)}`)
   const tarballs = packed.map(({ tarball }) => tarball)
   await run('npm', ['install', ...NPM_FLAGS, ...companions, ...tarballs], folder)
   return folder
@@ -225,7 +226,8 @@ async function main(): Promise<void> {
     await check(`${name} has the right files`, () => checkFiles(one))
     await check(`${name} has a manifest that works outside the workspace`, () => checkManifest(one))
     await check(`${name} publint`, () => tool('publint', ['--strict', one.tarball], work))
-    const attw = [one.tarball, '--ignore-rules', 'cjs-resolves-to-esm']
+    // node10 knows no `exports`; the Node versions that the packages support do.
+    const attw = [one.tarball, '--profile', 'node16', '--ignore-rules', 'cjs-resolves-to-esm']
     await check(`${name} attw`, () => tool('attw', attw, work))
   }
   const commonjs = await check('a CommonJS app installs them', () => createApp('commonjs', packed))

@@ -14,11 +14,15 @@ export interface Manifest {
   readonly private?: boolean
   readonly description?: string
   readonly license?: string
+  readonly homepage?: string
+  readonly repository?: Readonly<Record<string, string>>
+  readonly bugs?: string
   readonly type?: string
   readonly sideEffects?: boolean
   readonly engines?: Readonly<Record<string, string>>
   readonly files?: readonly string[]
   readonly exports?: Readonly<Record<string, string | Readonly<Record<string, string>>>>
+  readonly bin?: string | Readonly<Record<string, string>>
   readonly publishConfig?: Readonly<Record<string, unknown>>
   readonly scripts?: Readonly<Record<string, string>>
   readonly dependencies?: Readonly<Record<string, string>>
@@ -58,6 +62,15 @@ export function listPackages(
 /** Lists the packages that are published. */
 export function listPublished(): WorkspacePackage[] {
   return listPackages(['packages']).filter(({ manifest }) => manifest.private !== true)
+}
+
+/** Lists the sources of a package: paths below `src` without their ending. @param folder from the root. */
+export function listSources(folder: string): string[] {
+  const found = readdirSync(join(workspaceRoot, folder, 'src'), {
+    recursive: true,
+    encoding: 'utf8',
+  })
+  return found.filter((path) => path.endsWith('.ts')).map((path) => path.slice(0, -'.ts'.length))
 }
 
 /** Lists every file that is in git or would be after `git add`, from the root. */

@@ -16,6 +16,9 @@ const texts = files.filter((path) => !/\.(?:png|ico|gz|woff2?|wasm)$/.test(path)
 const members = listPackages()
 const workflows = files.filter((path) => /^\.github\/workflows\/.*\.ya?ml$/.test(path))
 
+/** The public home of the workspace; the one place to change, besides the manifests. */
+const REPOSITORY = 'https://github.com/parapet/parapet'
+
 /** What no file may contain, each with a text that the pattern must find. */
 const LEAKS: readonly [what: string, pattern: RegExp, sample: string][] = [
   [
@@ -82,6 +85,26 @@ await t.test('no package made from the template has a name of it left', async (t
   t.same(found, [])
 })
 
+/** Lists the packages of the scope that a text names and the workspace does not have. */
+function findUnknownPackages(path: string, text: string): string[] {
+  // The condition of `exports` that names the sources.
+  const known = new Set([...members.map(({ manifest }) => manifest.name), '@parapet/source'])
+  const named = [...text.matchAll(/@parapet\/[a-z][a-z-]*[a-z]/g)].map(([name]) => name)
+  return [...new Set(named)].filter((name) => !known.has(name)).map((name) => `${path}: ${name}`)
+}
+
+await t.test('no README names a package that does not exist', async (t) => {
+  t.same(findUnknownPackages('a', '@parapet/kit, @parapet/kits or `@parapet/kits`.'), [
+    'a: @parapet/kits',
+  ])
+  const readmes = files.filter((path) => /(?:^|\/)README\.md$/.test(path))
+  t.ok(readmes.length >= members.length, 'there are READMEs')
+  t.same(
+    readmes.flatMap((path) => findUnknownPackages(path, read(path))),
+    [],
+  )
+})
+
 await t.test('every manifest follows the same rules', async (t) => {
   const { engines } = readManifest('.')
   for (const { folder, manifest } of members) {
@@ -108,6 +131,16 @@ await t.test('every manifest follows the same rules', async (t) => {
       t.ok(files.includes(`${folder}/README.md`), 'a README')
       t.ok(files.includes(`${folder}/tsconfig.build.json`), 'a build')
       t.ok(read('tsconfig.build.json').includes(`"${folder}/tsconfig.build.json"`), 'is built')
+      const { homepage, repository, bugs } = manifest
+      t.same(
+        { homepage, repository, bugs },
+        {
+          homepage: `${REPOSITORY}/tree/main/${folder}#readme`,
+          repository: { type: 'git', url: `git+${REPOSITORY}.git`, directory: folder },
+          bugs: `${REPOSITORY}/issues`,
+        },
+        'where npm sends a reader',
+      )
       t.same(manifest.publishConfig, manifest.private === true ? undefined : { access: 'public' })
     })
   }

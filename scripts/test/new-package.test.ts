@@ -96,6 +96,10 @@ await t.test('a new package passes types, lint, the import law and its own tests
     const manifest = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8')) as object
     t.match(manifest, { description: promise, publishConfig: { access: 'public' } })
     t.notOk('private' in manifest)
+    t.match(manifest, {
+      homepage: /\/tree\/main\/packages\/request-budgets#readme$/,
+      repository: { directory: 'packages/request-budgets' },
+    })
     const build = readFileSync(join(root, 'tsconfig.build.json'), 'utf8')
     t.match(build, '\n    { "path": "packages/request-budgets/tsconfig.build.json" },\n')
     const changeset = readFileSync(join(root, '.changeset/request-budgets.md'), 'utf8')

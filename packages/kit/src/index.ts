@@ -70,7 +70,9 @@ export {
   optionGroup,
   readOptions,
   type InvalidOptionConstructor,
+  type OptionHints,
   type OptionTable,
+  type ReadOptionsSettings,
 } from './options/options.ts'
 export { declarePhase, phases, type Phase } from './http/phases.ts'
 export {
@@ -78,6 +80,7 @@ export {
   usePrincipal,
   type Principal,
   type PrincipalMapping,
+  type PrincipalReader,
 } from './http/principal.ts'
 export {
   problemErrorHandler,

@@ -2,6 +2,7 @@ import * as kit from '@parapet/kit'
 import {
   checkErrorDocs,
   checkEventDescriptions,
+  checkInstallNote,
   checkPublicNames,
   checkReadmeLength,
   checkReferenceLink,
@@ -15,6 +16,7 @@ const readme = readReadme(home)
 
 await t.test('the README is short, and every error and event is described', async (t) => {
   checkReadmeLength(t, readme)
+  checkInstallNote(t, readme)
   checkReferenceLink(t, readme, '@parapet/kit')
   checkEventDescriptions(t, kit.kitEvents)
   await checkErrorDocs(t, home, kit)
@@ -38,6 +40,7 @@ await t.test('the examples of the README compile, run and print what they say', 
 await t.test('the package exports what it promises, and nothing else', async (t) => {
   checkPublicNames(t, kit, [
     'PARAPET_KIT_CIPHER_OPEN_FAILED',
+    'PARAPET_KIT_FOLDER_IN_USE',
     'PARAPET_KIT_INVALID_ARGUMENT',
     'PARAPET_KIT_INVALID_OPTION',
     'PARAPET_KIT_INVALID_PRINCIPAL',
@@ -47,6 +50,8 @@ await t.test('the package exports what it promises, and nothing else', async (t)
     'PARAPET_KIT_STORE_FULL',
     'PARAPET_KIT_STORE_TIMEOUT',
     'PARAPET_KIT_STORE_UNAVAILABLE',
+    'PARAPET_KIT_STORE_UNSAFE',
+    'PARAPET_KIT_TRANSACTION_ROLLED_BACK',
     'PARAPET_KIT_WRONG_ORDER',
     'SEALED_MARK',
     'SEALED_OVERHEAD_BYTES',
@@ -69,7 +74,9 @@ await t.test('the package exports what it promises, and nothing else', async (t)
     'generateCipherKey',
     'keyIdOf',
     'kitEvents',
+    'lockFolder',
     'migrate',
+    'migrationStatus',
     'missedRoute',
     'openSealed',
     'option',

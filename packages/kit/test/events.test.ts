@@ -209,7 +209,11 @@ await t.test('the health of a store is emitted as events', async (t) => {
     'kit.store_lost {"reason":"the circuit breaker opened"}',
     'kit.store_recovered {"downMs":1500}',
   ])
-  t.strictSame(Object.keys(kitEvents), ['kit.store_lost', 'kit.store_recovered'])
+  t.strictSame(Object.keys(kitEvents), [
+    'kit.store_lost',
+    'kit.store_recovered',
+    'kit.store_unsafe',
+  ])
 })
 
 await t.test('members of a polluted prototype are not part of a principal', (t) => {

@@ -6,11 +6,11 @@ import { hostname, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { lockFolder } from '@parapet/kit'
+import { plainNode } from '@parapet/testing'
 import t, { type Test } from 'tap'
 
 const inUse = { code: 'PARAPET_KIT_FOLDER_IN_USE', statusCode: 500 }
 const holder = fileURLToPath(new URL('folder-lock-holder.ts', import.meta.url))
-const node = [...process.execArgv, holder]
 
 function makeFolder(t: Test): string {
   const folder = mkdtempSync(join(tmpdir(), 'lock-'))
@@ -20,8 +20,9 @@ function makeFolder(t: Test): string {
 
 /** Starts a process that takes the folder; it prints `owner` or the code of its error. */
 async function start(t: Test, folder: string, wrapper: readonly string[] = []) {
-  const [command = '', ...args] = [...wrapper, process.execPath, ...node, folder]
-  const child = spawn(command, args, { stdio: ['pipe', 'pipe', 'inherit'] })
+  const [command, args] = plainNode([holder, folder])
+  const [first = command, ...rest] = [...wrapper, command, ...args]
+  const child = spawn(first, rest, { stdio: ['pipe', 'pipe', 'inherit'] })
   t.after(() => child.kill('SIGKILL'))
   const [line] = (await once(child.stdout, 'data')) as [Buffer]
   return { child, answer: line.toString().trim() }

@@ -10,7 +10,13 @@ const table = {
   sampleRatio: option.ratio({ default: 0.5 }),
   attempts: option.integer({ max: 9, default: 5 }),
   rolling: option.boolean({ default: true }),
-  issuer: option.text({ max: 8, pattern: /^\w+$/, default: 'parapet' }),
+  issuer: option.text({
+    max: 8,
+    pattern: /^\w+$/,
+    form: 'a word such as "parapet"',
+    default: 'parapet',
+  }),
+  cookie: option.text({ pattern: /^\w+$/, default: 'sid' }),
   mode: option.oneOf(['open', 'closed'], { default: 'closed' }),
   roles: option.list(option.text(), { max: 2, default: ['viewer'] }),
   limits: option.map(option.integer(), { default: {} }),
@@ -77,6 +83,55 @@ await t.test('an unknown option names the nearest known one', (t) => {
   t.end()
 })
 
+await t.test('a name from another library is answered by a hint', (t) => {
+  const source = option.list(optionGroup({ limit: option.integer() }), { default: [] })
+  const table = {
+    hsts: optionGroup({ maxAgeSeconds: option.seconds({ default: 600 }) }),
+    rules: source,
+    routes: option.map(optionGroup({ limit: option.integer() }), { default: {} }),
+  }
+  const hints = {
+    'hsts.maxAge': 'hsts.maxAgeSeconds: 31536000',
+    hstss: 'hsts: { maxAgeSeconds: 31536000 }',
+    'rules[].max': 'rules[].limit',
+    'routes./a.max': 'routes["/a"].limit',
+    hsts: 'never shown, because this name is known',
+  }
+  const messageOf = (input: unknown) => {
+    try {
+      readOptions('x', input, table, undefined, { hints })
+      return ''
+    } catch (error) {
+      return (error as Error).message
+    }
+  }
+  t.match(
+    messageOf({ hsts: { maxAge: 5 } }),
+    '"hsts.maxAge" is unknown, did you mean "hsts.maxAgeSeconds: 31536000"?',
+  )
+  t.match(messageOf({ hstss: {} }), 'did you mean "hsts: { maxAgeSeconds: 31536000 }"?')
+  const second = messageOf({ rules: [{ limit: 1 }, { limit: 1, max: 1 }] })
+  t.match(second, '"rules[1].max" is unknown, did you mean "rules[].limit"?')
+  const route = messageOf({ routes: { '/a': { limit: 1, max: 1 } } })
+  t.match(route, '"routes./a.max" is unknown, did you mean "routes["/a"].limit"?')
+  t.match(messageOf({ hsts: { maxAg: 5 } }), 'did you mean "maxAgeSeconds"?', 'else the nearest')
+  t.match(messageOf({ constructor: 1 }), /"constructor" is unknown, known are hsts/)
+  t.equal(messageOf({ hsts: { maxAgeSeconds: 5 } }), '')
+  t.end()
+})
+
+await t.test('no message shows a pattern', (t) => {
+  const patterns = [/^\w+$/, /^(?:\/[\w.-]+)+$/i, new RegExp('^x$', 'u')]
+  for (const pattern of patterns) {
+    const table = { list: option.list(option.text({ pattern })) }
+    t.throws(() => readOptions('x', { list: ['!'] }, table), {
+      code: 'PARAPET_KIT_INVALID_OPTION',
+      message: 'Invalid options for x:\n  "list[0]" has an invalid form',
+    })
+  }
+  t.end()
+})
+
 await t.test('units and ranges are checked, and values are not echoed', (t) => {
   const cases: [unknown, RegExp][] = [
     [
@@ -92,7 +147,8 @@ await t.test('units and ranges are checked, and values are not echoed', (t) => {
     [{ attempts: 10 }, /from 0 to 9, got 10/],
     [{ rolling: 'yes' }, /true or false, got a string/],
     [{ issuer: '' }, /1 to 8 characters, got 0/],
-    [{ issuer: 'a b' }, /must match/],
+    [{ issuer: 'a b' }, /"issuer" must be a word such as "parapet"$/m],
+    [{ cookie: 'a b' }, /"cookie" has an invalid form$/m],
     [{ issuer: 5 }, /must be a string/],
     [{ mode: 'ajar' }, /must be one of "open", "closed", got a string/],
     [{ roles: 'viewer' }, /array of 0 to 2 items, got a string/],

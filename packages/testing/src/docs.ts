@@ -18,6 +18,7 @@ export interface EventDeclaration {
 
 const MAX_LINE = 100
 const MAX_ROW = 160
+const INSTALL_NOTE = 'ESM; `require` works from Node 20.19.'
 
 /** The text of a package's README. @param packageUrl the package's folder, with a `/` at its end. */
 export function readReadme(packageUrl: URL): string {
@@ -131,6 +132,21 @@ export function checkReferenceLink(t: TestContext, readme: string, name: string)
     ? []
     : [`README.md must link [${page}](../../${page}), where routes, errors and events are listed`]
   report(t, `README.md links ${page}`, faults)
+}
+
+/**
+ * The README says once, right below the command that installs the package, how CommonJS loads it. A
+ * CommonJS project with `moduleResolution: node16` gets TS1479 and looks for this sentence.
+ */
+export function checkInstallNote(t: TestContext, readme: string): void {
+  const found = readme.split(INSTALL_NOTE).length - 1
+  const below = /^```sh\nnpm install [^`]*```\n\n(.+)/m.exec(readme)?.[1]?.startsWith(INSTALL_NOTE)
+  const faults: string[] = []
+  if (found !== 1) faults.push(`README.md must say once "${INSTALL_NOTE}"; it does ${found} times`)
+  else if (below !== true) {
+    faults.push(`README.md must say "${INSTALL_NOTE}" right below the block with "npm install"`)
+  }
+  report(t, 'README.md says how CommonJS loads the package', faults)
 }
 
 function compareTable(

@@ -1,6 +1,7 @@
 /** Every check of one plugin's documents, in one call. */
 import { readFileSync } from 'node:fs'
 import {
+  checkInstallNote,
   checkOptionsTable,
   checkPublicNames,
   checkReadmeLength,
@@ -27,14 +28,16 @@ export interface PluginDocs {
 }
 
 /**
- * Checks that the README is short, wrapped, and links the generated reference page; that its table
- * of options agrees with the code; that its examples compile, run and print what it says; that every
- * error and event is described in the code; and that the package exports the listed names only.
+ * Checks that the README is short, wrapped, says how CommonJS loads the package, and links the
+ * generated reference page; that its table of options agrees with the code; that its examples
+ * compile, run and print what it says; that every error and event is described in the code; and that
+ * the package exports the listed names only.
  */
 export async function checkPluginDocs(t: TestContext, docs: PluginDocs): Promise<void> {
   const { home, module, plugin, names, options, events } = docs
   const readme = readReadme(home)
   checkReadmeLength(t, readme)
+  checkInstallNote(t, readme)
   checkReferenceLink(t, readme, readName(home))
   checkOptionsTable(t, readme, options)
   checkEventDescriptions(t, events)

@@ -2,6 +2,7 @@ import { pathToFileURL } from 'node:url'
 import {
   checkErrorsTable,
   checkEventDescriptions,
+  checkInstallNote,
   checkOptionsTable,
   checkPluginDocs,
   checkPublicNames,
@@ -140,6 +141,30 @@ await t.test('a README has a limit of words and of characters per line', async (
   ])
 })
 
+await t.test('a README says below its install command how CommonJS loads it', async (t) => {
+  const { inner, log } = record()
+  const install = '```sh\nnpm install demo fastify\n```\n'
+  const note = 'ESM; `require` works from Node 20.19.'
+  const wrongPlace = 'fail README.md must say "ESM; `require` works from Node 20.19." right below'
+  checkInstallNote(inner, `# demo\n\n${install}\n${note}\n\nText.\n`)
+  checkInstallNote(inner, `${install}\n${note} A peer: pg.\n`)
+  checkInstallNote(inner, `${install}\nText.\n\n${note}\n`)
+  checkInstallNote(inner, `${note}\n`)
+  checkInstallNote(inner, install)
+  checkInstallNote(inner, `${install}\n${note}\n\n${note}\n`)
+  t.same(
+    log.map((line) => line.slice(0, wrongPlace.length)),
+    [
+      'pass README.md says how CommonJS loads the package',
+      'pass README.md says how CommonJS loads the package',
+      wrongPlace,
+      wrongPlace,
+      `fail README.md must say once "${note}"; it does 0 times`.slice(0, wrongPlace.length),
+      `fail README.md must say once "${note}"; it does 2 times`.slice(0, wrongPlace.length),
+    ],
+  )
+})
+
 await t.test('a README links its generated page, and events have descriptions', async (t) => {
   const { inner, log } = record()
   checkReferenceLink(inner, 'See [all](../../docs/reference/demo.md#errors).', '@parapet/demo')
@@ -232,6 +257,12 @@ const demo = (): void => {}
 
 await t.test('a plugin is checked in one call, and each difference is reported', async (t) => {
   const readme = `${README}
+\`\`\`sh
+npm install @parapet/demo
+\`\`\`
+
+ESM; \`require\` works from Node 20.19.
+
 [docs/reference/demo.md](../../docs/reference/demo.md)
 
 \`\`\`ts run

@@ -4,6 +4,8 @@
 export interface OptionFaults {
   /** @param problem continues a sentence that begins with the path: `must be a string, got 5`. */
   add(path: string, problem: string): void
+  /** What to write instead of an unknown name, if its table of hints lists it. */
+  hintFor?(path: string): string | undefined
 }
 
 /** Reads one option. The functions of {@link option} make readers. */
@@ -28,6 +30,12 @@ interface Bounds {
 
 interface Fallback<T> {
   readonly default?: T
+}
+
+interface TextSettings extends Bounds, Fallback<string> {
+  readonly pattern?: RegExp
+  /** Words for what `pattern` accepts, to continue `must be …`: `a host name such as "example.org"`. */
+  readonly form?: string
 }
 
 function reader<T>(
@@ -103,18 +111,13 @@ export const option = Object.freeze({
       return value as boolean
     }),
   /** A string of `min` (1) to `max` (1024) characters that matches `pattern`; errors never show it. */
-  text: ({
-    min = 1,
-    max = 1024,
-    pattern,
-    ...rest
-  }: Bounds & Fallback<string> & { readonly pattern?: RegExp } = {}) =>
+  text: ({ min = 1, max = 1024, pattern, form, ...rest }: TextSettings = {}) =>
     reader<string>(rest, (value, path, faults) => {
       if (typeof value !== 'string') faults.add(path, `must be a string, got ${show(value)}`)
       else if (value.length < min || value.length > max) {
         faults.add(path, `must have ${min} to ${max} characters, got ${value.length}`)
       } else if (pattern?.test(value) === false) {
-        faults.add(path, `must match ${String(pattern)}`)
+        faults.add(path, form === undefined ? 'has an invalid form' : `must be ${form}`)
       }
       return value as string
     }),

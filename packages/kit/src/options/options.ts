@@ -8,6 +8,18 @@ export type OptionTable = Readonly<Record<string | symbol, OptionReader<unknown>
 /** The error to throw; it gets the plugin's name and the list of faults. */
 export type InvalidOptionConstructor = new (plugin: string, faults: string) => Error
 
+/** Names that users of other libraries write, by path: `{ 'hsts.maxAge': 'hsts.maxAgeSeconds: 600' }`. */
+export type OptionHints = Readonly<Record<string, string>>
+
+/** What {@link readOptions} takes besides the table. */
+export interface ReadOptionsSettings {
+  /**
+   * What the error for an unknown name suggests, before the nearest known name. The keys are whole
+   * paths; an item of a list is `[]`, as in `rules[].max`. @default {}
+   */
+  readonly hints?: OptionHints
+}
+
 /** Options of `register` that Fastify itself reads. */
 const FASTIFY_KEYS = new Set(['prefix', 'logLevel', 'logSerializers'])
 const MAX_DISTANCE = 3
@@ -19,8 +31,9 @@ const MAX_DISTANCE = 3
  *
  * @param plugin the npm name, for the message.
  * @param InvalidOption the plugin's own error. @default PARAPET_KIT_INVALID_OPTION
- * @throws InvalidOption an option is unknown (the nearest known one is named), missing, mistyped
- *   or out of range.
+ * @param settings hints for names of other libraries.
+ * @throws InvalidOption an option is unknown (a hint or the nearest known one is named), missing,
+ *   mistyped or out of range.
  * @throws PARAPET_KIT_INVALID_ARGUMENT the table has a quantity whose name does not end in its unit.
  */
 export function readOptions<const S extends OptionTable>(
@@ -28,10 +41,12 @@ export function readOptions<const S extends OptionTable>(
   input: unknown,
   table: S,
   InvalidOption: InvalidOptionConstructor = PARAPET_KIT_INVALID_OPTION,
+  { hints = {} }: ReadOptionsSettings = {},
 ): OptionSettings<S> {
   const faults: string[] = []
   const settings = readTable(input ?? {}, table, '', {
     add: (path, problem) => faults.push(`  "${path}" ${problem}`),
+    hintFor: (path) => hintOf(hints, path),
   })
   if (faults.length > 0) throw new InvalidOption(plugin, faults.join('\n'))
   return settings
@@ -95,14 +110,22 @@ function refuseUnknown(
   const known = Reflect.ownKeys(table)
   for (const key of Reflect.ownKeys(given)) {
     if (known.includes(key) || (prefix === '' && FASTIFY_KEYS.has(key as string))) continue
-    const nearest = typeof key === 'string' ? nearestOf(key, known.map(nameOf)) : undefined
+    const path = `${prefix}${nameOf(key)}`
+    const meant = typeof key === 'string' ? nearestOf(key, known.map(nameOf)) : undefined
+    const nearest = faults.hintFor?.(path) ?? meant
     faults.add(
-      `${prefix}${nameOf(key)}`,
+      path,
       nearest === undefined
         ? `is unknown, known are ${known.map(nameOf).join(', ')}`
         : `is unknown, did you mean "${nearest}"?`,
     )
   }
+}
+
+/** One hint serves all items of a list, so an index is left out of the path. */
+function hintOf(hints: OptionHints, path: string): string | undefined {
+  const name = path.replaceAll(/\[\d+\]/g, '[]')
+  return Object.hasOwn(hints, name) ? hints[name] : undefined
 }
 
 function nameOf(key: string | symbol): string {

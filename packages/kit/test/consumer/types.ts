@@ -22,8 +22,10 @@ const { stepSeconds, mode, issuer } = readOptions(
   {
     stepSeconds: option.seconds({ default: 30 }),
     mode: option.oneOf(['open', 'closed'], { default: 'closed' }),
-    issuer: option.optional(option.text()),
+    issuer: option.optional(option.text({ pattern: /^\w+$/, form: 'a word' })),
   },
+  undefined,
+  { hints: { step: 'stepSeconds: 30' } },
 )
 export const settings: [number, 'open' | 'closed', string | undefined] = [stepSeconds, mode, issuer]
 
