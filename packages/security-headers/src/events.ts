@@ -39,6 +39,10 @@ declare module '@parapet/kit' {
     'security_headers.token_refused': { reason: 'missing' | 'invalid' }
     /** The name of the cookie and its faults, never its value. */
     'security_headers.cookie_flagged': { cookie: string; faults: readonly string[] }
+    /** The name of a header that would have replaced one of the block. Once for each route. */
+    'security_headers.header_dropped': { header: string; source: 'error' | 'upstream' }
+    /** `failed`: the callback threw. `late`: it took too long. `unsafe`: the lint refuses the result. */
+    'security_headers.tenant_refused': { tenant: string; reason: 'failed' | 'late' | 'unsafe' }
     /** `daysLeft` is negative once the file has expired. */
     'security_headers.security_txt_aged': { expires: string; daysLeft: number }
   }
@@ -65,6 +69,16 @@ export const events = {
     severity: 'low',
     outcome: 'failure',
     description: 'A response sets a cookie without a protecting attribute.',
+  },
+  'security_headers.header_dropped': {
+    severity: 'low',
+    outcome: 'failure',
+    description: 'A thrown error or an upstream response had a header that this plugin sets.',
+  },
+  'security_headers.tenant_refused': {
+    severity: 'medium',
+    outcome: 'failure',
+    description: 'A tenant got the policy of the route, because its own could not be used.',
   },
   'security_headers.security_txt_aged': {
     severity: 'low',

@@ -9,22 +9,47 @@ import {
   type OptionSettings,
   type PrincipalMapping,
 } from '@parapet/kit'
+import type { FastifyRequest } from 'fastify'
+import { buildReader, type BuildOptions } from './build/options.ts'
 import { corsReader, type CorsOptions } from './cors/options.ts'
 import { PARAPET_SECURITY_HEADERS_INVALID_OPTION } from './errors.ts'
 import { revealingHeaders } from './headers/revealing-headers.ts'
 import type { IsolationScope } from './isolation/fetch-metadata.ts'
+import { NAMED_ROUTE } from './named-routes.ts'
+import { optionHints } from './option-hints.ts'
 import { policyTable, type PolicyOptions } from './policy/options.ts'
 import { presetNames } from './policy/policy.ts'
-import { relaxReader } from './policy/relax.ts'
+import { reasonReader, relaxReader } from './policy/relax.ts'
 import { reportsReader, type ReportsOptions } from './reports/options.ts'
 import { securityTxtReader, type SecurityTxtOptions } from './reports/security-txt.ts'
+import type { SecurityHeadersRule } from './route-rule.ts'
+import { tenantsReader, type TenantsOptions } from './tenants/options.ts'
 
+export type { BuildOptions } from './build/options.ts'
 export type { CorsOptions } from './cors/options.ts'
 export type { ReportsOptions } from './reports/options.ts'
 export type { SecurityTxtOptions } from './reports/security-txt.ts'
+export type { TenantsOptions } from './tenants/options.ts'
+
+/** A request; a name of its own keeps the published declarations short. */
+export interface TenantRequest extends FastifyRequest {}
 
 /** The options of `app.register`. */
 export interface SecurityHeadersOptions extends PolicyOptions {
+  /**
+   * Rules of routes that other plugins declare: `'GET /docs'`, or `'GET /docs/**'` for all below it.
+   * A route with a rule of its own keeps that rule. @default none
+   */
+  readonly routes?: Readonly<Record<string, SecurityHeadersRule>>
+  /** The output of a bundler such as Vite. The preset `spa` needs it. @default none */
+  readonly build?: BuildOptions
+  /** Content-Security-Policy by tenant: compiled at first use, and kept. @default none */
+  readonly tenants?: TenantsOptions<TenantRequest>
+  /**
+   * Why browsers reach the service over http, for instance in a closed network: 10 to 500
+   * characters. Leaves out HSTS and `upgrade-insecure-requests`. @default it is reached over https
+   */
+  readonly plainHttp?: string
   /** Which other origins may read responses. @default none */
   readonly cors?: CorsOptions
   /** Which requests from other sites are accepted. @default none but followed links */
@@ -74,16 +99,41 @@ export interface CsrfOptions {
 }
 
 /** Names of cookies. @see RFC 9110, section 5.6.2 */
-const cookieNames = option.list(option.text({ pattern: /^[\w!#$%&'*+.^`|~-]+$/ }), { default: [] })
+const cookieNames = option.list(
+  option.text({ pattern: /^[\w!#$%&'*+.^`|~-]+$/, form: 'the name of a cookie, such as "theme"' }),
+  { default: [] },
+)
 
 const csrfReader = optionGroup({
   sessionPlugin: option.oneOf(['@fastify/cookie', '@fastify/session', '@fastify/secure-session'], {
     default: '@fastify/cookie',
   }),
   secret: option.text({ min: 32 }),
-  cookieName: option.text({ max: 64, pattern: /^[\w-]+$/, default: '__Host-csrf' }),
-  formField: option.optional(option.text({ max: 64, pattern: /^[\w-]+$/ })),
+  cookieName: option.text({
+    max: 64,
+    pattern: /^[\w-]+$/,
+    form: 'a name of letters, digits, _ and -',
+    default: '__Host-csrf',
+  }),
+  formField: option.optional(
+    option.text({ max: 64, pattern: /^[\w-]+$/, form: 'a name of letters, digits, _ and -' }),
+  ),
 })
+
+/** The rules themselves are read where routes are compiled. */
+const anyRule = option.custom<SecurityHeadersRule>(() => undefined)
+const ruleMap = option.map(anyRule)
+const routesReader: OptionReader<Readonly<Record<string, SecurityHeadersRule>>> = {
+  fallback: { value: Object.freeze({}) },
+  read: (value, path, faults) => {
+    const rules = ruleMap.read(value, path, faults)
+    for (const name of Object.keys(rules)) {
+      if (!NAMED_ROUTE.test(name))
+        faults.add(path, `must have keys such as 'GET /docs/**', got "${name}"`)
+    }
+    return rules
+  },
+}
 
 /** One reader for each option; a test compares the table with the README. */
 export const optionTable = {
@@ -91,6 +141,10 @@ export const optionTable = {
   ...policyTable,
   // The options may also keep a revealing header that is needed, for instance a trace id.
   relax: option.optional(relaxReader(revealingHeaders)),
+  routes: routesReader,
+  build: option.optional(buildReader),
+  tenants: option.optional(tenantsReader<TenantRequest>()),
+  plainHttp: option.optional(reasonReader),
   cors: option.optional(corsReader),
   isolation: optionGroup({
     scope: option.oneOf(['same-origin', 'same-site', 'cross-site'], { default: 'same-origin' }),
@@ -118,12 +172,28 @@ export function resolveOptions(options: unknown): SecurityHeadersSettings {
     options,
     optionTable,
     PARAPET_SECURITY_HEADERS_INVALID_OPTION,
+    { hints: optionHints },
   )
-  if (settings.networkErrorLogging !== undefined && settings.reports === undefined) {
-    throw new PARAPET_SECURITY_HEADERS_INVALID_OPTION(
-      '@parapet/security-headers',
-      '  "networkErrorLogging" needs "reports": set that option as well, so that a route receives the reports',
-    )
+  const faults = NEED_REPORTS.filter(
+    (name) => settings[name] !== undefined && settings.reports === undefined,
+  ).map(
+    (name) =>
+      `  "${name}" needs "reports": set that option as well, so that a route receives the reports`,
+  )
+  if (settings.preset === 'spa' && settings.build === undefined) {
+    faults.push('  "preset" "spa" needs "build": name the folder that the bundler writes')
   }
-  return settings
+  if (settings.plainHttp !== undefined && settings.https !== undefined) {
+    faults.push('  "plainHttp" contradicts "https": remove one of the two options')
+  }
+  if (faults.length === 0) return settings
+  throw new PARAPET_SECURITY_HEADERS_INVALID_OPTION('@parapet/security-headers', faults.join('\n'))
 }
+
+/** Options whose only effect is a report. */
+const NEED_REPORTS = [
+  'networkErrorLogging',
+  'openerPolicyReportOnly',
+  'embedderPolicyReportOnly',
+  'documentPolicyReportOnly',
+] as const

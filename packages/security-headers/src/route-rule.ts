@@ -3,10 +3,11 @@ import { option, optionGroup, readOptions, type OptionSettings } from '@parapet/
 import { hashFiles } from './csp/inline-hashes.ts'
 import { PARAPET_SECURITY_HEADERS_INVALID_RULE } from './errors.ts'
 import type { IsolationScope } from './isolation/fetch-metadata.ts'
+import { ruleHints } from './option-hints.ts'
 import { appWideSettings, applyLayer, OPTIONS_LAYER } from './policy/layers.ts'
 import { policyTable, type PolicyOptions } from './policy/options.ts'
 import { presetNames, type Policy, type PolicyLayer } from './policy/policy.ts'
-import { presetPolicy } from './policy/presets.ts'
+import { presetPolicy } from './presets/presets.ts'
 import { reasonReader } from './policy/relax.ts'
 
 /** The rule of a route. Settings that it leaves out keep the value of the options. */
@@ -50,6 +51,7 @@ export function layerOf({
   const hashes = hashFiles(files)
   return {
     ...(settings as PolicyLayer),
+    externalScripts: hashes.external,
     scriptHashes: [...settings.scriptHashes, ...hashes.scripts],
     styleHashes: [...settings.styleHashes, ...hashes.styles],
   }
@@ -72,7 +74,12 @@ export function compileRule(
     raw,
     ruleTable,
     PARAPET_SECURITY_HEADERS_INVALID_RULE,
+    { hints: ruleHints },
   )
+  if (settings.preset === 'spa' && app.layer.buildHashes === undefined) {
+    const fault = '  "preset" "spa" needs the option "build" of the plugin'
+    throw new PARAPET_SECURITY_HEADERS_INVALID_RULE(route, fault)
+  }
   const base =
     settings.preset === undefined || settings.preset === app.policy.preset
       ? app.policy

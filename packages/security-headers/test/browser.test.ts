@@ -1,13 +1,12 @@
 /** Tests the preset `web` in a real browser. */
-import { existsSync } from 'node:fs'
 import type { AddressInfo } from 'node:net'
 import type { SecurityEvent } from '@parapet/kit'
 import { securityHeaders } from '@parapet/security-headers'
 import Fastify, { type FastifyInstance, type RouteHandlerMethod } from 'fastify'
-import { chromium, type Browser, type Page } from 'playwright-core'
+import type { Browser, Page } from 'playwright-core'
 import t, { type Test } from 'tap'
-
-const CHROMIUM = process.env['CHROMIUM'] ?? '/usr/bin/chromium'
+import { launch, open } from './chromium.ts'
+import { serveBuild, writeBuild } from './vite-site.ts'
 
 type Violation = SecurityEvent<'security_headers.violation_reported'>
 
@@ -112,38 +111,48 @@ async function serveForeign(t: Test, target: string): Promise<string> {
   return `http://localhost:${(app.server.address() as AddressInfo).port}`
 }
 
-async function launch(t: Test): Promise<Browser | null> {
-  if (!existsSync(CHROMIUM)) {
-    const message = 'no Chromium at /usr/bin/chromium; set CHROMIUM to its path'
-    if (process.env['PARAPET_REQUIRE_SERVICES'] === '1') t.fail(message)
-    else t.pass('needs Chromium', { skip: message })
-    return null
-  }
-  const browser = await chromium.launch({
-    executablePath: CHROMIUM,
-    // The unusable proxy keeps pages from reaching any other machine.
-    args: [
-      '--no-sandbox',
-      '--proxy-server=127.0.0.1:9',
-      '--proxy-bypass-list=127.0.0.1;localhost',
-      '--short-reporting-delay',
-    ],
-  })
-  t.after(() => browser.close())
-  return browser
-}
-
-/** Opens a page and collects the errors of the browser. */
-async function open(browser: Browser): Promise<{ page: Page; errors: string[] }> {
-  const page = await browser.newPage()
-  page.setDefaultTimeout(40_000)
-  const errors: string[] = []
-  page.on('console', (message) => void (message.type() === 'error' && errors.push(message.text())))
-  page.on('pageerror', (error) => void errors.push(error.message))
-  return { page, errors }
-}
-
 const marksOf = (page: Page) => page.evaluate('window.marks')
+
+await t.test('a browser runs the build of a single-page app, and nothing injected', async (t) => {
+  const browser = await launch(t)
+  if (browser === null) return
+  const folder = writeBuild(t)
+  const app = await serveBuild(t, folder)
+  app.get('/injected', async (_request, reply) =>
+    reply
+      .type('text/html')
+      .send('<script src="/assets/evil.js"></script><script>marks = 1</script>'),
+  )
+  app.get('/icon.png', async (_request, reply) => reply.code(204).send())
+  const url = await app.listen({ port: 0, host: '127.0.0.1' })
+  for (const path of ['/', '/deep/link', '/']) {
+    const { page, errors } = await open(browser)
+    await page.goto(`${url}${path}`)
+    await page.waitForFunction('document.title === "started"')
+    await page.waitForFunction('window.marks.includes("icon")')
+    t.same(
+      ((await marksOf(page)) as string[]).toSorted(),
+      ['icon', 'inline', 'main', 'page shared deeper', 'shared'],
+      path,
+    )
+    t.equal(
+      await page.evaluate('getComputedStyle(document.querySelector("h1")).color'),
+      'rgb(4, 5, 6)',
+    )
+    t.equal(await page.evaluate('getComputedStyle(document.body).backgroundColor'), 'rgb(1, 2, 3)')
+    t.equal(
+      await page.evaluate('getComputedStyle(document.getElementById("app")).color'),
+      'rgb(7, 8, 9)',
+    )
+    t.same(errors, [])
+    await page.reload()
+    await page.waitForFunction('document.title === "started"')
+    t.same(errors, [], 'after a reload')
+  }
+  const { page } = await open(browser)
+  await page.goto(`${url}/injected`)
+  t.equal(await marksOf(page), undefined)
+})
 
 await t.test('a browser runs code with the nonce and no injected code', async (t) => {
   const browser = await launch(t)

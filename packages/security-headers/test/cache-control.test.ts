@@ -87,3 +87,26 @@ await t.test('if the principal mapping fails, the response is sent but not store
   t.equal(reply.statusCode, 200)
   t.equal(reply.headers['cache-control'], 'no-store, max-age=0')
 })
+
+await t.test('an asynchronous principal mapping decides like any other', async (t) => {
+  const person: Principal = { id: 'u-1', roles: [] }
+  const app = await build(t, {
+    preset: 'docs',
+    principal: async ({ headers }) => {
+      if (headers['x-test-login'] === 'broken') throw new Error('the login is unavailable')
+      return headers['x-test-login'] === '1' ? person : null
+    },
+  })
+  app.get('/', sendCacheControl('public'))
+  for (const [login, expected] of [
+    ['1', 'no-store, max-age=0'],
+    ['0', 'public'],
+    ['broken', 'no-store, max-age=0'],
+  ] as const) {
+    const { statusCode, headers } = await app.inject({
+      url: '/',
+      headers: { 'x-test-login': login },
+    })
+    t.match([statusCode, headers['cache-control']], [200, expected], login)
+  }
+})

@@ -3,7 +3,7 @@ import { checkPluginDocs, readReadme } from '@parapet/testing'
 import t from 'tap'
 import { events } from '../src/events.ts'
 import { optionTable } from '../src/options.ts'
-import { permissionFeatures } from '../src/policy/permissions-policy.ts'
+import { deniedFeatures } from '../src/policy/permissions-policy.ts'
 
 const home = new URL('../', import.meta.url)
 
@@ -19,5 +19,5 @@ await t.test('the README and the exports agree with the code', (t) =>
 )
 
 await t.test('the README states the number of denied features', async (t) => {
-  t.match(readReadme(home), `${permissionFeatures.length} features denied`)
+  t.match(readReadme(home), `${deniedFeatures.length} features denied`)
 })

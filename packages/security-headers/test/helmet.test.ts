@@ -12,7 +12,7 @@ import { helmetOff } from '../src/headers/helmet-settings.ts'
 import { createHelmetRecorder } from '../src/http/recorders.ts'
 import { rules } from '../src/lint/rules.ts'
 import { embedderPolicies, openerPolicies, resourcePolicies } from '../src/policy/cross-origin.ts'
-import { presetPolicy, presets } from '../src/policy/presets.ts'
+import { presetPolicy, presets } from '../src/presets/presets.ts'
 import { referrerPolicies } from '../src/policy/referrer-policy.ts'
 import { nextMonth } from './helpers.ts'
 

@@ -114,7 +114,7 @@ export interface Site {
   ) => Promise<Answer>
 }
 
-export interface Answer {
+interface Answer {
   readonly status: number
   readonly code: string | undefined
   readonly headers: Headers

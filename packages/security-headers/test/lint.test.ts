@@ -1,9 +1,11 @@
+import { fileURLToPath } from 'node:url'
 import { createManualClock } from '@parapet/kit'
 import { securityHeaders, type SecurityHeadersOptions } from '@parapet/security-headers'
 import Fastify from 'fastify'
 import t, { type Test } from 'tap'
 import { presetNames } from '../src/policy/policy.ts'
 import { rules, type RuleId } from '../src/lint/rules.ts'
+import { writeBuild } from './vite-site.ts'
 
 const UNSAFE = 'PARAPET_SECURITY_HEADERS_UNSAFE_POLICY'
 const NOW = Date.parse('2026-11-21T12:00:00Z')
@@ -17,6 +19,8 @@ async function boot(t: Test, options: object, rule?: object): Promise<void> {
   if (rule !== undefined) app.get('/', { config: { securityHeaders: rule } }, async () => 'x')
   await app.ready()
 }
+
+const externalPage = fileURLToPath(new URL('pages/external-script.html', import.meta.url))
 
 const scripts = (...sources: string[]) => ({ csp: { 'script-src': sources } })
 const txt = (more: object) => ({
@@ -87,6 +91,18 @@ const cases: Partial<Record<RuleId, readonly [bad: object, good: object]>> = {
     { csp: { 'img-src': ['https://img.example'] } },
   ],
   'CSP-LITERAL-NONCE': [scripts("'nonce-AAAAAAAAAAAAAAAAAAAAAA=='"), scripts("'nonce'")],
+  'CSP-REPORT-GROUP': [
+    { csp: { 'report-to': ['mine'] } },
+    { csp: { 'report-to': ['default'] }, reports: {} },
+  ],
+  'CSP-WORKER-TRUSTED-TYPES': [
+    { preset: 'web', csp: { 'worker-src': ["'self'"] } },
+    { preset: 'web', csp: { 'worker-src': ["'self'"], 'trusted-types': ['default'] } },
+  ],
+  'CSP-EXTERNAL-SCRIPT': [
+    { preset: 'web', hashFiles: [externalPage] },
+    { preset: 'docs', hashFiles: [externalPage] },
+  ],
   'CSP-BAD-HASH': [
     { scriptHashes: ["'sha256-AAAA'"] },
     { scriptHashes: ["'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU='"] },
@@ -289,8 +305,10 @@ await t.test('a policy that is often copied stops the boot', async (t) => {
 
 await t.test('no preset has findings, with or without reports', async (t) => {
   for (const preset of presetNames) {
-    await t.resolves(boot(t, { preset }), preset)
-    await t.resolves(boot(t, { preset, reports: {} }, { preset }), `${preset} with reports`)
+    const options = { preset, ...(preset === 'spa' ? { build: { folder: writeBuild(t) } } : {}) }
+    await t.resolves(boot(t, options), preset)
+    const rule = { preset }
+    await t.resolves(boot(t, { ...options, reports: {} }, rule), `${preset} with reports`)
   }
 })
 

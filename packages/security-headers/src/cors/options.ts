@@ -31,7 +31,13 @@ export interface CorsSettings extends Required<Omit<CorsOptions, 'allowOrigin'>>
 
 /** Reads a list of header names. @see RFC 9110, section 5.6.2 */
 const headerNames = (values: readonly string[]) =>
-  option.list(option.text({ pattern: /^[\w!#$%&'*+.^`|~-]+$/ }), { default: values })
+  option.list(
+    option.text({
+      pattern: /^[\w!#$%&'*+.^`|~-]+$/,
+      form: 'the name of a header, such as "x-request-id"',
+    }),
+    { default: values },
+  )
 
 /** Reads the option `cors`. */
 export const corsReader: OptionReader<CorsSettings> = optionGroup({

@@ -1,6 +1,9 @@
 /** The two policies that are sent: the enforced one and the one that is only reported on. */
 import { CSP, CSP_REPORT_ONLY, type CspDirectives } from './directives.ts'
 
+/** The name of the group of endpoints that receives reports. */
+export const REPORT_GROUP = 'default'
+
 /** The settings that decide which policies are sent. */
 export interface CspSettings {
   readonly csp: CspDirectives

@@ -2,11 +2,14 @@
 import { createHash } from 'node:crypto'
 import { readFileSync, readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
+import { findTags } from './html-tags.ts'
 
 /** Hash sources for `script-src` and `style-src`. */
 export interface InlineHashes {
   readonly scripts: readonly string[]
   readonly styles: readonly string[]
+  /** Script files without a hash or a nonce. */
+  readonly external: readonly string[]
 }
 
 /** The source that allows exactly this inline code. */
@@ -25,20 +28,22 @@ export function hashSource(code: string): string {
 export function hashFiles(paths: readonly string[]): InlineHashes {
   const scripts = new Set<string>()
   const styles = new Set<string>()
+  const external = new Set<string>()
   for (const file of paths.flatMap(listHtml)) {
     // The HTML parser turns every line break into LF before the browser computes the hash.
     const html = readFileSync(file, 'utf8').replaceAll(/\r\n?/g, '\n')
-    for (const { attributes, code } of elementsOf(html, 'script')) {
-      const integrity = /(?:^|\s)integrity\s*=\s*["']([\w+/=\s-]+)["']/i.exec(attributes)?.[1]
+    for (const { name, attributes, code } of findTags(html)) {
+      const integrity = attributes.get('integrity')
+      if (name === 'style' && code !== '') styles.add(hashSource(requireStaticCode(code, file)))
+      if (name !== 'script') continue
       if (integrity !== undefined) {
         for (const hash of integrity.trim().split(/\s+/)) scripts.add(`'${hash}'`)
+      } else if (attributes.has('src')) {
+        if (!attributes.has('nonce')) external.add(attributes.get('src')!)
       } else if (code !== '') scripts.add(hashSource(requireStaticCode(code, file)))
     }
-    for (const { code } of elementsOf(html, 'style')) {
-      if (code !== '') styles.add(hashSource(requireStaticCode(code, file)))
-    }
   }
-  return { scripts: [...scripts], styles: [...styles] }
+  return { scripts: [...scripts], styles: [...styles], external: [...external] }
 }
 
 function listHtml(path: string): string[] {
@@ -56,38 +61,4 @@ function requireStaticCode(code: string, file: string): string {
     )
   }
   return code
-}
-
-interface Element {
-  readonly attributes: string
-  readonly code: string
-}
-
-/** The index of the `>` that ends a tag; a quoted attribute value may contain `>` as well. */
-function endOfTag(html: string, start: number): number {
-  let quote = ''
-  for (let at = start; at < html.length; at++) {
-    const char = html[at]!
-    if (quote !== '') quote = char === quote ? '' : quote
-    else if (char === '>') return at
-    else if (char === '"' || char === "'") quote = char
-  }
-  return -1
-}
-
-/** Finds all elements of one name with `indexOf`, in linear time; a regular expression could backtrack. */
-function elementsOf(html: string, name: 'script' | 'style'): Element[] {
-  const lower = html.toLowerCase()
-  const elements: Element[] = []
-  for (let at = lower.indexOf(`<${name}`); at !== -1; at = lower.indexOf(`<${name}`, at)) {
-    const start = at + name.length + 1
-    const open = endOfTag(lower, start)
-    const end = open === -1 ? -1 : lower.indexOf(`</${name}`, open)
-    if (end === -1) break
-    if (/[\s>]/.test(lower[start]!)) {
-      elements.push({ attributes: html.slice(start, open), code: html.slice(open + 1, end) })
-    }
-    at = end
-  }
-  return elements
 }

@@ -1,5 +1,5 @@
 /** The header block: the names and values of a policy, computed once and copied to each response. */
-import { CSP_REPORT_ONLY, type CspDirectives } from '../csp/directives.ts'
+import { addSources, CSP, CSP_REPORT_ONLY, type CspDirectives } from '../csp/directives.ts'
 import { effectivePolicies } from '../csp/effective-policies.ts'
 import {
   hasNonceSource,
@@ -7,8 +7,10 @@ import {
   withNoncePlaceholder,
   withoutNonce,
 } from '../csp/nonce.ts'
+import { serializeCsp } from '../csp/serialize.ts'
 import type { Policy } from '../policy/policy.ts'
 import { headerSettings } from '../policy/relax.ts'
+import { guardedNames } from './guarded-names.ts'
 import { cspOnly, helmetSettings, type HelmetRecorder } from './helmet-settings.ts'
 import { ownHeaders } from './own-headers.ts'
 
@@ -33,7 +35,11 @@ export interface Block {
   readonly values: readonly string[]
   /** Replace the headers of the same name when a handler reads the nonce. */
   readonly nonceHeaders: readonly NonceHeader[]
+  /** The policy with a place for the hashes of a page, in the preset `docs` only. */
+  readonly inlineHeader: NonceHeader | null
   readonly cacheControl: Policy['cacheControl']
+  /** The names that thrown errors and upstream responses must not set. */
+  readonly guarded: ReadonlySet<string>
   readonly explained: readonly ExplainedHeader[]
 }
 
@@ -59,11 +65,14 @@ export async function compileBlock(
     ...(await compileNonceHeaders(enforced, false, record)),
     ...(await compileNonceHeaders(reported, true, record)),
   ]
+  const names = headers.map(([name]) => name)
   return Object.freeze({
-    names: Object.freeze(headers.map(([name]) => name)),
+    names: Object.freeze(names),
     values: Object.freeze(headers.map(([, value]) => value)),
     nonceHeaders: Object.freeze(nonceHeaders),
+    inlineHeader: compileInlineHeader(policy, enforced),
     cacheControl: policy.cacheControl,
+    guarded: guardedNames(names, policy.passHeaders),
     explained: Object.freeze(
       headers.map(([name, value]) => Object.freeze({ name, value, setBy: setterOf(name, policy) })),
     ),
@@ -80,6 +89,17 @@ async function compileNonceHeaders(
   return Object.entries(recorded).map(([name, value]) =>
     Object.freeze({ name, parts: Object.freeze(value.split(NONCE_PLACEHOLDER)) }),
   )
+}
+
+/** Sources are added to `script-src`. A policy that has none, or is only reported on, needs no place. */
+export function compileInlineHeader(
+  policy: Policy,
+  enforced: CspDirectives | null,
+): NonceHeader | null {
+  if (policy.preset !== 'docs' || enforced?.['script-src'] === undefined) return null
+  const withPlace = addSources(enforced, 'script-src', [NONCE_PLACEHOLDER])
+  const value = serializeCsp(withoutNonce(withPlace))
+  return Object.freeze({ name: CSP, parts: Object.freeze(value.split(NONCE_PLACEHOLDER)) })
 }
 
 function setterOf(name: string, policy: Policy): string {

@@ -10,6 +10,8 @@ export interface RouteEntry {
   readonly isolation: IsolationScope
   /** Whether requests need no CSRF token. */
   readonly csrfExempt: boolean
+  /** Whether its pages are files of the option `build`. */
+  readonly shells: boolean
   /** Whether its responses are pages. */
   readonly page: boolean
 }

@@ -2,7 +2,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { PREFLIGHT_VARY, type CompiledCors } from '../cors/cors.ts'
 import { addVary } from '../cors/vary.ts'
-import type { ReplyHeaders } from './reply.ts'
+import type { ReplyHeaders } from './replies/reply.ts'
 
 /** @returns whether the request was a preflight; the response is then sent. */
 export function applyCors(

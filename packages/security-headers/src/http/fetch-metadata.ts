@@ -2,7 +2,7 @@
 import type { FastifyRequest } from 'fastify'
 import type { CompiledCors } from '../cors/cors.ts'
 import { decideIsolation, type IsolationReason } from '../isolation/fetch-metadata.ts'
-import { entryOf, type Parts } from './parts.ts'
+import { entryOf, type Parts } from './request/parts.ts'
 
 /** Creates the check of a request. @returns why it is refused; `null`: it is accepted. */
 export function createIsolation(

@@ -1,16 +1,22 @@
 /** The `onRequest` hook: sets the header block, then decides on https, CORS and fetch metadata. */
 import { missedRoute } from '@parapet/kit'
-import type { FastifyInstance } from 'fastify'
+import type {
+  FastifyInstance,
+  FastifyReply,
+  FastifyRequest,
+  HookHandlerDoneFunction,
+} from 'fastify'
 import {
   PARAPET_SECURITY_HEADERS_CROSS_SITE,
   PARAPET_SECURITY_HEADERS_HTTPS_REQUIRED,
   PARAPET_SECURITY_HEADERS_MISSED_ROUTE,
 } from '../errors.ts'
+import type { RouteEntry } from '../headers/route-entry.ts'
 import { httpsRedirect } from '../isolation/https-redirect.ts'
 import { applyCors } from './cors.ts'
 import { createIsolation, describeOrigin } from './fetch-metadata.ts'
-import type { Parts } from './parts.ts'
-import type { ReplyHeaders } from './reply.ts'
+import type { Parts } from './request/parts.ts'
+import type { ReplyHeaders } from './replies/reply.ts'
 
 /** The settings of the hook. */
 interface GuardSettings {
@@ -25,18 +31,32 @@ export function addGuard(
   { https, isolation }: GuardSettings,
   { set, apply }: ReplyHeaders,
 ): void {
-  const { base, rules, cors, securityEvents } = parts
+  const { base, rules, tenants, cors, securityEvents } = parts
   const secureHosts = https === undefined ? null : new Set(https.hosts)
   const isolate = createIsolation(parts, isolation.trustedOrigins)
 
   app.addHook('onRequest', function securityHeadersGuard(request, reply, done) {
     const rule = rules.of(request.routeOptions)
     const entry = rule === undefined || rule === missedRoute ? base : rule
-    apply(reply, entry)
-    if (rule === missedRoute) return done(new PARAPET_SECURITY_HEADERS_MISSED_ROUTE())
+    const pending = tenants === null ? undefined : tenants.prepare(request, entry)
+    const next = (): void => {
+      apply(reply, tenants?.blockOf(request) ?? entry.block)
+      if (isPlainHttp(request)) reply.removeHeader(HSTS)
+      if (rule === missedRoute) done(new PARAPET_SECURITY_HEADERS_MISSED_ROUTE())
+      else decide(request, reply, entry, done)
+    }
+    if (pending === undefined) next()
+    else void after(pending, next)
+  })
+
+  function decide(
+    request: FastifyRequest,
+    reply: FastifyReply,
+    entry: RouteEntry,
+    done: HookHandlerDoneFunction,
+  ): void {
     if (secureHosts !== null && request.protocol === 'http') {
-      // Browsers ignore HSTS over http. @see RFC 6797, section 8.1
-      reply.removeHeader('strict-transport-security')
+      reply.removeHeader(HSTS)
       const target = httpsRedirect(request, entry.page, secureHosts)
       if (target === null) return done(new PARAPET_SECURITY_HEADERS_HTTPS_REQUIRED())
       void reply.redirect(target, 308)
@@ -48,5 +68,21 @@ export function addGuard(
     const details = { reason, ...describeOrigin(request) }
     securityEvents.emit('security_headers.request_isolated', { details }, request)
     done(new PARAPET_SECURITY_HEADERS_CROSS_SITE())
-  })
+  }
+}
+
+/** @param pending never rejects. */
+async function after(pending: Promise<void>, next: () => void): Promise<void> {
+  await pending
+  next()
+}
+
+const HSTS = 'strict-transport-security'
+
+/**
+ * HSTS must not be sent over http. Without `trustProxy` the app cannot know what the client used: the
+ * proxy that ends TLS may add no header. @see RFC 6797, section 7.2
+ */
+function isPlainHttp(request: FastifyRequest): boolean {
+  return 'ips' in request && request.protocol === 'http'
 }

@@ -1,7 +1,4 @@
 /** Runs @fastify/helmet and @fastify/cors once each, on a temporary app, and records their headers. */
-import fastifyCors from '@fastify/cors'
-import fastifyHelmet from '@fastify/helmet'
-import Fastify from 'fastify'
 import type { HelmetRecorder, HelmetSettings } from '../headers/helmet-settings.ts'
 import type { CorsRecorder } from '../cors/cors.ts'
 import type { CorsSettings } from '../cors/options.ts'
@@ -21,6 +18,8 @@ export function createHelmetRecorder(): HelmetRecorder {
 }
 
 async function recordHelmet(settings: HelmetSettings): Promise<Record<string, string>> {
+  const { default: Fastify } = await import('fastify')
+  const { default: fastifyHelmet } = await import('@fastify/helmet')
   const app = Fastify()
   try {
     await app.register(fastifyHelmet, settings)
@@ -33,6 +32,8 @@ async function recordHelmet(settings: HelmetSettings): Promise<Record<string, st
 
 /** Records the headers for an allowed origin: of an actual response and of a preflight response. */
 export const recordCors: CorsRecorder = async (settings: CorsSettings, origin: string) => {
+  const { default: Fastify } = await import('fastify')
+  const { default: fastifyCors } = await import('@fastify/cors')
   const app = Fastify()
   try {
     await app.register(fastifyCors, {

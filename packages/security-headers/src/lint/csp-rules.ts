@@ -91,6 +91,18 @@ const furtherRules = {
     'a nonce in the configuration never changes',
     'write "\'nonce\'" and read reply.cspNonce.script',
   ],
+  'CSP-REPORT-GROUP': [
+    'no header defines this group, so browsers send no reports',
+    "set reports and write 'default', or remove report-to",
+  ],
+  'CSP-WORKER-TRUSTED-TYPES': [
+    'the URL of a worker must be trusted, but no Trusted Types policy may be created',
+    "name the policy in trusted-types, or set worker-src to 'none'",
+  ],
+  'CSP-EXTERNAL-SCRIPT': [
+    'no source allows a script file that the page in hashFiles loads',
+    "use the preset 'spa' with the option build, or add an integrity attribute to the page",
+  ],
   'CSP-BAD-HASH': [
     'a hash that is not base64 of the right length matches no code',
     'copy the complete hash with its quotes',

@@ -3,6 +3,7 @@ import { CspEvaluator } from 'csp_evaluator'
 import { Severity, Type } from 'csp_evaluator/dist/finding.js'
 import { CspParser } from 'csp_evaluator/dist/parser.js'
 import type { CspDirectives } from '../csp/directives.ts'
+import { REPORT_GROUP } from '../csp/effective-policies.ts'
 import { NONCE_SOURCE, withoutNonce } from '../csp/nonce.ts'
 import { rules, type RuleId } from './rules.ts'
 
@@ -16,6 +17,7 @@ export function lintCsp(enforced: CspDirectives): Found[] {
   return [
     ...lintSources(enforced),
     ...lintReach(enforced),
+    ...lintWorkers(enforced),
     ...evaluate(enforced),
     ...evaluate(withoutNonce(enforced)),
   ]
@@ -96,4 +98,36 @@ function lintReach(directives: CspDirectives): Found[] {
     const opened = sources.filter((source) => OPEN.has(source))
     return opened.length === 0 ? [] : [[rule, `${name} ${opened.join(' ')}`] as const]
   })
+}
+
+/** Reports to a group that no header defines are lost. The plugin defines `default`, by `reports`. */
+export function lintReportGroup(
+  policies: readonly (CspDirectives | null)[],
+  reportPath: string | null,
+): Found[] {
+  return policies
+    .flatMap((directives) => directives?.['report-to'] ?? [])
+    .filter((group) => reportPath === null || group !== REPORT_GROUP)
+    .map((group) => ['CSP-REPORT-GROUP', `report-to ${group}`])
+}
+
+/** Finds script files of a page whose inline code is allowed, but which no source allows. */
+export function lintExternalScripts(
+  enforced: CspDirectives,
+  externalScripts: readonly string[],
+): Found[] {
+  const sources = enforced['script-src-elem'] ??
+    enforced['script-src'] ??
+    enforced['default-src'] ?? ['*']
+  const byUrl = sources.some((source) => source === "'self'" || !source.startsWith("'"))
+  if (byUrl && !sources.includes("'strict-dynamic'")) return []
+  return externalScripts.map((file) => ['CSP-EXTERNAL-SCRIPT', file])
+}
+
+/** A worker is started by a URL, which Trusted Types refuse as text. */
+function lintWorkers(directives: CspDirectives): Found[] {
+  const workers = directives['worker-src'] ?? ["'none'"]
+  const noPolicy = directives['trusted-types']?.includes("'none'") === true
+  const dead = noPolicy && 'require-trusted-types-for' in directives && !workers.includes("'none'")
+  return dead ? [['CSP-WORKER-TRUSTED-TYPES', `worker-src ${workers.join(' ')}`]] : []
 }

@@ -21,10 +21,10 @@ function select(checks: readonly (readonly [broken: boolean, RuleId, string])[])
   return checks.filter(([broken]) => broken).map(([, rule, text]) => [rule, text])
 }
 
-function lintRelaxed({ relax }: Policy): Found[] {
+function lintRelaxed({ relax, plainHttp }: Policy): Found[] {
   return select([
     ['content-security-policy' in relax, 'CSP-RELAXED', 'relax'],
-    ['strict-transport-security' in relax, 'HSTS-RELAXED', 'relax'],
+    ['strict-transport-security' in relax && plainHttp === null, 'HSTS-RELAXED', 'relax'],
     ['x-content-type-options' in relax, 'HEADER-NOSNIFF', 'relax'],
   ])
 }

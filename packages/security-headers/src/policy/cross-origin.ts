@@ -4,6 +4,7 @@
 export const openerPolicies = Object.freeze([
   'same-origin',
   'same-origin-allow-popups',
+  'noopener-allow-popups',
   'unsafe-none',
 ] as const)
 

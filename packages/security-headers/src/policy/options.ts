@@ -10,13 +10,14 @@ import {
   type OpenerPolicy,
   type ResourcePolicy,
 } from './cross-origin.ts'
+import { documentPolicyReader, type DocumentPolicy } from './document-policy.ts'
 import { hstsReader, type HstsSettings } from './hsts.ts'
 import { namedMap } from './named-map.ts'
 import { networkErrorLoggingReader } from './network-error-logging.ts'
 import { permissionsReader, type Permissions } from './permissions-policy.ts'
 import type { PresetName, Waiver } from './policy.ts'
 import { referrerPolicies, type ReferrerPolicy } from './referrer-policy.ts'
-import { reasonReader, relaxReader } from './relax.ts'
+import { passReader, reasonReader, relaxReader } from './relax.ts'
 
 /** The settings that the options and a route rule have in common. */
 export interface PolicyOptions {
@@ -42,6 +43,14 @@ export interface PolicyOptions {
   readonly openerPolicy?: OpenerPolicy
   /** `Cross-Origin-Embedder-Policy` */
   readonly embedderPolicy?: EmbedderPolicy
+  /** A value that browsers only report on. Requires `reports`. @default none */
+  readonly openerPolicyReportOnly?: OpenerPolicy
+  /** A value that browsers only report on. Requires `reports`. @default none */
+  readonly embedderPolicyReportOnly?: EmbedderPolicy
+  /** `Document-Policy`, for instance `{ 'document-write': false }`. @default none */
+  readonly documentPolicy?: DocumentPolicy
+  /** A value that browsers only report on. Requires `reports`. @default none */
+  readonly documentPolicyReportOnly?: DocumentPolicy
   /** `Cross-Origin-Resource-Policy` */
   readonly resourcePolicy?: ResourcePolicy
   /** `X-Frame-Options`. It must agree with the CSP directive `frame-ancestors`. */
@@ -65,15 +74,24 @@ export interface PolicyOptions {
   readonly cacheControl?: CacheControl
   /** Headers and directives to leave out, each with a reason of 10 to 500 characters. */
   readonly relax?: Readonly<Record<string, string>>
+  /**
+   * Headers that thrown errors and upstream responses may set in place of the block's, each with a
+   * reason of 10 to 500 characters. @default none; such headers are dropped
+   */
+  readonly passHeaders?: Readonly<Record<string, string>>
   /** Lint rules that may be broken until a date. */
   readonly waivers?: readonly Waiver[]
 }
 
 // A space, semicolon or comma would start another source, directive or policy. Browsers ignore a
 // policy with any other character that is not printable ASCII.
-const source = option.text({ pattern: /^[!-+\--:<-~]+$/ })
+const source = option.text({
+  pattern: /^[!-+\--:<-~]+$/,
+  form: 'one source of printable ASCII without spaces, commas and semicolons',
+})
 
-const directives: OptionReader<CspDirectives> = namedMap(
+/** Reads directives and their sources. */
+export const directives: OptionReader<CspDirectives> = namedMap(
   directiveNames,
   'directive of Content-Security-Policy',
   option.list(source, { max: 200 }),
@@ -82,7 +100,7 @@ const directives: OptionReader<CspDirectives> = namedMap(
 const waiver: OptionReader<Waiver> = optionGroup({
   rule: option.text({ max: 64 }),
   reason: option.text({ max: 500 }),
-  until: option.text({ pattern: /^\d{4}-\d\d-\d\d$/ }),
+  until: option.text({ pattern: /^\d{4}-\d\d-\d\d$/, form: 'a date such as "2027-03-01"' }),
 })
 
 /** One reader for each setting of a policy, without `preset`. */
@@ -97,6 +115,10 @@ export const policyTable = {
   referrerPolicy: option.optional(option.oneOf(referrerPolicies)),
   openerPolicy: option.optional(option.oneOf(openerPolicies)),
   embedderPolicy: option.optional(option.oneOf(embedderPolicies)),
+  openerPolicyReportOnly: option.optional(option.oneOf(openerPolicies)),
+  embedderPolicyReportOnly: option.optional(option.oneOf(embedderPolicies)),
+  documentPolicy: option.optional(documentPolicyReader),
+  documentPolicyReportOnly: option.optional(documentPolicyReader),
   resourcePolicy: option.optional(option.oneOf(resourcePolicies)),
   frameOptions: option.optional(option.oneOf(['deny', 'sameorigin'])),
   permissions: option.optional(permissionsReader),
@@ -104,5 +126,6 @@ export const policyTable = {
   networkErrorLogging: option.optional(networkErrorLoggingReader),
   cacheControl: option.optional(option.oneOf(cacheControls)),
   relax: option.optional(relaxReader([])),
+  passHeaders: option.optional(passReader),
   waivers: option.list(waiver, { default: [] }),
 }

@@ -3,7 +3,11 @@ import { option, type OptionReader } from '@parapet/kit'
 import { isOrigin } from '../cors/origin.ts'
 import { namedMap } from './named-map.ts'
 
-/** The features that the list of the OWASP Secure Headers Project denies, in its order. */
+/**
+ * The features that the list of the OWASP Secure Headers Project denies, in its order. Chromium 156
+ * knew all of them in November 2026: it logs an error for a name that it does not know. Left out are
+ * `web-share`, which Chromium knows on Android and Windows only, and names that none knows.
+ */
 const listedFeatures = Object.freeze([
   'accelerometer',
   'autoplay',
@@ -24,7 +28,6 @@ const listedFeatures = Object.freeze([
   'screen-wake-lock',
   'sync-xhr',
   'usb',
-  'web-share',
   'xr-spatial-tracking',
   'clipboard-read',
   'clipboard-write',
@@ -36,10 +39,9 @@ const listedFeatures = Object.freeze([
   'unload',
 ] as const)
 
-/** The features of OWASP's list, then those that browsers added later. */
-export const permissionFeatures = Object.freeze([
+/** The features that pages may be denied: those of OWASP's list, then those added later. */
+export const deniedFeatures = Object.freeze([
   ...listedFeatures,
-  'bluetooth',
   'browsing-topics',
   'compute-pressure',
   'identity-credentials-get',
@@ -49,6 +51,9 @@ export const permissionFeatures = Object.freeze([
   'storage-access',
   'window-management',
 ] as const)
+
+/** Every feature that may be set. `web-share` is sent only if an option names it. */
+const permissionFeatures = Object.freeze([...deniedFeatures, 'web-share'] as const)
 
 /** The name of a feature in the header. */
 export type PermissionFeature = (typeof permissionFeatures)[number]
@@ -60,7 +65,14 @@ type PermissionAllowlist = readonly ('self' | '*' | `https://${string}`)[]
 export type Permissions = { readonly [F in PermissionFeature]?: PermissionAllowlist }
 
 /** Every feature denied. */
-export const noPermissions: Permissions = denyAll(permissionFeatures)
+export const noPermissions: Permissions = denyAll(deniedFeatures)
+
+/** Every feature denied but passkeys on pages of this origin. @see W3C WebAuthn Level 3, section 5.9 */
+export const pagePermissions: Permissions = Object.freeze({
+  ...noPermissions,
+  'publickey-credentials-get': Object.freeze(['self'] as const),
+  'publickey-credentials-create': Object.freeze(['self'] as const),
+})
 
 /** The features of OWASP's list denied. This is enough for data that browsers do not show as a page. */
 export const noListedPermissions: Permissions = denyAll(listedFeatures)

@@ -3,6 +3,7 @@ import type { CspDirectives } from '../csp/directives.ts'
 import type { CspSettings } from '../csp/effective-policies.ts'
 import type { CacheControl } from './cache-control.ts'
 import type { EmbedderPolicy, OpenerPolicy, ResourcePolicy } from './cross-origin.ts'
+import type { DocumentPolicy } from './document-policy.ts'
 import type { HstsSettings } from './hsts.ts'
 import type { NetworkErrorLogging } from './network-error-logging.ts'
 import type { Permissions } from './permissions-policy.ts'
@@ -19,10 +20,10 @@ export interface Waiver {
 }
 
 /** The names of the presets. */
-export const presetNames = Object.freeze(['api', 'web', 'docs', 'legacy'] as const)
+export const presetNames = Object.freeze(['api', 'web', 'spa', 'docs', 'legacy'] as const)
 
 /**
- * `api`: data. `web`: pages. `docs`: Swagger UI. `legacy`: pages with inline code that cannot be
+ * `api`: data. `web`: pages. `spa`: the build of a bundler. `docs`: Swagger UI and Scalar. `legacy`: pages with inline code that cannot be
  * changed.
  */
 export type PresetName = (typeof presetNames)[number]
@@ -34,9 +35,18 @@ export interface Policy extends CspSettings {
   readonly referrerPolicy: ReferrerPolicy
   readonly openerPolicy: OpenerPolicy
   readonly embedderPolicy: EmbedderPolicy
+  /** Values that browsers only report on. `null`: that header is not sent. */
+  readonly openerPolicyReportOnly: OpenerPolicy | null
+  readonly embedderPolicyReportOnly: EmbedderPolicy | null
+  readonly documentPolicy: DocumentPolicy | null
+  readonly documentPolicyReportOnly: DocumentPolicy | null
   readonly resourcePolicy: ResourcePolicy
   readonly frameOptions: 'deny' | 'sameorigin'
   readonly permissions: Permissions
+  /** Script files that pages of `hashFiles` load without a hash or a nonce. */
+  readonly externalScripts: readonly string[]
+  /** Why the service is reached over http. `null`: it is reached over https. */
+  readonly plainHttp: string | null
   /** Whether `Origin-Agent-Cluster` asks the browser to isolate the origin from its site. */
   readonly originAgentCluster: boolean
   /** The kinds of resources that load only with an integrity hash. */
@@ -44,15 +54,31 @@ export interface Policy extends CspSettings {
   readonly networkErrorLogging: NetworkErrorLogging | null
   readonly cacheControl: CacheControl
   readonly waivers: readonly Waiver[]
+  /** Reasons by the name of each header that thrown errors and upstream responses may replace. */
+  readonly passHeaders: Readonly<Record<string, string>>
   /** The preset, option or route that set each setting, by the name of the setting. */
   readonly setBy: Readonly<Record<string, string>>
 }
+
+type Nullable =
+  | 'openerPolicyReportOnly'
+  | 'embedderPolicyReportOnly'
+  | 'documentPolicy'
+  | 'documentPolicyReportOnly'
+  | 'plainHttp'
 
 /** The part of a policy that the options or a route rule set. The rest keeps its value. */
 export interface PolicyLayer extends Partial<
   Omit<
     Policy,
-    'cspReportOnly' | 'reportOnly' | 'networkErrorLogging' | 'setBy' | 'hsts' | 'permissions'
+    | 'cspReportOnly'
+    | 'reportOnly'
+    | 'networkErrorLogging'
+    | 'setBy'
+    | 'hsts'
+    | 'permissions'
+    | 'passHeaders'
+    | Nullable
   >
 > {
   readonly cspReportOnly?: CspDirectives | undefined
@@ -60,6 +86,14 @@ export interface PolicyLayer extends Partial<
   readonly hsts?: HstsSettings | undefined
   readonly permissions?: Permissions | undefined
   readonly networkErrorLogging?: NetworkErrorLogging | undefined
+  readonly passHeaders?: Readonly<Record<string, string>> | undefined
+  readonly openerPolicyReportOnly?: OpenerPolicy | undefined
+  readonly embedderPolicyReportOnly?: EmbedderPolicy | undefined
+  readonly documentPolicy?: DocumentPolicy | undefined
+  readonly documentPolicyReportOnly?: DocumentPolicy | undefined
+  readonly plainHttp?: string | undefined
+  /** Hash sources of the inline code of the option `build`, for policies of the preset `spa`. */
+  readonly buildHashes?: { readonly scripts: readonly string[]; readonly styles: readonly string[] }
   /** Hash sources of allowed inline code: `'sha256-…'`. */
   readonly scriptHashes?: readonly string[]
   readonly styleHashes?: readonly string[]

@@ -1,6 +1,7 @@
 /** The option `relax`: leaves out a header or a directive, with a written reason. */
 import { option, type OptionReader } from '@parapet/kit'
 import { CSP, CSP_REPORT_ONLY, directiveNames } from '../csp/directives.ts'
+import { corsHeaders } from '../cors/cors-headers.ts'
 import { namedMap } from './named-map.ts'
 
 /** The setting that decides each header. */
@@ -9,6 +10,10 @@ export const headerSettings: Readonly<Record<string, string>> = Object.freeze({
   'cross-origin-embedder-policy': 'embedderPolicy',
   'cross-origin-opener-policy': 'openerPolicy',
   'cross-origin-resource-policy': 'resourcePolicy',
+  'cross-origin-embedder-policy-report-only': 'embedderPolicyReportOnly',
+  'cross-origin-opener-policy-report-only': 'openerPolicyReportOnly',
+  'document-policy': 'documentPolicy',
+  'document-policy-report-only': 'documentPolicyReportOnly',
   'referrer-policy': 'referrerPolicy',
   'strict-transport-security': 'hsts',
   'x-frame-options': 'frameOptions',
@@ -20,7 +25,7 @@ export const headerSettings: Readonly<Record<string, string>> = Object.freeze({
 })
 
 /** Every header that a policy may set, and that `relax` may leave out. */
-const policyHeaders: readonly string[] = Object.freeze([
+export const policyHeaders: readonly string[] = Object.freeze([
   ...Object.keys(headerSettings),
   CSP_REPORT_ONLY,
   'origin-agent-cluster',
@@ -40,3 +45,10 @@ export function relaxReader(
   const names = [...policyHeaders, ...directiveNames, ...more]
   return namedMap(names, 'header or directive that this plugin sets', reasonReader)
 }
+
+/** Reads the option `passHeaders`. */
+export const passReader: OptionReader<Readonly<Record<string, string>>> = namedMap(
+  [...policyHeaders, ...corsHeaders],
+  'header that this plugin sets',
+  reasonReader,
+)

@@ -24,7 +24,11 @@ export interface ReportsSettings extends ReportLimits {
 
 /** Reads the option `reports`. */
 export const reportsReader: OptionReader<ReportsSettings> = optionGroup({
-  path: option.text({ pattern: /^(?:\/(?!\.{1,2}(?:\/|$))[\w.-]+)+$/, default: '/_reports' }),
+  path: option.text({
+    pattern: /^(?:\/(?!\.{1,2}(?:\/|$))[\w.-]+)+$/,
+    form: 'a path such as "/_reports", of letters, digits and ._-',
+    default: '/_reports',
+  }),
   windowMs: option.milliseconds({ default: 600_000 }),
   maxPerMinute: option.integer({ min: 1, max: 100_000, default: 600 }),
   maxPerClientPerMinute: option.integer({ min: 1, max: 100_000, default: 60 }),

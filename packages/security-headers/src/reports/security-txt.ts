@@ -25,18 +25,25 @@ export interface SecurityTxtOptions {
 export type SecurityTxt = Required<SecurityTxtOptions>
 
 /** Printable ASCII without spaces. @see RFC 3986, section 2 */
-const uri = option.text({ pattern: /^[!-~]+$/ })
-const uris = option.list(uri, { default: [], max: 20 })
-const languages = option.list(option.text({ pattern: /^[a-z]{1,8}(?:-[a-z0-9]{1,8})*$/i }), {
-  default: [],
-  max: 20,
+const uri = option.text({
+  pattern: /^[!-~]+$/,
+  form: 'a URL of printable ASCII, such as "mailto:security@example.com"',
 })
+const uris = option.list(uri, { default: [], max: 20 })
+const languages = option.list(
+  option.text({ pattern: /^[a-z]{1,8}(?:-[a-z0-9]{1,8})*$/i, form: 'a language tag such as "en"' }),
+  {
+    default: [],
+    max: 20,
+  },
+)
 
 /** Reads the option `securityTxt`. */
 export const securityTxtReader: OptionReader<SecurityTxt> = optionGroup({
   contact: option.list(uri, { min: 1, max: 20 }),
   expires: option.text({
     pattern: /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)$/,
+    form: 'a time such as "2027-03-01T00:00:00Z"',
   }),
   encryption: uris,
   acknowledgments: uris,

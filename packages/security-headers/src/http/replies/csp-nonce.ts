@@ -1,8 +1,9 @@
 /** `reply.cspNonce`: created at the first access, which also adds it to the policy. */
 import { takeRandom } from '@parapet/kit'
 import type { FastifyReply } from 'fastify'
-import { PARAPET_SECURITY_HEADERS_NO_NONCE } from '../errors.ts'
-import { entryOf, type Parts } from './parts.ts'
+import { PARAPET_SECURITY_HEADERS_NO_NONCE } from '../../errors.ts'
+import { NO_STORE } from '../../policy/cache-control.ts'
+import { blockOf, type Parts } from '../request/parts.ts'
 
 type Nonce = FastifyReply['cspNonce']
 type ReplyWithNonce = FastifyReply & { [kNonce]?: Nonce }
@@ -16,6 +17,14 @@ export function hasNonce(reply: FastifyReply): boolean {
   return (reply as ReplyWithNonce)[kNonce] !== undefined
 }
 
+/**
+ * Removes the policy from a 304. The page that the browser has stored has the nonce of the policy
+ * beside it, and a header of a 304 would replace that policy. @see RFC 9111, section 3.2
+ */
+export function removeNonceHeaders(reply: FastifyReply, parts: Parts): void {
+  for (const { name } of blockOf(reply.request, parts).nonceHeaders) reply.removeHeader(name)
+}
+
 /** Creates the getter of `reply.cspNonce`. @param set sets a header without checks. */
 export function createNonceGetter(
   parts: Parts,
@@ -23,7 +32,7 @@ export function createNonceGetter(
 ): (this: FastifyReply) => Nonce {
   return function cspNonce(this: ReplyWithNonce): Nonce {
     if (this[kNonce] !== undefined) return this[kNonce]
-    const { nonceHeaders } = entryOf(this.request, parts).block
+    const { nonceHeaders } = blockOf(this.request, parts)
     if (nonceHeaders.length === 0) {
       throw new PARAPET_SECURITY_HEADERS_NO_NONCE(
         'the policy of this route has no source "\'nonce\'"; use the preset "web" or add the source',
@@ -35,7 +44,13 @@ export function createNonceGetter(
       )
     }
     const nonce = takeRandom(NONCE_BYTES).toString('base64')
-    for (const { name, parts: around } of nonceHeaders) set(this, name, around.join(nonce))
-    return (this[kNonce] = Object.freeze({ script: nonce, style: nonce }))
+    this[kNonce] = Object.freeze({ script: nonce, style: nonce })
+    if (this.raw.statusCode === 304) removeNonceHeaders(this, parts)
+    else for (const { name, parts: around } of nonceHeaders) set(this, name, around.join(nonce))
+    // Also after the handler, for instance in `onSend` for a static page: the nonce is used once.
+    set(this, 'cache-control', NO_STORE)
+    this.removeHeader('etag')
+    this.removeHeader('last-modified')
+    return this[kNonce]
   }
 }

@@ -1,7 +1,7 @@
 /** Stores the CSRF secret of a browser in a cookie or in a session. */
 import { readCookie } from '@parapet/kit'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { PARAPET_SECURITY_HEADERS_INVALID_OPTION } from '../errors.ts'
+import { PARAPET_SECURITY_HEADERS_INVALID_OPTION } from '../../errors.ts'
 
 /** The plugins that can store the secret. */
 export type CsrfSessionPlugin = '@fastify/cookie' | '@fastify/session' | '@fastify/secure-session'

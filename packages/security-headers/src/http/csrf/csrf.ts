@@ -1,12 +1,9 @@
 /** CSRF tokens, by @fastify/csrf: required wherever a request with a cookie can change something. */
 import { Tokens } from '@fastify/csrf'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import {
-  PARAPET_SECURITY_HEADERS_CSRF_TOKEN,
-  PARAPET_SECURITY_HEADERS_NO_TOKEN,
-} from '../errors.ts'
+import { PARAPET_SECURITY_HEADERS_CSRF_TOKEN } from '../../errors.ts'
 import { createSecretStorage, type CsrfSessionPlugin } from './csrf-secret.ts'
-import { entryOf, type Parts } from './parts.ts'
+import { entryOf, type Parts } from '../request/parts.ts'
 
 /** The option `csrf` with every default filled in. */
 export interface CsrfSettings {
@@ -38,15 +35,6 @@ export function addCsrf(app: FastifyInstance, csrf: CsrfSettings, parts: Parts):
   }
   app.decorateReply('csrfToken', { getter: csrfToken } as never)
   addVerification(app, csrf, tokens, parts)
-}
-
-/** Adds a `reply.csrfToken` that throws, so that no page is sent with an empty token. */
-export function addMissingCsrf(app: FastifyInstance): void {
-  app.decorateReply('csrfToken', { getter: throwNoToken } as never)
-}
-
-function throwNoToken(): never {
-  throw new PARAPET_SECURITY_HEADERS_NO_TOKEN()
 }
 
 function createTokens(

@@ -1,8 +1,10 @@
 /** What the hooks share. */
 import { missedRoute, type Principal, type RouteRules, type SecurityEvents } from '@parapet/kit'
 import type { FastifyRequest } from 'fastify'
-import type { CompiledCors } from '../cors/cors.ts'
-import type { RouteEntry } from '../headers/route-entry.ts'
+import type { CompiledCors } from '../../cors/cors.ts'
+import type { Block } from '../../headers/block.ts'
+import type { RouteEntry } from '../../headers/route-entry.ts'
+import type { Tenants } from './tenants.ts'
 
 /** What the hooks share. */
 export interface Parts {
@@ -10,6 +12,8 @@ export interface Parts {
   readonly base: RouteEntry
   /** The entries of routes with a rule. */
   readonly rules: RouteRules<RouteEntry>
+  /** `null`: no tenant has a policy of its own. */
+  readonly tenants: Tenants | null
   readonly cors: CompiledCors | null
   readonly securityEvents: SecurityEvents
   readonly principalOf: (request: FastifyRequest) => Principal | null
@@ -19,4 +23,9 @@ export interface Parts {
 export function entryOf(request: FastifyRequest, { base, rules }: Parts): RouteEntry {
   const entry = rules.of(request.routeOptions)
   return entry === undefined || entry === missedRoute ? base : entry
+}
+
+/** The header block of a request: that of its tenant, or that of its route. */
+export function blockOf(request: FastifyRequest, parts: Parts): Block {
+  return parts.tenants?.blockOf(request) ?? entryOf(request, parts).block
 }

@@ -4,18 +4,13 @@
  */
 import { subscribe } from 'node:diagnostics_channel'
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { IncomingHttpHeaders, ServerHttp2Stream } from 'node:http2'
 import type { Duplex } from 'node:stream'
 import { readFastifyInternal } from '@parapet/kit'
 import type { FastifyInstance } from 'fastify'
-import type { Block } from '../headers/block.ts'
-import { createHeadCompleter } from '../headers/raw-head.ts'
-
-interface AnyServer {
-  readonly maxRequestsPerSocket?: number
-  emit(event: string, ...args: unknown[]): boolean
-  listenerCount(event: string): number
-  prependListener(event: string, listener: (...args: never[]) => void): unknown
-}
+import type { Block } from '../../headers/block.ts'
+import { createHeadCompleter } from '../../headers/raw-head.ts'
+import { watchEvents, type AnyServer } from './server-events.ts'
 
 /** The state of a server. Fastify creates further servers for other addresses; they share it. */
 interface Watch {
@@ -43,14 +38,9 @@ export function addRawReplies(app: FastifyInstance, block: Block): void {
     watch.closing = true
     done()
   })
-  watchDropped(server, watch)
-  const complete = createHeadCompleter(block)
-  server.prependListener('clientError', (_error: Error, socket: Duplex) => complete(socket))
-  if ('updateSettings' in server) watchHttp2(server, watch)
+  watchServer(server, watch)
   app.addHook('onListen', (done) => {
     for (const other of boundServers(app)) if (!watches.has(other)) watchOther(other, server, watch)
-    // Without another listener this one would stop Node from handling upgrades as plain requests.
-    if (server.listenerCount('upgrade') > 0) watchUpgrades(server, watch)
     done()
   })
 }
@@ -75,42 +65,53 @@ function startRequest(message: unknown): void {
   }
 }
 
-/** Node itself refuses requests beyond `maxRequestsPerSocket`. */
-function watchDropped(server: AnyServer, watch: Watch): void {
-  server.prependListener('dropRequest', () => {
-    if (watch.latest !== null) setRaw(watch.latest, watch.block)
-  })
-}
-
-/** A WebSocket plugin writes a response of its own if the router refuses the URL of an upgrade. */
-function watchUpgrades(server: AnyServer, { block, refuses }: Watch): void {
+/** Sets or completes the headers of every response that runs no hook. */
+function watchServer(server: AnyServer, watch: Watch): void {
+  const { block, refuses } = watch
   const complete = createHeadCompleter(block)
-  server.prependListener('upgrade', ({ url = '/' }: IncomingMessage, socket: Duplex) => {
-    if (refuses(url)) complete(socket)
+  watchEvents(server, {
+    clientError: (_error: Error, socket: Duplex) => complete(socket),
+    // Node itself refuses requests beyond `maxRequestsPerSocket`.
+    dropRequest: () => {
+      if (watch.latest !== null) setRaw(watch.latest, block)
+    },
+    // A WebSocket plugin writes a response of its own if the router refuses the URL of an upgrade.
+    upgrade: ({ url = '/' }: IncomingMessage, socket: Duplex) => {
+      if (refuses(url)) complete(socket)
+    },
+    ...('updateSettings' in server ? http2Events(server, watch) : {}),
   })
 }
 
 /** The diagnostics channel has no messages for HTTP/2. */
-function watchHttp2(server: AnyServer, watch: Watch): void {
+function http2Events(server: AnyServer, watch: Watch) {
   const { block, refuses } = watch
-  server.prependListener('request', (request: IncomingMessage, response: ServerResponse) => {
-    if (watch.closing || refuses(request.url ?? '/')) setRaw(response, block)
-  })
-  server.prependListener('checkExpectation', (_: IncomingMessage, response: ServerResponse) => {
-    setRaw(response, block)
-    // Node itself answers only if there is no listener; with this listener there always is one.
-    if (server.listenerCount('checkExpectation') === 1) response.writeHead(417).end()
-  })
+  const headers = Object.fromEntries(block.names.map((name, index) => [name, block.values[index]!]))
+  return {
+    request: (request: IncomingMessage, response: ServerResponse) => {
+      if (watch.closing || refuses(request.url ?? '/')) setRaw(response, block)
+    },
+    checkExpectation: (_: IncomingMessage, response: ServerResponse) => setRaw(response, block),
+    // Without a listener for `checkExpectation`, Node itself refuses the request. With one, it would
+    // leave the response to that listener, so this plugin must not add one.
+    stream: (stream: ServerHttp2Stream, { expect }: IncomingHttpHeaders) => {
+      if (expect === undefined || expect === '100-continue') return
+      if (server.listenerCount('checkExpectation') > 0) return
+      const respond = stream.respond.bind(stream)
+      stream.respond = (own, options) => respond({ ...headers, ...own }, options)
+    },
+  }
 }
 
 /** Fastify adds its `clientError` handler to the first server only. */
 function watchOther(other: AnyServer, first: AnyServer, watch: Watch): void {
   watches.set(other, watch)
-  watchDropped(other, watch)
-  if (other.listenerCount('clientError') > 0) return
-  other.prependListener('clientError', (error: Error, socket: Duplex) => {
-    first.emit('clientError', error, socket)
-  })
+  watchServer(other, watch)
+  const emit = other.emit.bind(other)
+  other.emit = (event, ...args) =>
+    event === 'clientError' && other.listenerCount(event) === 0
+      ? first.emit(event, ...args)
+      : emit(event, ...args)
 }
 
 /** `localhost` may have two addresses. Fastify has no public property for the second server. */
@@ -135,6 +136,6 @@ function createUrlCheck({ initialConfig }: FastifyInstance): (url: string) => bo
 }
 
 /** The response of a hook or handler replaces these headers. */
-function setRaw(response: ServerResponse, { names, values }: Block): void {
+export function setRaw(response: ServerResponse, { names, values }: Block): void {
   for (const [index, name] of names.entries()) response.setHeader(name, values[index]!)
 }

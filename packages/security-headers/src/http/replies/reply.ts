@@ -3,15 +3,18 @@
  * else is sent. `onSend` hooks could not do this: other plugins may set headers in later hooks.
  */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { addVary } from '../cors/vary.ts'
-import type { Block } from '../headers/block.ts'
-import { createCookieCheck, type CookieSettings } from '../headers/cookie-check.ts'
-import { revealingHeaders } from '../headers/revealing-headers.ts'
-import type { RouteEntry } from '../headers/route-entry.ts'
-import { NO_STORE } from '../policy/cache-control.ts'
+import { corsHeaders } from '../../cors/cors-headers.ts'
+import { addVary } from '../../cors/vary.ts'
+import type { Block } from '../../headers/block.ts'
+import { createCookieCheck, type CookieSettings } from '../../headers/cookie-check.ts'
+import { revealingHeaders } from '../../headers/revealing-headers.ts'
+import { policyHeaders } from '../../policy/relax.ts'
+import { NO_STORE } from '../../policy/cache-control.ts'
 import { createCacheControl } from './cache-control.ts'
-import { createNonceGetter } from './csp-nonce.ts'
-import type { Parts } from './parts.ts'
+import { createNonceGetter, hasNonce, removeNonceHeaders } from './csp-nonce.ts'
+import { createForeignHeaders, type ForeignHeaders } from './foreign-headers.ts'
+import { createPageCheck } from './pages.ts'
+import type { Parts } from '../request/parts.ts'
 
 /** What a browser can be told to delete. @see W3C Clear Site Data, section 3.1 */
 export type SiteData = 'cache' | 'cookies' | 'storage' | 'executionContexts'
@@ -24,7 +27,7 @@ export interface ReplyHeaders {
   /** Sets a header without checks. */
   readonly set: (reply: FastifyReply, name: string, value: string) => void
   /** Sets every header of a block. */
-  readonly apply: (reply: FastifyReply, entry: RouteEntry) => void
+  readonly apply: (reply: FastifyReply, block: Block) => void
 }
 
 /** The settings that change what responses may carry. */
@@ -40,7 +43,8 @@ export function decorateReply(
   parts: Parts,
   settings: ReplySettings,
 ): ReplyHeaders {
-  const revealing = new Set(revealingHeaders.filter((name) => !(name in settings.relax)))
+  const kinds = kindsOf(settings.relax)
+  const foreign = createForeignHeaders(parts)
   const completeCacheControl = createCacheControl(parts)
   const complete = createValueCompletion(parts, settings.cookies, completeCacheControl)
   const headerOf = createMethodLookup('header', header)
@@ -48,28 +52,60 @@ export function decorateReply(
   const set: ReplyHeaders['set'] = (reply, name, value) =>
     void headerOf(reply).call(reply, name, value)
 
+  const log = process.env['NODE_ENV'] === 'production' ? null : app.log
+  const checkPage = createPageCheck(parts, log, set)
+
   app.decorateReply('header', header as never)
   app.decorateReply('send', send as never)
   app.decorateReply('hijack', hijack as never)
   app.decorateReply('cspNonce', { getter: createNonceGetter(parts, set) } as never)
   app.decorateReply('clearSiteData', clearSiteData as never)
-  return { set, apply: createBlockSetter(parts.base.block, headerOf) }
+  // Errors of later hooks do not pass `send` before Fastify copies their headers.
+  app.addHook('onError', function securityHeadersForeign(_request, reply, error, done) {
+    foreign.note(reply, error)
+    done()
+  })
+  return { set, apply: createBlockSetter(parts.base.block, headerOf, foreign) }
 
   function header(this: FastifyReply, name: string, value: unknown): FastifyReply {
     const key = name.toLowerCase()
-    return revealing.has(key) ? this : headerOf(this).call(this, key, complete(this, key, value))
+    const kind = kinds.get(key)
+    if (kind !== undefined && isDropped(this, kind, key, value)) return this
+    return headerOf(this).call(this, key, complete(this, key, value))
+  }
+
+  function isDropped(reply: FastifyReply, kind: Kind, name: string, value: unknown): boolean {
+    if (kind === 'revealing') return true
+    return kind === 'guarded' ? foreign.drops(reply, name, value) : hasNonce(reply)
   }
 
   /** Fastify calls `send` for every response, before the first byte and after the handler. */
   function send(this: FastifyReply, payload: unknown): FastifyReply {
     for (const name of this.raw.getHeaderNames()) {
-      if (revealing.has(name)) this.raw.removeHeader(name)
+      if (kinds.get(name) === 'revealing') this.raw.removeHeader(name)
     }
+    foreign.note(this, payload)
+    checkPage(this, payload)
+    if (this.raw.statusCode === 304) removeNonceHeaders(this, parts)
     const before = this.getHeader('cache-control')
     const completed = before === NO_STORE ? before : completeCacheControl(this, before)
     if (completed !== before) headerOf(this).call(this, 'cache-control', completed)
     return sendOf(this).call(this, payload)
   }
+}
+
+/** Headers that `reply.header` does not always set. A validator would name a page by its old nonce. */
+type Kind = 'revealing' | 'guarded' | 'validator'
+
+function kindsOf(relax: ReplySettings['relax']): ReadonlyMap<string, Kind> {
+  return new Map<string, Kind>([
+    ...[...policyHeaders, ...corsHeaders].map((name) => [name, 'guarded'] as const),
+    ['etag', 'validator'],
+    ['last-modified', 'validator'],
+    ...revealingHeaders
+      .filter((name) => !(name in relax))
+      .map((name) => [name, 'revealing'] as const),
+  ])
 }
 
 /** Creates the check and completion of a header that a handler sets. */
@@ -93,8 +129,10 @@ function createValueCompletion(
 function createBlockSetter(
   base: Block,
   headerOf: (reply: FastifyReply) => Method,
+  { watchProxy }: ForeignHeaders,
 ): ReplyHeaders['apply'] {
-  return (reply, { block }) => {
+  return (reply, block) => {
+    watchProxy(reply)
     // The listeners for raw responses may have set the base block already.
     if (block !== base) removeRaw(reply, base.names)
     const { names, values } = block

@@ -1,8 +1,8 @@
 /** Completes the `Cache-Control` of a response: handlers do not know whether it is personal. */
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { isNoStore, isPrivate, NO_STORE } from '../policy/cache-control.ts'
+import { isNoStore, isPrivate, NO_STORE } from '../../policy/cache-control.ts'
 import { hasNonce } from './csp-nonce.ts'
-import { entryOf, type Parts } from './parts.ts'
+import { blockOf, type Parts } from '../request/parts.ts'
 
 /**
  * Creates the function that turns a handler's `Cache-Control` into the one that is sent.
@@ -13,9 +13,10 @@ import { entryOf, type Parts } from './parts.ts'
 export function createCacheControl(parts: Parts): (reply: FastifyReply, value: unknown) => unknown {
   return (reply, value) => {
     if (value === NO_STORE || isNoStore(value)) return value
+    if (hasNonce(reply)) return NO_STORE
     const { request } = reply
-    if (!hasNonce(reply) && (isPrivate(value) || !isAuthenticated(request, parts))) return value
-    return entryOf(request, parts).block.cacheControl === 'handler' ? value : NO_STORE
+    if (isPrivate(value) || !isAuthenticated(request, parts)) return value
+    return blockOf(request, parts).cacheControl === 'handler' ? value : NO_STORE
   }
 }
 

@@ -1,8 +1,13 @@
 /** The presets. Each is the strictest policy that works for its kind of response. */
 import type { CspDirectives } from '../csp/directives.ts'
-import { defaultHsts } from './hsts.ts'
-import { noListedPermissions, noPermissions } from './permissions-policy.ts'
-import type { Policy, PresetName } from './policy.ts'
+import { defaultHsts } from '../policy/hsts.ts'
+import {
+  noListedPermissions,
+  noPermissions,
+  pagePermissions,
+} from '../policy/permissions-policy.ts'
+import type { Policy, PresetName } from '../policy/policy.ts'
+import { API_CSP, DOCS_CSP, LEGACY_CSP, SPA_CSP, WEB_CSP } from './preset-csp.ts'
 
 type PresetPolicy = Pick<
   Policy,
@@ -15,7 +20,8 @@ type PresetPolicy = Pick<
   | 'cacheControl'
   | 'permissions'
   | 'originAgentCluster'
-> & { readonly cspReportOnly?: CspDirectives }
+> &
+  Partial<Pick<Policy, 'integrityPolicy'>> & { readonly cspReportOnly?: CspDirectives }
 
 /** A preset. */
 export interface Preset {
@@ -25,9 +31,6 @@ export interface Preset {
   /** Whether its responses are pages. Requests for pages may be redirected from http to https. */
   readonly pages: boolean
 }
-
-const NONE = ["'none'"]
-const SELF = ["'self'"]
 
 const CLOSED = {
   referrerPolicy: 'no-referrer',
@@ -39,65 +42,6 @@ const CLOSED = {
   permissions: noPermissions,
   originAgentCluster: true,
 } as const
-
-const OWN_RESOURCES = {
-  'connect-src': SELF,
-  'font-src': SELF,
-  'img-src': SELF,
-  'manifest-src': SELF,
-  'media-src': SELF,
-} as const
-
-const WEB_CSP: CspDirectives = {
-  'default-src': NONE,
-  'script-src': ["'nonce'", "'strict-dynamic'", "'report-sample'"],
-  'style-src': ["'self'", "'nonce'", "'report-sample'"],
-  ...OWN_RESOURCES,
-  'worker-src': SELF,
-  'object-src': NONE,
-  'base-uri': NONE,
-  'form-action': SELF,
-  'frame-ancestors': NONE,
-  'require-trusted-types-for': ["'script'"],
-  'trusted-types': NONE,
-  'upgrade-insecure-requests': [],
-}
-
-const API_CSP: CspDirectives = {
-  'default-src': NONE,
-  'object-src': NONE,
-  'base-uri': NONE,
-  'form-action': NONE,
-  'frame-ancestors': NONE,
-  'upgrade-insecure-requests': [],
-}
-
-const DOCS_CSP: CspDirectives = {
-  'default-src': NONE,
-  'script-src': SELF,
-  // Swagger UI uses style attributes.
-  'style-src': ["'self'", "'unsafe-inline'"],
-  ...OWN_RESOURCES,
-  // The icons of Swagger UI are data: URLs.
-  'img-src': ["'self'", 'data:'],
-  'object-src': NONE,
-  'base-uri': NONE,
-  'form-action': NONE,
-  'frame-ancestors': NONE,
-  'upgrade-insecure-requests': [],
-}
-
-const LEGACY_CSP: CspDirectives = {
-  'default-src': SELF,
-  'script-src': ["'self'", "'unsafe-inline'"],
-  'style-src': ["'self'", "'unsafe-inline'"],
-  'img-src': ["'self'", 'data:'],
-  'object-src': NONE,
-  'base-uri': SELF,
-  'form-action': SELF,
-  'frame-ancestors': SELF,
-  'upgrade-insecure-requests': [],
-}
 
 /** The presets by name. */
 export const presets: Readonly<Record<PresetName, Preset>> = Object.freeze({
@@ -112,7 +56,22 @@ export const presets: Readonly<Record<PresetName, Preset>> = Object.freeze({
     accepts: [],
     pages: false,
   },
-  web: { policy: { ...CLOSED, csp: WEB_CSP }, accepts: [], pages: true },
+  web: {
+    policy: { ...CLOSED, csp: WEB_CSP, permissions: pagePermissions },
+    accepts: [],
+    pages: true,
+  },
+  spa: {
+    policy: {
+      ...CLOSED,
+      csp: SPA_CSP,
+      permissions: pagePermissions,
+      // Not styles: a bundler loads the styles of a chunk without a hash.
+      integrityPolicy: Object.freeze(['script'] as const),
+    },
+    accepts: [],
+    pages: true,
+  },
   docs: {
     policy: { ...CLOSED, csp: DOCS_CSP, cacheControl: 'authenticated' },
     accepts: ['CSP-SCRIPT-ALLOWLIST-BYPASS', 'CSP-STYLE-UNSAFE-INLINE'],
@@ -146,10 +105,17 @@ export const presets: Readonly<Record<PresetName, Preset>> = Object.freeze({
 const COMMON = {
   cspReportOnly: null,
   reportOnly: null,
+  openerPolicyReportOnly: null,
+  embedderPolicyReportOnly: null,
+  documentPolicy: null,
+  documentPolicyReportOnly: null,
+  plainHttp: null,
+  externalScripts: Object.freeze([]),
   hsts: defaultHsts,
   integrityPolicy: Object.freeze([]),
   networkErrorLogging: null,
   relax: Object.freeze({}),
+  passHeaders: Object.freeze({}),
   waivers: Object.freeze([]),
 } as const
 
