@@ -31,11 +31,11 @@ export const PARAPET_RBAC_INVALID_RULE = createError<[route: string, problem: st
 
 /**
  * Thrown at boot if routes have no rule; the message lists all of them. Fix: give each route a rule, or
- * name it in the option `routes`.
+ * name it in the option `routes`; `app.rbac.scaffold()` prints the table of all routes.
  */
 export const PARAPET_RBAC_UNDECLARED_ROUTES = createError<[routes: string]>(
   'PARAPET_RBAC_UNDECLARED_ROUTES',
-  "These routes have no rule. Give each one a rule, as in config: { rbac: 'content:read' } or { rbac: { public: 'reason' } }, or name it in the option \"routes\":\n%s",
+  "These routes have no rule. Give each one a rule, as in config: { rbac: 'content:read' } or { rbac: { public: 'reason' } }, or name it in the option \"routes\" (app.rbac.scaffold() prints that table):\n%s",
 )
 
 /**
@@ -123,4 +123,52 @@ export const PARAPET_RBAC_MALFORMED_EVALUATION = createError<[problem: string]>(
 export const PARAPET_RBAC_MATRIX_MISMATCH = createError<[mismatches: string]>(
   'PARAPET_RBAC_MATRIX_MISMATCH',
   'The replies of these routes differ from the matrix:\n%s',
+)
+
+/**
+ * Sent if an asynchronous `principal`, or a lookup for AuthZEN, takes longer than `factTimeoutMs`. Fix:
+ * make the lookup faster, or raise `factTimeoutMs`.
+ */
+export const PARAPET_RBAC_LOOKUP_TIMEOUT = createError<[lookup: string, timeoutMs: number]>(
+  'PARAPET_RBAC_LOOKUP_TIMEOUT',
+  'The lookup "%s" took longer than %d ms; try again later',
+  503,
+)
+
+/**
+ * Thrown by `filter` if a fact decides which rows pass. A fact belongs to one resource, so rows cannot be
+ * selected by it. Fix: use an attribute of the resource, or check each row with `authorize`.
+ */
+export const PARAPET_RBAC_FACT_IN_FILTER = createError<[permission: string, fact: string]>(
+  'PARAPET_RBAC_FACT_IN_FILTER',
+  'A filter for "%s" depends on the fact "%s", and rows cannot be selected by a fact. Use an attribute of the resource, or check each row with authorize()',
+)
+
+/**
+ * Thrown if a grant would exceed a limit of the member `assignment` of the policy, or lacks a role that
+ * it requires. Fix: revoke another grant, or grant the required role first.
+ */
+export const PARAPET_RBAC_ASSIGNMENT_LIMIT = createError<[role: string, problem: string]>(
+  'PARAPET_RBAC_ASSIGNMENT_LIMIT',
+  'The role "%s" cannot be granted: it %s',
+  409,
+)
+
+/**
+ * Thrown if the acting principal may not grant or revoke a role, according to `delegation` of the policy.
+ * Fix: let a principal act whose role lists the role under `delegation`.
+ */
+export const PARAPET_RBAC_NOT_DELEGATED = createError<[role: string]>(
+  'PARAPET_RBAC_NOT_DELEGATED',
+  'You may not grant or revoke the role "%s"',
+  403,
+)
+
+/**
+ * Thrown at boot and by `publish` if the lint finds mistakes in a policy. Fix: correct each mistake that
+ * the message lists, or accept it for a time in the option `waivers`.
+ */
+export const PARAPET_RBAC_POLICY_LINT = createError<[findings: string]>(
+  'PARAPET_RBAC_POLICY_LINT',
+  'The policy has mistakes; correct them or list them in the option "waivers":\n%s',
 )

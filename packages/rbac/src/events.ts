@@ -17,15 +17,34 @@ declare module '@parapet/kit' {
       reason: Reason
       policyDigest: string
     }
+    'rbac.denial_reported': {
+      permissions: readonly string[]
+      roles: readonly string[]
+      reason: Reason
+      policyDigest: string
+    }
+    'rbac.routes_undeclared': {
+      /** At most 100 of them. */
+      routes: readonly string[]
+      count: number
+    }
     'rbac.policy_published': {
       policyDigest: string
       previousDigest: string
       revision: number
       /** One sentence for each change, at most 100. */
       changes: readonly string[]
+      reason?: string
     }
-    'rbac.role_granted': { role: string; grantee: string; until: number }
-    'rbac.role_revoked': { role: string; grantee: string }
+    'rbac.role_granted': {
+      role: string
+      grantee: string
+      /** Milliseconds since the Unix epoch; absent: at once. */
+      from?: number
+      until: number
+      reason?: string
+    }
+    'rbac.role_revoked': { role: string; grantee: string; reason?: string }
   }
 }
 
@@ -41,6 +60,16 @@ export const events = {
     outcome: 'success',
     description:
       'A route guard or `authorize` allowed access. Only a sample is emitted (`allowedSampleRatio`).',
+  },
+  'rbac.denial_reported': {
+    severity: 'low',
+    outcome: 'success',
+    description: 'The mode `report` allowed access that would have been denied.',
+  },
+  'rbac.routes_undeclared': {
+    severity: 'medium',
+    outcome: 'success',
+    description: 'The app started in the mode `report` with routes that have no rule.',
   },
   'rbac.policy_published': {
     severity: 'medium',

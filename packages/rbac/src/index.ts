@@ -7,14 +7,14 @@
 import { declarePhase, useSecurityEvents } from '@parapet/kit'
 import type { FastifyInstance, FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
-import { createEvaluate } from './authzen/evaluate.ts'
 import type { RequestRbac } from './decide/access.ts'
 import type { RbacRule } from './decide/rule-config.ts'
 import { events } from './events.ts'
 import { createRbac, type Rbac } from './http/app-rbac.ts'
-import { declareAuthzenRoutes } from './http/authzen-routes.ts'
-import { openPolicy } from './http/open-policy.ts'
-import { documentRoute } from './http/openapi.ts'
+import { serveAuthzen } from './http/authzen-routes.ts'
+import { openPolicy, openReportMode, reportUndeclared } from './http/open-policy.ts'
+import { decorateHiding } from './http/hidden-reply.ts'
+import { RouteDocuments } from './http/openapi.ts'
 import { decorateRequests } from './http/request-rbac.ts'
 import { RouteGuard } from './http/route-guard.ts'
 import { RouteRules } from './http/route-rules.ts'
@@ -22,7 +22,7 @@ import { allowTestMatrix } from './http/test-matrix.ts'
 import { resolveOptions, type RbacOptions } from './options.ts'
 
 export type * from './authzen/evaluation.ts'
-export type { AttributeSchema, AttributeType, AttributeValue } from './conditions/attributes.ts'
+export type { AttributeSchema, AttributeType, AttributeValue } from './attributes/attributes.ts'
 export type * from './conditions/condition.ts'
 export * from './conditions/operators.ts'
 export type { RequestRbac } from './decide/access.ts'
@@ -36,20 +36,23 @@ export * from './errors.ts'
 // The types of events must be in the published declarations; an unused import would be dropped.
 export type * from './events.ts'
 export type { Rbac } from './http/app-rbac.ts'
+export type { ChangeContext } from './http/changes.ts'
 export type { DescribedRoute } from './http/openapi.ts'
 export { testMatrix, type TestMatrixOptions, type TestMatrixReport } from './http/test-matrix.ts'
 export type { PolicyDiff, RightChange, RouteChange } from './live/diff.ts'
 export { createMemoryPolicyStore } from './live/policy-store-memory.ts'
 export { createPostgresPolicyStore } from './live/policy-store-postgres.ts'
 export type { PolicyChange, PolicyState, PolicyStore, TimedGrant } from './live/policy-store.ts'
-export type { AuthzenOptions, RbacOptions } from './options.ts'
+export type { AuthzenOptions, DecisionHook, RbacOptions } from './options.ts'
 export { definePolicy, fromMap } from './policy/define-policy.ts'
 export { decodePolicy, encodePolicy } from './policy/encode-policy.ts'
 export type * from './policy/policy-types.ts'
 export type { ExplainContext, Explanation } from './review/explain.ts'
+export type { PolicyFinding, PolicyLintRule, PolicyWaiver } from './review/lint.ts'
 export type { Matrix, MatrixRow } from './review/matrix.ts'
 export type { DenyTrace, GrantTrace } from './review/trace-grants.ts'
 export type { Holder } from './review/who-can.ts'
+export type { AccessReport, ReportedDenial } from './routes/report-mode.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -73,29 +76,29 @@ async function rbacPlugin(app: FastifyInstance, options: RbacOptions): Promise<v
   declarePhase(app, NAME, 'authorization')
   const securityEvents = useSecurityEvents(app, events)
   const live = await openPolicy(app, settings)
-  const { accessOf, createAccess } = decorateRequests(app, live, settings, securityEvents)
+  const reportMode = openReportMode(app, settings)
+  const access = decorateRequests(app, live, settings, securityEvents, reportMode)
+  const documents = new RouteDocuments(settings.securityScheme)
   const rules = new RouteRules(app, {
     engine: () => live.engine,
     routes: settings.routes,
-    document: (route, rule) => documentRoute(app, route, rule, settings.securityScheme),
+    document: (route, rule, context) => documents.add(route, rule, context),
+    tolerate: reportMode.isActive
+      ? (routes) => reportUndeclared(app, routes, securityEvents)
+      : undefined,
   })
-  const guard = new RouteGuard(app, {
+  decorateHiding(app)
+  const guard = new RouteGuard(app, settings.hook, {
     ruleOf: (request) => rules.ofRequest(request),
-    accessOf,
+    accessOf: access.accessOf,
+    load: access.load,
+    anonymous: (request) => access.createAccess(request, null),
+    isReporting: () => reportMode.isActive,
   })
-  const access = createRbac(live, rules, securityEvents, settings)
-  app.decorate('rbac', access)
-  allowTestMatrix(access, guard, createAccess)
-  if (settings.authzen !== undefined) {
-    const evaluate = createEvaluate({
-      policy: live,
-      access: settings,
-      routes: rules.declared,
-      principalOf: settings.authzen.subject,
-      loadResource: settings.authzen.resource,
-    })
-    declareAuthzenRoutes(app, settings.authzen, evaluate)
-  }
+  const rbacOfApp = createRbac({ live, rules, securityEvents, reportMode, settings })
+  app.decorate('rbac', rbacOfApp)
+  allowTestMatrix(rbacOfApp, guard, access.createAccess)
+  serveAuthzen(app, live, rules.declared, settings)
 }
 
 /** The plugin. Register it with `await`, before the routes that it guards. */

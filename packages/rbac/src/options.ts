@@ -12,12 +12,14 @@ import {
   type Store,
 } from '@parapet/kit'
 import type { FastifyRequest } from 'fastify'
-import type { ResourceLoader, SubjectResolver } from './authzen/evaluation.ts'
+import type { AttributeLoader, ResourceLoader, SubjectResolver } from './authzen/evaluation.ts'
 import type { FactFinder } from './decide/facts.ts'
 import type { RbacRule as Rule } from './decide/rule-config.ts'
 import { PARAPET_RBAC_INVALID_OPTION } from './errors.ts'
 import type { PolicyStore } from './live/policy-store.ts'
 import type { Policy } from './policy/policy-types.ts'
+import { lintRules, type PolicyWaiver } from './review/lint.ts'
+import { endOfDay } from './routes/report-mode.ts'
 
 type RbacRule = Rule<FastifyRequest>
 
@@ -31,17 +33,33 @@ export interface AuthzenOptions {
   readonly baseUrl: string
   /** Loads the attributes of a resource. @default its `properties` and `id` in the request */
   readonly resource?: ResourceLoader
+  /**
+   * Loads the attributes that the policy declares under `subject`, as the option `subject` does for
+   * requests. Required if the policy declares any.
+   */
+  readonly attributes?: AttributeLoader
+  /**
+   * The `properties` of a subject that the caller of the API may state. They override what
+   * `attributes` loads. @default none
+   */
+  readonly trustedProperties?: readonly string[]
   /** The path prefix of the routes. @default '/access/v1' */
   readonly prefix?: string
   /** The largest number of evaluations in one request, 1 to 10 000. @default 100 */
   readonly maxEvaluations?: number
 }
 
+/** The hook in which the rules of routes are decided. */
+export type DecisionHook = 'onRequest' | 'preParsing' | 'preHandler'
+
 /** The options of `app.register`. */
 export interface RbacOptions {
   /** The policy, from `definePolicy` or `fromMap`. It seeds an empty policy store. */
   readonly policy: Policy
-  /** Returns the principal of a request, if the login does not set `request.principal`. */
+  /**
+   * Returns the principal of a request, if the login does not set `request.principal`; may be
+   * asynchronous. It runs in the hook that decides, also for public routes.
+   */
   readonly principal?: PrincipalMapping
   /** Returns the attributes that the policy declares under `subject`. @default none */
   readonly subject?: (
@@ -52,10 +70,28 @@ export interface RbacOptions {
   readonly environment?: (request: FastifyRequest) => Readonly<Record<string, unknown>>
   /** A finder for each fact that the policy declares. @default none */
   readonly facts?: Readonly<Record<string, FactFinder>>
-  /** The deadline for a fact, 1 to 60 000 ms. A late fact is unknown. @default 1000 */
+  /**
+   * The deadline for a fact, 1 to 60 000 ms; a late fact is unknown. An asynchronous `principal` and
+   * the lookups of `authzen` have the same deadline; a late one gets 503. @default 1000
+   */
   readonly factTimeoutMs?: number
   /** Rules of routes that other plugins declare: `'GET /docs'`, or `'GET /docs/**'` for all below it. */
   readonly routes?: Readonly<Record<string, RbacRule>>
+  /**
+   * The hook in which rules are decided. `preParsing` comes after the route's own `onRequest` hooks,
+   * `preHandler` after its own `preHandler` hooks, when the body has been parsed and validated: every
+   * caller can then make the service do that work. @default 'onRequest'
+   */
+  readonly hook?: DecisionHook
+  /**
+   * `report`: nothing is refused. Would-be denials and routes without a rule are counted in
+   * `app.rbac.report()` and emit events. Requires `report`. @default 'enforce'
+   */
+  readonly mode?: 'enforce' | 'report'
+  /** Why nothing is refused, and the last day of it, as `2027-03-01`: at most one year ahead. */
+  readonly report?: { readonly reason: string; readonly until: string }
+  /** Findings of the lint that do not stop the boot. @default none */
+  readonly waivers?: readonly PolicyWaiver[]
   /** The `WWW-Authenticate` header of a 401 response. @default 'Bearer' */
   readonly challenge?: string
   /** Stores the policy of a fleet. @default in memory */
@@ -105,6 +141,20 @@ export const optionTable = {
   facts: option.map(option.callback<FactFinder>(), { default: {} }),
   factTimeoutMs: option.milliseconds({ max: 60_000, default: 1000 }),
   routes: option.map(rule, { default: {} }),
+  hook: option.oneOf(['onRequest', 'preParsing', 'preHandler'], { default: 'onRequest' }),
+  mode: option.oneOf(['enforce', 'report'], { default: 'enforce' }),
+  report: option.optional(
+    optionGroup({ reason: option.text({ min: 3, max: 200 }), until: option.text({ max: 10 }) }),
+  ),
+  waivers: option.list(
+    optionGroup({
+      rule: option.text({ max: 64 }),
+      where: option.optional(option.text({ max: 512 })),
+      reason: option.text({ min: 3, max: 200 }),
+      until: option.text({ max: 10 }),
+    }),
+    { default: [] },
+  ),
   challenge: option.text({ max: 256, pattern: /^[\x21-\x7e][\x20-\x7e]*$/, default: 'Bearer' }),
   policyStore: option.optional(option.port<PolicyStore>(['load', 'change'])),
   store: option.optional(option.port<Store>(['publish', 'subscribe'])),
@@ -118,6 +168,8 @@ export const optionTable = {
       rule,
       baseUrl: option.text({ pattern: /^https?:\/\/[^/?#]+$/ }),
       resource: option.optional(option.callback<ResourceLoader>()),
+      attributes: option.optional(option.callback<AttributeLoader>()),
+      trustedProperties: option.list(option.text({ max: 128 }), { default: [] }),
       prefix: option.text({ pattern: /^\/[\w/.-]*\w$/, default: '/access/v1' }),
       maxEvaluations: option.integer({ min: 1, max: 10_000, default: 100 }),
     }),
@@ -142,9 +194,35 @@ export function resolveOptions(options: unknown): RbacSettings {
     if (ROUTE_NAME.test(name)) continue
     faults.push(`  "routes" must have keys such as 'GET /docs/**', got "${name}"`)
   }
+  faults.push(...dateFaults(settings), ...authzenFaults(settings))
   if (settings.store !== undefined && settings.policyStore === undefined) {
     faults.push('  "store" requires "policyStore", a policy store that all instances share')
   }
   if (faults.length > 0) throw new PARAPET_RBAC_INVALID_OPTION('@parapet/rbac', faults.join('\n'))
   return settings
+}
+
+function dateFaults({ mode, report, waivers, clock }: RbacSettings): string[] {
+  const faults = waivers.flatMap(({ rule: id, until }, index) => {
+    const end = endOfDay(until, clock.now())
+    const date = typeof end === 'string' ? [`  "waivers[${index}].until" ${end}`] : []
+    if (Object.hasOwn(lintRules, id)) return date
+    const known = Object.keys(lintRules).join(', ')
+    return [...date, `  "waivers[${index}].rule" must be one of ${known}, got "${id}"`]
+  })
+  if ((mode === 'report') !== (report !== undefined)) {
+    faults.push('  "mode" must be "report" if "report" is set, and needs it: { reason, until }')
+  }
+  const end = report === undefined ? 0 : endOfDay(report.until, clock.now())
+  return typeof end === 'string' ? [...faults, `  "report.until" ${end}`] : faults
+}
+
+/** The option `subject` cannot serve AuthZEN if it reads the request, which is that of another service. */
+function authzenFaults({ authzen, subject }: RbacSettings): string[] {
+  if (authzen === undefined || authzen.attributes !== undefined || (subject?.length ?? 0) < 2) {
+    return []
+  }
+  return [
+    '  "authzen.attributes" is required, because "subject" reads the request: it must load the same attributes from the principal',
+  ]
 }

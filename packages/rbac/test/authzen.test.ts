@@ -4,7 +4,7 @@ import { definePolicy, eq, gt, rbac, testMatrix, type AuthzenOptions } from '@pa
 import { readVectors } from '@parapet/testing'
 import Fastify, { type FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
-import { checkRefusal } from './refusals.ts'
+import { checkRefusal, createSignal } from './refusals.ts'
 import { subject, todo } from './todo-policy.ts'
 
 interface Decisions {
@@ -354,6 +354,7 @@ await t.test(
         subject: ({ id }) => ({ id, roles: ['user'] }),
         rule: { public: 'a test' },
         baseUrl: 'https://pdp.example.com',
+        trustedProperties: ['department', 'roles'],
       },
     })
     const edit = (subjectProperties: object, properties: object, context?: object) =>
@@ -396,3 +397,86 @@ await t.test(
     )
   },
 )
+
+const department = definePolicy({
+  permissions: ['record:edit'],
+  resources: { record: { department: 'string' } },
+  subject: { department: 'string' },
+  roles: {
+    user: {
+      when: { 'record:edit': (scope) => eq(scope.resource.department, scope.subject.department) },
+    },
+  },
+})
+const invented = {
+  subject: { type: 'user', id: 'ann', properties: { department: 'HR' } },
+  action: { name: 'edit' },
+  resource: { type: 'record', id: 'r1', properties: { department: 'HR' } },
+}
+const own = { ...invented, resource: { ...invented.resource, properties: { department: 'Sales' } } }
+
+const departmentOf = ({ id }: { readonly id: string }) =>
+  id === 'ann' ? { department: 'Sales' } : {}
+const reading = (_principal: unknown, { headers }: { headers: object }) => ({ ...headers })
+
+await t.test(
+  'AuthZEN decides with the attributes of the guard, not with invented ones',
+  async (t) => {
+    const authzen = {
+      subject: ({ id }: { readonly id: string }) => ({ id, roles: ['user'] }),
+      rule: { public: 'a test' },
+      baseUrl: 'https://pdp.example.com',
+    }
+    for (const options of [
+      { subject: departmentOf, authzen },
+      { authzen: { ...authzen, attributes: async (ann: { id: string }) => departmentOf(ann) } },
+    ]) {
+      const app = Fastify()
+      t.after(() => app.close())
+      await app.register(rbac, { policy: department, ...options })
+      t.same((await ask(app, invented)).body, { decision: false }, 'the department is not stated')
+      t.same((await ask(app, own)).body, { decision: true })
+      const other = {
+        ...own,
+        subject: { type: 'user', id: 'eve', properties: own.resource.properties },
+      }
+      t.same((await ask(app, other)).body, { decision: false })
+    }
+    const app = Fastify()
+    t.after(() => app.close())
+    await t.rejects(
+      async () => {
+        await app.register(rbac, { policy: department, subject: reading, authzen })
+      },
+      {
+        code: 'PARAPET_RBAC_INVALID_OPTION',
+        statusCode: 500,
+        message: /"authzen.attributes" is required/,
+      },
+    )
+  },
+)
+
+await t.test('a lookup for AuthZEN that never ends gets 503', async (t) => {
+  const clock = createManualClock()
+  const app = Fastify()
+  t.after(() => app.close())
+  const called = createSignal()
+  await app.register(rbac, {
+    policy: department,
+    clock,
+    authzen: {
+      subject: ({ id }) => ({ id, roles: ['user'] }),
+      attributes: () => {
+        called.send()
+        return new Promise(() => {})
+      },
+      rule: { public: 'a test' },
+      baseUrl: 'https://pdp.example.com',
+    },
+  })
+  const reply = ask(app, own)
+  await called.received
+  clock.advance(1000)
+  t.match(await reply, { status: 503, body: { code: 'PARAPET_RBAC_LOOKUP_TIMEOUT' } })
+})

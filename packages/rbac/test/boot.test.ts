@@ -88,7 +88,7 @@ await t.test('an invalid option stops the boot', async (t) => {
       { policy, routes: { '/docs': { public: 'docs' } } },
       /"routes" must have keys such as 'GET \/docs\/\*\*', got "\/docs"/,
     ],
-    [{ policy, challenge: 'Bearer\r\nx: y' }, /"challenge" must match/],
+    [{ policy, challenge: 'Bearer\r\nx: y' }, /"challenge" /],
   ]
   for (const [options, message] of refused) {
     const app = Fastify()

@@ -25,7 +25,7 @@ import { Redis } from 'ioredis'
 import t, { type Test } from 'tap'
 import { recordHandlers, refuses } from './refusals.ts'
 
-const permissions = ['doc:read', 'doc:write', 'doc:purge'] as const
+const permissions = ['doc:read', 'doc:write'] as const
 const resources = { doc: { ownerId: 'string' } } as const
 const before = definePolicy({
   permissions,

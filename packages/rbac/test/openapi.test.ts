@@ -1,6 +1,6 @@
 /** The OpenAPI description of guarded routes. */
-import swagger from '@fastify/swagger'
-import { rbac } from '@parapet/rbac'
+import swagger, { type SwaggerOptions } from '@fastify/swagger'
+import { rbac, type DescribedRoute } from '@parapet/rbac'
 import Fastify from 'fastify'
 import t from 'tap'
 import { subject, todo } from './todo-policy.ts'
@@ -80,7 +80,6 @@ await t.test(
       })
       app.get('/older', async () => null)
       app.get('/login', { schema: { summary: 'In' } }, async () => null)
-      app.get('/forgotten', async () => null)
       await app.register(rbac, {
         policy: todo,
         routes: { 'GET /older': 'todo:can_read_todos', 'GET /login': { public: 'the login' } },
@@ -113,7 +112,6 @@ await t.test(
         const bearerAuth = { type: 'http', scheme: 'bearer' }
         t.match(components, { securitySchemes: { bearerAuth } }, 'an undeclared scheme is added')
       }
-      t.notOk('security' in paths['/forgotten']!['get']!, 'a route without a rule is not described')
       const { responses } = paths['/todos']!['post']!
       t.match(responses, { 401: { description: 'my own' }, 403: refusal })
       t.notMatch(
@@ -124,3 +122,34 @@ await t.test(
     }
   },
 )
+
+await t.test('a security scheme is named only if the document declares it', async (t) => {
+  const token = { type: 'apiKey', name: 'authorization', in: 'header' }
+  const bearer = { bearerAuth: { type: 'http', scheme: 'bearer' } }
+  for (const [options, isDeclared] of [
+    [{ openapi: {} }, false],
+    [{ openapi: { components: { securitySchemes: bearer } } }, true],
+    [{ swagger: {} }, false],
+    [{ swagger: { securityDefinitions: { other: token } } }, false],
+    [{ swagger: { securityDefinitions: { bearerAuth: token } } }, true],
+    [{ swagger: {}, transform: 'rbac' }, false],
+  ] as const) {
+    const app = Fastify()
+    t.after(() => app.close())
+    const transform = (route: DescribedRoute) => app.rbac.openapi(route)
+    await app.register(swagger, {
+      ...options,
+      ...('transform' in options ? { transform } : {}),
+    } as SwaggerOptions)
+    await app.register(rbac, { policy: todo })
+    app.get('/docs/json', { config: { rbac: { public: 'the docs' } } }, async () => app.swagger())
+    app.get('/todos', { config: { rbac: 'todo:can_read_todos' } }, async () => null)
+    const reply = await app.inject('/docs/json')
+    t.equal(reply.statusCode, 200, JSON.stringify(options))
+    const { paths } = reply.json<{ paths: Record<string, { get: object }> }>()
+    const { get } = paths['/todos']!
+    t.match(get, { 'x-permissions': 'todo:can_read_todos', responses: { 401: {}, 403: {} } })
+    t.equal('security' in get, isDeclared, 'security')
+    if (isDeclared) t.match(get, { security: [{ bearerAuth: [] }] })
+  }
+})

@@ -98,7 +98,7 @@ await t.test('names, roles, deny rules and duties that are invalid are refused',
       /roles\.r\.grant: is an unknown key; known keys: inherits, grants, when/,
     ],
     [{ rolls: {} }, /policy\.rolls: is an unknown key/],
-    [{ resources: { doc: { ownerId: 'uuid' } } }, /must be one of string, boolean, number, time/],
+    [{ resources: { doc: { ownerId: 'uid' } } }, /must be one of string, boolean, number, time/],
     [{ roles: [] }, /roles: must be an object, got an array/],
   ])
   t.end()

@@ -69,3 +69,10 @@ export async function allows(
   t.equal(reply.statusCode, 200, message)
   return reply
 }
+
+/** A promise that a test resolves from a callback. */
+export function createSignal(): { readonly received: Promise<void>; readonly send: () => void } {
+  const sent: (() => void)[] = []
+  const received = new Promise<void>((resolve) => void sent.push(resolve))
+  return { received, send: () => sent[0]!() }
+}

@@ -170,6 +170,7 @@ await t.test('a polluted prototype gives a principal no permissions and no tenan
       user: {
         when: { 'doc:read': ({ resource, subject }) => eq(resource.tenantId, subject.tenantId) },
       },
+      writer: { grants: ['doc:write'] },
     },
   })
   const app = Fastify()
@@ -283,33 +284,63 @@ await t.test('a missing attribute denies in grants, under not and in deny rules'
   )
 })
 
-await t.test('a route that was declared before an un-awaited plugin is refused', async (t) => {
-  for (const [caller, status, reason] of [
-    [null, 401, 'anonymous'],
-    [{ id: 'root', roles: ['admin'] }, 403, 'missed'],
+await t.test('a route that was declared before an un-awaited plugin keeps its rule', async (t) => {
+  for (const [caller, status] of [
+    [null, 401],
+    [{ id: 'v', roles: ['viewer'] }, 403],
   ] as const) {
     const app = Fastify()
     t.after(() => app.close())
     await app.register(async (child) => {
-      child.get('/child', async () => t.fail('the handler ran'))
+      child.get('/child', closed, async () => t.fail('the handler ran'))
     })
     // Without await, Fastify declares the routes before it runs the plugin.
     void app.register(rbac, { policy, principal: () => caller })
     app.get('/declared', closed, async () => t.fail('the handler ran'))
-    app.get('/undeclared', async () => t.fail('the handler ran'))
-    app.get('/public', { config: { rbac: { public: 'never compiled' } } }, async () =>
-      t.fail('the handler ran'),
-    )
+    app.get('/public', { config: { rbac: { public: 'compiled at ready' } } }, async () => 'open')
     await app.ready()
-    const reasons: string[] = []
-    app.securityEvents.on('rbac.denied', ({ details }) => void reasons.push(details.reason))
-    for (const url of ['/declared', '/undeclared', '/public']) {
-      checkRefusal(t, await app.inject(url), status, url)
-    }
-    checkRefusal(t, await app.inject('/child'), 401, 'a context that is older than the login')
-    t.same(reasons, [reason, reason, reason, 'anonymous'])
+    for (const url of ['/declared', '/child']) checkRefusal(t, await app.inject(url), status, url)
+    t.equal((await app.inject('/public')).statusCode, 200)
+    const { rows } = app.rbac.matrix()
+    t.same(
+      rows.filter(({ method }) => method === 'GET').map(({ url }) => url),
+      ['/child', '/declared', '/public'],
+      'the matrix has every route',
+    )
+    await testMatrix(app)
   }
 })
+
+await t.test('a route without a rule that is older than the plugin stops the boot', async (t) => {
+  const app = Fastify()
+  t.after(() => app.close())
+  await app.register(async (child) => {
+    child.get('/keys', async () => t.fail('the handler ran'))
+  })
+  void app.register(rbac, { policy })
+  app.get('/undeclared', async () => t.fail('the handler ran'))
+  app.get('/declared', closed, async () => t.fail('the handler ran'))
+  await t.rejects(async () => app.ready(), {
+    code: 'PARAPET_RBAC_UNDECLARED_ROUTES',
+    statusCode: 500,
+    message: /:\n  GET \/keys\n  GET \/undeclared$/,
+  })
+})
+
+await t.test(
+  'an invalid rule of a route that is older than the plugin stops the boot',
+  async (t) => {
+    const app = Fastify()
+    t.after(() => app.close())
+    app.get('/typo', { config: { rbac: 'content:raed' } }, async () => t.fail('the handler ran'))
+    await app.register(rbac, { policy })
+    await t.rejects(async () => app.ready(), {
+      code: 'PARAPET_RBAC_INVALID_RULE',
+      statusCode: 500,
+      message: /GET \/typo uses the permission "content:raed"/,
+    })
+  },
+)
 
 await t.test(
   'only the option routes opens a route that was declared before the plugin',
@@ -328,7 +359,6 @@ await t.test(
           handled++
           return 'list'
         })
-        login.get('/keys', async () => t.fail('the handler ran'))
       },
       { prefix: '/auth' },
     )
@@ -355,11 +385,10 @@ await t.test(
     t.equal(handled, 0, 'no handler runs')
     t.equal((await as('viewer', '/auth/sessions')).statusCode, 200)
     t.equal((await as('admin', '/old')).statusCode, 200)
-    checkRefusal(t, await as('admin', '/auth/keys'), 403, 'a route without a rule')
     const { rows } = app.rbac.matrix()
     t.same(
       rows.map(({ method, url }) => `${method} ${url}`),
-      ['POST /auth/login', 'GET /auth/sessions', 'GET /old'],
+      ['POST /auth/login', 'GET /auth/sessions', 'HEAD /auth/sessions', 'GET /old', 'HEAD /old'],
     )
   },
 )

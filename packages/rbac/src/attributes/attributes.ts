@@ -1,26 +1,45 @@
 /** Attribute types, and how attributes are read. The type is checked at every read. */
 
-/** The type of an attribute. A `time` is a `Date`, milliseconds since the epoch or RFC 3339 text. */
-export type AttributeType = 'string' | 'number' | 'boolean' | 'time' | 'string[]'
+import { decimalText, readBigint, readDate, readDecimal, readUuid } from './exact-values.ts'
+
+/**
+ * The type of an attribute. A `time` is a `Date`, milliseconds since the epoch or RFC 3339 text. The
+ * types `uuid`, `bigint`, `decimal`, `enum` and `date` are for columns of these PostgreSQL types: a
+ * value that the column cannot have matches no row, and values are read as drivers return them.
+ */
+export type AttributeType =
+  | 'string'
+  | 'number'
+  | 'boolean'
+  | 'time'
+  | 'string[]'
+  | 'uuid'
+  | 'bigint'
+  | 'decimal'
+  | 'enum'
+  | 'date'
 
 /** Attribute names and their types. */
 export type AttributeSchema = Readonly<Record<string, AttributeType>>
 
+interface AttributeValues {
+  readonly string: string
+  readonly number: number
+  readonly boolean: boolean
+  readonly time: Date
+  readonly 'string[]': readonly string[]
+  readonly uuid: string
+  readonly bigint: bigint
+  readonly decimal: number
+  readonly enum: string
+  readonly date: Date
+}
+
 /** The TypeScript type of an {@link AttributeType}. */
-export type AttributeValue<A> = A extends 'string'
-  ? string
-  : A extends 'number'
-    ? number
-    : A extends 'boolean'
-      ? boolean
-      : A extends 'time'
-        ? Date
-        : A extends 'string[]'
-          ? readonly string[]
-          : never
+export type AttributeValue<A> = A extends AttributeType ? AttributeValues[A] : never
 
 /** A value in the form that conditions compare. A time is milliseconds since the epoch. */
-type Scalar = string | number | boolean
+type Scalar = string | number | bigint | boolean
 export type Normal = Scalar | readonly unknown[]
 
 const RFC_3339 = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)$/
@@ -31,6 +50,26 @@ const readers: Readonly<Record<AttributeType, (value: unknown) => Normal | undef
   number: (value) => (typeof value === 'number' && !Number.isNaN(value) ? value : undefined),
   time: (value) => readTime(value),
   'string[]': (value) => (Array.isArray(value) ? value : undefined),
+  uuid: readUuid,
+  bigint: readBigint,
+  decimal: readDecimal,
+  enum: (value) => (typeof value === 'string' ? value : undefined),
+  date: readDate,
+}
+
+/** The types that an attribute of type `string` or `number` can be compared with. */
+const EXACT: readonly AttributeType[] = ['uuid', 'bigint', 'decimal', 'enum', 'date']
+
+/** Whether values of other types are converted to the type before they are compared. */
+export function isExact(type: AttributeType): boolean {
+  return EXACT.includes(type)
+}
+
+/** Prints a value in its normal form. */
+export function printValue(type: AttributeType, value: Normal): string {
+  if (type === 'time' && Number.isFinite(value)) return new Date(value as number).toISOString()
+  if (type === 'decimal' && typeof value === 'bigint') return decimalText(value)
+  return typeof value === 'bigint' ? String(value) : JSON.stringify(value)
 }
 
 /** Returns the reader of a type. It yields the normal form, or `undefined` for any other type. */

@@ -1,13 +1,16 @@
 /** Evaluates AuthZEN requests with a permission, or with the rule of a route of this app. */
-import { parsePrincipal, type Principal } from '@parapet/kit'
+import { parsePrincipal, withDeadline, type Principal } from '@parapet/kit'
+import { readMember } from '../attributes/attributes.ts'
 import { Access, type AccessServices } from '../decide/access.ts'
 import type { PolicyInForce } from '../decide/policy-in-force.ts'
 import type { DeclaredRoute, RuleNode } from '../decide/route-rule.ts'
+import { PARAPET_RBAC_LOOKUP_TIMEOUT } from '../errors.ts'
 import {
   attributesOf,
   ipOf,
   permissionFor,
   routePattern,
+  type AttributeLoader,
   type AuthzenEvaluation,
   type ResourceLoader,
   type SubjectResolver,
@@ -23,6 +26,9 @@ export interface EvaluateServices {
   readonly routes: readonly DeclaredRoute[]
   readonly principalOf: SubjectResolver
   readonly loadResource: ResourceLoader | undefined
+  readonly loadAttributes: AttributeLoader | undefined
+  /** Properties of a subject that the caller may state. */
+  readonly trustedProperties: readonly string[]
 }
 
 interface Question {
@@ -30,37 +36,55 @@ interface Question {
   readonly permissions: readonly string[]
 }
 
-/** Allows every principal. */
+/** Requires a principal only. */
 const ANY_PRINCIPAL: Question = { node: { op: 'all', of: [] }, permissions: [] }
 
 /** Creates the function that decides evaluations. */
 export function createEvaluate(services: EvaluateServices): Evaluate {
-  const { routes, principalOf, loadResource } = services
+  const { routes, principalOf, loadResource, loadAttributes } = services
+  const look = createLookup(services.access)
   return async (evaluation) => {
-    const principal = await principalOf(evaluation.subject)
-    if (principal === null) return false
-    const access = accessFor(services, parsePrincipal(principal), evaluation)
+    const { subject, resource } = evaluation
+    const found = await look('authzen.subject', () => principalOf(subject))
+    if (found === null) return false
+    const principal = parsePrincipal(found)
+    const attributes = await look('authzen.attributes', () => loadAttributes?.(principal, subject))
+    const access = accessFor(services, principal, attributes, evaluation)
     const question = questionOf(access, routes, evaluation)
-    if (question === undefined) return false
+    if (typeof question === 'boolean') return question
     const { node, permissions } = question
-    const { resource } = evaluation
     const loaded =
-      loadResource === undefined ? attributesOf(resource) : await loadResource(resource)
+      loadResource === undefined
+        ? attributesOf(resource)
+        : await look('authzen.resource', () => loadResource(resource))
     const { allowed } = await access.decide(node, permissions, loaded)
     return allowed
   }
 }
 
+/** Creates a function that limits how long a lookup takes. */
+function createLookup({ factTimeoutMs, clock }: AccessServices) {
+  return async <T>(name: string, find: () => T | Promise<T>): Promise<T> => {
+    const late = (): Error => new PARAPET_RBAC_LOOKUP_TIMEOUT(name, factTimeoutMs)
+    return withDeadline(Promise.resolve(find()), factTimeoutMs, late, clock)
+  }
+}
+
 function accessFor(
-  { policy, access }: EvaluateServices,
+  { policy, access, trustedProperties }: EvaluateServices,
   principal: Principal,
+  attributes: Readonly<Record<string, unknown>> | undefined,
   { subject, action, context }: AuthzenEvaluation,
 ): Access {
+  const stated = trustedProperties.flatMap((name) => {
+    const value = readMember(subject.properties, name)
+    return value === undefined ? [] : [[name, value] as const]
+  })
   return new Access(policy.engine, access, {
     principal,
     granted: policy.grantedTo(principal.id),
     stale: policy.stale,
-    subject: () => subject.properties,
+    subject: () => ({ ...attributes, ...Object.fromEntries(stated) }),
     environment: () => ({
       time: access.clock.now(),
       ip: ipOf(context),
@@ -75,17 +99,20 @@ function questionOf(
   { engine }: Access,
   routes: readonly DeclaredRoute[],
   evaluation: AuthzenEvaluation,
-): Question | undefined {
+): Question | boolean {
   const permission = permissionFor(evaluation, (name) => engine.permissionIds.has(name))
   if (permission !== undefined) {
     return { node: { op: 'permission', permission }, permissions: [permission] }
   }
   const { action, resource } = evaluation
-  if (resource.type !== 'route') return undefined
+  if (resource.type !== 'route') return false
   const pattern = routePattern(resource.id)
   const route = routes.find(
     ({ method, url }) => method === action.name && routePattern(url) === pattern,
   )
-  if (route === undefined) return undefined
-  return route.rule.kind === 'guarded' ? route.rule : ANY_PRINCIPAL
+  if (route === undefined) return false
+  const { rule } = route
+  // A stale policy decides nothing, but public routes are open then as well.
+  if (rule.kind === 'public') return true
+  return rule.kind === 'guarded' ? rule : ANY_PRINCIPAL
 }

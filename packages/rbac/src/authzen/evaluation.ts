@@ -1,10 +1,23 @@
 /** AuthZEN 1.0 without HTTP: reads evaluations and maps them to permissions. */
 import type { Principal } from '@parapet/kit'
-import type { Static } from '@sinclair/typebox'
-import { Value } from '@sinclair/typebox/value'
-import { readMember } from '../conditions/attributes.ts'
+import { readMember } from '../attributes/attributes.ts'
 import { PARAPET_RBAC_MALFORMED_EVALUATION } from '../errors.ts'
-import { EvaluationRequest, EvaluationsRequest } from './schemas.ts'
+
+type Properties = Readonly<Record<string, unknown>>
+
+interface Entity {
+  readonly type: string
+  readonly id: string
+  readonly properties?: Properties
+}
+
+/** One evaluation. @see AuthZEN Authorization API 1.0, section 6.1 */
+export interface AuthzenEvaluation {
+  readonly subject: Entity
+  readonly action: { readonly name: string; readonly properties?: Properties }
+  readonly resource: Entity
+  readonly context?: Properties
+}
 
 /** The party whose access is evaluated. @see AuthZEN Authorization API 1.0, section 5.1 */
 export type AuthzenSubject = AuthzenEvaluation['subject']
@@ -12,13 +25,16 @@ export type AuthzenSubject = AuthzenEvaluation['subject']
 /** The resource to access. @see AuthZEN Authorization API 1.0, section 5.2 */
 export type AuthzenResource = AuthzenEvaluation['resource']
 
-/** One evaluation. @see AuthZEN Authorization API 1.0, section 6.1 */
-export type AuthzenEvaluation = Static<typeof EvaluationRequest>
-
 /** Returns the principal of a subject; `null` if there is none. */
 export type SubjectResolver = (
   subject: AuthzenSubject,
 ) => Principal | null | Promise<Principal | null>
+
+/** Loads the attributes that the policy declares under `subject`. */
+export type AttributeLoader = (
+  principal: Principal,
+  subject: AuthzenSubject,
+) => Properties | undefined | Promise<Properties | undefined>
 
 /** Loads the attributes of a resource. */
 export type ResourceLoader = (resource: AuthzenResource) => unknown
@@ -32,12 +48,35 @@ export interface Batch {
   readonly evaluations: readonly (AuthzenEvaluation | null)[]
 }
 
-/** Reads one evaluation. @returns a string that says what is wrong if it is invalid. */
+/** Reads one evaluation. Unknown members are ignored. @returns what is wrong if it is invalid. */
 export function readEvaluation(value: unknown): AuthzenEvaluation | string {
-  if (Value.Check(EvaluationRequest, value)) return value
-  const fault = Value.Errors(EvaluationRequest, value).First()!
-  return describeFault(fault)
+  if (!isObject(value)) return 'the body: must be an object'
+  const fault =
+    faultOf(value, 'subject', ['type', 'id']) ??
+    faultOf(value, 'action', ['name']) ??
+    faultOf(value, 'resource', ['type', 'id']) ??
+    (value['context'] === undefined || isObject(value['context'])
+      ? undefined
+      : '"/context": must be an object')
+  return fault ?? (value as unknown as AuthzenEvaluation)
 }
+
+function faultOf(value: Properties, name: string, texts: readonly string[]): string | undefined {
+  const entity = readMember(value, name)
+  if (!isObject(entity)) return `"/${name}": must be an object`
+  const wrong = texts.find((each) => typeof readMember(entity, each) !== 'string')
+  if (wrong !== undefined) return `"/${name}/${wrong}": must be a string`
+  const properties = readMember(entity, 'properties')
+  return properties === undefined || isObject(properties)
+    ? undefined
+    : `"/${name}/properties": must be an object`
+}
+
+const SEMANTICS: readonly unknown[] = [
+  'execute_all',
+  'deny_on_first_deny',
+  'permit_on_first_permit',
+] satisfies Semantic[]
 
 /**
  * Reads a batch.
@@ -46,11 +85,12 @@ export function readEvaluation(value: unknown): AuthzenEvaluation | string {
  * @throws PARAPET_RBAC_MALFORMED_EVALUATION
  */
 export function readBatch(value: unknown, maxEvaluations: number): Batch | null {
-  if (!Value.Check(EvaluationsRequest, value)) {
-    const fault = Value.Errors(EvaluationsRequest, value).First()!
-    throw new PARAPET_RBAC_MALFORMED_EVALUATION(describeFault(fault))
+  if (!isObject(value)) throw new PARAPET_RBAC_MALFORMED_EVALUATION('the body: must be an object')
+  const { evaluations: list = [] } = value
+  if (!Array.isArray(list)) {
+    throw new PARAPET_RBAC_MALFORMED_EVALUATION('"/evaluations": must be an array')
   }
-  const { evaluations: list = [], options } = value
+  const semantic = readSemantic(value['options'])
   if (list.length === 0) return null
   if (list.length > maxEvaluations) {
     throw new PARAPET_RBAC_MALFORMED_EVALUATION(
@@ -58,11 +98,20 @@ export function readBatch(value: unknown, maxEvaluations: number): Batch | null 
     )
   }
   const shared = pick(value)
-  const evaluations = list.map((entry) => {
+  const evaluations = list.map((entry: unknown) => {
     const evaluation = readEvaluation(isObject(entry) ? { ...shared, ...pick(entry) } : entry)
     return typeof evaluation === 'string' ? null : evaluation
   })
-  return { semantic: options?.evaluations_semantic ?? 'execute_all', evaluations }
+  return { semantic, evaluations }
+}
+
+function readSemantic(options: unknown): Semantic {
+  if (options === undefined) return 'execute_all'
+  const semantic = isObject(options) ? (options['evaluations_semantic'] ?? 'execute_all') : null
+  if (SEMANTICS.includes(semantic)) return semantic as Semantic
+  throw new PARAPET_RBAC_MALFORMED_EVALUATION(
+    `"/options/evaluations_semantic": must be one of ${SEMANTICS.join(', ')}`,
+  )
 }
 
 /** Whether a batch ends after this decision. */
@@ -84,7 +133,7 @@ export function attributesOf({ id, properties }: AuthzenResource): object {
 }
 
 /** Returns `ip` from the context. The address of the connection is that of the calling service. */
-export function ipOf(context: Readonly<Record<string, unknown>> | undefined): string | undefined {
+export function ipOf(context: Properties | undefined): string | undefined {
   const ip = readMember(context, 'ip')
   return typeof ip === 'string' ? ip : undefined
 }
@@ -92,10 +141,6 @@ export function ipOf(context: Readonly<Record<string, unknown>> | undefined): st
 /** Normalizes parameters, so that `/todos/{todoId}` (OpenAPI) equals `/todos/:todoId` (Fastify). */
 export function routePattern(id: string): string {
   return id.replaceAll(/\{[^{}/]*\}|:[^/]+/g, '{}')
-}
-
-function describeFault({ path, message }: { path: string; message: string }): string {
-  return `${path === '' ? 'the body' : `"${path}"`}: ${message}`
 }
 
 function pick(value: object): Record<string, unknown> {
@@ -107,6 +152,6 @@ function pick(value: object): Record<string, unknown> {
   )
 }
 
-function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
+function isObject(value: unknown): value is Properties {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }

@@ -1,50 +1,63 @@
-/** The messages of AuthZEN 1.0 as schemas. Unknown members are ignored. */
-import { Type } from '@sinclair/typebox'
+/** The messages of AuthZEN 1.0 as JSON Schema, for the description of the routes. */
 
-const Properties = Type.Optional(Type.Record(Type.String(), Type.Unknown()))
-const Entity = Type.Object({ type: Type.String(), id: Type.String(), properties: Properties })
-const Action = Type.Object({ name: Type.String(), properties: Properties })
+const text = { type: 'string' }
+const properties = { type: 'object', additionalProperties: true }
+const entity = {
+  type: 'object',
+  required: ['type', 'id'],
+  properties: { type: text, id: text, properties },
+}
+const action = { type: 'object', required: ['name'], properties: { name: text, properties } }
 
 /** One evaluation. @see AuthZEN Authorization API 1.0, section 6.1 */
-export const EvaluationRequest = Type.Object({
-  subject: Entity,
-  action: Action,
-  resource: Entity,
-  context: Properties,
-})
+export const evaluationRequest = {
+  type: 'object',
+  required: ['subject', 'action', 'resource'],
+  properties: { subject: entity, action, resource: entity, context: properties },
+}
 
 /** Several evaluations and their common members, which each may override. @see section 7.1 */
-export const EvaluationsRequest = Type.Object({
-  subject: Type.Optional(Type.Unknown()),
-  action: Type.Optional(Type.Unknown()),
-  resource: Type.Optional(Type.Unknown()),
-  context: Type.Optional(Type.Unknown()),
-  evaluations: Type.Optional(Type.Array(Type.Unknown())),
-  options: Type.Optional(
-    Type.Object({
-      evaluations_semantic: Type.Optional(
-        Type.Union([
-          Type.Literal('execute_all'),
-          Type.Literal('deny_on_first_deny'),
-          Type.Literal('permit_on_first_permit'),
-        ]),
-      ),
-    }),
-  ),
-})
+export const evaluationsRequest = {
+  type: 'object',
+  properties: {
+    subject: {},
+    action: {},
+    resource: {},
+    context: {},
+    evaluations: { type: 'array', items: {} },
+    options: {
+      type: 'object',
+      properties: {
+        evaluations_semantic: {
+          type: 'string',
+          enum: ['execute_all', 'deny_on_first_deny', 'permit_on_first_permit'],
+        },
+      },
+    },
+  },
+}
 
 /** One decision. @see section 6.2 */
-export const EvaluationResponse = Type.Object({
-  decision: Type.Boolean(),
-  context: Properties,
-})
+export const evaluationResponse = {
+  type: 'object',
+  required: ['decision'],
+  properties: { decision: { type: 'boolean' }, context: properties },
+}
 
 /** The decisions of a batch, in its order. @see section 7.2 */
-export const EvaluationsResponse = Type.Object({ evaluations: Type.Array(EvaluationResponse) })
+export const evaluationsResponse = {
+  type: 'object',
+  required: ['evaluations'],
+  properties: { evaluations: { type: 'array', items: evaluationResponse } },
+}
 
 /** The addresses of the endpoints. @see section 9 */
-export const Discovery = Type.Object({
-  policy_decision_point: Type.String(),
-  access_evaluation_endpoint: Type.String(),
-  access_evaluations_endpoint: Type.String(),
-})
+export const discovery = {
+  type: 'object',
+  required: ['policy_decision_point', 'access_evaluation_endpoint', 'access_evaluations_endpoint'],
+  properties: {
+    policy_decision_point: text,
+    access_evaluation_endpoint: text,
+    access_evaluations_endpoint: text,
+  },
+}

@@ -1,5 +1,5 @@
 /** Compiles conditions to closures. No code is generated from text. */
-import type { Normal } from './attributes.ts'
+import { isExact, readerOf, type AttributeType, type Normal } from '../attributes/attributes.ts'
 import { compileReader, type DecisionContext } from './context.ts'
 import type { Node, Sign, Term, Truth } from './nodes.ts'
 
@@ -156,8 +156,13 @@ function compileIn(leftTerm: Term, rightTerm: Term): Evaluate {
     const value = left(context)
     const list = right(context)
     if (value === undefined || list === undefined) return null
-    return isMember(list as readonly unknown[], value)
+    return isMember(membersOf(list as readonly unknown[], leftTerm.type), value)
   }
+}
+
+/** Reads the members of a list as the exact type that they are compared with. */
+export function membersOf(list: readonly unknown[], type: AttributeType): readonly unknown[] {
+  return isExact(type) ? list.map(readerOf(type)) : list
 }
 
 function compileComparison(sign: Sign, left: Read, right: Read): Evaluate {

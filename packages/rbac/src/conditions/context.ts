@@ -1,6 +1,11 @@
 /** The input of a decision, and how conditions read attributes from it. */
 import type { Principal } from '@parapet/kit'
-import { readerOf, readMember, type AttributeSchema, type Normal } from './attributes.ts'
+import {
+  readerOf,
+  readMember,
+  type AttributeSchema,
+  type Normal,
+} from '../attributes/attributes.ts'
 import type { Reference } from './nodes.ts'
 
 /** The attributes of the environment of a decision. */

@@ -1,9 +1,13 @@
 /** Evaluates the known parts of a condition, so that only tests of the resource remain. */
-import { compileCondition, evaluateSafely } from './compile-condition.ts'
+import { isExact } from '../attributes/attributes.ts'
+import { compileCondition, evaluateSafely, membersOf } from './compile-condition.ts'
 import { compileReader, type DecisionContext } from './context.ts'
 import type { Literal, Node, Term } from './nodes.ts'
 
-/** Returns what remains of a condition once subject, environment and facts are known. */
+/**
+ * Returns what remains of a condition once subject, environment and facts are known. If the context
+ * has no facts, tests of facts remain as well.
+ */
 export function foldNode(node: Node, context: DecisionContext): Node {
   if (node.op === 'and' || node.op === 'or') {
     return simplify(
@@ -22,36 +26,44 @@ function foldLeaf(
   context: DecisionContext,
 ): Node {
   const terms = node.op === 'value' ? [] : 'right' in node ? [node.left, node.right] : [node.left]
-  if (!terms.some(isOpen)) {
+  if (!terms.some((term) => isOpen(term, context))) {
     return { op: 'value', value: evaluateSafely(compileCondition(node), context) }
   }
   if (!('right' in node)) return node
   const left = foldTerm(node.left, context)
   const right = foldTerm(node.right, context)
   if (left === null || right === null) return { op: 'value', value: null }
-  return foldList({ ...node, left, right })
+  const isFolded = node.right.kind === 'ref' && right.kind === 'literal'
+  return foldList({ ...node, left, right }, isFolded)
 }
 
 /** If a list has members of another type, "not in the list" is unknown; see `isMember`. */
-function foldList(node: Extract<Node, { right: Term }>): Node {
+function foldList(node: Extract<Node, { right: Term }>, isFolded: boolean): Node {
   if (node.op !== 'in' || node.right.kind !== 'literal') return node
+  const { type } = node.left
   const list = node.right.value as readonly unknown[]
-  const members = list.filter((entry) => typeof entry === node.left.type)
-  if (members.length === list.length) return node
+  // Constants of the policy are in their normal form already.
+  if (isExact(type) && !isFolded) return node
+  const members = isExact(type)
+    ? membersOf(list, type).filter((entry) => entry !== undefined)
+    : list.filter((entry) => typeof entry === type)
+  if (members.length === list.length && !isExact(type)) return node
+  if (members.length === list.length) return { ...node, right: { ...node.right, value: members } }
   const rest: Node = { ...node, right: { ...node.right, value: members } }
   return { op: 'or', of: [rest, { op: 'value', value: null }] }
 }
 
 function foldTerm(term: Term, context: DecisionContext): Term | null {
-  if (term.kind === 'literal' || isOpen(term)) return term
+  if (term.kind === 'literal' || isOpen(term, context)) return term
   const value = compileReader(term)(context)
   return value === undefined
     ? null
     : ({ kind: 'literal', value, type: term.type } satisfies Literal)
 }
 
-function isOpen(term: Term): boolean {
-  return term.kind === 'ref' && term.root === 'resource'
+function isOpen(term: Term, { facts }: DecisionContext): boolean {
+  if (term.kind === 'literal') return false
+  return term.root === 'resource' || (term.root === 'fact' && facts === undefined)
 }
 
 /** Drops parts that cannot change the result. Unknown parts stay: they can prevent a true result. */

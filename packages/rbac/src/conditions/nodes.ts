@@ -1,5 +1,5 @@
 /** A condition whose references and constants have been resolved and typed. */
-import type { AttributeType, Normal } from './attributes.ts'
+import type { AttributeType, Normal } from '../attributes/attributes.ts'
 import type { Comparison } from './condition.ts'
 
 /** The result of a condition. `null` is unknown: an attribute is missing or has another type. */

@@ -8,12 +8,13 @@
 import { PARAPET_RBAC_INVALID_ARGUMENT } from '../errors.ts'
 import type { Comparison, Condition, Constant, Operand, Ref, TimeWindow } from './condition.ts'
 
-type Value<T> = T extends Date ? Date | string : T
-type Side<T> = Ref<T> | Value<T>
-type Ordered = number | Date
+type Value<T> = T extends Date ? Date | string : T extends bigint ? bigint | number : T
+/** A bigint can be compared with a string such as `subject.id`, which is read as a bigint. */
+type Side<T> = Ref<T> | Value<T> | (T extends bigint ? Ref<string> : never)
+type Ordered = number | bigint | Date
 
 /** Both values are equal. */
-export function eq<T extends string | number | boolean | Date>(
+export function eq<T extends string | number | bigint | boolean | Date>(
   left: Ref<T>,
   right: Side<NoInfer<T>>,
 ): Condition {
@@ -21,7 +22,7 @@ export function eq<T extends string | number | boolean | Date>(
 }
 
 /** The values differ. */
-export function ne<T extends string | number | boolean | Date>(
+export function ne<T extends string | number | bigint | boolean | Date>(
   left: Ref<T>,
   right: Side<NoInfer<T>>,
 ): Condition {
@@ -59,9 +60,9 @@ export function after(left: Ref<Date>, right: Side<Date>): Condition {
 }
 
 /** `left` is in the list `right`: constants, or an attribute of type `string[]`. */
-export function isIn<T extends string | number>(
+export function isIn<T extends string | number | bigint>(
   left: Ref<T>,
-  right: readonly NoInfer<T>[] | (T extends string ? Ref<readonly string[]> : never),
+  right: readonly Value<NoInfer<T>>[] | (T extends string ? Ref<readonly string[]> : never),
 ): Condition {
   return compare('in', left, right)
 }
@@ -134,5 +135,11 @@ function operandOf(side: unknown): Operand {
     return { value: side.toISOString() }
   }
   if (typeof side === 'object' && side !== null && 'ref' in side) return { ref: (side as Ref).ref }
-  return { value: side as Constant }
+  return { value: constantOf(side) }
+}
+
+/** JSON has no bigint. */
+function constantOf(side: unknown): Constant {
+  if (typeof side === 'bigint') return String(side)
+  return (Array.isArray(side) ? side.map(constantOf) : side) as Constant
 }

@@ -1,4 +1,5 @@
 /** Prints a condition for people. */
+import { printValue, type Normal } from '../attributes/attributes.ts'
 import type { Literal, Node, Reference, Term } from './nodes.ts'
 
 const SIGNS = { eq: '=', ne: '≠', lt: '<', lte: '≤', gt: '>', gte: '≥' } as const
@@ -6,7 +7,9 @@ const SIGNS = { eq: '=', ne: '≠', lt: '<', lte: '≤', gt: '>', gte: '≥' } a
 /** Prints a condition. @param valueOf returns text to append to an attribute, such as its value. */
 export function printNode(node: Node, valueOf: (ref: Reference) => string = () => ''): string {
   const term = (side: Term): string =>
-    side.kind === 'literal' ? showLiteral(side) : `${side.root}.${side.name}${valueOf(side)}`
+    side.kind === 'literal'
+      ? printValue(side.type, side.value)
+      : `${side.root}.${side.name}${valueOf(side)}`
   switch (node.op) {
     case 'and':
     case 'or':
@@ -20,14 +23,15 @@ export function printNode(node: Node, valueOf: (ref: Reference) => string = () =
     case 'value':
       return node.value === null ? 'unknown' : node.value ? 'always' : 'never'
     case 'in':
-      return `${term(node.left)} in ${term(node.right)}`
+      return `${term(node.left)} in ${node.right.kind === 'literal' ? printList(node.right, node.left) : term(node.right)}`
     case 'compare':
       break
   }
   return `${term(node.left)} ${SIGNS[node.sign]} ${term(node.right)}`
 }
 
-function showLiteral({ type, value }: Literal): string {
-  if (type === 'time' && Number.isFinite(value)) return new Date(value as number).toISOString()
-  return JSON.stringify(value)
+/** The members of a list have the type of the attribute that they are compared with. */
+function printList({ value }: Literal, { type }: Term): string {
+  const members = value as readonly Normal[]
+  return `[${members.map((each) => printValue(type, each)).join(',')}]`
 }

@@ -1,6 +1,6 @@
 /** Resolves a stored condition: looks up and types every attribute, normalizes every constant. */
 import { createCidrMatcher } from '@parapet/kit'
-import { readerOf, type AttributeType, type Normal } from './attributes.ts'
+import { isExact, readerOf, type AttributeType, type Normal } from '../attributes/attributes.ts'
 import type { Comparison, Condition, Operand, TimeWindow } from './condition.ts'
 import type { Literal, Node, Reference, Root, Term } from './nodes.ts'
 import { createTimeWindow } from './time-window.ts'
@@ -9,7 +9,7 @@ import { createTimeWindow } from './time-window.ts'
 export type TypeLookup = (root: string, name: string) => AttributeType | undefined
 
 const ROOTS: readonly string[] = ['subject', 'resource', 'environment', 'fact'] satisfies Root[]
-const ORDERED: readonly AttributeType[] = ['number', 'time']
+const ORDERED: readonly AttributeType[] = ['number', 'time', 'bigint', 'decimal', 'date']
 const MAX_DEPTH = 32
 
 /** Resolves a condition. @param fault receives every problem of the condition. */
@@ -78,7 +78,7 @@ function resolveSides(
     'ref' in side ? resolveRef(side.ref, typeOf, fault) : undefined,
   )
   if (refs.includes(null)) return null
-  const [left, right] = refs as [Reference | undefined, Reference | undefined]
+  const [left, right] = convertPair(op, refs as [Reference | undefined, Reference | undefined])
   const known = left ?? right
   if (known === undefined) {
     fault(`${op} compares two constants; one side must be an attribute`)
@@ -96,6 +96,23 @@ function resolveSides(
   return sides as { left: Term; right: Term }
 }
 
+/**
+ * Reads an attribute of type `string` or `number` as the exact type on the other side. One of the
+ * resource is not converted: the database would compare two columns of different types.
+ */
+function convertPair(
+  op: Comparison,
+  [left, right]: [Reference | undefined, Reference | undefined],
+): [Reference | undefined, Reference | undefined] {
+  if (left === undefined || right === undefined || op === 'in') return [left, right]
+  return [convert(left, right), convert(right, left)]
+}
+
+function convert(ref: Reference, { type }: Reference): Reference {
+  const isConvertible = ref.type === 'string' || ref.type === 'number'
+  return isExact(type) && ref.root !== 'resource' && isConvertible ? { ...ref, type } : ref
+}
+
 /** Returns the type that a constant must have, given the attribute on the other side. */
 function sideTypes(
   op: Comparison,
@@ -106,7 +123,8 @@ function sideTypes(
     const type = (left ?? right)!.type
     return { left: type, right: type }
   }
-  return { left: 'string', right: left?.type === 'number' ? 'number' : 'string[]' }
+  const member = left?.type ?? 'string'
+  return { left: 'string', right: member === 'string' ? 'string[]' : member }
 }
 
 /** Reads a constant. Returns `null` if it does not have the type. */
@@ -123,7 +141,14 @@ function literal(side: Operand, type: AttributeType): Literal | null {
 
 function agree(op: Comparison, left: Term, right: Term): boolean {
   if (op === 'in') {
-    if (left.type === 'number') return right.kind === 'literal' && Array.isArray(right.value)
+    const isConstantList = right.kind === 'literal' && Array.isArray(right.value)
+    if (left.type === 'number') return isConstantList
+    if (isExact(left.type)) {
+      // A list of the resource would have to be converted row by row.
+      const isList =
+        right.type === 'string[]' && !(right.kind === 'ref' && right.root === 'resource')
+      return isConstantList || isList
+    }
     return left.type === 'string' && right.type === 'string[]'
   }
   if (left.type !== right.type || left.type === 'string[]') return false

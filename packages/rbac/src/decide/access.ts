@@ -24,6 +24,8 @@ export interface AccessServices {
   readonly factTimeoutMs: number
   readonly clock: Clock
   readonly challenge: string
+  /** Whether `authorize` reports denials only. @default no */
+  readonly isReporting?: () => boolean
 }
 
 /** What the decisions of one request depend on. */
@@ -65,9 +67,10 @@ export interface RequestRbac {
    */
   authorize(permission: Permission, resource?: unknown): Promise<void>
   /**
-   * Returns the rule that rows of the resource type must satisfy. Facts are unknown here.
+   * Returns the rule that rows of the resource type must satisfy.
    *
    * @throws PARAPET_RBAC_UNKNOWN_PERMISSION
+   * @throws PARAPET_RBAC_FACT_IN_FILTER if a fact decides.
    */
   filter(permission: Permission): Filter
   /**
@@ -122,7 +125,8 @@ export class Access implements RequestRbac {
     }
     const decision = await this.decide({ op: 'permission', permission }, [permission], resource)
     this.report([permission], decision)
-    if (!decision.allowed) throw this.refusal(decision.reason)
+    if (decision.allowed || this.#services.isReporting?.() === true) return
+    throw this.refusal(decision.reason)
   }
 
   filter(permission: Permission): Filter {

@@ -3,13 +3,13 @@
  * only conditional ones are evaluated.
  */
 import type { Principal } from '@parapet/kit'
-import { readMember } from '../conditions/attributes.ts'
+import { readMember } from '../attributes/attributes.ts'
 import { compileCondition, evaluateSafely } from '../conditions/compile-condition.ts'
 import type { DecisionContext } from '../conditions/context.ts'
 import { factsOf, type Node } from '../conditions/nodes.ts'
 import { hasBit, mergeBits, setBit, wordsFor } from '../policy/bit-set.ts'
 import { digestOf } from '../policy/encode-policy.ts'
-import { violatedDuty, type PolicyModel } from '../policy/policy-model.ts'
+import { covers, violatedDuty, type PolicyModel } from '../policy/policy-model.ts'
 import { GRANTED, type Decision } from './reasons.ts'
 import {
   isAllowed,
@@ -66,12 +66,13 @@ export class Engine {
   rightsOf(principal: Principal, granted?: readonly string[]): Rights {
     const { roles } = principal
     const own = readMember(principal, 'permissions') as Principal['permissions']
-    return this.#resolve(granted === undefined ? roles : [...roles, ...granted], own)
+    const scopes = readMember(principal, 'scopes') as Principal['scopes']
+    return this.#resolve(granted === undefined ? roles : [...roles, ...granted], own, scopes)
   }
 
   /** Whether roles allow a permission without any condition. */
   rolesAllow(roles: readonly string[], permission: number): boolean {
-    if (!this.#additive) return isAllowed(this.#resolve(roles, undefined), permission)
+    if (!this.#additive) return isAllowed(this.#resolve(roles), permission)
     const { roleIds } = this.model
     const word = permission >>> 5
     const mask = 1 << (permission & 31)
@@ -132,33 +133,33 @@ export class Engine {
   #refusal(rights: Rights, permission: number): Decision {
     if (rights.violatedDuty !== undefined) return { allowed: false, reason: 'separation_of_duty' }
     const { isGranted, grants } = this.ruleOf(rights, permission)
-    return {
-      allowed: false,
-      reason: isGranted || grants.length > 0 ? 'denied_by_rule' : 'no_grant',
-    }
+    if (!isGranted && grants.length === 0) return { allowed: false, reason: 'no_grant' }
+    const isInScope = rights.ceiling === undefined || hasBit(rights.ceiling, permission)
+    return { allowed: false, reason: isInScope ? 'denied_by_rule' : 'out_of_scope' }
   }
 
-  #resolve(roles: readonly string[], own: readonly string[] | undefined): Rights {
+  #resolve(roles: readonly string[], own?: readonly string[], scopes?: readonly string[]): Rights {
     const { roleIds } = this.model
     // Most principals have one or two roles, and a number is a faster key than a string.
-    if (own === undefined && (roles.length === 1 || roles.length === 2)) {
+    if (own === undefined && scopes === undefined && (roles.length === 1 || roles.length === 2)) {
       const first = roleIds.get(roles[0]!)
       const second = roles.length === 2 ? roleIds.get(roles[1]!) : first
       if (first !== undefined && second !== undefined) return this.#resolvePair(first, second)
     }
     const roleList = idsOf(roles, roleIds)
     const permissionList = own === undefined ? [] : idsOf(own, this.permissionIds)
-    const key = `${roleList.join(',')};${permissionList.join(',')}`
+    const ceilingKey = scopes === undefined ? '' : JSON.stringify(scopes)
+    const key = `${roleList.join(',')};${permissionList.join(',')};${ceilingKey}`
     const known = this.#rightsOfSets.get(key)
     if (known !== undefined) return known
-    return this.#keep(this.#rightsOfSets, key, this.#build(roleList, permissionList))
+    return this.#keep(this.#rightsOfSets, key, this.#build(roleList, permissionList, scopes))
   }
 
   #resolvePair(first: number, second: number): Rights {
     const key = first * this.model.roleNames.length + second
     const known = this.#rightsOfPairs.get(key)
     if (known !== undefined) return known
-    return this.#keep(this.#rightsOfPairs, key, this.#build([first, second], []))
+    return this.#keep(this.#rightsOfPairs, key, this.#build([first, second], [], undefined))
   }
 
   #keep<K>(cache: Map<K, Rights>, key: K, rights: Rights): Rights {
@@ -167,7 +168,11 @@ export class Engine {
     return rights
   }
 
-  #build(roles: readonly number[], permissions: readonly number[]): Rights {
+  #build(
+    roles: readonly number[],
+    permissions: readonly number[],
+    scopes: readonly string[] | undefined,
+  ): Rights {
     const { closure, closureWords } = this.model
     const held = new Uint32Array(closureWords)
     const allow = new Uint32Array(this.#words)
@@ -188,6 +193,11 @@ export class Engine {
         if (deny.isUnconditional) possible[id >>> 5]! &= ~(1 << (id & 31))
       }
     }
+    const ceiling = scopes === undefined ? undefined : this.#ceilingOf(scopes)
+    if (ceiling !== undefined) {
+      keepBits(allow, ceiling)
+      keepBits(possible, ceiling)
+    }
     const duty = violatedDuty(this.model, held)
     if (duty !== undefined) {
       allow.fill(0)
@@ -198,10 +208,29 @@ export class Engine {
       conditional: possible.map((bits, word) => bits & ~allow[word]!),
       roles: held,
       permissions,
+      ceiling,
+      isScoped: scopes !== undefined && !scopes.includes('*'),
       violatedDuty: duty?.id,
       rules: new Map(),
     }
   }
+
+  /** Returns what scopes cover. Scopes of other services are ignored. */
+  #ceilingOf(scopes: readonly string[]): Uint32Array {
+    const ceiling = new Uint32Array(this.#words)
+    for (const scope of scopes) {
+      const exact = this.permissionIds.get(scope)
+      if (exact !== undefined) setBit(ceiling, exact)
+      else if (scope === '*' || scope.endsWith(':*')) {
+        for (const [name, id] of this.permissionIds) if (covers(scope, name)) setBit(ceiling, id)
+      }
+    }
+    return ceiling
+  }
+}
+
+function keepBits(target: Uint32Array, source: Uint32Array): void {
+  for (let word = 0; word < target.length; word++) target[word]! &= source[word]!
 }
 
 function compile(permissions: readonly number[], node: Node): CompiledCondition {

@@ -1,5 +1,5 @@
 /** Writes a filter as PostgreSQL. Unknown becomes NULL, and every value is a parameter. */
-import type { AttributeType } from '../conditions/attributes.ts'
+import { isExact, printValue, type AttributeType, type Normal } from '../attributes/attributes.ts'
 import type { Node, Reference, Sign, Term } from '../conditions/nodes.ts'
 import { PARAPET_RBAC_INVALID_ARGUMENT } from '../errors.ts'
 
@@ -13,8 +13,8 @@ export interface SqlFragment {
 export interface SqlNaming {
   /**
    * The column of an attribute, if its name differs from the attribute's; `c.owner_id` is a column of
-   * the table `c`. A `time` needs a `timestamptz`, a `string[]` a `text[]`. A `string` compares by the
-   * rules of its column: if they ignore case, the filter passes rows that `can` refuses.
+   * the table `c`. A `time` needs a `timestamptz`, a `string[]` a `text[]`, and `uuid`, `bigint`,
+   * `decimal`, `enum` and `date` a column of that type. A `string` compares by the rules of its column: if they ignore case, the filter passes rows that `can` refuses.
    */
   readonly columns?: Readonly<Record<string, string>>
   /** The number of the first parameter. @default 1 */
@@ -90,7 +90,7 @@ function writeIn(left: Term, right: Term, writer: Writer): string {
     const value = writeTerm(left, writer)
     // `= ANY ('{}')` is false even for NULL, but membership of a missing value is unknown.
     if (members.length === 0) return `(${value} <> ${value})`
-    return `(${value} = ANY (${writer.parameter(members)}))`
+    return `(${value} = ANY (${writeList(members, left.type, writer)}))`
   }
   const list = writeTerm(right, writer)
   if (left.kind === 'literal' && !isStorable(left.value)) {
@@ -107,9 +107,32 @@ function isStorable(value: unknown): boolean {
 }
 
 function writeTerm(term: Term, writer: Writer): string {
-  if (term.kind === 'ref') return writeColumn(writer.column(term), term.type)
-  if (term.type !== 'time') return writer.parameter(term.value)
-  return `${writer.parameter(timeText(term.value as number))}::timestamptz`
+  const { type } = term
+  if (term.kind === 'ref') return writeColumn(writer.column(term), type)
+  if (type === 'time') return `${writer.parameter(timeText(term.value as number))}::timestamptz`
+  if (!isExact(type)) return writer.parameter(term.value)
+  return `${writer.parameter(exactText(type, term.value))}::${SQL_TYPES[type as ExactType]}`
+}
+
+function writeList(members: readonly unknown[], type: AttributeType, writer: Writer): string {
+  if (!isExact(type)) return writer.parameter(members)
+  const texts = members.map((each) => exactText(type, each as Normal))
+  return `${writer.parameter(texts)}::${SQL_TYPES[type as ExactType]}[]`
+}
+
+type ExactType = keyof typeof SQL_TYPES
+
+/** The value has been read as its type, so the cast cannot fail. An enum is compared as text. */
+const SQL_TYPES = {
+  uuid: 'uuid',
+  bigint: 'bigint',
+  decimal: 'numeric',
+  enum: 'text',
+  date: 'date',
+} as const
+
+function exactText(type: AttributeType, value: Normal): string {
+  return typeof value === 'string' ? value : printValue(type, value)
 }
 
 /** Formats a time for PostgreSQL, where the year before 1 is 1 BC. */
@@ -123,10 +146,16 @@ function timeText(time: number): string {
     : `${String(1 - year).padStart(4, '0')}${rest} BC`
 }
 
-/** Reads a column as a condition does: NaN is missing, and a time has whole milliseconds. */
+/** Reads a column as a condition does: what a condition cannot read is NULL. */
 function writeColumn(column: string, type: AttributeType): string {
   if (type === 'number') return `NULLIF(${column}::float8, 'NaN')`
-  return type === 'time' ? `date_trunc('milliseconds', ${column})` : column
+  if (type === 'time') return `date_trunc('milliseconds', ${column})`
+  if (type === 'enum') return `${column}::text`
+  if (type === 'decimal') {
+    return `NULLIF(NULLIF(NULLIF(${column}::text, 'NaN'), 'Infinity'), '-Infinity')::numeric`
+  }
+  if (type !== 'date') return column
+  return `(CASE WHEN ${column} BETWEEN DATE '0001-01-01' AND DATE '9999-12-31' THEN ${column} END)`
 }
 
 function quote(column: string): string {

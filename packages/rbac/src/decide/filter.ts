@@ -3,8 +3,9 @@ import type { Principal } from '@parapet/kit'
 import { compileCondition, evaluateSafely } from '../conditions/compile-condition.ts'
 import type { DecisionContext } from '../conditions/context.ts'
 import { foldNode, simplify } from '../conditions/fold-condition.ts'
-import type { Node } from '../conditions/nodes.ts'
+import { factsOf, type Node } from '../conditions/nodes.ts'
 import { printNode } from '../conditions/print-condition.ts'
+import { PARAPET_RBAC_FACT_IN_FILTER } from '../errors.ts'
 import type { Engine } from './engine.ts'
 import { writeSql, type SqlFragment, type SqlNaming } from './filter-sql.ts'
 import { isAllowed, isConditional, type Rights } from './rights.ts'
@@ -33,9 +34,10 @@ interface Residual {
 }
 
 /**
- * Creates the filter of one permission. Facts that are not in the context stay unknown.
+ * Creates the filter of one permission.
  *
  * @param rights `null`: no row passes.
+ * @throws PARAPET_RBAC_FACT_IN_FILTER if a fact decides: it could differ from row to row.
  */
 export function createFilter(
   engine: Engine,
@@ -52,6 +54,10 @@ export function createFilter(
     return constantFilter('none')
   }
   if (isValue(granted, true) && isValue(refused, false)) return constantFilter('all')
+  const [fact] = [granted, refused].flatMap(factsOf)
+  if (fact !== undefined) {
+    throw new PARAPET_RBAC_FACT_IN_FILTER(engine.model.policy.permissions[permission]!, fact)
+  }
   const open = refused.op === 'value' ? [] : denies.filter((node) => !isValue(node, false))
   return whereFilter(granted, open, context.principal)
 }

@@ -12,6 +12,8 @@ export type Reason =
   | 'condition_failed'
   /** A deny rule applies. */
   | 'denied_by_rule'
+  /** The scopes of the credential do not cover it. */
+  | 'out_of_scope'
   /** The principal has roles that a separation of duty forbids together. */
   | 'separation_of_duty'
   /** The policy does not declare the permission. */

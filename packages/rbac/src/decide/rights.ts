@@ -35,6 +35,10 @@ export interface Rights {
   readonly roles: Uint32Array
   /** The permissions of the principal itself. */
   readonly permissions: readonly number[]
+  /** What the scopes of the credential cover; `undefined`: no ceiling. */
+  readonly ceiling: Uint32Array | undefined
+  /** Whether scopes limit the credential to some permissions. */
+  readonly isScoped: boolean
   /** The separation of duty that the roles violate. If it is set, nothing is allowed. */
   readonly violatedDuty: string | undefined
   /** Cache of `Engine.ruleOf`, by permission. */

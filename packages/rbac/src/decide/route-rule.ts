@@ -66,7 +66,7 @@ function readOpen(
   const why = source[kind]
   if (Object.keys(source).length > 1) return `must have no other key beside "${kind}"`
   if (typeof why !== 'string' || why.trim().length < 3 || why.length > MAX_REASON_LENGTH) {
-    return `has an invalid "${kind}": it must be the reason, a text of 3 to ${MAX_REASON_LENGTH} characters, got ${describe(why)}`
+    return `has an invalid "${kind}": it must be the reason, a text of 3 to ${MAX_REASON_LENGTH} characters, got ${describe(why)}; write { ${kind}: 'the reason' }`
   }
   const node: RuleNode = { op: 'all', of: [] }
   return { kind, why, node, resource: undefined, hides: false, permissions: [] }

@@ -18,13 +18,22 @@ export interface RbacResource<Request> {
   readonly hideAs?: 404
 }
 
+type Kind = 'permission' | 'any' | 'all' | 'public' | 'authenticated'
+
+/** Members of other kinds of rules are excluded by name, because Fastify's types allow further ones. */
+type Only<K extends Kind | 'resource' | 'hideAs'> = {
+  readonly [Other in Exclude<Kind | 'resource' | 'hideAs', K>]?: never
+}
+
+type Loading = 'resource' | 'hideAs'
+
 /** Who may call a route. */
 export type RbacRule<Request = never> =
   | Permission
-  | ({ readonly permission: Permission } & RbacResource<Request>)
-  | ({ readonly any: readonly RuleTerm[] } & RbacResource<Request>)
-  | ({ readonly all: readonly RuleTerm[] } & RbacResource<Request>)
-  /** Every caller; the text is the reason. */
-  | { readonly public: string }
+  | ({ readonly permission: Permission } & RbacResource<Request> & Only<'permission' | Loading>)
+  | ({ readonly any: readonly RuleTerm[] } & RbacResource<Request> & Only<'any' | Loading>)
+  | ({ readonly all: readonly RuleTerm[] } & RbacResource<Request> & Only<'all' | Loading>)
   /** Every authenticated caller; the text is the reason. */
-  | { readonly authenticated: string }
+  | ({ readonly authenticated: string } & Only<'authenticated'>)
+  /** Every caller; the text is the reason. */
+  | ({ readonly public: string } & Only<'public'>)

@@ -14,6 +14,8 @@ export class RuleGuard {
   readonly #mask: number
   readonly #parts: readonly RuleGuard[]
   readonly #any: boolean
+  /** The rule requires a principal and no permission. */
+  readonly #isOpen: boolean
 
   /** A permission that the policy does not declare is denied. */
   constructor(node: RuleNode, engine: Engine) {
@@ -23,6 +25,7 @@ export class RuleGuard {
     this.#mask = id === undefined ? 0 : 1 << (id & 31)
     this.#parts = node.op === 'permission' ? [] : node.of.map((part) => new RuleGuard(part, engine))
     this.#any = node.op !== 'all'
+    this.#isOpen = node.op === 'all' && node.of.length === 0
   }
 
   /** Whether the rule is a single permission that is allowed unconditionally: the fast path. */
@@ -34,6 +37,7 @@ export class RuleGuard {
   rightOf(rights: Rights): Right {
     if (this.isAllowed(rights)) return 'allow'
     if ((rights.conditional[this.#word]! & this.#mask) !== 0) return 'conditional'
+    if (this.#isOpen) return rights.isScoped ? 'deny' : 'allow'
     const [decisive, otherwise] = this.#any ? DECIDED_BY_ONE : DECIDED_BY_ALL
     let right: Right = otherwise
     for (const part of this.#parts) {
@@ -83,8 +87,9 @@ export function decideNode(
     if (decision.allowed === stopAt) return decision
     first ??= decision
   }
-  // Only the rule of a public or authenticated route has no parts.
-  return first ?? GRANTED
+  if (first !== undefined) return first
+  // Only the rule of a public or authenticated route has no parts, and no scope names such a route.
+  return rights.isScoped ? { allowed: false, reason: 'out_of_scope' } : GRANTED
 }
 
 /** Returns the facts that the conditions of these permissions read, given the rights. */
@@ -102,8 +107,14 @@ export function factsFor(
   return [...facts]
 }
 
-/** Returns what one role may do with a rule. */
-export function rightOfRole(engine: Engine, role: string, rule: RouteRule): Right {
-  if (rule.kind !== 'guarded') return 'allow'
-  return new RuleGuard(rule.node, engine).rightOf(engine.rightsOf({ id: '', roles: [role] }))
+/** Returns what one role may do with a rule. @param scopes limit the credential. */
+export function rightOfRole(
+  engine: Engine,
+  role: string,
+  rule: RouteRule,
+  scopes?: readonly string[],
+): Right {
+  if (rule.kind === 'public') return 'allow'
+  const principal = { id: '', roles: [role], ...(scopes === undefined ? undefined : { scopes }) }
+  return new RuleGuard(rule.node, engine).rightOf(engine.rightsOf(principal))
 }

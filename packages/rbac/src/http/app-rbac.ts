@@ -6,18 +6,24 @@ import { PARAPET_RBAC_INVALID_ARGUMENT, PARAPET_RBAC_UNKNOWN_PERMISSION } from '
 import type { PolicyDiff } from '../live/diff.ts'
 import type { LivePolicy } from '../live/live-policy.ts'
 import type { TimedGrant } from '../live/policy-store.ts'
-import { previewPolicy, publishPolicy } from '../live/publish.ts'
+import { previewPolicy, publishPolicy, type PublishServices } from '../live/publish.ts'
 import type { RbacSettings } from '../options.ts'
-import type { Permission, Policy, PolicyDocument, Role } from '../policy/policy-types.ts'
+import { compilePolicy } from '../policy/compile-policy.ts'
+import type { Permission, Policy, PolicyDocument } from '../policy/policy-types.ts'
+import { readPolicy } from '../policy/read-policy.ts'
 import { explainInForce, type ExplainContext, type Explanation } from '../review/explain.ts'
+import { lintPolicy, type PolicyFinding } from '../review/lint.ts'
 import { createMatrix, type Matrix } from '../review/matrix.ts'
 import { whoCan, type Holder } from '../review/who-can.ts'
+import type { AccessReport, ReportMode } from '../routes/report-mode.ts'
+import { printScaffold } from '../routes/scaffold.ts'
+import { createChanges, eventOf, type ChangeContext, type RoleChanges } from './changes.ts'
 import { transformRoute, type DescribedRoute } from './openapi.ts'
 import { createPermissionHook } from './permission-hook.ts'
 import type { RouteRules } from './route-rules.ts'
 
 /** The interface of `app.rbac`. */
-export interface Rbac {
+export interface Rbac extends RoleChanges {
   /** The policy in force, as data. */
   readonly policy: PolicyDocument
   /** The SHA-256 of the policy in force. */
@@ -47,8 +53,25 @@ export interface Rbac {
   ): Explanation
   /** Returns the roles that have a permission. @throws PARAPET_RBAC_UNKNOWN_PERMISSION */
   whoCan(permission: Permission): readonly Holder[]
-  /** Returns every route that has been declared so far against every role. */
-  matrix(): Matrix
+  /**
+   * Returns every route against every role; before the app is ready, those declared so far.
+   *
+   * @param options `scopes`: what the credential of the callers may do at most. @default no ceiling
+   */
+  matrix(options?: { readonly scopes?: readonly string[] }): Matrix
+  /**
+   * Returns the mistakes of a policy that the option `waivers` does not accept.
+   *
+   * @param policy @default the policy in force
+   */
+  lint(policy?: Policy): readonly PolicyFinding[]
+  /**
+   * Returns the option `routes` for all routes without a rule, as text. It proposes permissions of the
+   * policy whose names fit; every line has to be checked.
+   */
+  scaffold(): string
+  /** Returns what the mode `report` has found. */
+  report(): AccessReport
   /**
    * For the option `transform` of `@fastify/swagger`. It also describes routes that were declared
    * before this plugin, and refusals as `application/problem+json` besides `application/json`.
@@ -60,45 +83,39 @@ export interface Rbac {
    * Puts a policy in force: in this instance at once, in the others as soon as they are notified.
    *
    * @param options `ifDigest`: the digest of the policy from which `next` was made. If another policy
-   *   has been published since, that policy is not overwritten.
+   *   has been published since, that policy is not overwritten. `request`, `by` and `reason` are
+   *   recorded in the event.
    * @returns what it changed.
    * @throws PARAPET_RBAC_INVALID_POLICY if the policy is invalid, lacks a permission that a route
    *   uses, or declares a fact that has no finder here.
+   * @throws PARAPET_RBAC_POLICY_LINT
    * @throws PARAPET_RBAC_CONFLICT if another change was stored first.
    */
-  publish(next: Policy, options?: { readonly ifDigest?: string }): Promise<PolicyDiff>
-  /**
-   * Grants a role to a principal for a limited time, in all instances.
-   *
-   * @param principal the id, or the principal itself, so that its other roles count for separation of
-   *   duty.
-   * @param options `until`: when the grant expires, in milliseconds since the Unix epoch.
-   * @throws PARAPET_RBAC_SEPARATION_OF_DUTY
-   * @throws PARAPET_RBAC_INVALID_ARGUMENT if the role is unknown or `until` is in the past.
-   */
-  grant(
-    role: Role,
-    principal: Principal | string,
-    options: { readonly until: number },
-  ): Promise<void>
-  /** Revokes a role that {@link Rbac.grant} granted. */
-  revoke(role: Role, principal: Principal | string): Promise<void>
-  /** Returns the roles that principals have for a limited time. */
+  publish(
+    next: Policy,
+    options?: { readonly ifDigest?: string } & ChangeContext,
+  ): Promise<PolicyDiff>
+  /** Returns the roles that principals have, or will have, for a limited time. */
   grants(): readonly TimedGrant[]
   /** Loads the policy from the policy store now. Resolves when this instance is up to date. */
   refresh(): Promise<void>
 }
 
+/** See {@link createRbac}. */
+export interface RbacServices {
+  readonly live: LivePolicy
+  readonly rules: RouteRules
+  readonly securityEvents: SecurityEvents
+  readonly reportMode: ReportMode
+  readonly settings: RbacSettings
+}
+
 /** Creates `app.rbac`. */
-export function createRbac(
-  live: LivePolicy,
-  rules: RouteRules,
-  securityEvents: SecurityEvents,
-  { clock, facts, securityScheme }: RbacSettings,
-): Rbac {
-  const services = { live, routes: rules.declared, facts, securityEvents }
+export function createRbac(services: RbacServices): Rbac {
+  const { live, rules, securityEvents, settings } = services
   return Object.freeze<Rbac>({
-    ...createGrants(live, securityEvents),
+    ...createChanges(live, securityEvents),
+    ...createReview(services),
     get policy() {
       return live.engine.model.policy
     },
@@ -117,36 +134,55 @@ export function createRbac(
       requirePermissionId(live.engine, permission)
       return createPermissionHook(permission)
     },
-    explain: (principal, permission, resource, context) =>
-      explainInForce(live, clock.now(), principal, permission, resource, context),
-    whoCan: (permission) =>
-      whoCan(live.engine, requirePermissionId(live.engine, permission), live.grants()),
-    matrix: () => createMatrix(live.engine, rules.declared),
     openapi: (described) =>
-      transformRoute(described, rules.ofRoute(described.route), securityScheme),
-    diff: (next) => previewPolicy(services, next),
-    publish: (next, { ifDigest } = {}) => publishPolicy(services, next, ifDigest),
+      transformRoute(described, rules.ofRoute(described.route), settings.securityScheme),
+    diff: (next) => previewPolicy({ live, routes: rules.declared }, next),
+    publish: (next, { ifDigest, ...context } = {}) =>
+      publishPolicy(publication(services, context), next, ifDigest),
     grants: () => live.grants(),
     refresh: () => live.refresh(),
   })
 }
 
-function createGrants(
-  live: LivePolicy,
-  securityEvents: SecurityEvents,
-): Pick<Rbac, 'grant' | 'revoke'> {
+function publication(
+  { live, rules, securityEvents, settings }: RbacServices,
+  context: ChangeContext,
+): PublishServices {
+  const { reason, fields, request } = eventOf(context)
   return {
-    async grant(role, principal, { until }) {
-      const grantee = typeof principal === 'string' ? principal : principal.id
-      const held = typeof principal === 'string' ? [] : principal.roles
-      await live.grant({ principalId: grantee, role, until }, held)
-      securityEvents.emit('rbac.role_granted', { details: { role, grantee, until } })
-    },
-    async revoke(role, principal) {
-      const grantee = typeof principal === 'string' ? principal : principal.id
-      await live.revoke(grantee, role)
-      securityEvents.emit('rbac.role_revoked', { details: { role, grantee } })
-    },
+    live,
+    routes: rules.declared,
+    facts: settings.facts,
+    waivers: settings.waivers,
+    announce: (details) =>
+      securityEvents.emit(
+        'rbac.policy_published',
+        { ...fields, details: { ...details, ...reason } },
+        request,
+      ),
+  }
+}
+
+function createReview({
+  live,
+  rules,
+  reportMode,
+  settings,
+}: RbacServices): Pick<Rbac, 'explain' | 'whoCan' | 'matrix' | 'lint' | 'scaffold' | 'report'> {
+  const { clock, waivers } = settings
+  return {
+    explain: (principal, permission, resource, context) =>
+      explainInForce(live, clock.now(), principal, permission, resource, context),
+    whoCan: (permission) =>
+      whoCan(live.engine, requirePermissionId(live.engine, permission), live.grants()),
+    matrix: ({ scopes } = {}) => createMatrix(live.engine, rules.declared, scopes),
+    lint: (policy) =>
+      lintPolicy(
+        policy === undefined ? live.engine.model : compilePolicy(readPolicy(policy)),
+        waivers,
+      ),
+    scaffold: () => printScaffold(rules.undeclared(), live.engine.model.policy.permissions),
+    report: () => reportMode.report(rules.undeclared()),
   }
 }
 

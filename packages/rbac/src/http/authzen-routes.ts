@@ -1,14 +1,22 @@
 /** The routes of AuthZEN 1.0. @see AuthZEN Authorization API 1.0, section 10 */
 import type { FastifyBaseLogger, FastifyError, FastifyInstance, onSendHookHandler } from 'fastify'
-import type { Evaluate } from '../authzen/evaluate.ts'
-import { endsBatch, readBatch, readEvaluation, type Batch } from '../authzen/evaluation.ts'
+import { createEvaluate, type Evaluate } from '../authzen/evaluate.ts'
 import {
-  Discovery,
-  EvaluationRequest,
-  EvaluationResponse,
-  EvaluationsRequest,
-  EvaluationsResponse,
+  endsBatch,
+  readBatch,
+  readEvaluation,
+  type AttributeLoader,
+  type Batch,
+} from '../authzen/evaluation.ts'
+import {
+  discovery,
+  evaluationRequest,
+  evaluationResponse,
+  evaluationsRequest,
+  evaluationsResponse,
 } from '../authzen/schemas.ts'
+import type { PolicyInForce } from '../decide/policy-in-force.ts'
+import type { DeclaredRoute } from '../decide/route-rule.ts'
 import { PARAPET_RBAC_MALFORMED_EVALUATION } from '../errors.ts'
 import type { RbacSettings } from '../options.ts'
 
@@ -24,20 +32,20 @@ const schemas = {
   evaluation: {
     summary: 'Decide one AuthZEN evaluation',
     description: 'Answers whether a subject may perform an action on a resource.',
-    body: EvaluationRequest,
-    response: { 200: EvaluationResponse },
+    body: evaluationRequest,
+    response: { 200: evaluationResponse },
   },
   evaluations: {
     summary: 'Decide a batch of AuthZEN evaluations',
     description:
       'Answers several evaluations in order. A body without evaluations is a single one.',
-    body: EvaluationsRequest,
-    response: { 200: EvaluationsResponse },
+    body: evaluationsRequest,
+    response: { 200: evaluationsResponse },
   },
   discovery: {
     summary: 'Get the AuthZEN configuration',
     description: 'Lists the addresses of the evaluation endpoints.',
-    response: { 200: Discovery },
+    response: { 200: discovery },
   },
 }
 
@@ -55,8 +63,34 @@ function replaceMediaTypeError(error: FastifyError): never {
     : error
 }
 
-/** Declares the routes. */
-export function declareAuthzenRoutes(
+/** Serves AuthZEN, if the option `authzen` is set. */
+export function serveAuthzen(
+  app: FastifyInstance,
+  policy: PolicyInForce,
+  routes: readonly DeclaredRoute[],
+  settings: RbacSettings,
+): void {
+  const { authzen } = settings
+  if (authzen === undefined) return
+  const evaluate = createEvaluate({
+    policy,
+    access: settings,
+    routes,
+    principalOf: authzen.subject,
+    loadResource: authzen.resource,
+    loadAttributes: authzen.attributes ?? subjectLoader(settings.subject),
+    trustedProperties: authzen.trustedProperties,
+  })
+  declareAuthzenRoutes(app, authzen, evaluate)
+}
+
+/** The option `subject` serves AuthZEN as well, if it does not read the request. */
+function subjectLoader(subject: RbacSettings['subject']): AttributeLoader | undefined {
+  if (subject === undefined || subject.length > 1) return undefined
+  return (principal) => subject(principal, undefined as never)
+}
+
+function declareAuthzenRoutes(
   app: FastifyInstance,
   settings: NonNullable<RbacSettings['authzen']>,
   evaluate: Evaluate,
@@ -121,7 +155,7 @@ async function answerBatch(
     } catch (error) {
       log.error(
         { err: error },
-        'rbac denied an AuthZEN evaluation because it failed. Check "authzen.subject" and "authzen.resource".',
+        'rbac denied an AuthZEN evaluation because it failed. Check "authzen.subject", "authzen.attributes" and "authzen.resource".',
       )
     }
     results.push({ decision })

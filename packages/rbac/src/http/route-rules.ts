@@ -1,4 +1,4 @@
-/** Compiles the rule of every route when the route is declared, and requires that each has one. */
+/** Compiles the rule of every route and requires that each has one. */
 import { compileRouteRule, missedRoute, type RouteRules as CompiledRules } from '@parapet/kit'
 import type { FastifyInstance, FastifyRequest, RouteOptions } from 'fastify'
 import type { Engine } from '../decide/engine.ts'
@@ -9,8 +9,9 @@ import {
   PARAPET_RBAC_INVALID_RULE,
   PARAPET_RBAC_UNDECLARED_ROUTES,
 } from '../errors.ts'
-import { createNamedRoutes, type NamedRoutes } from './named-routes.ts'
+import { createNamedRoutes, type NamedRoutes } from '../routes/named-routes.ts'
 import { permissionOf } from './permission-hook.ts'
+import { listRoutes, type RouterRoute } from './router-routes.ts'
 
 /** What {@link RouteRules} needs. */
 export interface RouteRuleServices {
@@ -18,19 +19,23 @@ export interface RouteRuleServices {
   /** The option `routes`. */
   readonly routes: Readonly<Record<string, unknown>>
   /** Adds the rule to the description of the route. */
-  readonly document: (route: RouteOptions, rule: RouteRule) => void
+  readonly document: (route: RouteOptions, rule: RouteRule, context: FastifyInstance) => void
+  /** Receives the routes without a rule instead of stopping the boot; `undefined`: they stop it. */
+  readonly tolerate: ((routes: readonly string[]) => void) | undefined
 }
 
 /** The rules of all routes. */
 export class RouteRules {
-  /** Routes that have a rule. The list grows as routes are declared. */
+  /** Routes that have a rule. The list grows as routes are declared and is complete at ready. */
   readonly declared: DeclaredRoute[] = []
   readonly #services: RouteRuleServices
   readonly #compiled: CompiledRules<CompiledRule>
   readonly #names: NamedRoutes
   /** The rules of the option `routes`. They also apply to routes declared before the plugin. */
   readonly #named: ReadonlyMap<string, CompiledRule>
-  readonly #undeclared: string[] = []
+  readonly #undeclared = new Set<string>()
+  /** Rules of routes that were declared before the plugin, by the config of the route. */
+  readonly #earlier = new WeakMap<object, CompiledRule>()
 
   constructor(app: FastifyInstance, services: RouteRuleServices) {
     const { routes } = services
@@ -42,23 +47,41 @@ export class RouteRules {
     this.#compiled = compileRouteRule(app, {
       plugin: '@parapet/rbac',
       key: 'rbac',
-      compile: ({ raw, route, name }) => this.#declare(raw ?? permissionOf(route), route, name),
+      compile: ({ raw, route, name, context }) => this.#declare(raw, route, name, context),
     })
-    app.addHook('onReady', async () => this.#requireAll(app))
+    app.addHook('onReady', async () => {
+      this.#addEarlier(app)
+      this.#requireAll(app)
+    })
   }
 
   /** Returns the rule of a request; `undefined`: its route has none and must be refused. */
   ofRequest({ routeOptions, method }: FastifyRequest): CompiledRule | undefined {
     const rule = this.#compiled.of(routeOptions)
-    if (rule === missedRoute) return undefined
-    return rule ?? this.#ruleByName([method], routeOptions.url ?? '')
+    if (rule !== undefined && rule !== missedRoute) return rule
+    const earlier = this.#earlier.get(routeOptions.config)
+    if (earlier !== undefined || rule === missedRoute) return earlier
+    return this.#ruleByName([method], routeOptions.url ?? '')
   }
 
   /** Returns the rule of a route, even if it was declared before the plugin. */
   ofRoute(route: RouteOptions): RouteRule | undefined {
     const rule = this.#compiled.of(route)
-    if (rule === missedRoute) return undefined
-    return (rule ?? this.#ruleByName([route.method].flat(), route.url))?.rule
+    if (rule !== undefined && rule !== missedRoute) return rule.rule
+    const methods = [route.method].flat()
+    const raw = (route.config as { readonly rbac?: unknown } | undefined)?.rbac
+    if (raw !== undefined) return this.#compile(raw, `${methods.join(',')} ${route.url}`).rule
+    return this.#ruleByName(methods, route.url)?.rule
+  }
+
+  /** Returns the names of routes that have no rule. */
+  undeclared(): readonly string[] {
+    // Fastify adds the HEAD route of a GET route, so only the GET route is listed.
+    return [...this.#undeclared].filter((name) => {
+      const [method, url] = name.split(' ') as [string, string]
+      if (method !== 'HEAD') return true
+      return !this.#undeclared.has(`GET ${url}`) && !this.#undeclared.has(`GET ${bare(url)}`)
+    })
   }
 
   #ruleByName(methods: readonly string[], url: string): CompiledRule | undefined {
@@ -66,17 +89,23 @@ export class RouteRules {
     return name === undefined ? undefined : this.#named.get(name)
   }
 
-  #declare(raw: unknown, route: RouteOptions, name: string): CompiledRule | undefined {
+  #declare(
+    raw: unknown,
+    route: RouteOptions,
+    name: string,
+    context: FastifyInstance,
+  ): CompiledRule | undefined {
     const { url } = route
     const methods = [route.method].flat()
-    const compiled = raw === undefined ? this.#ruleByName(methods, url) : this.#compile(raw, name)
+    const own = raw ?? permissionOf(route)
+    const compiled = own === undefined ? this.#ruleByName(methods, url) : this.#compile(own, name)
     if (compiled === undefined) {
-      this.#undeclared.push(...methods.map((method) => `${method} ${url}`))
+      for (const method of methods) this.#undeclared.add(`${method} ${url}`)
       return undefined
     }
     const { rule } = compiled
     for (const method of methods) this.declared.push({ method, url, rule })
-    this.#services.document(route, rule)
+    this.#services.document(route, rule, context)
     return compiled
   }
 
@@ -93,15 +122,44 @@ export class RouteRules {
     return new CompiledRule(rule)
   }
 
-  #requireAll(app: FastifyInstance): void {
-    // Fastify adds the HEAD route of a GET route, so only the GET route is listed.
-    const missing = this.#undeclared.filter(
-      (name) => !(name.startsWith('HEAD ') && this.#undeclared.includes(`GET ${name.slice(5)}`)),
-    )
-    if (missing.length > 0) {
-      throw new PARAPET_RBAC_UNDECLARED_ROUTES(missing.map((name) => `  ${name}`).join('\n'))
+  /** Compiles the rules of routes that `onRoute` did not see: they are older than the plugin. */
+  #addEarlier(app: FastifyInstance): void {
+    const known = new Map<string, Set<RouteRule>>()
+    for (const { method, url, rule } of this.declared) {
+      const name = `${method} ${url}`
+      known.set(name, (known.get(name) ?? new Set()).add(rule))
     }
-    const unknown = this.#names.unused().filter((name) => !this.#declareEarlier(app, name))
+    for (const route of listRoutes(app) ?? []) {
+      const { method, url } = route
+      const name = `${method} ${url}`
+      const compiled = this.#ofRouterRoute(route, name)
+      if (compiled === undefined) this.#undeclared.add(name)
+      else if (known.get(name)?.has(compiled.rule) !== true) {
+        this.declared.push({ method, url, rule: compiled.rule })
+      }
+    }
+  }
+
+  #ofRouterRoute({ method, url, config }: RouterRoute, name: string): CompiledRule | undefined {
+    const found = this.#compiled.of({ config })
+    if (found !== undefined && found !== missedRoute) return found
+    const { rbac: raw } = config as { readonly rbac?: unknown }
+    const known = this.#earlier.get(config)
+    if (known !== undefined) return known
+    const compiled = raw === undefined ? this.#ruleByName([method], url) : this.#compile(raw, name)
+    if (compiled !== undefined) this.#earlier.set(config, compiled)
+    return compiled
+  }
+
+  #requireAll(app: FastifyInstance): void {
+    const missing = this.undeclared()
+    if (missing.length > 0) {
+      if (this.#services.tolerate === undefined) {
+        throw new PARAPET_RBAC_UNDECLARED_ROUTES(missing.map((name) => `  ${name}`).join('\n'))
+      }
+      this.#services.tolerate(missing)
+    }
+    const unknown = this.#names.unused().filter((name) => !exists(app, name))
     if (unknown.length > 0) {
       const faults = unknown.map(
         (name) => `  "routes" has the entry "${name}", but no such route exists`,
@@ -109,12 +167,14 @@ export class RouteRules {
       throw new PARAPET_RBAC_INVALID_OPTION('@parapet/rbac', faults.join('\n'))
     }
   }
+}
 
-  /** Declares a named route that exists although `onRoute` did not see it: it is older than the plugin. */
-  #declareEarlier(app: FastifyInstance, name: string): boolean {
-    const [method, url] = name.split(' ') as [string, string]
-    if (!app.hasRoute({ method, url })) return false
-    this.declared.push({ method, url, rule: this.#named.get(name)!.rule })
-    return true
-  }
+/** `/docs/` → `/docs` */
+function bare(url: string): string {
+  return url.endsWith('/') ? url.slice(0, -1) : url
+}
+
+function exists(app: FastifyInstance, name: string): boolean {
+  const [method, url] = name.split(' ') as [string, string]
+  return app.hasRoute({ method, url })
 }

@@ -91,6 +91,8 @@ class MatrixProbes {
   #install(): () => void {
     const probe = createGuardHook({
       ...this.#guard.settings,
+      load: undefined,
+      isReporting: () => false,
       accessOf: (request) => this.#createAccess(request, this.#find(request) ?? null),
       admit: (reply) => void reply.code(ADMITTED).send(),
       admitsConditional: true,

@@ -56,7 +56,11 @@ export function diffPolicies(
       .filter(({ rule }) => rule.permissions.some((each) => !after.permissionIds.has(each)))
       .map(nameOf),
   }
-  return { ...diff, text: describeDiff(diff) }
+  const [old, next] = [before.model.policy, after.model.policy]
+  const assignment = (['assignment', 'delegation'] as const)
+    .filter((name) => JSON.stringify(old[name]) !== JSON.stringify(next[name]))
+    .map((name) => `changes the rules of "${name}"`)
+  return { ...diff, text: [...describeDiff(diff), ...assignment] }
 }
 
 function describeDiff(diff: Omit<PolicyDiff, 'text'>): string[] {

@@ -1,8 +1,12 @@
 /** Roles that principals have for a limited time. */
-import type { Clock } from '@parapet/kit'
-import { PARAPET_RBAC_INVALID_ARGUMENT, PARAPET_RBAC_SEPARATION_OF_DUTY } from '../errors.ts'
-import { mergeBits, wordsFor } from '../policy/bit-set.ts'
-import { violatedDuty, type PolicyModel } from '../policy/policy-model.ts'
+import type { Clock, Principal } from '@parapet/kit'
+import {
+  PARAPET_RBAC_ASSIGNMENT_LIMIT,
+  PARAPET_RBAC_INVALID_ARGUMENT,
+  PARAPET_RBAC_SEPARATION_OF_DUTY,
+} from '../errors.ts'
+import { hasBit } from '../policy/bit-set.ts'
+import { closureOf, violatedDuty, type PolicyModel } from '../policy/policy-model.ts'
 import { MAX_GRANTS, type TimedGrant } from './policy-store.ts'
 
 const MAX_ID_LENGTH = 512
@@ -25,11 +29,19 @@ export class TimedGrants {
     const grants = this.#byPrincipal.get(principalId)
     if (grants === undefined) return undefined
     const now = clock.now()
-    const roles = grants.filter(({ until }) => until > now).map(({ role }) => role)
+    const roles = grants
+      .filter(({ from = now, until }) => from <= now && until > now)
+      .map(({ role }) => role)
     return roles.length === 0 ? undefined : roles
   }
 
-  /** Returns the grants that are valid at `now`. */
+  /** Returns the roles that a principal has now or will have. */
+  futureRolesOf(principalId: string, now: number): readonly string[] {
+    const grants = this.#byPrincipal.get(principalId) ?? []
+    return grants.filter(({ until }) => until > now).map(({ role }) => role)
+  }
+
+  /** Returns the grants that have not expired at `now`. */
   list(now: number): readonly TimedGrant[] {
     return [...this.#byPrincipal.values()].flat().filter(({ until }) => until > now)
   }
@@ -41,6 +53,7 @@ export class TimedGrants {
  * @param held roles that the principal is known to have.
  * @throws PARAPET_RBAC_INVALID_ARGUMENT
  * @throws PARAPET_RBAC_SEPARATION_OF_DUTY
+ * @throws PARAPET_RBAC_ASSIGNMENT_LIMIT
  */
 export function requireGrant(
   model: PolicyModel,
@@ -57,12 +70,47 @@ export function requireGrant(
     )
   }
   const { principalId, role } = grant
-  const roles = [...held, ...(grants.rolesOf(principalId, { now: () => now }) ?? []), role]
-  const duty = violatedDuty(model, closureOf(model, roles))
+  const others = [...held, ...grants.futureRolesOf(principalId, now)]
+  const duty = violatedDuty(model, closureOf(model, [...others, role]))
   if (duty !== undefined) throw new PARAPET_RBAC_SEPARATION_OF_DUTY(duty.id)
+  const holders = grants.list(now).filter((each) => each.role === role)
+  requireAssignable(
+    model,
+    role,
+    others,
+    new Set(holders.map((each) => each.principalId).filter((id) => id !== principalId)).size,
+  )
 }
 
-function requireValid(model: PolicyModel, { principalId, role, until }: TimedGrant, now: number) {
+/** Checks the limits of the policy. @param holders other principals that have the role. */
+function requireAssignable(
+  model: PolicyModel,
+  role: string,
+  others: readonly string[],
+  holders: number,
+): void {
+  const { assignment } = model.policy
+  if (assignment === undefined) return
+  const { maxRoles, maxHolders, requires } = assignment
+  const held = closureOf(model, others)
+  const missing = (requires[role] ?? []).filter((each) => !hasBit(held, model.roleIds.get(each)!))
+  if (missing.length > 0) {
+    throw new PARAPET_RBAC_ASSIGNMENT_LIMIT(role, `requires the role "${missing.join('", "')}"`)
+  }
+  if (maxRoles !== null && new Set([...others, role]).size > maxRoles) {
+    throw new PARAPET_RBAC_ASSIGNMENT_LIMIT(role, `would be more than ${maxRoles} roles`)
+  }
+  const most = Object.hasOwn(maxHolders, role) ? maxHolders[role]! : Infinity
+  if (holders >= most) {
+    throw new PARAPET_RBAC_ASSIGNMENT_LIMIT(role, `already has ${most} holders, its maximum`)
+  }
+}
+
+function requireValid(
+  model: PolicyModel,
+  { principalId, role, from, until }: TimedGrant,
+  now: number,
+): void {
   if (!model.roleIds.has(role)) {
     throw new PARAPET_RBAC_INVALID_ARGUMENT(
       '"role"',
@@ -82,14 +130,31 @@ function requireValid(model: PolicyModel, { principalId, role, until }: TimedGra
       `must be an integer greater than ${now}, the current time (milliseconds), got ${until}`,
     )
   }
+  if (from !== undefined && (!Number.isSafeInteger(from) || from >= until)) {
+    throw new PARAPET_RBAC_INVALID_ARGUMENT(
+      '"from"',
+      `must be an integer less than "until" (${until}, milliseconds), got ${from}`,
+    )
+  }
 }
 
-/** Returns the bit set of the roles and all roles they inherit. */
-function closureOf(model: PolicyModel, roles: readonly string[]): Uint32Array {
-  const closure = new Uint32Array(wordsFor(model.roleNames.length))
-  for (const name of roles) {
-    const role = model.roleIds.get(name)
-    if (role !== undefined) mergeBits(closure, model.closure, role * model.closureWords)
-  }
-  return closure
+/**
+ * Whether a principal may grant and revoke a role. A credential that is limited by scopes may not.
+ *
+ * @param roles of the principal, with those it has for a limited time.
+ */
+export function mayDelegate(
+  model: PolicyModel,
+  by: Principal,
+  roles: readonly string[],
+  role: string,
+): boolean {
+  const { delegation } = model.policy
+  if (delegation === undefined) return true
+  if (by.scopes !== undefined && !by.scopes.includes('*')) return false
+  const held = closureOf(model, roles)
+  return Object.entries(delegation).some(
+    ([delegate, grantable]) =>
+      grantable.includes(role) && hasBit(held, model.roleIds.get(delegate)!),
+  )
 }

@@ -130,8 +130,7 @@ export class LivePolicy implements PolicyInForce {
    * @throws PARAPET_RBAC_SEPARATION_OF_DUTY
    * @throws PARAPET_RBAC_CONFLICT if 64 other changes were stored first.
    */
-  async grant({ principalId, role, until }: TimedGrant, held: readonly string[]): Promise<void> {
-    const grant = { principalId, role, until }
+  async grant(grant: TimedGrant, held: readonly string[]): Promise<void> {
     await retryConflicts(
       async () => {
         requireGrant(this.#engine.model, this.#grants, grant, held, this.#settings.clock.now())

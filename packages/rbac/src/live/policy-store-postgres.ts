@@ -25,6 +25,10 @@ const migrations: readonly Migration[] = [
       INSERT INTO rbac_revision (revision) VALUES (0);
     `,
   },
+  {
+    id: '0002_start_of_grants',
+    sql: 'ALTER TABLE rbac_grants ADD COLUMN starts_at timestamptz',
+  },
 ]
 
 /**
@@ -58,6 +62,13 @@ export async function createPostgresPolicyStore(sql: SqlClient): Promise<PolicyS
   }
 }
 
+interface GrantRow {
+  readonly principal_id: string
+  readonly role: string
+  readonly from: number | null
+  readonly until: number
+}
+
 async function readState(transaction: SqlTransaction): Promise<PolicyState> {
   await transaction.query('SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY')
   const head = await transaction.query<{ revision: string; document: string | null }>(
@@ -65,13 +76,16 @@ async function readState(transaction: SqlTransaction): Promise<PolicyState> {
             (SELECT document FROM rbac_policies ORDER BY revision DESC LIMIT 1) AS document
        FROM rbac_revision`,
   )
-  const { rows } = await transaction.query<{ principal_id: string; role: string; until: number }>(
-    `SELECT principal_id, role, (extract(epoch FROM ends_at) * 1000)::float8 AS until
+  const { rows } = await transaction.query<GrantRow>(
+    `SELECT principal_id, role,
+            (extract(epoch FROM starts_at) * 1000)::float8 AS "from",
+            (extract(epoch FROM ends_at) * 1000)::float8 AS until
        FROM rbac_grants`,
   )
-  const grants = rows.map(({ principal_id: principalId, role, until }): TimedGrant => ({
+  const grants = rows.map(({ principal_id: principalId, role, from, until }): TimedGrant => ({
     principalId,
     role,
+    ...(from === null ? undefined : { from }),
     until,
   }))
   const { revision, document } = head.rows[0]!
@@ -92,9 +106,15 @@ async function writeChange(
       return
     case 'grant':
       await transaction.query(
-        `INSERT INTO rbac_grants (principal_id, role, ends_at) VALUES ($1, $2, $3)
-         ON CONFLICT (principal_id, role) DO UPDATE SET ends_at = excluded.ends_at`,
-        [change.grant.principalId, change.grant.role, isoOf(change.grant.until)],
+        `INSERT INTO rbac_grants (principal_id, role, starts_at, ends_at) VALUES ($1, $2, $3, $4)
+         ON CONFLICT (principal_id, role)
+         DO UPDATE SET starts_at = excluded.starts_at, ends_at = excluded.ends_at`,
+        [
+          change.grant.principalId,
+          change.grant.role,
+          change.grant.from === undefined ? null : isoOf(change.grant.from),
+          isoOf(change.grant.until),
+        ],
       )
       return
     case 'revoke':

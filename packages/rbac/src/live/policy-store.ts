@@ -4,6 +4,8 @@
 export interface TimedGrant {
   readonly principalId: string
   readonly role: string
+  /** When the grant starts, in milliseconds since the Unix epoch. @default at once */
+  readonly from?: number
   /** When the grant expires, in milliseconds since the Unix epoch. */
   readonly until: number
 }

@@ -1,12 +1,18 @@
 /** Publishes a policy: checks it, compares it with the current one, stores it, puts it in force. */
-import type { SecurityEvents } from '@parapet/kit'
+import type { SecurityEventTypes } from '@parapet/kit'
 import { Engine } from '../decide/engine.ts'
 import type { FactFinder } from '../decide/facts.ts'
 import type { DeclaredRoute } from '../decide/route-rule.ts'
-import { PARAPET_RBAC_CONFLICT, PARAPET_RBAC_INVALID_POLICY } from '../errors.ts'
+import {
+  PARAPET_RBAC_CONFLICT,
+  PARAPET_RBAC_INVALID_POLICY,
+  PARAPET_RBAC_POLICY_LINT,
+} from '../errors.ts'
 import { compilePolicy } from '../policy/compile-policy.ts'
 import type { Policy, PolicyDocument } from '../policy/policy-types.ts'
+import type { PolicyModel } from '../policy/policy-model.ts'
 import { readPolicy } from '../policy/read-policy.ts'
+import { lintPolicy, type PolicyWaiver } from '../review/lint.ts'
 import { diffPolicies, type PolicyDiff } from './diff.ts'
 import type { LivePolicy } from './live-policy.ts'
 
@@ -16,7 +22,9 @@ export interface PublishServices {
   /** The routes of this application. A policy that breaks one of them is refused. */
   readonly routes: readonly DeclaredRoute[]
   readonly facts: Readonly<Record<string, FactFinder>>
-  readonly securityEvents: SecurityEvents
+  readonly waivers: readonly PolicyWaiver[]
+  /** Emits the event of the publication. */
+  readonly announce: (details: SecurityEventTypes['rbac.policy_published']) => void
 }
 
 /** The limit keeps the event small. */
@@ -27,25 +35,25 @@ const MAX_CHANGES = 100
  *
  * @param ifDigest publish only if this is the digest of the policy in force.
  * @throws PARAPET_RBAC_INVALID_POLICY
+ * @throws PARAPET_RBAC_POLICY_LINT
  * @throws PARAPET_RBAC_CONFLICT
  */
 export async function publishPolicy(
-  { live, routes, facts, securityEvents }: PublishServices,
+  { live, routes, facts, waivers, announce }: PublishServices,
   next: Policy,
   ifDigest: string = live.engine.digest,
 ): Promise<PolicyDiff> {
   const engine = createEngine(next)
   const diff = diffPolicies(live.engine, engine, routes)
   requireUsable(engine.model.policy, diff, facts)
+  requireCleanPolicy(engine.model, waivers)
   if (ifDigest !== live.engine.digest) throw new PARAPET_RBAC_CONFLICT()
   const previous = await live.publish(engine)
-  securityEvents.emit('rbac.policy_published', {
-    details: {
-      policyDigest: engine.digest,
-      previousDigest: previous.digest,
-      revision: live.revision,
-      changes: diff.text.slice(0, MAX_CHANGES),
-    },
+  announce({
+    policyDigest: engine.digest,
+    previousDigest: previous.digest,
+    revision: live.revision,
+    changes: diff.text.slice(0, MAX_CHANGES),
   })
   return diff
 }
@@ -56,6 +64,13 @@ export function previewPolicy(
   next: Policy,
 ): PolicyDiff {
   return diffPolicies(live.engine, createEngine(next), routes)
+}
+
+/** Requires that the lint finds no mistake that is not waived. @throws PARAPET_RBAC_POLICY_LINT */
+export function requireCleanPolicy(model: PolicyModel, waivers: readonly PolicyWaiver[]): void {
+  const findings = lintPolicy(model, waivers)
+  if (findings.length === 0) return
+  throw new PARAPET_RBAC_POLICY_LINT(findings.map(({ text }) => `  ${text}`).join('\n'))
 }
 
 /** Returns a line for every fact of a policy that has no finder. */

@@ -48,6 +48,7 @@ export function compilePolicy(policy: PolicyDocument): PolicyModel {
     closureWords,
   }
   checkFields(policy, names, faults)
+  checkAssignment(policy, names)
   checkIds(policy, faults)
   if (order.length > 0) checkDuties(model, faults)
   if (faults.length > 0) throw new PARAPET_RBAC_INVALID_POLICY(faults.join('\n'))
@@ -155,5 +156,17 @@ function checkIds({ deny, sod }: PolicyDocument, faults: string[]): void {
     for (const id of new Set(ids.filter((each, index) => ids.indexOf(each) !== index))) {
       faults.push(`  ${name}.${id}: is used twice; ids must be unique`)
     }
+  }
+}
+
+/** Reports roles that are not declared. */
+function checkAssignment({ assignment, delegation }: PolicyDocument, names: Names): void {
+  const lists = {
+    'assignment.requires': assignment?.requires ?? {},
+    delegation: delegation ?? {},
+  }
+  names.roles(Object.keys(assignment?.maxHolders ?? {}), 'assignment.maxHolders')
+  for (const [path, byRole] of Object.entries(lists)) {
+    for (const [role, others] of Object.entries(byRole)) names.roles([role, ...others], path)
   }
 }

@@ -1,5 +1,5 @@
 /** How an author writes a policy: typed and checked at once, plain data afterwards. */
-import type { AttributeSchema } from '../conditions/attributes.ts'
+import type { AttributeSchema } from '../attributes/attributes.ts'
 import type { Condition } from '../conditions/condition.ts'
 import { environmentAttributes, subjectAttributes } from '../conditions/context.ts'
 import { PARAPET_RBAC_INVALID_POLICY } from '../errors.ts'

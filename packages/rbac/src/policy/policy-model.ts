@@ -1,6 +1,6 @@
 /** A policy whose names have been resolved to numbers: the input of the engine and explanations. */
 import type { Node } from '../conditions/nodes.ts'
-import { hasBit } from './bit-set.ts'
+import { hasBit, mergeBits, wordsFor } from './bit-set.ts'
 import type { PolicyDocument } from './policy-types.ts'
 
 /** A grant that applies while its condition is true. */
@@ -51,4 +51,23 @@ export function violatedDuty(model: PolicyModel, roles: Uint32Array): Duty | und
   return model.duties.find(
     (duty) => duty.roles.filter((role) => hasBit(roles, role)).length > duty.max,
   )
+}
+
+/** Whether a grant or a scope, which may be a wildcard, covers a permission. */
+export function covers(grant: string, permission: string): boolean {
+  return (
+    grant === '*' ||
+    grant === permission ||
+    (grant.endsWith(':*') && permission.startsWith(grant.slice(0, -1)))
+  )
+}
+
+/** Returns the bit set of the roles and all roles they inherit. */
+export function closureOf(model: PolicyModel, roles: readonly string[]): Uint32Array {
+  const closure = new Uint32Array(wordsFor(model.roleNames.length))
+  for (const name of roles) {
+    const role = model.roleIds.get(name)
+    if (role !== undefined) mergeBits(closure, model.closure, role * model.closureWords)
+  }
+  return closure
 }

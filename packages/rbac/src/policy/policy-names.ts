@@ -1,5 +1,5 @@
 /** Looks up the names that a policy uses, and reports those that it does not declare. */
-import type { AttributeType } from '../conditions/attributes.ts'
+import type { AttributeType } from '../attributes/attributes.ts'
 import { environmentAttributes, subjectAttributes } from '../conditions/context.ts'
 import type { TypeLookup } from '../conditions/resolve-condition.ts'
 import type { PolicyDocument } from './policy-types.ts'

@@ -1,5 +1,5 @@
 /** The types of a policy: the form that an author writes and the form that is stored. */
-import type { AttributeSchema, AttributeValue } from '../conditions/attributes.ts'
+import type { AttributeSchema, AttributeValue } from '../attributes/attributes.ts'
 import type { Condition, Ref } from '../conditions/condition.ts'
 import type { environmentAttributes, subjectAttributes } from '../conditions/context.ts'
 
@@ -30,6 +30,16 @@ export interface DutyDocument {
   readonly max: number
 }
 
+/** Limits of assignments as they are stored. `app.rbac.grant` enforces them. */
+export interface AssignmentDocument {
+  /** The number of roles that one principal may hold; `null`: no limit. */
+  readonly maxRoles: number | null
+  /** By role: the number of principals that may hold it for a limited time at once. */
+  readonly maxHolders: Readonly<Record<string, number>>
+  /** By role: roles that a principal must hold before it can get the role. */
+  readonly requires: Readonly<Record<string, readonly string[]>>
+}
+
 /** A policy as JSON data with every default filled in. @see docs/spec/rbac-policy.md */
 export interface PolicyDocument {
   readonly version: 1
@@ -44,6 +54,10 @@ export interface PolicyDocument {
   readonly sod: readonly DutyDocument[]
   /** By resource type: fields that need a permission of their own to be read. */
   readonly fields: Readonly<Record<string, Readonly<Record<string, string>>>>
+  /** Absent if there are no limits. */
+  readonly assignment?: AssignmentDocument
+  /** By role: the roles that it may grant and revoke. Absent: the application decides that. */
+  readonly delegation?: Readonly<Record<string, readonly string[]>>
 }
 
 /** A {@link PolicyDocument} whose permissions and roles are known to the compiler. */
@@ -144,6 +158,17 @@ export interface PolicySource<P extends string, R extends string, A extends Attr
   readonly sod?: readonly DutySource<NoInfer<R>>[]
   /** By resource type: fields that need a permission of their own to be read. @default none */
   readonly fields?: Readonly<Record<string, Readonly<Record<string, NoInfer<P>>>>>
+  /** Limits that `app.rbac.grant` enforces. @default none */
+  readonly assignment?: {
+    /** The number of roles that one principal may hold, at least 1. @default no limit */
+    readonly maxRoles?: number
+    /** By role: the number of principals that may hold it for a limited time at once. @default none */
+    readonly maxHolders?: { readonly [K in NoInfer<R>]?: number }
+    /** By role: roles that a principal must hold before it can get the role. @default none */
+    readonly requires?: { readonly [K in NoInfer<R>]?: readonly NoInfer<R>[] }
+  }
+  /** By role: the roles that it may grant and revoke. @default the application decides that */
+  readonly delegation?: { readonly [K in NoInfer<R>]?: readonly NoInfer<R>[] }
 }
 
 /**

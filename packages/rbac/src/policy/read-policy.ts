@@ -3,11 +3,17 @@ import {
   attributeTypes,
   type AttributeSchema,
   type AttributeType,
-} from '../conditions/attributes.ts'
+} from '../attributes/attributes.ts'
 import { readCondition } from '../conditions/read-condition.ts'
 import { ShapeReader } from '../conditions/shape-reader.ts'
 import { PARAPET_RBAC_INVALID_POLICY } from '../errors.ts'
-import type { DenyDocument, DutyDocument, PolicyDocument, RoleDocument } from './policy-types.ts'
+import type {
+  AssignmentDocument,
+  DenyDocument,
+  DutyDocument,
+  PolicyDocument,
+  RoleDocument,
+} from './policy-types.ts'
 
 const MAX_NAMES = 100_000
 const PERMISSION = /^[^\s:*"]+(?::[^\s:*"]+)*$/u
@@ -26,7 +32,10 @@ const KEYS = {
     'deny',
     'sod',
     'fields',
+    'assignment',
+    'delegation',
   ],
+  assignment: ['maxRoles', 'maxHolders', 'requires'],
   role: ['inherits', 'grants', 'when'],
   deny: ['id', 'permissions', 'roles', 'when'],
   sod: ['id', 'roles', 'max'],
@@ -60,6 +69,13 @@ export function readPolicy(value: unknown): PolicyDocument {
     fields: shape.map(source['fields'], 'fields', ATTRIBUTE, (entry, path) =>
       shape.map(entry, path, ATTRIBUTE, (permission, at) => shape.text(permission, at, PERMISSION)),
     ),
+    // Absent rather than empty, so that the digests of older policies stay valid.
+    ...(source['assignment'] === undefined
+      ? undefined
+      : { assignment: readAssignment(source['assignment'], shape) }),
+    ...(source['delegation'] === undefined
+      ? undefined
+      : { delegation: readRoleLists(source['delegation'], 'delegation', shape) }),
   }
   if (faults.length > 0) throw new PARAPET_RBAC_INVALID_POLICY(faults.join('\n'))
   return Object.freeze(policy)
@@ -112,4 +128,32 @@ function readDuty(value: unknown, path: string, shape: ShapeReader): DutyDocumen
     roles,
     max: max as number,
   })
+}
+
+function readAssignment(value: unknown, shape: ShapeReader): AssignmentDocument {
+  const source = shape.record(value, 'assignment', KEYS.assignment)
+  const { maxRoles = null } = source
+  if (maxRoles !== null) readLimit(maxRoles, 'assignment.maxRoles', shape)
+  return Object.freeze({
+    maxRoles: maxRoles as number | null,
+    maxHolders: shape.map(source['maxHolders'], 'assignment.maxHolders', ROLE, (entry, path) =>
+      readLimit(entry, path, shape),
+    ),
+    requires: readRoleLists(source['requires'], 'assignment.requires', shape),
+  })
+}
+
+function readRoleLists(
+  value: unknown,
+  path: string,
+  shape: ShapeReader,
+): Readonly<Record<string, readonly string[]>> {
+  return shape.map(value, path, ROLE, (entry, at) => shape.names(entry, at, ROLE, MAX_NAMES))
+}
+
+function readLimit(value: unknown, path: string, shape: ShapeReader): number {
+  if (!Number.isSafeInteger(value) || (value as number) < 1) {
+    shape.fault(path, `must be an integer of at least 1, got ${JSON.stringify(value)}`)
+  }
+  return value as number
 }

@@ -3,13 +3,13 @@
  * both always agree. It costs requests nothing.
  */
 import type { Principal } from '@parapet/kit'
+import { readMember } from '../attributes/attributes.ts'
 import type { DecisionContext } from '../conditions/context.ts'
 import { printNode } from '../conditions/print-condition.ts'
 import type { PolicyInForce } from '../decide/policy-in-force.ts'
 import type { Reason } from '../decide/reasons.ts'
-import type { PolicyModel } from '../policy/policy-model.ts'
+import { covers, type PolicyModel } from '../policy/policy-model.ts'
 import {
-  covers,
   pathsOf,
   traceDenies,
   traceGrants,
@@ -67,6 +67,10 @@ export function explain(
     const miss = `the separation of duty "${duty}" forbids this combination of roles`
     return conclude(permission, 'separation_of_duty', grants, denies, [miss])
   }
+  if (grants.length > 0 && isOutOfScope(context.principal, permission)) {
+    const miss = `the scopes of the credential do not include "${permission}"`
+    return conclude(permission, 'out_of_scope', grants, denies, [miss])
+  }
   if (grants.some(({ holds }) => holds === true) && !denies.some(applies)) {
     return conclude(permission, 'granted', grants, denies, [])
   }
@@ -74,6 +78,11 @@ export function explain(
   const misses = nearestMissesOf(grants, denies)
   const others = grants.length === 0 ? grantingRoles(model, permission, paths) : []
   return conclude(permission, reason, grants, denies, [...misses, ...others])
+}
+
+function isOutOfScope(principal: Principal, permission: string): boolean {
+  const scopes = readMember(principal, 'scopes')
+  return Array.isArray(scopes) && !scopes.some((scope: string) => covers(scope, permission))
 }
 
 function refusalReason(grants: readonly GrantTrace[], denies: readonly DenyTrace[]): Reason {

@@ -28,11 +28,15 @@ export interface Matrix {
 const SIGNS = { allow: '●', conditional: '◐', deny: '○' } as const
 const HEADINGS = ['Route', 'Rule', 'anonymous'] as const
 
-/** Creates the matrix of routes under one policy. */
-export function createMatrix(engine: Engine, routes: readonly DeclaredRoute[]): Matrix {
+/** Creates the matrix of routes under one policy. @param scopes of the credential that calls them. */
+export function createMatrix(
+  engine: Engine,
+  routes: readonly DeclaredRoute[],
+  scopes?: readonly string[],
+): Matrix {
   const roles = engine.model.roleNames
   const rows = routes
-    .map((route) => createRow(engine, roles, route))
+    .map((route) => createRow(engine, roles, route, scopes))
     .toSorted((a, b) => compareTexts(a.url, b.url) || compareTexts(a.method, b.method))
   const table = [
     [...HEADINGS, ...roles],
@@ -56,13 +60,14 @@ function createRow(
   engine: Engine,
   roles: readonly string[],
   { method, url, rule }: DeclaredRoute,
+  scopes: readonly string[] | undefined,
 ): MatrixRow {
   return {
     method,
     url,
     rule: describeRule(rule),
     anonymous: rule.kind === 'public' ? 'allow' : 'deny',
-    roles: Object.fromEntries(roles.map((role) => [role, rightOfRole(engine, role, rule)])),
+    roles: Object.fromEntries(roles.map((role) => [role, rightOfRole(engine, role, rule, scopes)])),
   }
 }
 

@@ -1,10 +1,10 @@
 /** Traces which grants and deny rules of a policy concern a permission. */
-import { readMember } from '../conditions/attributes.ts'
+import { printValue, readMember, type Normal } from '../attributes/attributes.ts'
 import { compileCondition, evaluateSafely } from '../conditions/compile-condition.ts'
 import { compileReader, type DecisionContext } from '../conditions/context.ts'
-import type { Node, Truth } from '../conditions/nodes.ts'
+import type { Node, Reference, Truth } from '../conditions/nodes.ts'
 import { printNode } from '../conditions/print-condition.ts'
-import type { PolicyModel } from '../policy/policy-model.ts'
+import { covers, type PolicyModel } from '../policy/policy-model.ts'
 
 /** One way in which the policy grants a permission to the principal. */
 export interface GrantTrace {
@@ -27,15 +27,6 @@ export interface DenyTrace {
   readonly condition?: string
   /** The deny rule applies unless this is false. */
   readonly holds: Truth
-}
-
-/** Whether a grant, which may be a wildcard, covers a permission. */
-export function covers(grant: string, permission: string): boolean {
-  return (
-    grant === '*' ||
-    grant === permission ||
-    (grant.endsWith(':*') && permission.startsWith(grant.slice(0, -1)))
-  )
 }
 
 /** Returns all roles of a principal, with the path to each from a role it has. Breadth first. */
@@ -107,12 +98,17 @@ function traceCondition(
 ): { readonly condition: string; readonly holds: Truth } {
   const holds = evaluateSafely(compileCondition(node), context)
   try {
-    const condition = printNode(
-      node,
-      (ref) => ` (${JSON.stringify(compileReader(ref)(context)) ?? 'missing'})`,
-    )
+    const condition = printNode(node, (ref) => {
+      const value = compileReader(ref)(context)
+      return ` (${value === undefined ? 'missing' : showValue(ref, value)})`
+    })
     return { condition, holds }
   } catch {
     return { condition: `${printNode(node)} (reading an attribute failed)`, holds }
   }
+}
+
+function showValue({ type }: Reference, value: Normal): string {
+  // A time is shown as it is compared, in milliseconds.
+  return type === 'time' ? JSON.stringify(value) : printValue(type, value)
 }

@@ -10,8 +10,9 @@ export interface NamedRoutes {
 
 /**
  * Indexes the names of the option `routes`. `GET /docs` names one route and its `HEAD` route,
- * `GET /docs/**` that route and all below it, and `* /docs/**` those of every method. An exact name
- * takes precedence, then the longest one.
+ * `GET /docs/**` that route and all below it, and `* /docs/**` those of every method. A name also
+ * covers its path with a slash at the end: a plugin with the prefix `/docs` and the route `/` has both.
+ * An exact name takes precedence, then the longest one.
  */
 export function createNamedRoutes(names: readonly string[]): NamedRoutes {
   const known = new Set(names)
@@ -22,7 +23,10 @@ export function createNamedRoutes(names: readonly string[]): NamedRoutes {
 
   const nameFor = (method: string, url: string): string | undefined => {
     const methods = method === 'HEAD' ? ['HEAD', 'GET', '*'] : [method, '*']
-    const exact = methods.map((each) => `${each} ${url}`).find((name) => known.has(name))
+    const spellings = url.length > 1 && url.endsWith('/') ? [url, url.slice(0, -1)] : [url]
+    const exact = spellings
+      .flatMap((each) => methods.map((method) => `${method} ${each}`))
+      .find((name) => known.has(name))
     return (
       exact ??
       wildcards.find((name) => {

@@ -72,6 +72,12 @@ await testMatrix(app)
 
 // @ts-expect-error a rule that does not exist
 app.get('/rule', { config: { rbac: { pubic: 'reason' } } }, async () => null)
+// @ts-expect-error a reason that is not a text
+app.get('/public', { config: { rbac: { public: true } } }, async () => null)
+// @ts-expect-error a public route cannot hide anything
+app.get('/hidden', { config: { rbac: { public: 'reason', hideAs: 404 } } }, async () => null)
+// @ts-expect-error another status than 404
+app.get('/gone', { config: { rbac: { permission: 'doc:read', hideAs: 410 } } }, async () => null)
 // @ts-expect-error an option that does not exist
 await app.register(rbac, { polcy: policy })
 // @ts-expect-error an event that does not exist

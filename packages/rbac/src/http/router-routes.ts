@@ -1,0 +1,52 @@
+/** Lists the routes of the router, also those that were declared before the plugin. */
+import type { FastifyInstance } from 'fastify'
+
+/** A route as the router has it. */
+export interface RouterRoute {
+  readonly method: string
+  readonly url: string
+  /** The config that `request.routeOptions` returns for the route. */
+  readonly config: object
+}
+
+/** What find-my-way passes to `buildPrettyMeta`. */
+interface PrintedRoute {
+  readonly method?: unknown
+  readonly store?: { readonly config?: { readonly url?: unknown }; readonly server?: unknown }
+}
+
+/**
+ * Lists the routes of an app and its child contexts, with the HEAD routes that Fastify adds. Fastify
+ * has no list of routes, but its printer visits every route: this passes a visitor to the printer.
+ *
+ * @returns `undefined` if this version of Fastify does not call the visitor. Callers must refuse
+ *   requests of routes that they do not know.
+ */
+export function listRoutes(app: FastifyInstance): RouterRoute[] | undefined {
+  const routes: RouterRoute[] = []
+  let visits = 0
+  const visit = ({ method, store }: PrintedRoute): object => {
+    visits++
+    const config = store?.config
+    const owner = store?.server
+    const isInside = owner === app || Object.prototype.isPrototypeOf.call(app, owner as object)
+    if (typeof config?.url === 'string' && typeof method === 'string' && isInside) {
+      routes.push({ method, url: config.url, config })
+    }
+    return {}
+  }
+  const options = {
+    includeMeta: ['config'],
+    get buildPrettyMeta() {
+      return visit
+    },
+    // The router assigns its own printer of routes here.
+    set buildPrettyMeta(_own) {},
+  }
+  try {
+    const text = app.printRoutes(options)
+    return visits === 0 && text.includes('(') ? undefined : routes
+  } catch {
+    return undefined
+  }
+}
