@@ -78,6 +78,28 @@ export const PARAPET_SESSIONS_LOGIN_FAILED = createError<[]>(
 )
 
 /**
+ * Thrown by the second step of a login when its ticket is unknown, expired or used, or was tried ten
+ * times.
+ * Fix: begin the login again.
+ */
+export const PARAPET_SESSIONS_TICKET_REFUSED = createError<[]>(
+  'PARAPET_SESSIONS_TICKET_REFUSED',
+  'The login has expired or is finished. Begin it again',
+  401,
+)
+
+/**
+ * Thrown by a login, `hashPassword` and `verifyPassword` when too many passwords are being hashed. The
+ * response has `Retry-After: 1`.
+ * Fix: limit the rate of logins; then raise `hashing.maxWaiting`.
+ */
+export const PARAPET_SESSIONS_BUSY = createError<[]>(
+  'PARAPET_SESSIONS_BUSY',
+  'Too many logins at once. Try again in a second',
+  503,
+)
+
+/**
  * Thrown by a refresh when the refresh token is invalid, was used before, or its session has ended.
  * Fix: log in again.
  */

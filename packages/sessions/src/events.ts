@@ -11,14 +11,24 @@ declare module '@parapet/kit' {
       method: string
     }
     'sessions.login_failed': {
-      /** `pwd`, or `oidc:` and the name of the provider. */
+      /** `pwd`, `second-factor`, or `oidc:` and the name of the provider. */
       method: string
-      /** A keyed hash of the login name: equal for equal names. `null` for a provider. */
+      /** A keyed hash of the login name, equal for equal names whatever their case; else `null`. */
       loginHash: string | null
+    }
+    'sessions.second_factor_requested': {
+      /** The methods with which the user can finish the login. */
+      methods: string[]
+    }
+    'sessions.elevated': {
+      /** The methods that were shown (RFC 8176), separated by spaces. */
+      method: string
+      /** The id under which the session has ended. */
+      previousSessionId: string
     }
     'sessions.refreshed': {
       generation: number
-      /** The token before the newest one was sent within the grace period. */
+      /** The token before the newest one was sent, and got the same successor. */
       repeated: boolean
     }
     'sessions.reuse_detected': {
@@ -49,6 +59,16 @@ export const events = {
     severity: 'low',
     outcome: 'failure',
     description: 'The credential check or the identity provider refused a login.',
+  },
+  'sessions.second_factor_requested': {
+    severity: 'info',
+    outcome: 'success',
+    description: 'The first step of a login succeeded, and the second one is due.',
+  },
+  'sessions.elevated': {
+    severity: 'info',
+    outcome: 'success',
+    description: 'A session got a new id and new tokens after its user showed another factor.',
   },
   'sessions.refreshed': {
     severity: 'info',

@@ -5,7 +5,7 @@
  * Each request is authenticated in `onRequest`: the token is parsed strictly, verified by `fast-jwt`
  * and checked against the revocations. The result is `request.principal`, or a 401 response.
  */
-import { declarePhase, usePrincipal, useSecurityEvents } from '@parapet/kit'
+import { declarePhase, usePrincipal, useSecurityEvents, useStoreEvents } from '@parapet/kit'
 import type { FastifyInstance, FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
 import { events } from './events.ts'
@@ -13,7 +13,9 @@ import { registerHooksAndRoutes } from './http/register.ts'
 import { createTokenTransport, type Sessions } from './http/send-tokens.ts'
 import { allowRsa2048 } from './keys/strong-key.ts'
 import { resolveOptions, type SessionsOptions } from './options.ts'
+import { hashQueue } from './passwords/hash-queue.ts'
 import { createService } from './service/create-service.ts'
+import type { AccessToken } from './tokens/access-token.ts'
 
 export type { ApiKeys, NewApiKey } from './api-keys/api-keys.ts'
 export type { ApiKey } from './api-keys/repository.ts'
@@ -32,7 +34,13 @@ export {
   type ProviderProfile,
 } from './oidc/provider.ts'
 export type { CookieOptions, SessionsOptions } from './options.ts'
-export { hashPassword, needsRehash, verifyPassword } from './passwords/hash-password.ts'
+export {
+  hashPassword,
+  needsRehash,
+  verifyPassword,
+  type HashCost,
+} from './passwords/hash-password.ts'
+export type { HashingState, HashLimits } from './passwords/hash-queue.ts'
 export {
   createPasswordCheck,
   type AuthenticatedUser,
@@ -41,25 +49,32 @@ export {
   type PasswordAccount,
   type PasswordCheckOptions,
 } from './passwords/password-check.ts'
-export type { TokenEpochs } from './revocation/epochs.ts'
+export type { TokenEpochs } from './revocation/epoch.ts'
 export { generateSecret } from './secrets/derive-key.ts'
+export type { EndedAccess, EndedListener } from './revocation/ended-access.ts'
 export type {
-  RequestLike,
-  RevocationTarget,
-  SessionOperations,
-  UserTarget,
-} from './service/operations.ts'
+  SecondFactor,
+  SecondFactorContext,
+  SecondFactorProof,
+} from './second-factor/second-factor.ts'
+export type { RevocationTarget, SessionOperations, UserTarget } from './service/operations.ts'
 export type { FindUser } from './session/context.ts'
 export type { SessionGrant } from './session/grant.ts'
 export type { SessionView } from './session/list-sessions.ts'
 export type { AccessToken } from './tokens/access-token.ts'
 export { createJwsGate, type JwsGate } from './tokens/jws-gate.ts'
 export type { JwsHeader } from './tokens/parse-jws.ts'
+export type { RequestLike } from './users/request-like.ts'
+export type { ShownFactor } from './users/shown-factor.ts'
 export type { Device, LoginProof, SessionUser } from './users/user.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
     sessions: Sessions
+  }
+  interface FastifyRequest {
+    /** The verified access token; `null` for an anonymous request or an API key. */
+    sessions: AccessToken | null
   }
 }
 
@@ -67,12 +82,14 @@ const NAME = '@parapet/sessions'
 
 async function sessionsPlugin(app: FastifyInstance, options: SessionsOptions): Promise<void> {
   const settings = resolveOptions(options)
+  hashQueue.configure(settings.hashing)
   declarePhase(app, NAME, 'authentication')
   const securityEvents = useSecurityEvents(app, events)
   usePrincipal(app)
+  useStoreEvents(app, settings.store, { clock: settings.clock })
   const acceptRsa2048 = settings[allowRsa2048]
   const service = await createService({ ...settings, acceptRsa2048, securityEvents, log: app.log })
-  const transport = createTokenTransport(settings.cookies, settings.clock)
+  const transport = createTokenTransport(settings)
   const { hand, forget } = transport
   app.decorate('sessions', Object.assign(service.sessions, { hand, forget }))
   app.decorateRequest('sessions', null)

@@ -14,22 +14,44 @@ import {
 import { PARAPET_SESSIONS_INVALID_OPTION } from './errors.ts'
 import type { KeyInput, KeySet } from './keys/read-key.ts'
 import { allowRsa2048 } from './keys/strong-key.ts'
+import { isLocalPath } from './oidc/local-path.ts'
 import {
   allowInsecureProvider,
   type OidcProviderOptions,
   type ProviderProfile,
 } from './oidc/provider.ts'
 import type { CredentialCheck } from './passwords/password-check.ts'
+import type { HashLimits } from './passwords/hash-queue.ts'
+import type { SecondFactor } from './second-factor/second-factor.ts'
 import type { FindUser } from './session/context.ts'
 import type { SessionUser } from './users/user.ts'
 
+/** The option `cookies` with its defaults filled in. */
+export interface CookieSettings {
+  readonly sameSite: 'strict' | 'lax'
+  readonly trustedOrigins: readonly string[]
+}
+
 /** How cookies are set, and which requests may use them. */
 export interface CookieOptions {
-  /** With `lax`, browsers also send the cookies when a link of another site is followed. @default 'strict' */
+  /**
+   * With `lax`, browsers also send the cookies when a link of another site is followed. With `strict`, a
+   * login at an identity provider ends with a page of this site that forwards to `returnTo`.
+   *
+   * @default 'strict', or 'lax' with `oidc`
+   */
   readonly sameSite?: 'strict' | 'lax'
   /** Other origins whose pages may use the session, such as `https://app.example.com`. @default [] */
   readonly trustedOrigins?: readonly string[]
 }
+
+/**
+ * A directive of `Clear-Site-Data`. `cookies` deletes the cookies of all hosts of the domain, also those
+ * of other applications; `storage` and `cache` delete what every application on this host stored.
+ *
+ * @see W3C Clear Site Data, section 3.1
+ */
+export type SiteData = 'cache' | 'cookies' | 'storage'
 
 /** The options of the plugin. */
 export interface SessionsOptions {
@@ -53,7 +75,10 @@ export interface SessionsOptions {
   readonly refreshIdleMs?: number
   /** How long a session lives at most, in milliseconds. @default 2_592_000_000, 30 days */
   readonly refreshAbsoluteMs?: number
-  /** How long the previous refresh token still gets the same successor: 0 to 60 000 ms. @default 10_000 */
+  /**
+   * How long the previous refresh token still gets the same successor after the new access token has been
+   * used: 0 to 60 000 ms. Until it is used, there is no limit. @default 10_000
+   */
   readonly refreshGraceMs?: number
   /** Beyond this number the least recently used session ends: 1 to 1000. @default 50 */
   readonly maxSessionsPerUser?: number
@@ -63,6 +88,14 @@ export interface SessionsOptions {
   readonly prefix?: string
   /** Checks a login with a password. @default no login route */
   readonly credentials?: CredentialCheck
+  /** The second step of a login, such as `app.mfa.secondFactor`. @default the first step is enough */
+  readonly secondFactor?: SecondFactor
+  /** What a logout makes the browser delete beside the own cookies. @default [] */
+  readonly clearSiteData?: readonly SiteData[]
+  /** What happens to bearer tokens that are not of this service. @default 'refused' */
+  readonly foreignTokens?: 'refused' | 'ignored'
+  /** How many passwords are hashed at once in this process. */
+  readonly hashing?: HashLimits
   /** OpenID providers by name. @default none */
   readonly oidc?: Readonly<Record<string, OidcProviderOptions>>
   /** Sends tokens in cookies, and accepts them there. @default only the Authorization header */
@@ -87,10 +120,19 @@ const provider = optionGroup({
   clientSecret: option.text(),
   redirectUri: option.custom<string>(checkUrl),
   scopes: option.optional(
-    option.list(option.text({ pattern: /^[\w.:/-]+$/ }), { min: 1, max: 50 }),
+    option.list(option.text({ pattern: /^[\w.:/-]+$/, form: 'a scope such as "openid"' }), {
+      min: 1,
+      max: 50,
+    }),
   ),
   roleClaim: option.optional(option.text()),
   roleMap: option.map(option.list(option.text()), { default: {} }),
+  trustedMethods: option.optional(
+    optionGroup({
+      amr: option.map(option.list(option.text(), { min: 1 }), { default: {} }),
+      acr: option.map(option.list(option.text(), { min: 1 }), { default: {} }),
+    }),
+  ),
   findUser: option.optional(
     option.callback<(profile: ProviderProfile) => Promise<SessionUser | null>>(),
   ),
@@ -106,9 +148,12 @@ export const optionTable = {
     next: option.optional(keyInput),
     retired: option.list(keyInput, { max: 16, default: [] }),
   }),
-  secrets: option.list(option.text({ pattern: /^[\w-]{43,}$/ }), { min: 1, max: 8 }),
+  secrets: option.list(
+    option.text({ pattern: /^[\w-]{43,}$/, form: 'base64url of at least 32 random bytes' }),
+    { min: 1, max: 8 },
+  ),
   store: option.optional(
-    option.port<Store>(['get', 'compareAndSet', 'addMember', 'publish', 'subscribe']),
+    option.port<Store>(['get', 'compareAndSet', 'addMember', 'subscribe', 'onStateChange']),
   ),
   sql: option.optional(option.port<SqlClient>(['query', 'transaction'])),
   findUser: option.optional(option.callback<FindUser>()),
@@ -118,23 +163,39 @@ export const optionTable = {
   refreshGraceMs: option.milliseconds({ min: 0, max: 60_000, default: 10_000 }),
   maxSessionsPerUser: option.integer({ min: 1, max: 1000, default: 50 }),
   requireByDefault: option.boolean({ default: true }),
-  prefix: option.optional(option.text({ pattern: /^(\/[\w-]+)+$/ })),
+  prefix: option.optional(
+    option.text({ pattern: /^(\/[\w-]+)+$/, form: 'a path such as "/auth"' }),
+  ),
   credentials: option.optional(option.callback<CredentialCheck>()),
+  secondFactor: option.optional(option.port<SecondFactor>(['methodsOf', 'verify'])),
+  clearSiteData: option.list(option.oneOf<SiteData>(['cache', 'cookies', 'storage']), {
+    default: [],
+  }),
+  foreignTokens: option.oneOf(['refused', 'ignored'], { default: 'refused' }),
+  hashing: optionGroup({
+    maxRunning: option.optional(option.integer({ min: 1, max: 64 })),
+    maxWaiting: option.integer({ min: 0, max: 10_000, default: 50 }),
+  }),
   oidc: option.map(provider, { default: {} }),
   cookies: option.optional(
     optionGroup({
-      sameSite: option.oneOf(['strict', 'lax'], { default: 'strict' }),
+      sameSite: option.optional(option.oneOf(['strict', 'lax'])),
       trustedOrigins: option.list(option.custom<string>(checkOrigin), { default: [] }),
     }),
   ),
-  apiKeyPrefix: option.text({ pattern: /^[a-z][a-z0-9]{1,15}$/, default: 'pak' }),
+  apiKeyPrefix: option.text({
+    pattern: /^[a-z][a-z0-9]{1,15}$/,
+    form: 'a letter and 1 to 15 letters or digits, all lower-case',
+    default: 'pak',
+  }),
   clock: option.port<Clock>(['now', 'schedule'], { default: systemClock }),
   [allowRsa2048]: option.danger(),
 } satisfies Record<keyof SessionsOptions, OptionReader<unknown>>
 
 /** The options with every default filled in. */
-export type SessionsSettings = Omit<OptionSettings<typeof optionTable>, 'store'> & {
+export type SessionsSettings = Omit<OptionSettings<typeof optionTable>, 'store' | 'cookies'> & {
   readonly store: Store
+  readonly cookies: CookieSettings | undefined
   /** Whether the plugin created the store, and closes it with the app. */
   readonly ownsStore: boolean
 }
@@ -143,28 +204,49 @@ export type SessionsSettings = Omit<OptionSettings<typeof optionTable>, 'store'>
 export function resolveOptions(options: unknown): SessionsSettings {
   const InvalidOption = PARAPET_SESSIONS_INVALID_OPTION
   const settings = readOptions('@parapet/sessions', options, optionTable, InvalidOption)
+  const { clock, store, cookies, oidc } = settings
+  const faults = findFaults(settings)
+  if (faults.length > 0) throw new InvalidOption('@parapet/sessions', faults.join('\n'))
+  // A browser that comes back from another site does not send cookies that are `strict`.
+  const sameSite = cookies?.sameSite ?? (Object.keys(oidc).length > 0 ? 'lax' : 'strict')
+  return Object.freeze({
+    ...settings,
+    cookies: cookies && Object.freeze({ ...cookies, sameSite }),
+    store: store ?? createMemoryStore({ clock }),
+    ownsStore: store === undefined,
+  })
+}
+
+/** What is wrong with options that are valid one by one. */
+function findFaults(settings: OptionSettings<typeof optionTable>): string[] {
+  const { refreshIdleMs, refreshAbsoluteMs, prefix, credentials, oidc, cookies } = settings
+  const { secondFactor } = settings
   const faults: string[] = []
-  const { refreshIdleMs, refreshAbsoluteMs, prefix, credentials, oidc, clock, store } = settings
+  const providers = Object.keys(oidc)
   if (refreshIdleMs > refreshAbsoluteMs) {
     faults.push(
       `  "refreshIdleMs" must be at most "refreshAbsoluteMs" (${refreshAbsoluteMs}), got ${refreshIdleMs}`,
     )
   }
-  if (prefix === undefined && (credentials !== undefined || Object.keys(oidc).length > 0)) {
+  if (prefix === undefined && (credentials !== undefined || providers.length > 0)) {
     faults.push('  "prefix" must be a path such as "/auth" for the login routes, got nothing')
   }
-  for (const name of Object.keys(oidc)) {
+  if (secondFactor !== undefined && cookies !== undefined && providers.length > 0) {
+    const { page } = secondFactor
+    if (typeof page !== 'string' || !isLocalPath(page)) {
+      faults.push(
+        '  "secondFactor.page" must be the path of a page such as "/login/code", because "oidc" and ' +
+          `"cookies" are set, got ${JSON.stringify(page) ?? 'nothing'}`,
+      )
+    }
+  }
+  for (const name of providers) {
     if (/^[a-z][a-z0-9-]{0,31}$/.test(name)) continue
     faults.push(
       `  "oidc" must have names of 1 to 32 lower-case letters, digits and hyphens, got ${JSON.stringify(name)}`,
     )
   }
-  if (faults.length > 0) throw new InvalidOption('@parapet/sessions', faults.join('\n'))
-  return Object.freeze({
-    ...settings,
-    store: store ?? createMemoryStore({ clock }),
-    ownsStore: store === undefined,
-  })
+  return faults
 }
 
 function checkUrl(value: unknown): string | undefined {

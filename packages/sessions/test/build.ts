@@ -16,7 +16,7 @@ import { audience, issuer } from './names.ts'
 export { audience, issuer } from './names.ts'
 export const passphrase = 'correct horse battery staple'
 /** Shared by all tests of a process, because generating a key takes time. */
-export const key: KeyInput = generateKey(passphrase)
+export const key: KeyInput = generateKey(null)
 export const secret = generateSecret()
 export const reader: SessionUser = { id: 'user-1', roles: ['reader'] }
 

@@ -65,9 +65,14 @@ async function comeBack(
   name = 'acme',
 ): Promise<string> {
   const url = `/auth/oidc/${name}/callback?${query.toString()}`
-  const reply = await app.inject({ url, cookies: { '__Host-single-sign-on': cookie } })
+  const reply = await app.inject({ url, cookies: { [ssoCookie(query)]: cookie } })
   const { code } = reply.json<{ code?: string }>()
   return code === undefined ? String(reply.statusCode) : `${reply.statusCode} ${code}`
+}
+
+/** The name of the cookie of the login with this state. */
+function ssoCookie(query: URLSearchParams): string {
+  return `__Host-single-sign-on-${(query.get('state') ?? '').slice(0, 22)}`
 }
 
 async function logIn({ app }: Built, provider: HostileProvider): Promise<string> {

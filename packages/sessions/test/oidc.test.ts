@@ -139,8 +139,13 @@ async function begin(app: FastifyInstance, query = ''): Promise<Leg> {
   return { url: new URL(String(reply.headers.location)), cookie: reply.cookies[0]!.value }
 }
 
+/** The name of the cookie of the login that comes back with this address. */
+function ssoCookie(back: URL): string {
+  return `__Host-single-sign-on-${back.searchParams.get('state')!.slice(0, 22)}`
+}
+
 function finish(app: FastifyInstance, back: URL, cookie: string | undefined) {
-  const cookies = cookie === undefined ? {} : { '__Host-single-sign-on': cookie }
+  const cookies = cookie === undefined ? {} : { [ssoCookie(back)]: cookie }
   return app.inject({ url: back.pathname + back.search, cookies })
 }
 
@@ -161,7 +166,7 @@ await t.test('a user logs in through a provider, and groups become roles', async
   t.equal(reply.headers['cache-control'], 'no-store')
   const token = await app.sessions.verify(reply.json<{ access_token: string }>().access_token)
   t.same(token.user, { id: 'acme:alice', roles: ['reader', 'admin'] })
-  t.same(token.amr, ['pwd', 'otp'])
+  t.same(token.amr, ['oidc'], 'no method of the provider is trusted')
   t.match(events, [{ type: 'sessions.login_succeeded', principalId: 'acme:alice' }])
 
   const again = await finish(app, back, leg.cookie)
@@ -181,11 +186,12 @@ await t.test('with cookies, the browser returns only to a path of the service', 
   ]
   for (const [path, target] of requested) {
     const leg = await begin(app, `?returnTo=${encodeURIComponent(path!)}`)
-    const reply = await finish(app, await visit(leg.url.href), leg.cookie)
+    const back = await visit(leg.url.href)
+    const reply = await finish(app, back, leg.cookie)
     t.equal(reply.statusCode, 303, reply.body)
     t.equal(reply.headers.location, target, path!)
     const names = reply.cookies.map(({ name }) => name)
-    t.same(names, ['__Host-single-sign-on', '__Host-session', '__Host-refresh'])
+    t.same(names, [ssoCookie(back), '__Host-session', '__Host-refresh'])
   }
 })
 
@@ -266,6 +272,69 @@ await t.test('the application maps the profile to a user', async (t) => {
   t.equal(reply.statusCode, 200, 'the user of the application')
   const { access_token } = reply.json<{ access_token: string }>()
   t.equal((await linked.app.sessions.verify(access_token)).user.id, 'alice@example.com')
+})
+
+await t.test('methods and levels of a provider count as they are mapped', async (t) => {
+  const { issuer } = await startProvider(t, redirectUri)
+  const trustedMethods = { amr: { otp: ['otp', 'mfa'], constructor: ['hwk'] } }
+  const asked: string[] = []
+  const secondFactor = {
+    methodsOf: async (id: string) => {
+      asked.push(id)
+      return ['totp']
+    },
+    verify: async () => ({ amr: ['otp'] }),
+  }
+  const trusted = await build(t, issuer, { secondFactor }, { trustedMethods })
+  const leg = await begin(trusted.app)
+  const reply = await finish(trusted.app, await visit(leg.url.href), leg.cookie)
+  const { access_token } = reply.json<{ access_token: string }>()
+  t.same((await trusted.app.sessions.verify(access_token)).amr, ['otp', 'mfa'])
+  t.same(asked, [], 'the provider has checked a second factor')
+
+  const plain = await build(t, issuer, { secondFactor })
+  const other = await begin(plain.app)
+  const pending = await finish(plain.app, await visit(other.url.href), other.cookie)
+  t.match([pending.statusCode, pending.json()], [202, { methods: ['totp'], expires_in: 300 }])
+  t.same(asked, ['acme:alice'])
+  t.same(eventsOf(plain.events, 'sessions.login_succeeded'), [], 'no session started')
+})
+
+await t.test('two logins of one browser at the provider both succeed', async (t) => {
+  const { issuer } = await startProvider(t, redirectUri)
+  const { app } = await build(t, issuer, { cookies: {} })
+  const [one, two] = [await begin(app), await begin(app)]
+  const jar: Record<string, string> = {}
+  for (const leg of [one, two]) jar[ssoCookie(leg.url)] = leg.cookie
+  t.equal(Object.keys(jar).length, 2, 'each has a cookie of its own')
+  for (const leg of [two, one]) {
+    const back = await visit(leg.url.href)
+    const reply = await app.inject({ url: back.pathname + back.search, cookies: jar })
+    t.equal(reply.statusCode, 303, reply.body)
+    const cleared = reply.cookies.filter(({ value }) => value === '').map(({ name }) => name)
+    t.same(cleared, [ssoCookie(leg.url)], 'a callback deletes only its own cookie')
+  }
+  const names = Array.from({ length: 6 }, (_, n) => `__Host-single-sign-on-${n}`)
+  const cookies = Object.fromEntries(names.map((name) => [name, 'x']))
+  const seventh = await app.inject({ url: '/auth/oidc/acme', cookies })
+  const stale = seventh.cookies.filter(({ value }) => value === '').map(({ name }) => name)
+  t.same(stale, names.slice(0, 3), 'the oldest are deleted, so that the header stays small')
+})
+
+await t.test('with strict cookies, a login ends with a page that forwards', async (t) => {
+  const { issuer } = await startProvider(t, redirectUri)
+  const { app } = await build(t, issuer, { cookies: { sameSite: 'strict' } })
+  const leg = await begin(app, `?returnTo=${encodeURIComponent("/a?b=1&c='2'")}`)
+  const reply = await finish(app, await visit(leg.url.href), leg.cookie)
+  t.equal(reply.statusCode, 200)
+  t.match(reply.headers['content-type'], 'text/html')
+  t.match(reply.body, 'content="0;url=/a?b=1&#38;c=&#39;2&#39;"')
+  t.ok(reply.cookies.every(({ sameSite, value }) => value === '' || sameSite === 'Strict'))
+  const lax = await build(t, issuer, { cookies: {} })
+  const own = await begin(lax.app)
+  const redirected = await finish(lax.app, await visit(own.url.href), own.cookie)
+  t.equal(redirected.statusCode, 303, 'without sameSite, cookies are lax')
+  t.ok(redirected.cookies.every(({ sameSite }) => sameSite === 'Lax'))
 })
 
 await t.test('a provider that does not answer is 503', async (t) => {

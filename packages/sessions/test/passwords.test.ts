@@ -13,6 +13,7 @@ import { runs } from '@parapet/testing'
 import fc from 'fast-check'
 import t from 'tap'
 import type { Argon2 } from '../src/passwords/hash-password.ts'
+import { HashQueue } from '../src/passwords/hash-queue.ts'
 import { createCheck } from '../src/passwords/password-check.ts'
 import { reader } from './build.ts'
 
@@ -139,7 +140,8 @@ async function accounts(): Promise<Map<string, PasswordAccount>> {
 await t.test('a refused login takes the same work for every account', async (t) => {
   const found = await accounts()
   const { argon2, take } = counted()
-  const check = createCheck({ findAccount: async (login) => found.get(login) ?? null }, argon2)
+  const hasher = { library: async () => argon2, queue: new HashQueue() }
+  const check = createCheck({ findAccount: async (login) => found.get(login) ?? null }, hasher)
   await check({ login: 'unknown', password: 'x' })
   take()
   await check({ login: 'unknown', password: 'x' })

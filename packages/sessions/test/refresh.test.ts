@@ -11,9 +11,10 @@ const HOUR_MS = 3_600_000
 const DAY_MS = 24 * HOUR_MS
 
 await t.test('a refresh token works once, and a second use ends the session', async (t) => {
-  const { app, start, refuses, clock, events } = await build(t)
+  const { app, start, ask, refuses, clock, events } = await build(t)
   const first = await start()
   const second = await app.sessions.refresh(first.refreshToken)
+  t.equal((await ask(second.accessToken)).status, 200, 'the new access token is used')
   clock.advance(10_000)
   const same = await app.sessions.refresh(first.refreshToken)
   t.equal(same.refreshToken, second.refreshToken, 'within the grace period, the same successor')

@@ -49,7 +49,7 @@ await t.test('log in, refresh, log out', async (t) => {
 
   const out = await post('/auth/logout', { refreshToken: refresh_token })
   t.equal(out.statusCode, 204)
-  t.equal(out.headers['clear-site-data'], '"cache", "cookies", "storage"')
+  t.equal(out.headers['clear-site-data'], undefined, 'other applications keep what they stored')
   await refuses(access_token, 'the access token after the logout')
   const after = await post('/auth/refresh', { refreshToken: refresh_token })
   t.same(refusalOf(after), REFRESH_REFUSED, 'the refresh token after the logout')
@@ -145,7 +145,7 @@ await t.test('an invalid option stops the boot', async (t) => {
   const provider = { issuer: 'https://a.example', clientId: 'a', clientSecret: 'b' }
   const broken: readonly [object, RegExp][] = [
     [{ issuer: undefined }, /"issuer" must be a string, got nothing/],
-    [{ secrets: ['short'] }, /"secrets\[0\]" must match/],
+    [{ secrets: ['short'] }, /"secrets\[0\]" must be base64url of at least 32 random bytes/],
     [{ secrets: [] }, /"secrets" must be an array of 1 to 8 items/],
     [{ acessLifetimeMs: 1 }, /did you mean "accessLifetimeMs"/],
     [
@@ -157,7 +157,7 @@ await t.test('an invalid option stops the boot', async (t) => {
       /"refreshIdleMs" must be at most "refreshAbsoluteMs" \(2592000000\), got 2678400000/,
     ],
     [{ credentials }, /"prefix" must be a path such as "\/auth" for the login routes, got nothing/],
-    [{ prefix: 'auth' }, /"prefix" must match/],
+    [{ prefix: 'auth' }, /"prefix" must be a path such as "\/auth"/],
     [{ cookies: { trustedOrigins: ['https://a.example/'] } }, /must be an origin/],
     [
       { prefix: '/auth', oidc: { 'A B': { ...provider, redirectUri: 'https://b.example' } } },

@@ -212,13 +212,27 @@ await t.test('a handler cannot change the principal of another request', async (
   t.same((await app.inject({ url: '/', headers })).json(), ['reader'])
 })
 
-await t.test('a route that was declared before the plugin was ready is refused', async (t) => {
-  const app = Fastify()
-  t.after(() => app.close())
-  void app.register(sessions, { ...baseOptions, requireByDefault: false })
-  app.get('/late', { config: { sessions: 'optional' } }, async () => t.fail('the handler ran'))
-  t.same(refusalOf(await app.inject('/late')), UNAUTHENTICATED)
-})
+await t.test(
+  'a route that was declared before the plugin was ready has its own rule',
+  async (t) => {
+    const app = Fastify()
+    t.after(() => app.close())
+    void app.register(sessions, { ...baseOptions, requireByDefault: false })
+    const rules = { '/open': 'optional', '/login': 'ignored', '/own': 'required', '/typo': 'open' }
+    for (const [url, rule] of Object.entries(rules)) {
+      app.get(url, { config: { sessions: rule as 'optional' } }, async () => url)
+    }
+    t.equal((await app.inject('/open')).body, '/open')
+    const headers = { authorization: 'Bearer nonsense' }
+    t.equal((await app.inject({ url: '/login', headers })).body, '/login', 'tokens are not read')
+    t.same(refusalOf(await app.inject('/own')), UNAUTHENTICATED)
+    t.same(
+      refusalOf(await app.inject('/typo')),
+      UNAUTHENTICATED,
+      'anything else is the strictest rule',
+    )
+  },
+)
 
 await t.test('events contain the reason of a refusal, and no token', async (t) => {
   const { refuses, clock, events, start, app } = await build(t)

@@ -2,20 +2,12 @@
 import type { Principal } from '@parapet/kit'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { looksLikeApiKey } from '../api-keys/key-text.ts'
-import type { ApiKey } from '../api-keys/repository.ts'
 import { PARAPET_SESSIONS_UNAUTHENTICATED } from '../errors.ts'
-import type { Authenticator, CredentialFault } from '../service/authenticator.ts'
+import type { ApiKeyCaller, Authenticator, CredentialFault } from '../service/authenticator.ts'
 import type { AccessToken } from '../tokens/access-token.ts'
 import type { CredentialReader } from './bearer-token.ts'
 import type { SessionRule } from './route-rule.ts'
 import type { HostCookie } from './session-cookie.ts'
-
-declare module 'fastify' {
-  interface FastifyRequest {
-    /** The verified access token; `null` for an anonymous request or an API key. */
-    sessions: AccessToken | null
-  }
-}
 
 /** What {@link createAuthenticate} needs. */
 export interface AuthenticateSettings {
@@ -25,11 +17,17 @@ export interface AuthenticateSettings {
   readonly readCredential: CredentialReader
   /** `undefined`: cookies are not used. */
   readonly sessionCookie: HostCookie | undefined
+  /** Whether a bearer token that is not of this service is treated as if it was absent. */
+  readonly ignoresForeignTokens: boolean
 }
+
+/** The faults of a token that this service cannot have issued with a key that it still trusts. */
+const FOREIGN: ReadonlySet<CredentialFault> = new Set(['malformed', 'unknown_key'])
 
 /** Creates the hook. */
 export function createAuthenticate(settings: AuthenticateSettings) {
   const { authenticator, apiKeyPrefix, ruleOf, readCredential, sessionCookie } = settings
+  const { ignoresForeignTokens } = settings
 
   function refuse(request: FastifyRequest, reply: FastifyReply, reason: CredentialFault): never {
     // Otherwise the browser would be refused on optional routes as well, until the cookie expires.
@@ -45,23 +43,31 @@ export function createAuthenticate(settings: AuthenticateSettings) {
     const rule = ruleOf(request)
     if (rule === 'ignored') return
     const text = readCredential(request)
-    if (text === null) {
-      // Another plugin may have authenticated the request.
-      if (rule === 'required' && request.principal === null) refuseAnonymous(reply)
-      return
-    }
+    if (text === null) return admitAnonymous(request, reply, rule)
     if (looksLikeApiKey(text, apiKeyPrefix)) {
-      const key = await authenticator.checkApiKey(text)
-      if (key === null) return refuse(request, reply, 'api_key')
-      request.principal = principalOfKey(key)
+      const caller = await authenticator.checkApiKey(text)
+      if (caller === null) return refuse(request, reply, 'api_key')
+      request.principal = principalOfKey(caller)
       return
     }
     const checked = authenticator.checkToken(text)
     const token = checked instanceof Promise ? await checked : checked
-    if (typeof token === 'string') return refuse(request, reply, token)
+    if (typeof token === 'string') {
+      const isForeign = ignoresForeignTokens && FOREIGN.has(token) && usesHeader(request)
+      return isForeign ? admitAnonymous(request, reply, rule) : refuse(request, reply, token)
+    }
     request.sessions = token
     request.principal = principalOf(token)
   }
+}
+
+/** Another plugin may have authenticated the request. */
+function admitAnonymous(request: FastifyRequest, reply: FastifyReply, rule: SessionRule): void {
+  if (rule === 'required' && request.principal === null) refuseAnonymous(reply)
+}
+
+function usesHeader({ headers }: FastifyRequest): boolean {
+  return headers.authorization !== undefined
 }
 
 /** The response is the same for a missing, an invalid and a revoked token. @see RFC 6750, section 3 */
@@ -74,11 +80,14 @@ function principalOf({ user, sessionId, authenticatedAt, amr }: AccessToken): Pr
   return Object.freeze({ ...user, sessionId, authenticatedAt, amr })
 }
 
-function principalOfKey({ ownerId, roles, scopes }: ApiKey): Principal {
+/** The scopes are a ceiling: the key may do what its owner may do now and the scopes name. */
+function principalOfKey({ key, user }: ApiKeyCaller): Principal {
+  const { permissions } = user
   return Object.freeze({
-    id: ownerId,
-    roles: Object.freeze([...roles]),
-    permissions: Object.freeze([...scopes]),
+    ...user,
+    roles: Object.freeze([...user.roles]),
+    ...(permissions === undefined ? undefined : { permissions: Object.freeze([...permissions]) }),
+    scopes: Object.freeze([...key.scopes]),
     amr: Object.freeze(['api-key']),
   })
 }

@@ -1,7 +1,8 @@
 /** Finds the credential of a request: a bearer token, or the session cookie. */
 import type { FastifyRequest } from 'fastify'
+import type { CookieSettings } from '../options.ts'
 import { requireSameOrigin } from './same-origin.ts'
-import type { CookieSettings, HostCookie } from './session-cookie.ts'
+import type { HostCookie } from './session-cookie.ts'
 
 const BEARER = /^bearer +(\S+)$/i
 

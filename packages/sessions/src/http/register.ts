@@ -1,17 +1,18 @@
 /** Registers the hook and the routes. */
-import fastifyCookie from '@fastify/cookie'
 import type { FastifyInstance } from 'fastify'
+import type { CookieSettings } from '../options.ts'
 import type { CredentialCheck } from '../passwords/password-check.ts'
+import type { SecondFactor } from '../second-factor/second-factor.ts'
 import type { Service } from '../service/create-service.ts'
 import { createAuthenticate } from './authenticate.ts'
 import { createCredentialReader } from './bearer-token.ts'
-import { registerJwksRoute } from './jwks-route.ts'
-import { registerLoginRoutes } from './login-routes.ts'
-import { registerOidcRoutes } from './oidc-routes.ts'
-import { registerOwnSessionsRoutes } from './own-sessions-routes.ts'
+import { registerJwksRoute } from './routes/jwks-route.ts'
+import { registerLoginRoutes } from './routes/login-routes.ts'
+import { registerOidcRoutes } from './routes/oidc-routes.ts'
+import { registerOwnSessionsRoutes } from './routes/own-sessions-routes.ts'
+import { registerSecondFactorRoutes } from './routes/second-factor-routes.ts'
 import { compileSessionRules } from './route-rule.ts'
 import type { TokenTransport } from './send-tokens.ts'
-import type { CookieSettings } from './session-cookie.ts'
 
 /** What the hook and the routes need: options of the plugin with the defaults filled in. */
 export interface HttpSettings {
@@ -23,6 +24,8 @@ export interface HttpSettings {
   /** `undefined`: there are no routes. */
   readonly prefix: string | undefined
   readonly requireByDefault: boolean
+  readonly foreignTokens: 'refused' | 'ignored'
+  readonly secondFactor: SecondFactor | undefined
 }
 
 /** Adds the authentication hook to the app and, with a prefix, the routes. */
@@ -36,16 +39,21 @@ export async function registerHooksAndRoutes(
   const { authenticator } = service
   const hasProviders = Object.keys(oidc).length > 0
   if ((cookies !== undefined || hasProviders) && !app.hasPlugin('@fastify/cookie')) {
+    // Loaded only here, because many services use no cookies.
+    const { default: fastifyCookie } = await import('@fastify/cookie')
     await app.register(fastifyCookie)
   }
   const ruleOf = compileSessionRules(app, requireByDefault)
   const readCredential = createCredentialReader(cookies, transport.sessionCookie)
   const sessionCookie = cookies === undefined ? undefined : transport.sessionCookie
-  const hook = { authenticator, apiKeyPrefix, ruleOf, readCredential, sessionCookie }
-  app.addHook('onRequest', createAuthenticate(hook))
+  const ignoresForeignTokens = settings.foreignTokens === 'ignored'
+  const checks = { authenticator, apiKeyPrefix, ruleOf, readCredential, sessionCookie }
+  app.addHook('onRequest', createAuthenticate({ ...checks, ignoresForeignTokens }))
   if (prefix === undefined) return
-  registerLoginRoutes(app, { prefix, credentials, service, transport, readCredential })
+  const routes = { prefix, service, transport, secondFactor: settings.secondFactor }
+  registerLoginRoutes(app, { ...routes, credentials, readCredential })
+  if (settings.secondFactor !== undefined) registerSecondFactorRoutes(app, routes)
   registerOwnSessionsRoutes(app, prefix, service)
   registerJwksRoute(app, service.sessions)
-  if (hasProviders) registerOidcRoutes(app, prefix, service, transport)
+  if (hasProviders) registerOidcRoutes(app, { ...routes, cookies })
 }

@@ -41,10 +41,15 @@ export function compileSessionRules(
   })
   return (request) => {
     const rule = rules.of(request.routeOptions)
-    // The route was declared before the plugin was ready, so its rule was not compiled.
-    if (rule === missedRoute) return 'required'
+    // The route was declared before this plugin, for instance by a plugin that brings its own login.
+    if (rule === missedRoute) return readRaw(request.routeOptions.config.sessions)
     if (rule !== undefined) return rule
     // A request that matches no route gets its 404 without a login.
     return request.is404 ? 'optional' : byDefault
   }
+}
+
+/** A rule that was not checked at boot: anything but a rule is the strictest one. */
+function readRaw(raw: unknown): SessionRule {
+  return RULES.includes(raw) ? (raw as SessionRule) : 'required'
 }

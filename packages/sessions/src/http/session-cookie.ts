@@ -3,18 +3,14 @@ import type { CookieSerializeOptions } from '@fastify/cookie'
 import { readCookie } from '@parapet/kit'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 
-/** Settings of the cookies; the option `cookies` with its defaults filled in. */
-export interface CookieSettings {
-  readonly sameSite: 'strict' | 'lax'
-  readonly trustedOrigins: readonly string[]
-}
-
 /** The cookie with the access token. */
 export const SESSION_COOKIE = '__Host-session'
 /** The cookie with the refresh token. */
 export const REFRESH_COOKIE = '__Host-refresh'
-/** The cookie of a login at a provider. */
-export const SINGLE_SIGN_ON_COOKIE = '__Host-single-sign-on'
+/** The cookie with the ticket of a login that waits for its second step. */
+export const TICKET_COOKIE = '__Host-login-ticket'
+/** The cookie of a login at a provider is named by this and its state: two tabs do not share one. */
+export const SINGLE_SIGN_ON_COOKIE = '__Host-single-sign-on-'
 
 /**
  * The attributes of every cookie. No other host of the domain can set a `__Host-` cookie, and it is
@@ -54,4 +50,18 @@ export function createHostCookie(
       void reply.clearCookie(name, attributes)
     },
   }
+}
+
+/** The names in a `Cookie` header that are names of cookies, in the order in which they were sent. */
+export function readCookieNames(header: string | undefined): string[] {
+  return (header ?? '').split(';').flatMap((pair) => /^[ \t]*([\w-]+)=/.exec(pair)?.[1] ?? [])
+}
+
+/** Whether a `Cookie` header contains a cookie of this plugin: the client works with cookies. */
+export function hasOwnCookie(header: string | undefined): boolean {
+  if (header === undefined) return false
+  const own = [SESSION_COOKIE, REFRESH_COOKIE, TICKET_COOKIE]
+  return readCookieNames(header).some(
+    (name) => own.includes(name) || name.startsWith(SINGLE_SIGN_ON_COOKIE),
+  )
 }

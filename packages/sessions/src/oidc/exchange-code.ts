@@ -1,9 +1,13 @@
 /** Exchanges an authorization code for a verified ID token. */
-import * as client from 'openid-client'
+import type {
+  Configuration,
+  TokenEndpointResponse,
+  TokenEndpointResponseHelpers,
+} from 'openid-client'
 import { PARAPET_SESSIONS_SSO_REFUSED, PARAPET_SESSIONS_UNAVAILABLE } from '../errors.ts'
 import { isForThisLogin, type IdTokenClaims } from './id-token.ts'
 import type { LoginTicket } from './login-ticket.ts'
-import type { ProviderSettings } from './provider.ts'
+import { loadClient, type ProviderSettings } from './provider.ts'
 
 /**
  * Exchanges the code of a callback and verifies the ID token.
@@ -13,14 +17,15 @@ import type { ProviderSettings } from './provider.ts'
  * @throws PARAPET_SESSIONS_UNAVAILABLE the provider does not answer.
  */
 export async function exchangeCode(
-  configuration: client.Configuration,
+  configuration: Configuration,
   { clientId, redirectUri }: ProviderSettings,
   query: URLSearchParams,
   { state, nonce, verifier }: LoginTicket,
 ): Promise<IdTokenClaims> {
   const callback = new URL(redirectUri)
   callback.search = query.toString()
-  let tokens: Awaited<ReturnType<typeof client.authorizationCodeGrant>>
+  const client = await loadClient()
+  let tokens: TokenEndpointResponse & TokenEndpointResponseHelpers
   try {
     tokens = await client.authorizationCodeGrant(configuration, callback, {
       pkceCodeVerifier: verifier,

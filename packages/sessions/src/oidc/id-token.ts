@@ -51,7 +51,7 @@ export async function userOf(
 ): Promise<SessionUser | null> {
   const given = roleClaim === undefined ? [] : claims[roleClaim]
   const values: unknown[] = Array.isArray(given) ? given : [given]
-  const roles = [...new Set(values.flatMap((value) => rolesFor(value, roleMap)))]
+  const roles = [...new Set(values.flatMap((value) => mapped(value, roleMap)))]
   if (findUser === undefined) return { id: `${name}:${claims.sub}`, roles }
   try {
     return await findUser({ provider: name, subject: claims.sub, claims, roles })
@@ -60,20 +60,30 @@ export async function userOf(
   }
 }
 
-function rolesFor(
+function mapped(
   value: unknown,
-  roleMap: Readonly<Record<string, readonly string[]>>,
+  map: Readonly<Record<string, readonly string[]>>,
 ): readonly string[] {
   // Own members only: a group named `constructor` has no roles.
-  return isName(value) && Object.hasOwn(roleMap, value) ? roleMap[value]! : []
+  return isName(value) && Object.hasOwn(map, value) ? map[value]! : []
 }
 
-/** How and when the provider authenticated the user. Invalid values are replaced by the defaults. */
-export function proofOf({ amr, auth_time: authTime }: IdTokenClaims): LoginProof {
+/**
+ * How and when the provider authenticated the user. The methods are those to which `trustedMethods` maps
+ * the claims `amr` and `acr`, or `oidc` where it maps none: what a provider means by its values differs.
+ */
+export function proofOf(
+  { amr, acr, auth_time: authTime }: IdTokenClaims,
+  { trustedMethods }: ProviderSettings,
+): LoginProof & { readonly amr: readonly string[] } {
   const authenticatedAt = Number(authTime) * 1000
   const isTime = Number.isSafeInteger(authenticatedAt) && authenticatedAt >= 0
+  const { amr: byAmr = {}, acr: byAcr = {} } = trustedMethods ?? {}
+  const values = isNameList(amr) && amr.length <= MAX_METHODS ? amr : []
+  const methods = [...values.flatMap((value) => mapped(value, byAmr)), ...mapped(acr, byAcr)]
   return {
-    amr: isNameList(amr) && amr.length > 0 && amr.length <= MAX_METHODS ? amr : ['oidc'],
+    amr: methods.length > 0 ? [...new Set(methods)] : ['oidc'],
+    ...(methods.length > 0 && isName(acr) ? { acr } : undefined),
     ...(isTime ? { authenticatedAt } : undefined),
   }
 }

@@ -1,5 +1,6 @@
 /** OpenID providers: their options, and the discovery of their metadata and keys. */
-import * as client from 'openid-client'
+import type * as client from 'openid-client'
+import type { ClientAuth, Configuration } from 'openid-client'
 import { PARAPET_SESSIONS_UNAVAILABLE } from '../errors.ts'
 import type { SessionUser } from '../users/user.ts'
 
@@ -17,6 +18,12 @@ export interface ProviderProfile {
   readonly roles: readonly string[]
 }
 
+/** The methods for each value of the claims `amr` and `acr`; other values are ignored. */
+interface TrustedMethods {
+  readonly amr?: Readonly<Record<string, readonly string[]>>
+  readonly acr?: Readonly<Record<string, readonly string[]>>
+}
+
 /** One OpenID provider. */
 export interface OidcProviderOptions {
   /** The issuer URL; its metadata are read from `/.well-known/openid-configuration`. */
@@ -31,6 +38,12 @@ export interface OidcProviderOptions {
   readonly roleClaim?: string | undefined
   /** The roles for each value of that claim; a value that is not listed gives none. @default {} */
   readonly roleMap?: Readonly<Record<string, readonly string[]>> | undefined
+  /**
+   * Which of the provider's methods and levels this service trusts, as methods of RFC 8176:
+   * `{ amr: { mfa: ['mfa'] }, acr: { phr: ['hwk', 'mfa'] } }`. A login that is mapped to `mfa` needs no
+   * second step. @default none: the method is `oidc`
+   */
+  readonly trustedMethods?: TrustedMethods | undefined
   /** Maps the profile to a user; `null` refuses the login. @default `<provider>:<subject>` and the roles */
   readonly findUser?: ((profile: ProviderProfile) => Promise<SessionUser | null>) | undefined
   readonly [allowInsecureProvider]?: true
@@ -43,15 +56,23 @@ export type ProviderSettings = Omit<OidcProviderOptions, typeof allowInsecurePro
 
 const TIMEOUT_SECONDS = 5
 
+type Client = typeof client
+
+/** The library. It is loaded with the first login, because most services have no provider. */
+export function loadClient(): Promise<Client> {
+  return import('openid-client')
+}
+
 /** Reads the provider's metadata. @throws PARAPET_SESSIONS_UNAVAILABLE it does not answer, or lies. */
-export async function discoverProvider(provider: ProviderSettings): Promise<client.Configuration> {
+export async function discoverProvider(provider: ProviderSettings): Promise<Configuration> {
+  const client = await loadClient()
   const { issuer, clientId, clientSecret } = provider
   try {
     return await client.discovery(
       new URL(issuer),
       clientId,
       undefined,
-      authenticateClient(clientSecret),
+      authenticateClient(client, clientSecret),
       {
         timeout: TIMEOUT_SECONDS,
         execute: [
@@ -68,7 +89,7 @@ export async function discoverProvider(provider: ProviderSettings): Promise<clie
 }
 
 /** Sends the client secret in the body if the provider supports that, otherwise in the header. */
-function authenticateClient(clientSecret: string): client.ClientAuth {
+function authenticateClient(client: Client, clientSecret: string): ClientAuth {
   const inBody = client.ClientSecretPost(clientSecret)
   const inHeader = client.ClientSecretBasic(clientSecret)
   return (server, ...request) => {

@@ -4,17 +4,20 @@
  * @see OpenID Connect Core 1.0, section 3.1; RFC 7636; RFC 9700, section 2.1
  */
 import type { Store } from '@parapet/kit'
-import * as client from 'openid-client'
+import type { Configuration } from 'openid-client'
 import { PARAPET_SESSIONS_NOT_FOUND, PARAPET_SESSIONS_SSO_REFUSED } from '../errors.ts'
 import type { LoginProof, SessionUser } from '../users/user.ts'
 import { exchangeCode } from './exchange-code.ts'
 import { proofOf, userOf } from './id-token.ts'
+import { isLocalPath } from './local-path.ts'
 import { createTickets, LOGIN_LIFETIME_MS } from './login-ticket.ts'
-import { discoverProvider, type ProviderSettings } from './provider.ts'
+import { discoverProvider, loadClient, type ProviderSettings } from './provider.ts'
 
 /** What the browser needs to go to the provider. */
 export interface StartedLogin {
   readonly url: string
+  /** The end of the name of the cookie: the state that the callback will have. */
+  readonly state: string
   /** The value of the cookie that the browser sends with the callback. */
   readonly cookie: string
 }
@@ -23,6 +26,8 @@ export interface StartedLogin {
 export interface FinishedLogin {
   readonly user: SessionUser
   readonly proof: LoginProof
+  /** Whether the provider is trusted to have checked a second factor. */
+  readonly isMultiFactor: boolean
   /** A path of this service. */
   readonly returnTo: string
 }
@@ -53,15 +58,11 @@ export interface SingleSignOn {
   ): Promise<FinishedLogin>
 }
 
-const MAX_RETURN_LENGTH = 1024
-/** A path of this service. A browser reads `//host` and `/\host` as another host. */
-const LOCAL_PATH = /^\/(?![/\\])[\w\-./~%!$&'()*+,;=:@?]*$/
-
 /** Creates the logins. A provider is discovered on first use, and again to finish each login. */
 export function createSingleSignOn(settings: SingleSignOnSettings): SingleSignOn {
   const { providers, store, secrets, now } = settings
   const tickets = createTickets(secrets, now)
-  const discovered = new Map<string, Promise<client.Configuration>>()
+  const discovered = new Map<string, Promise<Configuration>>()
 
   function providerOf(name: string): ProviderSettings {
     // Own members only: `__proto__` is not a provider.
@@ -69,7 +70,7 @@ export function createSingleSignOn(settings: SingleSignOnSettings): SingleSignOn
     return providers[name]!
   }
 
-  function discover(name: string): Promise<client.Configuration> {
+  function discover(name: string): Promise<Configuration> {
     const found = discoverProvider(providerOf(name))
     discovered.set(name, found)
     found.catch(() => discovered.delete(name))
@@ -83,6 +84,7 @@ export function createSingleSignOn(settings: SingleSignOnSettings): SingleSignOn
       const configuration = await (discovered.get(name) ?? discover(name))
       const ticket = tickets.create(name, isLocalPath(returnTo) ? returnTo : '/')
       const { state, nonce, verifier } = ticket
+      const client = await loadClient()
       const url = client.buildAuthorizationUrl(configuration, {
         redirect_uri: provider.redirectUri,
         scope: (provider.scopes ?? ['openid', 'profile', 'email']).join(' '),
@@ -91,7 +93,7 @@ export function createSingleSignOn(settings: SingleSignOnSettings): SingleSignOn
         state,
         nonce,
       })
-      return { url: url.href, cookie: ticket.cookie }
+      return { url: url.href, state, cookie: ticket.cookie }
     },
     async finish(name, query, cookie) {
       const provider = providerOf(name)
@@ -106,11 +108,9 @@ export function createSingleSignOn(settings: SingleSignOnSettings): SingleSignOn
       const claims = await exchangeCode(await discover(name), provider, query, ticket)
       const user = await userOf(name, provider, claims)
       if (user === null) throw new PARAPET_SESSIONS_SSO_REFUSED()
-      return { user, proof: proofOf(claims), returnTo: ticket.returnTo }
+      const proof = proofOf(claims, provider)
+      const isMultiFactor = proof.amr.includes('mfa')
+      return { user, proof, isMultiFactor, returnTo: ticket.returnTo }
     },
   }
-}
-
-function isLocalPath(path: string): boolean {
-  return path.length <= MAX_RETURN_LENGTH && LOCAL_PATH.test(path)
 }

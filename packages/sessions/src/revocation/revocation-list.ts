@@ -7,11 +7,13 @@
  */
 import { followSharedState, type Clock, type SharedState, type Store } from '@parapet/kit'
 import { PARAPET_SESSIONS_UNAVAILABLE } from '../errors.ts'
-import type { Epochs, TokenEpochs } from './epochs.ts'
+import type { TokenEpochs } from './epoch.ts'
+import type { Epochs } from './epochs.ts'
+import { KnownRevocations } from './known-revocations.ts'
 import { formatRevocation, parseRevocation, type Revocation } from './messages.ts'
 
 /** The members of an access token that decide whether it is revoked. */
-interface RevocableToken {
+export interface RevocableToken {
   readonly tokenId: string
   readonly sessionId: string
   readonly user: { readonly id: string }
@@ -40,23 +42,24 @@ export interface RevocationListSettings {
   readonly clock: Clock
   /** How long a revocation is kept, in milliseconds: at least the lifetime of an access token. */
   readonly keepMs: number
+  /** The memory that `epochs` uses as well. @default one of its own */
+  readonly known?: KnownRevocations
   /** The capacity of the set; when it is full, one epoch of the fleet replaces it. @default 100_000 */
   readonly maxMembers?: number
   /** Called when the state changes before `stop`, to be logged. */
   readonly onStateChange?: (state: RevocationList['state']) => void
+  /** Called for each revocation that becomes known to this instance. */
+  readonly onRevoked?: (revocation: Revocation) => void
   /** Failures in the background, to be logged. They are retried. */
   readonly onError?: (error: unknown) => void
-}
-
-interface Known {
-  readonly epoch: number
-  readonly expiresAt: number
 }
 
 /** The key of the set, and the name of the channel. */
 const NAME = 'sessions:revocations'
 const MAX_MEMBERS = 100_000
-const USER_MARK = 'u '
+/** A member of the set that never expires: without it, the store lost the set. */
+const CANARY = 'complete'
+const CANARY_TTL_MS = 315_360_000_000
 
 /** Creates the list of one instance. It does nothing before `start`. */
 export function createRevocationList(settings: RevocationListSettings): RevocationList {
@@ -66,20 +69,19 @@ export function createRevocationList(settings: RevocationListSettings): Revocati
 class FollowedRevocationList implements RevocationList {
   readonly #settings: RevocationListSettings
   readonly #shared: SharedState
-  /** By revocation without its epoch, in the order in which they expire. */
-  readonly #known = new Map<string, Known>()
-  #fleetEpoch = 0
+  readonly #known: KnownRevocations
   #isStopped = false
 
   constructor(settings: RevocationListSettings) {
     this.#settings = settings
-    const { store, clock, onStateChange, onError } = settings
+    const { store, clock, keepMs, onStateChange, onError } = settings
+    this.#known = settings.known ?? new KnownRevocations(clock.now, keepMs)
     this.#shared = followSharedState({
       store,
       clock,
       channel: NAME,
       load: () => this.#load(),
-      receive: (message) => this.#apply(message),
+      receive: (message) => this.#learn(message),
       share: (message) => this.#share(message),
       onStateChange: (isCurrent) => {
         if (!this.#isStopped) onStateChange?.(isCurrent ? 'pushed' : 'checked')
@@ -103,29 +105,34 @@ class FollowedRevocationList implements RevocationList {
 
   async add(revocation: Revocation): Promise<void> {
     const message = formatRevocation(revocation)
-    this.#apply(message)
+    this.#learn(message)
     await this.#shared.announce(message, this.#settings.keepMs)
   }
 
   isRevoked({ tokenId, sessionId, user, epochs }: RevocableToken): boolean {
-    if (epochs.fleet < this.#fleetEpoch) return true
-    if (this.#known.size === 0) return false
-    if (this.#known.has(`t ${tokenId}`) || this.#known.has(`s ${sessionId}`)) return true
-    return epochs.user < (this.#known.get(USER_MARK + user.id)?.epoch ?? 0)
+    const known = this.#known
+    if (epochs.fleet < known.fleet || known.hasId(tokenId, sessionId)) return true
+    return epochs.user < known.userEpoch(user.id)
   }
 
   async askStore(token: RevocableToken): Promise<boolean> {
     const { store, epochs } = this.#settings
     try {
       const [{ user, fleet }, isTokenRevoked, isSessionRevoked] = await Promise.all([
-        epochs.read(token.user.id),
+        epochs.readStored(token.user.id),
         store.hasMember(NAME, `t ${token.tokenId}`),
         store.hasMember(NAME, `s ${token.sessionId}`),
       ])
       if (isTokenRevoked || isSessionRevoked) return true
-      // A store without an epoch of the fleet is new or has lost its data.
+      // The store lost its data and cannot tell until they are written back.
+      if (fleet.tokens < this.#known.fleet) {
+        this.#shared.reload().catch((error: unknown) => this.#settings.onError?.(error))
+        throw new PARAPET_SESSIONS_UNAVAILABLE()
+      }
+      // A store without an epoch of the fleet is new.
       if (fleet.tokens === 0) return true
-      return token.epochs.user < user.tokens || token.epochs.fleet < fleet.tokens
+      // An epoch that is older than the token was lost and begun again.
+      return token.epochs.user !== user.tokens || token.epochs.fleet !== fleet.tokens
     } catch (error) {
       throw new PARAPET_SESSIONS_UNAVAILABLE({ cause: error })
     }
@@ -136,60 +143,65 @@ class FollowedRevocationList implements RevocationList {
     // The epoch of the fleet has its own key in the store.
     if (parseRevocation(message)?.kind !== 'fleet') {
       const { size } = await store.addMember(NAME, message, { ttlMs: keepMs, maxMembers })
-      if (size >= maxMembers) await this.#replaceFullSet()
+      if (size >= maxMembers) await this.#replaceSet()
     }
     await store.publish(NAME, message)
   }
 
   /**
-   * A full set would drop revocations, so one epoch of the fleet replaces all of them: every access
-   * token becomes invalid, and every session is refreshed once.
+   * A full set would drop revocations, and a lost one has dropped them. So one epoch of the fleet
+   * replaces all of them: every access token becomes invalid, and every session is refreshed once.
    */
-  async #replaceFullSet(): Promise<void> {
+  async #replaceSet(): Promise<void> {
     const { store, epochs } = this.#settings
     // Delete first: tokens of a revocation that is deleted here are older than the epoch.
     await store.delete(NAME)
+    await this.#addCanary()
     await this.add({ kind: 'fleet', epoch: await epochs.advance(null, 'tokens') })
   }
 
-  /** Loads all revocations, and writes back the epochs that the store has lost. */
+  async #addCanary(): Promise<void> {
+    const { store, maxMembers = MAX_MEMBERS } = this.#settings
+    await store.addMember(NAME, CANARY, { ttlMs: CANARY_TTL_MS, maxMembers })
+  }
+
+  /** Loads all revocations, and writes back what the store has lost. */
   async #load(): Promise<void> {
     const { store, epochs } = this.#settings
-    const [members, fleet] = await Promise.all([store.members(NAME), epochs.readFleet()])
+    // In this order: where another instance has begun the first epoch, it has added the canary.
+    const fleet = await epochs.readFleet()
+    const members = await store.members(NAME)
+    const known = this.#known.fleet
     // Known revocations are kept: a store that lost its data must not make a token valid again.
-    for (const member of members) this.#apply(member)
-    if (fleet.tokens < this.#fleetEpoch) await epochs.restore(null, this.#fleetEpoch)
-    // Without an epoch the store is new or has lost its data: no older token may be accepted.
-    const isNew = this.#fleetEpoch === 0 && fleet.tokens === 0
-    const epoch = isNew ? await epochs.begin() : fleet.tokens
-    this.#fleetEpoch = Math.max(this.#fleetEpoch, epoch)
-    for (const [name, { epoch: tokens }] of Array.from(this.#known)) {
-      if (tokens > 0) await epochs.restore(name.slice(USER_MARK.length), tokens)
+    for (const member of members) this.#learn(member)
+    this.#learn(formatRevocation({ kind: 'fleet', epoch: fleet.tokens }))
+    await this.#writeBack(new Set(members))
+    // Last, because it tells the other instances that the store has all data again.
+    if (fleet.tokens < known) await epochs.restore(null, known)
+    // An instance that has just started cannot write back what the store has lost.
+    if (known > 0) return
+    if (fleet.tokens === 0) {
+      await this.#addCanary()
+      await this.add({ kind: 'fleet', epoch: await epochs.begin() })
+    } else if (!members.includes(CANARY)) await this.#replaceSet()
+  }
+
+  async #writeBack(stored: ReadonlySet<string>): Promise<void> {
+    const { store, epochs, maxMembers = MAX_MEMBERS } = this.#settings
+    for (const [userId, epoch] of Array.from(this.#known.userEpochs())) {
+      await epochs.restore(userId, epoch)
     }
+    for (const [text, ttlMs] of Array.from(this.#known.current())) {
+      if (stored.has(text)) continue
+      await store.addMember(NAME, text, { ttlMs, maxMembers })
+      await store.publish(NAME, text)
+    }
+    if (!stored.has(CANARY) && this.#known.fleet > 0) await this.#addCanary()
   }
 
   /** Adds a revocation to the memory of this instance; ignores text of another form. */
-  #apply(text: string): void {
-    const now = this.#settings.clock.now()
-    const revocation = parseRevocation(text)
-    if (revocation?.kind === 'fleet') {
-      this.#fleetEpoch = Math.max(this.#fleetEpoch, revocation.epoch)
-    } else if (revocation?.kind === 'user') {
-      this.#keep(USER_MARK + revocation.id, revocation.epoch, now)
-    } else if (revocation !== null) this.#keep(text, 0, now)
-    for (const [name, known] of this.#known) {
-      if (known.expiresAt > now) break
-      this.#known.delete(name)
-    }
-  }
-
-  #keep(name: string, epoch: number, now: number): void {
-    const known = this.#known.get(name)
-    // Deleted and added again, so that the map stays in the order of expiry.
-    this.#known.delete(name)
-    this.#known.set(name, {
-      epoch: Math.max(epoch, known?.epoch ?? 0),
-      expiresAt: now + this.#settings.keepMs,
-    })
+  #learn(text: string): void {
+    const revocation = this.#known.learn(text)
+    if (revocation !== null) this.#settings.onRevoked?.(revocation)
   }
 }

@@ -8,15 +8,20 @@ import type { KeySet } from '../keys/read-key.ts'
 import type { ProviderSettings } from '../oidc/provider.ts'
 import { createSingleSignOn } from '../oidc/single-sign-on.ts'
 import { createEpochs } from '../revocation/epochs.ts'
+import { createEndedListeners, type EndedListeners } from '../revocation/ended-access.ts'
+import { KnownRevocations } from '../revocation/known-revocations.ts'
 import { createRevocationList, type RevocationList } from '../revocation/revocation-list.ts'
+import type { SecondFactor } from '../second-factor/second-factor.ts'
 import type { FindUser, SessionContext } from '../session/context.ts'
 import type { SessionLifetimes } from '../session/record.ts'
-import { createTokenIssuer } from '../tokens/issue-jwt.ts'
+import { createTokenUses } from '../session/token-uses.ts'
+import { createTokenIssuer, type TokenIssuerSettings } from '../tokens/issue-jwt.ts'
 import { createRefreshTokens } from '../tokens/refresh-token.ts'
 import { createTokenVerifier } from '../tokens/verify-jwt.ts'
 import { createSignatureVerifier } from '../tokens/verify-signature.ts'
 import { createAuthenticator, type Authenticator } from './authenticator.ts'
 import { createLoginService, type LoginService } from './login-service.ts'
+import { createSecondStep, type SecondStep } from './second-step.ts'
 import { SessionService } from './session-service.ts'
 
 /** The log of the app. */
@@ -24,6 +29,7 @@ interface ServiceLog {
   info(message: string): void
   warn(message: string): void
   debug(fields: object, message: string): void
+  error(fields: object, message: string): void
 }
 
 /** What {@link createService} needs: the options of the plugin with the defaults filled in. */
@@ -36,6 +42,7 @@ export interface ServiceSettings extends SessionLifetimes {
   readonly store: Store
   readonly sql: SqlClient | undefined
   readonly findUser: FindUser | undefined
+  readonly secondFactor: SecondFactor | undefined
   readonly accessLifetimeMs: number
   readonly maxSessionsPerUser: number
   readonly oidc: Readonly<Record<string, ProviderSettings>>
@@ -50,6 +57,7 @@ export interface Service {
   readonly sessions: SessionService
   readonly authenticator: Authenticator
   readonly logins: LoginService
+  readonly secondStep: SecondStep
   /** Subscribes to revocations and loads them. Requests may come before it resolves. */
   start(): Promise<void>
   stop(): Promise<void>
@@ -61,44 +69,35 @@ const CLOCK_MARGIN_MS = 60_000
 const PUSHED = 'sessions knows every revocation; requests need no store call'
 const CHECKED =
   'sessions may miss revocations; each request asks the store until its subscription works again'
+const LISTENER_FAILED = 'sessions called a listener of onEnded, which threw an error'
 const FAILED = 'sessions could not load or share revocations and tries again in 500 ms'
 
 /** Creates the service and, with `sql`, the table of API keys. */
 export async function createService(settings: ServiceSettings): Promise<Service> {
-  const { clock, store, sql, secrets, securityEvents, issuer, audience } = settings
-  const { now } = clock
-  const keepMs = settings.accessLifetimeMs + CLOCK_MARGIN_MS
-  const reportState = createStateReport(settings.log)
+  const { store, sql, secrets, securityEvents, findUser, log } = settings
+  const { now } = settings.clock
+  const reportState = createStateReport(log)
   if (sql !== undefined) await migrateApiKeys(sql)
-  const ring = createKeyRing({
-    keys: settings.keys,
-    acceptRsa2048: settings.acceptRsa2048,
-    createVerifier: (publicPem, algorithm) =>
-      createSignatureVerifier(publicPem, algorithm, { issuer, audience }),
-    now,
-    overlapMs: keepMs,
-  })
-  const tokens = { ring, issuer, audience, lifetimeMs: settings.accessLifetimeMs, now }
-  const context = createContext(settings, createTokenIssuer(tokens), keepMs, reportState)
-  const { revocations } = context
+  const tokens = createTokens(settings)
+  const endedListeners = createEndedListeners((error) => log.error({ err: error }, LISTENER_FAILED))
+  const context = createContext(settings, createTokenIssuer(tokens), endedListeners, reportState)
+  const { revocations, uses } = context
   const repository = sql === undefined ? createStoreApiKeys(store) : createSqlApiKeys(sql)
   const apiKeys = createApiKeys(repository, now, settings.apiKeyPrefix)
   const verifyToken = createTokenVerifier(tokens)
-  const authenticator = createAuthenticator({ verifyToken, revocations, apiKeys, securityEvents })
-  const sessions = new SessionService({ context, ring, authenticator, apiKeys, securityEvents })
+  const checks = { verifyToken, revocations, uses, apiKeys, findUser, securityEvents }
+  const authenticator = createAuthenticator(checks)
+  const operations = { context, ring: tokens.ring, authenticator, apiKeys, endedListeners }
+  const sessions = new SessionService({ ...operations, securityEvents })
   const singleSignOn = createSingleSignOn({ providers: settings.oidc, store, secrets, now })
-  const logins = createLoginService({
-    context,
-    sessions,
-    singleSignOn,
-    verifyToken,
-    secrets,
-    securityEvents,
-  })
+  const { secondFactor } = settings
+  const secondStep = createSecondStep({ context, sessions, secondFactor, securityEvents })
+  const steps = { context, secondStep, singleSignOn, verifyToken, secrets, securityEvents }
   return {
     sessions,
     authenticator,
-    logins,
+    logins: createLoginService(steps),
+    secondStep,
     async start() {
       await revocations.start()
       if (revocations.state === 'checked') reportState('checked')
@@ -107,14 +106,35 @@ export async function createService(settings: ServiceSettings): Promise<Service>
   }
 }
 
+/** How long a revocation matters, in milliseconds. */
+function keepMsOf({ accessLifetimeMs }: ServiceSettings): number {
+  return accessLifetimeMs + CLOCK_MARGIN_MS
+}
+
+function createTokens(settings: ServiceSettings): TokenIssuerSettings {
+  const { issuer, audience, accessLifetimeMs: lifetimeMs, keys, acceptRsa2048, clock } = settings
+  const { now } = clock
+  const ring = createKeyRing({
+    keys,
+    acceptRsa2048,
+    createVerifier: (publicPem, algorithm) =>
+      createSignatureVerifier(publicPem, algorithm, { issuer, audience }),
+    now,
+    overlapMs: keepMsOf(settings),
+  })
+  return { ring, issuer, audience, lifetimeMs, now }
+}
+
 function createContext(
   settings: ServiceSettings,
   issueToken: SessionContext['issueToken'],
-  keepMs: number,
+  endedListeners: EndedListeners,
   reportState: StateReport,
 ): SessionContext {
-  const { clock, store, log } = settings
-  const epochs = createEpochs(store, clock.now, settings.refreshAbsoluteMs + keepMs)
+  const { clock, store, log, refreshAbsoluteMs, refreshIdleMs } = settings
+  const keepMs = keepMsOf(settings)
+  const known = new KnownRevocations(clock.now, keepMs)
+  const epochs = createEpochs(store, clock.now, refreshAbsoluteMs + keepMs, known)
   return {
     store,
     now: clock.now,
@@ -124,11 +144,14 @@ function createContext(
     epochs,
     issueToken,
     refreshTokens: createRefreshTokens(settings.secrets),
+    uses: createTokenUses(store, refreshIdleMs),
     revocations: createRevocationList({
       store,
       epochs,
       clock,
       keepMs,
+      known,
+      onRevoked: (revocation) => endedListeners.tell(revocation),
       onStateChange: reportState,
       // Repeated every 500 ms while the store is down; the change of state is logged once.
       onError: (error) => log.debug({ err: error }, FAILED),

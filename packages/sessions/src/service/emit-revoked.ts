@@ -2,7 +2,7 @@
 import type { SecurityEvents, SecurityEventSubject } from '@parapet/kit'
 import type { RevocationScope } from '../events.ts'
 import type { EndedSession } from '../session/end-session.ts'
-import type { RequestLike } from './operations.ts'
+import type { RequestLike } from '../users/request-like.ts'
 
 /** Emits that something was revoked. */
 export function emitRevoked(

@@ -4,31 +4,26 @@ import type { SecurityEvents } from '@parapet/kit'
 import { PARAPET_SESSIONS_LOGIN_FAILED, PARAPET_SESSIONS_NOT_FOUND } from '../errors.ts'
 import type { FinishedLogin, SingleSignOn, StartedLogin } from '../oidc/single-sign-on.ts'
 import type { CredentialCheck, Credentials } from '../passwords/password-check.ts'
+import { callPort } from '../second-factor/second-factor.ts'
 import { deriveKey } from '../secrets/derive-key.ts'
 import type { SessionContext } from '../session/context.ts'
 import { endSession, endSessionByRefreshToken } from '../session/end-session.ts'
 import type { SessionGrant } from '../session/grant.ts'
 import { ownerOfSession } from '../session/list-sessions.ts'
 import type { TokenVerifier } from '../tokens/verify-jwt.ts'
+import type { RequestLike } from '../users/request-like.ts'
 import { emitEnded } from './emit-revoked.ts'
-import type { RequestLike, SessionOperations } from './operations.ts'
+import type { PendingTicket, SecondStep, StepContext } from './second-step.ts'
 
 /** What {@link createLoginService} needs. */
 export interface LoginServiceSettings {
   readonly context: SessionContext
-  readonly sessions: Pick<SessionOperations, 'start'>
+  readonly secondStep: SecondStep
   readonly singleSignOn: SingleSignOn
   readonly verifyToken: TokenVerifier
   /** The first derives the key of the hash of login names in events. */
   readonly secrets: readonly string[]
   readonly securityEvents: SecurityEvents
-}
-
-/** A finished login at a provider. */
-interface SingleSignOnGrant {
-  readonly grant: SessionGrant
-  /** A path of this service. */
-  readonly returnTo: string
 }
 
 /** The callback of a provider. */
@@ -46,33 +41,33 @@ interface LogoutCredentials {
   readonly accessToken: string | null
 }
 
+/** The tokens of a session, or a ticket where the login needs a second step. */
+export type LoginResult = SessionGrant | PendingTicket
+
 /** See {@link createLoginService}. */
 export interface LoginService {
   /**
-   * Checks credentials and starts a session.
+   * Checks credentials, and starts a session or a second step.
    *
-   * @param replacedToken the refresh token of the browser; its session ends.
-   * @throws PARAPET_SESSIONS_LOGIN_FAILED, and what the check throws.
+   * @throws PARAPET_SESSIONS_LOGIN_FAILED, PARAPET_SESSIONS_UNAVAILABLE, and errors of the check that
+   *   have a `statusCode`.
    */
-  logIn(
-    check: CredentialCheck,
-    credentials: Credentials,
-    replacedToken: string | undefined,
-    request: RequestLike,
-  ): Promise<SessionGrant>
+  logIn(check: CredentialCheck, credentials: Credentials, step: StepContext): Promise<LoginResult>
+  /** Ends the session of the browser, because another login replaces it. */
+  endReplaced(refreshToken: string | undefined, request: RequestLike): Promise<void>
   /** @throws PARAPET_SESSIONS_NOT_FOUND, PARAPET_SESSIONS_UNAVAILABLE */
   startSingleSignOn(provider: string, returnTo: string): Promise<StartedLogin>
   /** @throws PARAPET_SESSIONS_NOT_FOUND there is no provider of this name. */
   requireProvider(provider: string): void
-  /**
-   * @param replacedToken the refresh token of the browser; its session ends.
-   * @throws PARAPET_SESSIONS_NOT_FOUND, PARAPET_SESSIONS_SSO_REFUSED, PARAPET_SESSIONS_UNAVAILABLE
-   */
+  /** @throws PARAPET_SESSIONS_NOT_FOUND, PARAPET_SESSIONS_SSO_REFUSED, PARAPET_SESSIONS_UNAVAILABLE */
   finishSingleSignOn(
     callback: SingleSignOnCallback,
-    replacedToken: string | undefined,
-    request: RequestLike,
-  ): Promise<SingleSignOnGrant>
+    step: StepContext,
+  ): Promise<{
+    readonly result: LoginResult
+    /** A path of this service. */
+    readonly returnTo: string
+  }>
   /** Ends the session of the refresh token, or else that of the access token. Never refuses. */
   logOut(credentials: LogoutCredentials, request: RequestLike): Promise<void>
   /** @throws PARAPET_SESSIONS_NOT_FOUND the user has no such session. */
@@ -81,17 +76,12 @@ export interface LoginService {
 
 /** Creates the steps behind the login and logout routes. */
 export function createLoginService(settings: LoginServiceSettings): LoginService {
-  const { context, sessions, singleSignOn, verifyToken, secrets, securityEvents } = settings
+  const { context, secondStep, singleSignOn, verifyToken, secrets, securityEvents } = settings
   const hashLogin = createLoginHash(secrets[0]!)
-
-  async function endReplaced(token: string | undefined, request: RequestLike): Promise<void> {
-    const ended = await endSessionByRefreshToken(context, token)
-    if (ended !== null) emitEnded(securityEvents, ended, 'another login', request)
-  }
 
   async function finishAtProvider(
     { provider, query, cookie }: SingleSignOnCallback,
-    request: RequestLike,
+    { request }: StepContext,
   ): Promise<FinishedLogin> {
     try {
       return await singleSignOn.finish(provider, query, cookie)
@@ -103,23 +93,25 @@ export function createLoginService(settings: LoginServiceSettings): LoginService
   }
 
   return {
-    async logIn(check, credentials, replacedToken, request) {
-      const found = await check(credentials)
+    async logIn(check, credentials, step) {
+      const found = await callPort(() => check(credentials))
       if (found === null) {
         const details = { method: 'pwd', loginHash: hashLogin(credentials.login) }
-        securityEvents.emit('sessions.login_failed', { details }, request)
+        securityEvents.emit('sessions.login_failed', { details }, step.request)
         throw new PARAPET_SESSIONS_LOGIN_FAILED()
       }
-      await endReplaced(replacedToken, request)
       const { amr, ...user } = found
-      return sessions.start(user, amr === undefined ? {} : { amr }, request)
+      return secondStep.begin(user, amr === undefined ? {} : { amr }, step)
+    },
+    async endReplaced(refreshToken, request) {
+      const ended = await endSessionByRefreshToken(context, refreshToken)
+      if (ended !== null) emitEnded(securityEvents, ended, 'another login', request)
     },
     startSingleSignOn: (provider, returnTo) => singleSignOn.start(provider, returnTo),
     requireProvider: (provider) => singleSignOn.requireProvider(provider),
-    async finishSingleSignOn(callback, replacedToken, request) {
-      const { user, proof, returnTo } = await finishAtProvider(callback, request)
-      await endReplaced(replacedToken, request)
-      return { grant: await sessions.start(user, proof, request), returnTo }
+    async finishSingleSignOn(callback, step) {
+      const { user, proof, isMultiFactor, returnTo } = await finishAtProvider(callback, step)
+      return { result: await secondStep.begin(user, proof, step, isMultiFactor), returnTo }
     },
     async logOut({ refreshToken, accessToken }, request) {
       let ended = await endSessionByRefreshToken(context, refreshToken)
@@ -139,8 +131,14 @@ export function createLoginService(settings: LoginServiceSettings): LoginService
   }
 }
 
-/** A keyed hash: events show which failed logins used the same name, but not which name it was. */
+/**
+ * A keyed hash: events show which failed logins used the same name, but not which name it was. Names
+ * that differ by case or by spaces around them have the same hash.
+ */
 function createLoginHash(secret: string): (login: string) => string {
   const key = deriveKey(secret, 'login hash')
-  return (login) => createHmac('sha256', key).update(login).digest('base64url').slice(0, 22)
+  return (login) => {
+    const name = login.normalize('NFKC').trim().toLowerCase()
+    return createHmac('sha256', key).update(name).digest('base64url').slice(0, 22)
+  }
 }

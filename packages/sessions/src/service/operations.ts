@@ -1,16 +1,16 @@
 /** The public operations at `app.sessions`. */
-import type { SecurityEvents } from '@parapet/kit'
 import type { ApiKeys } from '../api-keys/api-keys.ts'
 import type { PublishedKey } from '../keys/jwk.ts'
 import type { KeySet } from '../keys/read-key.ts'
+import type { HashingState } from '../passwords/hash-queue.ts'
+import type { EndedListener } from '../revocation/ended-access.ts'
 import type { RevocationList } from '../revocation/revocation-list.ts'
 import type { SessionGrant } from '../session/grant.ts'
 import type { SessionView } from '../session/list-sessions.ts'
 import type { AccessToken } from '../tokens/access-token.ts'
+import type { RequestLike } from '../users/request-like.ts'
+import type { ShownFactor } from '../users/shown-factor.ts'
 import type { LoginProof, SessionUser } from '../users/user.ts'
-
-/** The request that caused an operation. It fills in the device of a session and the source of events. */
-export type RequestLike = NonNullable<Parameters<SecurityEvents['emit']>[2]>
 
 /** What {@link SessionOperations.revoke} revokes. */
 export type RevocationTarget =
@@ -19,10 +19,13 @@ export type RevocationTarget =
   | UserTarget
   | 'everyone'
 
-/** All sessions of a user, or all but one. API keys stay valid. */
+/** All sessions and API keys of a user, or all sessions but one. */
 export interface UserTarget {
   readonly userId: string
+  /** The session that continues. API keys stay valid with it. */
   readonly exceptSessionId?: string
+  /** @default false */
+  readonly keepApiKeys?: boolean
 }
 
 /**
@@ -43,6 +46,15 @@ export interface SessionOperations {
    */
   refresh(refreshToken: string, request?: RequestLike): Promise<SessionGrant>
   /**
+   * Gives a session new tokens after its user has shown another factor. The session gets a new id, and
+   * all tokens of the old id are refused: a token stolen before the proof is not lifted by it.
+   *
+   * @throws PARAPET_SESSIONS_UNAUTHENTICATED the session has ended.
+   * @throws PARAPET_SESSIONS_INVALID_ARGUMENT, PARAPET_SESSIONS_TOKEN_TOO_LARGE,
+   *   PARAPET_SESSIONS_UNAVAILABLE, and what `shown.bind` throws; the session is unchanged then.
+   */
+  elevate(sessionId: string, shown: ShownFactor, request?: RequestLike): Promise<SessionGrant>
+  /**
    * Verifies an access token in the same way as that of a request: signature, claims and revocation.
    *
    * @throws PARAPET_SESSIONS_UNAUTHENTICATED, PARAPET_SESSIONS_UNAVAILABLE
@@ -50,6 +62,8 @@ export interface SessionOperations {
   verify(accessToken: string): Promise<AccessToken>
   /**
    * Revokes tokens or sessions on every instance. Resolves when the store has the revocation.
+   *
+   * `{ userId }` revokes the API keys of the user as well; `'everyone'` revokes no API keys.
    *
    * @param reason is written to the security event. @default 'by the service'
    * @throws PARAPET_SESSIONS_INVALID_ARGUMENT
@@ -70,6 +84,16 @@ export interface SessionOperations {
   rotateKeys(keys: KeySet): void
   /** The public keys, for services that verify access tokens themselves. @see RFC 7517 */
   jwks(): { readonly keys: readonly PublishedKey[] }
+  /**
+   * Calls a listener on this instance when tokens, sessions or users are revoked on any instance. Close
+   * the WebSockets and streams for which `ended.includes(token)` is true. Tokens that expire and API
+   * keys are not reported.
+   *
+   * @returns a function that stops listening.
+   */
+  onEnded(listener: EndedListener): () => void
+  /** How many passwords are being hashed in this process, for your metrics. */
+  readonly hashing: HashingState
   readonly apiKeys: ApiKeys
   /** `pushed`: requests need no store call. `checked`: each request asks the store. */
   readonly revocationState: RevocationList['state']

@@ -9,10 +9,18 @@ import {
 import type { PublishedKey } from '../keys/jwk.ts'
 import type { KeyRing } from '../keys/key-ring.ts'
 import type { KeySet } from '../keys/read-key.ts'
+import { hashQueue, type HashingState } from '../passwords/hash-queue.ts'
+import type { EndedListener, EndedListeners } from '../revocation/ended-access.ts'
 import type { RevocationList } from '../revocation/revocation-list.ts'
 import { isRandomId } from '../secrets/random-id.ts'
 import type { SessionContext } from '../session/context.ts'
-import { endAccessTokens, endAllSessions, endSession } from '../session/end-session.ts'
+import { elevateSession } from '../session/elevate-session.ts'
+import {
+  endAccessTokens,
+  endAllSessions,
+  endOtherSessions,
+  endSession,
+} from '../session/end-session.ts'
 import type { SessionGrant } from '../session/grant.ts'
 import { listSessions, type SessionView } from '../session/list-sessions.ts'
 import { refreshSession, type RefreshResult } from '../session/refresh-session.ts'
@@ -20,10 +28,12 @@ import { startSession } from '../session/start-session.ts'
 import type { AccessToken } from '../tokens/access-token.ts'
 import { describeValue } from '../users/describe-value.ts'
 import { isUserId } from '../users/names.ts'
+import type { RequestLike } from '../users/request-like.ts'
+import type { ShownFactor } from '../users/shown-factor.ts'
 import type { LoginProof, SessionUser } from '../users/user.ts'
 import type { Authenticator } from './authenticator.ts'
 import { emitEnded, emitRevoked } from './emit-revoked.ts'
-import type { RequestLike, RevocationTarget, SessionOperations, UserTarget } from './operations.ts'
+import type { RevocationTarget, SessionOperations, UserTarget } from './operations.ts'
 
 /** What a {@link SessionService} needs. */
 export interface SessionServiceSettings {
@@ -31,6 +41,7 @@ export interface SessionServiceSettings {
   readonly ring: KeyRing
   readonly authenticator: Authenticator
   readonly apiKeys: ApiKeys
+  readonly endedListeners: EndedListeners
   readonly securityEvents: SecurityEvents
 }
 
@@ -76,6 +87,28 @@ export class SessionService implements SessionOperations {
     }
     if ('record' in result) this.#emitReuse(result, request)
     throw new PARAPET_SESSIONS_REFRESH_REFUSED()
+  }
+
+  async elevate(
+    sessionId: string,
+    shown: ShownFactor,
+    request?: RequestLike,
+  ): Promise<SessionGrant> {
+    const { context, securityEvents } = this.#settings
+    const grant = await elevateSession(context, requireId('sessionId', sessionId), shown)
+    if (grant === null) throw new PARAPET_SESSIONS_UNAUTHENTICATED()
+    const details = { method: shown.amr.join(' '), previousSessionId: sessionId }
+    const fields = { principalId: grant.userId, sessionId: grant.sessionId, details }
+    securityEvents.emit('sessions.elevated', fields, request)
+    return grant
+  }
+
+  onEnded(listener: EndedListener): () => void {
+    return this.#settings.endedListeners.on(listener)
+  }
+
+  get hashing(): HashingState {
+    return hashQueue.state
   }
 
   async verify(accessToken: string): Promise<AccessToken> {
@@ -132,13 +165,13 @@ export class SessionService implements SessionOperations {
     return { keys: this.#settings.ring.publish() }
   }
 
-  async #revokeUser({ userId, exceptSessionId }: UserTarget, reason: string): Promise<void> {
+  async #revokeUser(target: UserTarget, reason: string): Promise<void> {
     const { context, securityEvents } = this.#settings
-    if (exceptSessionId === undefined) await endAllSessions(context, requireUserId(userId))
-    else {
-      const others = (await this.list(userId)).filter(({ id }) => id !== exceptSessionId)
-      for (const { id } of others) await endSession(context, id)
-    }
+    const { exceptSessionId, keepApiKeys = exceptSessionId !== undefined } = target
+    const userId = requireUserId(target.userId)
+    if (exceptSessionId === undefined) await endAllSessions(context, userId)
+    else await endOtherSessions(context, userId, requireId('exceptSessionId', exceptSessionId))
+    if (!keepApiKeys) await this.apiKeys.revokeAll(userId)
     emitRevoked(securityEvents, 'user', reason, { principalId: userId })
   }
 

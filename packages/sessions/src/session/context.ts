@@ -1,11 +1,13 @@
 /** What the functions of this folder work with. */
-import type { Store } from '@parapet/kit'
+import { withDeadline, type Store } from '@parapet/kit'
+import { PARAPET_SESSIONS_UNAVAILABLE } from '../errors.ts'
 import type { Epochs } from '../revocation/epochs.ts'
 import type { RevocationList } from '../revocation/revocation-list.ts'
 import type { TokenIssuer } from '../tokens/issue-jwt.ts'
 import type { RefreshTokens } from '../tokens/refresh-token.ts'
-import type { SessionUser } from '../users/user.ts'
+import { requireUser, type SessionUser } from '../users/user.ts'
 import type { SessionLifetimes } from './record.ts'
+import type { TokenUses } from './token-uses.ts'
 
 /** Looks up the current state of a user; `null` ends the session. */
 export type FindUser = (userId: string) => Promise<SessionUser | null>
@@ -22,4 +24,26 @@ export interface SessionContext {
   readonly issueToken: TokenIssuer
   readonly refreshTokens: RefreshTokens
   readonly revocations: RevocationList
+  readonly uses: TokenUses
+}
+
+/** How long the application's lookup of a user may take, in milliseconds. */
+const LOOKUP_DEADLINE_MS = 10_000
+const late = (): Error => new PARAPET_SESSIONS_UNAVAILABLE()
+
+/**
+ * The user as of now; `null` if the user is gone or the lookup returned another one.
+ *
+ * @throws PARAPET_SESSIONS_UNAVAILABLE the lookup failed or did not answer.
+ */
+export async function lookUpUser(findUser: FindUser, userId: string): Promise<SessionUser | null> {
+  let found: SessionUser | null
+  try {
+    found = await withDeadline(findUser(userId), LOOKUP_DEADLINE_MS, late)
+  } catch (error) {
+    throw new PARAPET_SESSIONS_UNAVAILABLE({ cause: error })
+  }
+  if (found === null) return null
+  const current = requireUser(found)
+  return current.id === userId ? current : null
 }

@@ -1,5 +1,7 @@
 /** Ends sessions: one, all of a user, or all of the fleet. */
+import { hasEnded } from '../revocation/epoch.ts'
 import type { SessionContext } from './context.ts'
+import { listSessions } from './list-sessions.ts'
 import { parseRecord, recordKey, userSessionsKey } from './record.ts'
 
 /** A session that has just ended. */
@@ -41,7 +43,31 @@ export async function endAllSessions(
   userId: string | null,
 ): Promise<void> {
   await startEpoch(context, userId, 'sessions')
-  if (userId !== null) await context.store.delete(userSessionsKey(userId))
+  // Only the ended sessions leave the list: a login at the same time may have added its session.
+  if (userId !== null) await listSessions(context, userId)
+}
+
+/** Ends all sessions of a user but one, also those that are not in the list. */
+export async function endOtherSessions(
+  context: SessionContext,
+  userId: string,
+  keptId: string,
+): Promise<void> {
+  await context.epochs.advance(userId, { others: keptId })
+  // The epoch ends the sessions, but not the access tokens: the kept session shares their epoch.
+  for (const id of await context.store.members(userSessionsKey(userId))) {
+    const stored = id === keptId ? null : await context.store.get(recordKey(id))
+    if (stored !== null && (await isOver(context, id, stored))) await endSession(context, id)
+  }
+}
+
+async function isOver(
+  { epochs }: SessionContext,
+  sessionId: string,
+  stored: string,
+): Promise<boolean> {
+  const { user, born } = parseRecord(stored)
+  return hasEnded(sessionId, born, await epochs.read(user.id))
 }
 
 /** Revokes the access tokens of a user; the sessions continue and can be refreshed. */

@@ -1,5 +1,5 @@
 /** The tokens that a login or a refresh returns. */
-import { tokenEpochsOf, type EpochPair } from '../revocation/epochs.ts'
+import { tokenEpochsOf, type EpochPair } from '../revocation/epoch.ts'
 import type { SessionContext } from './context.ts'
 import { remainingMs, type SessionRecord } from './record.ts'
 
@@ -28,7 +28,13 @@ export async function createGrant(
 ): Promise<SessionGrant> {
   const { issueToken, refreshTokens, lifetimes, now } = context
   const { user, proof, generation } = record
-  const access = await issueToken({ user, sessionId, epochs: tokenEpochsOf(epochs), proof })
+  const access = await issueToken({
+    user,
+    sessionId,
+    generation,
+    epochs: tokenEpochsOf(epochs),
+    proof,
+  })
   const at = now()
   return Object.freeze({
     sessionId,

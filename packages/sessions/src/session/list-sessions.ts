@@ -1,5 +1,5 @@
 /** Lists the sessions of a user. */
-import { hasEnded } from '../revocation/epochs.ts'
+import { hasEnded } from '../revocation/epoch.ts'
 import type { Device } from '../users/user.ts'
 import type { SessionContext } from './context.ts'
 import {
@@ -35,7 +35,7 @@ export async function listSessions(
     const id = ids[index]!
     const record = text === null ? null : parseRecord(text)
     const leftMs = record === null ? 0 : remainingMs(record, at, lifetimes)
-    if (record !== null && leftMs > 0 && !hasEnded(record.born, pair)) {
+    if (record !== null && leftMs > 0 && !hasEnded(id, record.born, pair)) {
       views.push(viewOf(id, record, at + leftMs))
     } else await store.removeMember(userSessionsKey(userId), id)
   }

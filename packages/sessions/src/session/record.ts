@@ -1,12 +1,12 @@
 /** The stored record of a session, and its lifetimes. It contains nothing that works as a credential. */
-import type { TokenEpochs } from '../revocation/epochs.ts'
-import type { Device, LoginProof, SessionUser } from '../users/user.ts'
+import type { TokenEpochs } from '../revocation/epoch.ts'
+import type { Device, SessionProof, SessionUser } from '../users/user.ts'
 
 /** One session as it is stored. */
 export interface SessionRecord {
   readonly user: SessionUser
-  readonly proof: Required<LoginProof>
-  /** The epochs at the start of the session. */
+  readonly proof: SessionProof
+  /** The epochs at the start of the session, or at its last rotation. */
   readonly born: TokenEpochs
   readonly startedAt: number
   /** The number of rotations. */
@@ -44,7 +44,8 @@ export function userSessionsKey(userId: string): string {
 
 interface StoredRecord {
   readonly u: [string, readonly string[], readonly string[] | null, string | null]
-  readonly p: [readonly string[], number]
+  /** The third member is absent in records of older versions. */
+  readonly p: [readonly string[], number, (string | null)?]
   readonly b: [number, number]
   readonly s: number
   readonly g: number
@@ -57,7 +58,7 @@ export function formatRecord(record: SessionRecord): string {
   const { user, proof, born, startedAt, generation, rotatedAt, device } = record
   return JSON.stringify({
     u: [user.id, user.roles, user.permissions ?? null, user.tenantId ?? null],
-    p: [proof.amr, proof.authenticatedAt],
+    p: [proof.amr, proof.authenticatedAt, proof.acr ?? null],
     b: [born.user, born.fleet],
     s: startedAt,
     g: generation,
@@ -78,7 +79,11 @@ export function parseRecord(text: string): SessionRecord {
       ...(permissions === null ? undefined : { permissions }),
       ...(tenantId === null ? undefined : { tenantId }),
     },
-    proof: { amr: p[0], authenticatedAt: p[1] },
+    proof: {
+      amr: p[0],
+      authenticatedAt: p[1],
+      ...(typeof p[2] === 'string' ? { acr: p[2] } : undefined),
+    },
     born: { user: b[0], fleet: b[1] },
     startedAt: s,
     generation: g,

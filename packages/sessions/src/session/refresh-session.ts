@@ -1,10 +1,9 @@
 /** Refreshes sessions: exchanges a refresh token for new tokens, and detects reuse. */
 import { conflict, retryConflicts } from '@parapet/kit'
 import { PARAPET_SESSIONS_UNAVAILABLE } from '../errors.ts'
-import { hasEnded } from '../revocation/epochs.ts'
+import { birthOf, hasEnded } from '../revocation/epoch.ts'
 import { MAX_GENERATION, type RefreshToken } from '../tokens/refresh-token.ts'
-import { requireUser, type SessionUser } from '../users/user.ts'
-import type { SessionContext } from './context.ts'
+import { lookUpUser, type SessionContext } from './context.ts'
 import { endSession } from './end-session.ts'
 import { createGrant, type SessionGrant } from './grant.ts'
 import { formatRecord, parseRecord, recordKey, remainingMs, type SessionRecord } from './record.ts'
@@ -47,28 +46,36 @@ async function tryRefresh(
   context: SessionContext,
   token: RefreshToken,
 ): Promise<RefreshResult | typeof conflict> {
-  const { store, epochs, lifetimes, now } = context
+  const { store, epochs, lifetimes, findUser, uses, now } = context
   const { sessionId } = token
   const stored = await store.get(recordKey(sessionId))
   if (stored === null) return { outcome: 'unknown' }
   const record = parseRecord(stored)
   const at = now()
-  const decision = decideRefresh(record, token, at, lifetimes)
+  const isUsed = async (): Promise<boolean> => (await uses.lastUsed(sessionId)) >= record.generation
+  const decision = await decideRefresh(record, token, { at, lifetimes, isUsed })
   if (decision === 'reuse' || decision === 'rollback') {
     await endSession(context, sessionId)
     return { outcome: decision, record, token }
   }
   const pair = await epochs.read(record.user.id)
-  const isOver = decision === 'expired' || hasEnded(record.born, pair)
-  const user = isOver ? null : await currentUser(context, record)
-  if (decision === 'expired' || user === null || record.generation >= MAX_GENERATION) {
+  const isOver = decision === 'expired' || hasEnded(sessionId, record.born, pair)
+  const user =
+    isOver || findUser === undefined ? record.user : await lookUpUser(findUser, record.user.id)
+  if (isOver || user === null || record.generation >= MAX_GENERATION) {
     await endSession(context, sessionId)
     return { outcome: isOver ? 'expired' : 'ended' }
   }
   const isRepeat = decision === 'repeat'
   const next: SessionRecord = isRepeat
     ? { ...record, user }
-    : { ...record, user, generation: record.generation + 1, rotatedAt: at }
+    : {
+        ...record,
+        user,
+        born: birthOf(pair),
+        generation: record.generation + 1,
+        rotatedAt: at,
+      }
   if (!isRepeat) {
     const ttlMs = remainingMs(next, at, lifetimes)
     const won = await store.compareAndSet(recordKey(sessionId), stored, formatRecord(next), ttlMs)
@@ -76,21 +83,4 @@ async function tryRefresh(
   }
   const grant = await createGrant(context, sessionId, next, pair)
   return { outcome: decision, grant, generation: next.generation }
-}
-
-/** The user as of now; `null` if the user is gone or the lookup returned another one. */
-async function currentUser(
-  { findUser }: SessionContext,
-  { user }: SessionRecord,
-): Promise<SessionUser | null> {
-  if (findUser === undefined) return user
-  let found: SessionUser | null
-  try {
-    found = await findUser(user.id)
-  } catch (error) {
-    throw new PARAPET_SESSIONS_UNAVAILABLE({ cause: error })
-  }
-  if (found === null) return null
-  const current = requireUser(found)
-  return current.id === user.id ? current : null
 }

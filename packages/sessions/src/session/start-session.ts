@@ -1,5 +1,7 @@
 /** Starts sessions. */
-import { tokenEpochsOf } from '../revocation/epochs.ts'
+import { conflict, retryConflicts } from '@parapet/kit'
+import { PARAPET_SESSIONS_UNAVAILABLE } from '../errors.ts'
+import { birthOf, hasEnded } from '../revocation/epoch.ts'
 import { randomId } from '../secrets/random-id.ts'
 import {
   requireProof,
@@ -32,32 +34,42 @@ const MAX_AGENT_LENGTH = 200
 export async function startSession(
   context: SessionContext,
   given: SessionUser,
-  proof: LoginProof = {},
+  givenProof: LoginProof = {},
   device: Device = {},
 ): Promise<SessionGrant> {
-  const { store, lifetimes, maxSessionsPerUser, epochs, now } = context
   const user = requireUser(given)
-  const at = now()
+  const at = context.now()
+  const started = { user, proof: requireProof(givenProof, at), startedAt: at }
+  return retryConflicts(
+    () => tryStart(context, { ...started, device: shortened(device) }),
+    () => new PARAPET_SESSIONS_UNAVAILABLE(),
+  )
+}
+
+async function tryStart(
+  context: SessionContext,
+  started: Pick<SessionRecord, 'user' | 'proof' | 'startedAt' | 'device'>,
+): Promise<SessionGrant | typeof conflict> {
+  const { store, epochs, lifetimes, maxSessionsPerUser, now } = context
+  const userId = started.user.id
   const sessionId = randomId()
-  const pair = await epochs.read(user.id)
-  const record: SessionRecord = {
-    user,
-    proof: requireProof(proof, at),
-    born: tokenEpochsOf(pair),
-    startedAt: at,
-    generation: 0,
-    rotatedAt: at,
-    device: shortened(device),
-  }
+  const pair = await epochs.open(userId)
+  const at = now()
+  const record: SessionRecord = { ...started, born: birthOf(pair), generation: 0, rotatedAt: at }
   // Issued before anything is stored: a user with too many roles must not leave a session behind.
   const grant = await createGrant(context, sessionId, record, pair)
   await store.set(recordKey(sessionId), formatRecord(record), remainingMs(record, at, lifetimes))
-  const { size } = await store.addMember(userSessionsKey(user.id), sessionId, {
+  const { size } = await store.addMember(userSessionsKey(userId), sessionId, {
     ttlMs: lifetimes.refreshAbsoluteMs,
     maxMembers: maxSessionsPerUser + MEMBER_SLACK,
   })
+  // All sessions of the user were ended while this one started: start it again under the new epoch.
+  if (hasEnded(sessionId, record.born, await epochs.read(userId))) {
+    await endSession(context, sessionId)
+    return conflict
+  }
   if (size > maxSessionsPerUser) {
-    const views = await listSessions(context, user.id)
+    const views = await listSessions(context, userId)
     for (const { id } of views.slice(maxSessionsPerUser)) await endSession(context, id)
   }
   return grant

@@ -1,5 +1,5 @@
 /** The content of an access token. */
-import type { TokenEpochs } from '../revocation/epochs.ts'
+import type { TokenEpochs } from '../revocation/epoch.ts'
 import type { SessionUser } from '../users/user.ts'
 
 /** The content of a verified access token. Frozen. */
@@ -10,6 +10,10 @@ export interface AccessToken {
   readonly epochs: TokenEpochs
   /** How the user authenticated. @see RFC 8176 */
   readonly amr: readonly string[]
+  /** The level that was reached. @see RFC 9470 */
+  readonly acr?: string
+  /** How often its session had been refreshed; `undefined` in a token of an older version. */
+  readonly generation?: number
   /** Milliseconds since the Unix epoch, like the other times. */
   readonly authenticatedAt: number
   readonly issuedAt: number

@@ -17,11 +17,13 @@ export function readClaims(
   lifetimeMs: number,
   now: number,
 ): AccessToken | TokenFault {
-  const { sub, sid, jti, amr, roles, permissions, tenant, epochs } = claims
+  const { sub, sid, jti, amr, acr, gen, roles, permissions, tenant, epochs } = claims
   if (!isUserId(sub) || !isRandomId(sid) || !isRandomId(jti)) return 'claims'
   if (!isNameList(amr) || amr.length === 0 || !isNameList(roles)) return 'claims'
   if (permissions !== undefined && !isNameList(permissions)) return 'claims'
   if (tenant !== undefined && !isName(tenant)) return 'claims'
+  if (acr !== undefined && !isName(acr)) return 'claims'
+  if (gen !== undefined && !isCount(gen)) return 'claims'
   if (!isEpochs(epochs)) return 'claims'
   const issuedAt = timeOf(claims['iat'])
   const expiresAt = timeOf(claims['exp'])
@@ -43,6 +45,8 @@ export function readClaims(
     }),
     epochs: Object.freeze({ user: epochs[0], fleet: epochs[1] }),
     amr: Object.freeze(amr),
+    ...(acr === undefined ? undefined : { acr }),
+    ...(gen === undefined ? undefined : { generation: gen }),
     authenticatedAt,
     issuedAt,
     expiresAt,
@@ -57,9 +61,9 @@ function timeOf(value: unknown): number {
 }
 
 function isEpochs(value: unknown): value is [number, number] {
-  return (
-    Array.isArray(value) &&
-    value.length === 2 &&
-    value.every((epoch) => Number.isSafeInteger(epoch) && epoch >= 0)
-  )
+  return Array.isArray(value) && value.length === 2 && value.every(isCount)
+}
+
+function isCount(value: unknown): value is number {
+  return Number.isSafeInteger(value) && (value as number) >= 0
 }

@@ -1,17 +1,19 @@
 /** Issues access tokens. */
 import { PARAPET_SESSIONS_TOKEN_TOO_LARGE } from '../errors.ts'
 import type { KeyRing } from '../keys/key-ring.ts'
-import type { TokenEpochs } from '../revocation/epochs.ts'
+import type { TokenEpochs } from '../revocation/epoch.ts'
 import { randomId } from '../secrets/random-id.ts'
-import type { LoginProof, SessionUser } from '../users/user.ts'
+import type { SessionProof, SessionUser } from '../users/user.ts'
 import { MAX_TOKEN_LENGTH } from './parse-jws.ts'
 
 /** What a new token contains. */
 interface TokenContent {
   readonly user: SessionUser
   readonly sessionId: string
+  /** The number of rotations of the session. */
+  readonly generation: number
   readonly epochs: TokenEpochs
-  readonly proof: Required<LoginProof>
+  readonly proof: SessionProof
 }
 
 /** A new token. */
@@ -37,7 +39,7 @@ export type TokenIssuer = (content: TokenContent) => Promise<IssuedToken>
 /** Creates the issuer of access tokens. @see docs/spec/access-token.md */
 export function createTokenIssuer(settings: TokenIssuerSettings): TokenIssuer {
   const { ring, issuer, audience, lifetimeMs, now } = settings
-  return async ({ user, sessionId, epochs, proof }) => {
+  return async ({ user, sessionId, generation, epochs, proof }) => {
     const issuedAt = Math.floor(now() / 1000)
     const expiresAt = issuedAt + Math.floor(lifetimeMs / 1000)
     const text = await ring.sign({
@@ -51,6 +53,8 @@ export function createTokenIssuer(settings: TokenIssuerSettings): TokenIssuer {
       // The clock of the instance that handled the login may be ahead of this one.
       auth_time: Math.min(issuedAt, Math.floor(proof.authenticatedAt / 1000)),
       amr: proof.amr,
+      acr: proof.acr,
+      gen: generation,
       roles: user.roles,
       permissions: user.permissions,
       tenant: user.tenantId,

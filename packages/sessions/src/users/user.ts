@@ -18,8 +18,17 @@ export interface SessionUser {
 export interface LoginProof {
   /** The methods, at least one. @default ['pwd'] @see RFC 8176 */
   readonly amr?: readonly string[]
+  /** The level that was reached: 1 to 128 characters. @default none @see RFC 9470 */
+  readonly acr?: string
   /** Milliseconds since the Unix epoch. A time in the future is replaced by now. @default now */
   readonly authenticatedAt?: number
+}
+
+/** How and when the user of a session authenticated. */
+export interface SessionProof {
+  readonly amr: readonly string[]
+  readonly authenticatedAt: number
+  readonly acr?: string
 }
 
 /** Where a session started; shown to the user in the list of sessions. */
@@ -54,16 +63,23 @@ export function requireUser(user: SessionUser): SessionUser {
 
 /** Checks a proof and fills in the defaults. @throws PARAPET_SESSIONS_INVALID_ARGUMENT */
 export function requireProof(
-  { amr = ['pwd'], authenticatedAt }: LoginProof,
+  { amr = ['pwd'], acr, authenticatedAt }: LoginProof,
   now: number,
-): Required<LoginProof> {
+): SessionProof {
   if (!isNameList(amr) || amr.length === 0) refuse('proof.amr', `a non-empty ${LIST_OF_NAMES}`, amr)
+  if (acr !== undefined && !isName(acr)) {
+    refuse('proof.acr', 'a string of 1 to 128 characters', acr)
+  }
   const at = authenticatedAt ?? now
   if (!Number.isSafeInteger(at) || at < 0) {
     refuse('proof.authenticatedAt', 'milliseconds since the Unix epoch', at)
   }
   // A provider's clock may be ahead. A time in the future would count as fresh for too long.
-  return { amr: [...amr], authenticatedAt: Math.min(at, now) }
+  return {
+    amr: [...amr],
+    authenticatedAt: Math.min(at, now),
+    ...(acr === undefined ? undefined : { acr }),
+  }
 }
 
 const LIST_OF_NAMES = 'array of at most 256 strings of 1 to 128 characters'

@@ -1,9 +1,9 @@
 /** The route of the public keys. */
 import { createHash } from 'node:crypto'
-import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import type { FastifyInstance } from 'fastify'
-import type { PublishedKey } from '../keys/jwk.ts'
-import type { SessionOperations } from '../service/operations.ts'
+import type { PublishedKey } from '../../keys/jwk.ts'
+import type { SessionOperations } from '../../service/operations.ts'
+import { publicRoute } from './route-config.ts'
 import { routeSchemas } from './schemas.ts'
 
 /** How long others may cache the keys: publish a new key as `next` at least this long before it signs. */
@@ -14,9 +14,8 @@ export function registerJwksRoute(
   app: FastifyInstance,
   sessions: Pick<SessionOperations, 'jwks'>,
 ): void {
-  const routes = app.withTypeProvider<TypeBoxTypeProvider>()
-  const options = { schema: routeSchemas.jwks, config: { sessions: 'ignored' } } as const
-  routes.get('/.well-known/jwks.json', options, async (request, reply) => {
+  const options = { schema: routeSchemas.jwks, config: publicRoute('public keys') }
+  app.get('/.well-known/jwks.json', options, async (request, reply) => {
     const { keys } = sessions.jwks()
     const etag = etagOf(keys)
     void reply.headers({ etag, 'cache-control': `public, max-age=${MAX_AGE_SECONDS}` })

@@ -1,9 +1,9 @@
 /** The routes with which users list and end their own sessions. */
-import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
-import { PARAPET_SESSIONS_UNAUTHENTICATED } from '../errors.ts'
-import type { Service } from '../service/create-service.ts'
-import type { AccessToken } from '../tokens/access-token.ts'
+import { PARAPET_SESSIONS_UNAUTHENTICATED } from '../../errors.ts'
+import type { Service } from '../../service/create-service.ts'
+import type { AccessToken } from '../../tokens/access-token.ts'
+import { ownRoute } from './route-config.ts'
 import { routeSchemas } from './schemas.ts'
 
 /** Registers `GET /sessions`, `DELETE /sessions` and `DELETE /sessions/:id` under the prefix. */
@@ -12,11 +12,10 @@ export function registerOwnSessionsRoutes(
   prefix: string,
   { sessions, logins }: Service,
 ): void {
-  const routes = app.withTypeProvider<TypeBoxTypeProvider>()
-  const config = { sessions: 'required' } as const
+  const config = ownRoute('own sessions only')
 
   const list = { schema: routeSchemas.list, config }
-  routes.get(`${prefix}/sessions`, list, async (request, reply) => {
+  app.get(`${prefix}/sessions`, list, async (request, reply) => {
     const { user, sessionId } = requireToken(request)
     const views = await sessions.list(user.id)
     void reply.header('cache-control', 'no-store')
@@ -30,18 +29,22 @@ export function registerOwnSessionsRoutes(
   })
 
   const endOthers = { schema: routeSchemas.endOthers, config }
-  routes.delete(`${prefix}/sessions`, endOthers, async (request, reply) => {
+  app.delete(`${prefix}/sessions`, endOthers, async (request, reply) => {
     const { user, sessionId } = requireToken(request)
     await sessions.revoke({ userId: user.id, exceptSessionId: sessionId }, 'by the user')
     return reply.code(204).send(null)
   })
 
   const endOne = { schema: routeSchemas.endOne, config }
-  routes.delete(`${prefix}/sessions/:id`, endOne, async (request, reply) => {
-    const { user } = requireToken(request)
-    await logins.endOwnSession(user.id, request.params.id, request)
-    return reply.code(204).send(null)
-  })
+  app.delete<{ Params: { readonly id: string } }>(
+    `${prefix}/sessions/:id`,
+    endOne,
+    async (request, reply) => {
+      const { user } = requireToken(request)
+      await logins.endOwnSession(user.id, request.params.id, request)
+      return reply.code(204).send(null)
+    },
+  )
 }
 
 /** An API key, or a login of another plugin, has no session. @throws PARAPET_SESSIONS_UNAUTHENTICATED */

@@ -1,51 +1,90 @@
 /** The schemas of the routes, which also describe them in OpenAPI. */
 import { problemMediaType } from '@parapet/kit'
-import { Type, type TObject, type TProperties } from '@sinclair/typebox'
 
 const tags = ['sessions']
+
+const text = (members: object = {}) => ({ type: 'string', ...members })
+const integer = (description?: string) => ({
+  type: 'integer',
+  ...(description === undefined ? undefined : { description }),
+})
+const nothing = (description: string) => ({ type: 'null', description })
+const texts = (description: string) => ({ type: 'array', items: text(), description })
+const anyObject = (description: string) => ({
+  type: 'object',
+  additionalProperties: true,
+  description,
+})
+
+/** An object with these members and no others; those in `optional` may be left out. */
+function closed(properties: Readonly<Record<string, object>>, optional: readonly string[] = []) {
+  const required = Object.keys(properties).filter((name) => !optional.includes(name))
+  return {
+    type: 'object',
+    additionalProperties: false,
+    ...(required.length === 0 ? undefined : { required }),
+    properties,
+  }
+}
 
 /** The application's error handler decides the members; problem details (RFC 9457) are expected. */
 const refusal = (description: string) => ({
   description,
-  content: { [problemMediaType]: { schema: Type.Object({}, { additionalProperties: true }) } },
+  content: { [problemMediaType]: { schema: { type: 'object', additionalProperties: true } } },
 })
 const refusals = {
   '4xx': refusal('The request is refused'),
   '5xx': refusal('A service that the request needs does not answer'),
 }
 
-function closed<P extends TProperties>(properties: P): TObject<P> {
-  return Type.Object(properties, { additionalProperties: false })
+/** `refreshToken` is accepted as well, for clients that do not use the names of RFC 6749. */
+const refreshBody = {
+  anyOf: [
+    closed(
+      {
+        refresh_token: text({ maxLength: 128, description: 'Leave it out if cookies are used' }),
+        refreshToken: text({ maxLength: 128, description: 'Another name for refresh_token' }),
+      },
+      ['refresh_token', 'refreshToken'],
+    ),
+    { type: 'null' },
+  ],
 }
 
-const RefreshBody = closed({
-  refreshToken: Type.Optional(
-    Type.String({ maxLength: 128, description: 'Leave it out if cookies are used' }),
-  ),
-})
-
 /** The response of a login or a refresh. The names are those of RFC 6749, section 5.1. */
-export const Tokens = closed({
-  token_type: Type.Literal('Bearer'),
-  expires_in: Type.Integer({ description: 'Seconds until the access token expires' }),
-  access_token: Type.Optional(Type.String({ description: 'Absent if cookies are used' })),
-  refresh_token: Type.Optional(Type.String({ description: 'Absent if cookies are used' })),
-})
+const tokens = closed(
+  {
+    token_type: { type: 'string', const: 'Bearer' },
+    expires_in: integer('Seconds until the access token expires'),
+    access_token: text({ description: 'Absent if cookies are used' }),
+    refresh_token: text({ description: 'Absent if cookies are used' }),
+  },
+  ['access_token', 'refresh_token'],
+)
 
-const Session = closed({
-  id: Type.String(),
-  current: Type.Boolean({ description: 'Whether it is the session of this request' }),
-  startedAt: Type.Integer({
-    description: 'Milliseconds since the Unix epoch, like the other times',
-  }),
-  lastSeenAt: Type.Integer({ description: 'The time of the last refresh, or of the login' }),
-  expiresAt: Type.Integer(),
-  amr: Type.Array(Type.String(), { description: 'How the user authenticated (RFC 8176)' }),
-  ip: Type.Optional(Type.String()),
-  userAgent: Type.Optional(Type.String()),
-})
+const methods = texts('The methods with which the user can finish the login')
+const ticket = text({ minLength: 1, maxLength: 128, description: 'From the first step' })
+const pending = {
+  ...closed({ ticket: text(), expires_in: integer('Seconds until the ticket expires'), methods }),
+  description: 'The login needs a second step',
+}
 
-const nothing = { 204: Type.Null({ description: 'Done' }), ...refusals }
+const session = closed(
+  {
+    id: text(),
+    current: { type: 'boolean', description: 'Whether it is the session of this request' },
+    startedAt: integer('Milliseconds since the Unix epoch, like the other times'),
+    lastSeenAt: integer('The time of the last refresh, or of the login'),
+    expiresAt: integer(),
+    amr: texts('How the user authenticated (RFC 8176)'),
+    ip: text(),
+    userAgent: text(),
+  },
+  ['ip', 'userAgent'],
+)
+
+const done = { 204: nothing('Done'), ...refusals }
+const providerParams = closed({ provider: text({ maxLength: 32 }) })
 
 /** The schema of each route. */
 export const routeSchemas = {
@@ -54,51 +93,84 @@ export const routeSchemas = {
     summary: 'Log in with a password and start a session',
     tags,
     body: closed({
-      login: Type.String({ minLength: 1, maxLength: 254 }),
-      password: Type.String({ minLength: 1, maxLength: 1024 }),
+      // PostgreSQL refuses U+0000, so no account can have it in its name.
+      login: text({ minLength: 1, maxLength: 254, pattern: '^[^\\u0000]*$' }),
+      password: text({ minLength: 1, maxLength: 1024 }),
     }),
-    response: { 200: Tokens, ...refusals },
+    response: { 200: tokens, 202: pending, ...refusals },
+  },
+  secondFactorOptions: {
+    operationId: 'getSecondFactorOptions',
+    summary: 'Get the methods for the second step of a login, and a challenge for passkeys',
+    tags,
+    body: { anyOf: [closed({ ticket }, ['ticket']), { type: 'null' }] },
+    response: {
+      200: closed({ methods, passkey: anyObject('For parseRequestOptionsFromJSON') }, ['passkey']),
+      ...refusals,
+    },
+  },
+  secondFactor: {
+    operationId: 'finishLogin',
+    summary: 'Finish a login with a code or a passkey and start a session',
+    tags,
+    body: {
+      ...closed(
+        {
+          ticket,
+          code: text({ minLength: 1, maxLength: 64, description: 'As the user typed it' }),
+          passkey: anyObject('The credential, from its toJSON()'),
+          rememberDevice: { type: 'boolean', description: 'Whether to remember this device' },
+        },
+        ['ticket', 'code', 'passkey', 'rememberDevice'],
+      ),
+      oneOf: [{ required: ['code'] }, { required: ['passkey'] }],
+    },
+    response: { 200: tokens, ...refusals },
   },
   refresh: {
     operationId: 'refreshSession',
     summary: 'Exchange a refresh token for new tokens',
     tags,
-    body: Type.Union([RefreshBody, Type.Null()]),
-    response: { 200: Tokens, ...refusals },
+    body: refreshBody,
+    response: { 200: tokens, ...refusals },
   },
   logout: {
     operationId: 'logOut',
-    summary: 'Log out: end the session and delete cookies, cache and storage of the browser',
+    summary: 'Log out: end the session and delete its cookies',
     tags,
-    body: Type.Union([RefreshBody, Type.Null()]),
-    response: nothing,
+    body: refreshBody,
+    response: done,
   },
   list: {
     operationId: 'listOwnSessions',
     summary: 'List the own sessions, the most recently used first',
     tags,
-    response: { 200: closed({ sessions: Type.Array(Session) }), ...refusals },
+    response: { 200: closed({ sessions: { type: 'array', items: session } }), ...refusals },
   },
   endOthers: {
     operationId: 'endOtherSessions',
     summary: 'End all own sessions except the current one',
     tags,
-    response: nothing,
+    response: done,
   },
   endOne: {
     operationId: 'endOwnSession',
     summary: 'End one of the own sessions',
     tags,
-    params: closed({ id: Type.String({ pattern: '^[A-Za-z0-9_-]{22}$' }) }),
-    response: nothing,
+    params: closed({ id: text({ pattern: '^[A-Za-z0-9_-]{22}$' }) }),
+    response: done,
   },
   jwks: {
     operationId: 'getJwks',
     summary: 'Get the public keys that verify access tokens (RFC 7517)',
     tags,
     response: {
-      200: Type.Object({ keys: Type.Array(Type.Object({}, { additionalProperties: true })) }),
-      304: Type.Null({ description: 'The keys have not changed since the ETag in If-None-Match' }),
+      200: {
+        type: 'object',
+        required: ['keys'],
+        properties: { keys: { type: 'array', items: anyObject('A public key') } },
+      },
+      304: nothing('The keys have not changed since the ETag in If-None-Match'),
       ...refusals,
     },
   },
@@ -106,18 +178,22 @@ export const routeSchemas = {
     operationId: 'beginSingleSignOn',
     summary: 'Redirect the browser to an identity provider',
     tags,
-    params: closed({ provider: Type.String({ maxLength: 32 }) }),
-    querystring: closed({ returnTo: Type.Optional(Type.String({ maxLength: 1024 })) }),
-    response: { 303: Type.Null({ description: 'Redirect to the provider' }), ...refusals },
+    params: providerParams,
+    querystring: closed({ returnTo: text({ maxLength: 1024 }) }, ['returnTo']),
+    response: { 303: nothing('Redirect to the provider'), ...refusals },
   },
   oidcFinish: {
     operationId: 'finishSingleSignOn',
     summary: 'Finish a login: the identity provider redirects the browser here',
     tags,
-    params: closed({ provider: Type.String({ maxLength: 32 }) }),
+    params: providerParams,
     response: {
-      200: Tokens,
-      303: Type.Null({ description: 'Logged in; the tokens are in cookies' }),
+      200: {
+        description: 'Logged in. With strict cookies, a page that forwards to `returnTo`',
+        content: { 'application/json': { schema: tokens }, 'text/html': { schema: text() } },
+      },
+      202: pending,
+      303: nothing('Logged in; the tokens are in cookies'),
       ...refusals,
     },
   },

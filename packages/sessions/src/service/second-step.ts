@@ -1,0 +1,163 @@
+/** The second step of a login: between the first factor and the session. */
+import type { SecurityEvents } from '@parapet/kit'
+import { PARAPET_SESSIONS_LOGIN_FAILED, PARAPET_SESSIONS_TICKET_REFUSED } from '../errors.ts'
+import { birthOf, hasEnded } from '../revocation/epoch.ts'
+import {
+  createPendingLogins,
+  TICKET_LIFETIME_MS,
+  type PendingLogin,
+  type PendingLogins,
+} from '../second-factor/pending-logins.ts'
+import {
+  callPort,
+  type SecondFactor,
+  type SecondFactorContext,
+  type SecondFactorProof,
+} from '../second-factor/second-factor.ts'
+import { lookUpUser, type SessionContext } from '../session/context.ts'
+import { endSession } from '../session/end-session.ts'
+import type { SessionGrant } from '../session/grant.ts'
+import { joinProofs, type ShownFactor } from '../users/shown-factor.ts'
+import { requireProof, requireUser, type LoginProof, type SessionUser } from '../users/user.ts'
+import type { SessionOperations } from './operations.ts'
+
+/** A login that waits for its second step. */
+export interface PendingTicket {
+  readonly ticket: string
+  readonly methods: readonly string[]
+  readonly expiresInSeconds: number
+}
+
+/** The request and response of one step. */
+export type StepContext = Omit<SecondFactorContext, 'amr'>
+
+/** See {@link createSecondStep}. */
+export interface SecondStep {
+  /**
+   * Starts the session, or a second step where the user has a factor.
+   *
+   * @param isComplete whether the first step has shown two factors already.
+   */
+  begin(
+    user: SessionUser,
+    proof: LoginProof,
+    step: StepContext,
+    isComplete?: boolean,
+  ): Promise<SessionGrant | PendingTicket>
+  /** @throws PARAPET_SESSIONS_TICKET_REFUSED, PARAPET_SESSIONS_UNAVAILABLE */
+  options(
+    ticket: string,
+    step: StepContext,
+  ): Promise<{ readonly methods: readonly string[]; readonly passkey?: object }>
+  /** @throws PARAPET_SESSIONS_TICKET_REFUSED, PARAPET_SESSIONS_LOGIN_FAILED, and what the port throws. */
+  finish(ticket: string, proof: SecondFactorProof, step: StepContext): Promise<SessionGrant>
+}
+
+/** What {@link createSecondStep} needs. */
+export interface SecondStepSettings {
+  readonly context: SessionContext
+  readonly sessions: Pick<SessionOperations, 'start'>
+  /** `undefined`: the first step is enough. */
+  readonly secondFactor: SecondFactor | undefined
+  readonly securityEvents: SecurityEvents
+}
+
+/** Creates the second step. */
+export function createSecondStep(settings: SecondStepSettings): SecondStep {
+  return new PortedSecondStep(settings)
+}
+
+class PortedSecondStep implements SecondStep {
+  readonly #settings: SecondStepSettings
+  readonly #pending: PendingLogins
+
+  constructor(settings: SecondStepSettings) {
+    this.#settings = settings
+    this.#pending = createPendingLogins(settings.context.store)
+  }
+
+  async begin(
+    given: SessionUser,
+    proof: LoginProof,
+    step: StepContext,
+    isComplete = false,
+  ): Promise<SessionGrant | PendingTicket> {
+    const { context, sessions, secondFactor, securityEvents } = this.#settings
+    const { request } = step
+    if (secondFactor === undefined || isComplete) return sessions.start(given, proof, request)
+    const user = requireUser(given)
+    const first = requireProof(proof, context.now())
+    const circumstances = { ...step, amr: first.amr }
+    const methods = await callPort(() => secondFactor.methodsOf(user.id, circumstances))
+    if (methods.length === 0) return sessions.start(user, proof, request)
+    const born = birthOf(await context.epochs.open(user.id))
+    const ticket = await this.#pending.add({ user, proof: first, born })
+    const fields = { principalId: user.id, details: { methods: [...methods] } }
+    securityEvents.emit('sessions.second_factor_requested', fields, request)
+    return { ticket, methods, expiresInSeconds: TICKET_LIFETIME_MS / 1000 }
+  }
+
+  async options(
+    ticket: string,
+    step: StepContext,
+  ): Promise<{ readonly methods: readonly string[]; readonly passkey?: object }> {
+    const [{ user, proof }, port] = await this.#requirePending(ticket)
+    const circumstances = { ...step, amr: proof.amr }
+    const methods = await callPort(() => port.methodsOf(user.id, circumstances))
+    if (port.passkeyOptions === undefined || !methods.includes('passkey')) return { methods }
+    const passkey = await callPort(() => port.passkeyOptions!(user.id, circumstances))
+    return { methods, passkey }
+  }
+
+  async finish(ticket: string, proof: SecondFactorProof, step: StepContext): Promise<SessionGrant> {
+    const [login, port] = await this.#requirePending(ticket)
+    const { id } = login.user
+    if (!(await this.#pending.countTry(ticket))) {
+      this.#emitFailed(id, step)
+      throw new PARAPET_SESSIONS_TICKET_REFUSED()
+    }
+    let shown: ShownFactor
+    try {
+      shown = await callPort(() => port.verify(id, proof, { ...step, amr: login.proof.amr }))
+    } catch (error) {
+      this.#emitFailed(id, step)
+      throw error
+    }
+    if (!(await this.#pending.take(ticket))) throw new PARAPET_SESSIONS_TICKET_REFUSED()
+    return this.#start(login, shown, step)
+  }
+
+  async #requirePending(ticket: string): Promise<[PendingLogin, SecondFactor]> {
+    const { context, secondFactor } = this.#settings
+    const login = await this.#pending.find(ticket)
+    if (login === null || secondFactor === undefined) throw new PARAPET_SESSIONS_TICKET_REFUSED()
+    const pair = await context.epochs.read(login.user.id)
+    // The user was disabled or changed the password since the first step.
+    if (hasEnded('', login.born, pair)) throw new PARAPET_SESSIONS_TICKET_REFUSED()
+    return [login, secondFactor]
+  }
+
+  async #start(
+    { user, proof }: PendingLogin,
+    shown: ShownFactor,
+    { request }: StepContext,
+  ): Promise<SessionGrant> {
+    const { context, sessions } = this.#settings
+    const { findUser, now } = context
+    const current = findUser === undefined ? user : await lookUpUser(findUser, user.id)
+    if (current === null) throw new PARAPET_SESSIONS_LOGIN_FAILED()
+    const grant = await sessions.start(current, joinProofs(proof, shown, now()), request)
+    try {
+      await shown.bind?.(grant.sessionId)
+      return grant
+    } catch (error) {
+      await endSession(context, grant.sessionId)
+      throw error
+    }
+  }
+
+  #emitFailed(principalId: string, { request }: StepContext): void {
+    const details = { method: 'second-factor', loginHash: null }
+    this.#settings.securityEvents.emit('sessions.login_failed', { principalId, details }, request)
+  }
+}
