@@ -23,8 +23,9 @@ import { createPasskeys, type Passkeys } from './passkeys/passkeys.ts'
 import { CEREMONY_MS } from './passkeys/webauthn-client-data.ts'
 import type { Profiled } from './profiles/profile.ts'
 import { createSessionProofs } from './proofs/session-proofs.ts'
+import type { CallPort } from './service/call-port.ts'
 import { createMfa, type Mfa } from './service/mfa.ts'
-import { createResets } from './service/reset-and-recovery.ts'
+import { createResets, type RevokeSessions } from './service/reset-and-recovery.ts'
 import { createOneTimeTokens, type OneTimeTokens } from './tokens/one-time-token.ts'
 import { TotpEnrolments } from './totp/totp-enrolment.ts'
 import { createTotpVerification } from './totp/totp-verification.ts'
@@ -33,6 +34,7 @@ import { createTotpVerification } from './totp/totp-verification.ts'
 export interface Ports {
   readonly emit: FactorContext['emit']
   readonly onNotifyFailed: (error: unknown) => void
+  readonly callPort: CallPort
 }
 
 /** The service, and what else the plugin needs. */
@@ -81,7 +83,8 @@ export function assemble(settings: MfaSettings, ports: Ports): Assembled {
     backupCodes,
     passkeys: passkeysOf(settings, context, tokens('challenge', CEREMONY_MS)),
     devices: createDevices(context, { maxAgeSeconds: deviceMaxAgeSeconds }),
-    resets: createResets(context, backupCodes, settings.revokeSessions ?? (async () => {})),
+    deviceMaxAgeSeconds,
+    resets: createResets(context, backupCodes, revokeSessionsOf(settings, ports.callPort)),
     guessProbability: probability,
   })
   const close = async () => {
@@ -115,6 +118,11 @@ function passkeysOf(
 ): Passkeys | undefined {
   if (passkeys === undefined) return undefined
   return createPasskeys({ factors, relyingParty: { ...passkeys, rpName: issuer }, challenges })
+}
+
+function revokeSessionsOf({ revokeSessions }: MfaSettings, callPort: CallPort): RevokeSessions {
+  if (revokeSessions === undefined) return async () => {}
+  return (userId) => callPort('revokeSessions', () => revokeSessions(userId))
 }
 
 function repositoryOf({ accounts, sql }: MfaSettings, store: Store): AccountRepository {

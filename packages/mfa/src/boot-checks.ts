@@ -61,13 +61,15 @@ export function requireUnguessable(settings: MfaSettings, totp: TotpSettings): n
 
 /** Where the settings deviate from the standards. */
 export function deviationsOf(settings: MfaSettings, effective: Profiled): string[] {
-  const { passkeys, notify: notifyUser, revokeSessions, profile } = settings
+  const { passkeys, notify: notifyUser, revokeSessions, elevate, routes, profile } = settings
   const graced = Object.entries(settings.roles).filter(([, role]) => role.graceSeconds > 0)
   const compared = {
     ...effective,
     hasPasskeys: passkeys !== undefined,
     notifiesUsers: notifyUser !== undefined,
     revokesSessions: revokeSessions !== undefined,
+    // Without routes the application verifies factors, and then renews its sessions itself.
+    renewsSessions: elevate !== undefined || !routes,
     gracedRoles: graced.map(([role]) => role),
   }
   return findDeviations(compared, profile)

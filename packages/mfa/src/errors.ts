@@ -16,7 +16,7 @@ export const PARAPET_MFA_INVALID_OPTION = createError<[plugin: string, faults: s
  */
 export const PARAPET_MFA_NO_KEY = createError<[]>(
   'PARAPET_MFA_NO_KEY',
-  '@parapet/mfa needs "keys" or "cipher" to encrypt accounts, got neither; create keys with generateCipherKey() of @parapet/kit',
+  '@parapet/mfa needs "keys" or "cipher" to encrypt accounts, got neither; create keys with generateCipherKey() of @parapet/mfa',
 )
 
 /**
@@ -40,7 +40,7 @@ export const PARAPET_MFA_INVALID_ARGUMENT = createError<[fault: string]>(
 
 /**
  * Thrown at boot when `config.mfa` of a route is not a valid rule.
- * Fix: set it to `'open'`, `'required'` or an object as described in the README.
+ * Fix: set it to `'open'`, `'required'`, `'if-enrolled'` or an object as described in the README.
  */
 export const PARAPET_MFA_INVALID_RULE = createError<[route: string, expected: string, got: string]>(
   'PARAPET_MFA_INVALID_RULE',
@@ -90,6 +90,39 @@ export const PARAPET_MFA_STEP_UP_REQUIRED = createError<[]>(
 )
 
 /**
+ * Thrown when a verified factor and the login before are of one kind, for instance a code of an app
+ * after a login by SMS: both are things that the user has, so they are one factor.
+ * Fix: verify a passkey that checks a PIN or a fingerprint, or log in with a password.
+ */
+export const PARAPET_MFA_PROOF_INSUFFICIENT = createError<[amr: string]>(
+  'PARAPET_MFA_PROOF_INSUFFICIENT',
+  'The factor was verified, but with this login (%s) only things that the user has were shown, which is one factor; verify a passkey that checks a PIN or a fingerprint, or log in with a password',
+  403,
+)
+
+/**
+ * Thrown when a factor must be shown or changed and the principal has no `sessionId`: a proof belongs
+ * to a session.
+ * Fix: return `sessionId` from the login or from the option `principal`. An API key has no session and
+ * cannot show a factor; set `mfa: 'open'` on routes that it may call.
+ */
+export const PARAPET_MFA_SESSION_REQUIRED = createError<[]>(
+  'PARAPET_MFA_SESSION_REQUIRED',
+  'This request needs a second factor, which belongs to a session, and the caller has no session; log in instead of using an API key',
+  403,
+)
+
+/**
+ * Thrown when a function that was passed as an option does not answer in time.
+ * Fix: send the request again; if it persists, find out what the option waits for.
+ */
+export const PARAPET_MFA_TIMEOUT = createError<[option: string, seconds: number]>(
+  'PARAPET_MFA_TIMEOUT',
+  'The option "%s" did not answer within %d seconds; try again in a few seconds',
+  503,
+)
+
+/**
  * Thrown when a route requires a factor that the user has not enrolled.
  * Fix: enrol a second factor, or a passkey if the route requires one.
  */
@@ -131,7 +164,8 @@ export const PARAPET_MFA_CODE_USED = createError<[]>(
 )
 
 /**
- * Thrown when too many wrong attempts were made at the account or from the address.
+ * Thrown when too many wrong attempts were made at the account, from the address, or at a passkey from
+ * the address.
  * Fix: wait for the seconds in the `Retry-After` header, then try again.
  */
 export const PARAPET_MFA_THROTTLED = createError<[]>(

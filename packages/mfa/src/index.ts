@@ -14,10 +14,14 @@ import type { FactorContext } from './factors/context.ts'
 import { addRoutes } from './http/routes.ts'
 import { StepUp } from './http/step-up.ts'
 import { resolveOptions, type MfaOptions } from './options.ts'
+import { loadWebauthn } from './passkeys/webauthn-library.ts'
+import { createCallPort } from './service/call-port.ts'
 import type { Mfa } from './service/mfa.ts'
 import type { MfaRule } from './step-up/rules.ts'
 
-export type { Passkey, RememberedDevice } from './account/account.ts'
+// What an app needs beside the plugin, so that a strict package manager finds it.
+export { createRedisStore, createSqlClient, generateCipherKey } from '@parapet/kit'
+export type { RememberedDevice } from './account/account.ts'
 export type {
   AccountRepository,
   CredentialChange,
@@ -31,8 +35,18 @@ export type * from './events.ts'
 export type { CodeVerified } from './factors/code-attempt.ts'
 export type { Notice, Origin } from './factors/context.ts'
 export type { MfaOptions, PasskeyOptions, SignIn, ThrottleOptions, TotpOptions } from './options.ts'
+export type { AccountName, Elevate } from './http/route-tools.ts'
+export type { TrustLogin } from './http/trusted-login.ts'
+export type { Passkey } from './passkeys/passkey.ts'
 export type { MfaProof } from './proofs/proof.ts'
 export type { Mfa, MfaStatus, MfaTotp } from './service/mfa.ts'
+export type {
+  LoginRequest,
+  SecondFactor,
+  SecondFactorContext,
+  SecondFactorProof,
+  SecondFactorResult,
+} from './service/second-factor.ts'
 export type { MfaRequirement, MfaRule, RoleRequirement } from './step-up/rules.ts'
 export type { TotpEnrolment } from './totp/totp-enrolment.ts'
 
@@ -60,26 +74,27 @@ async function mfaPlugin(app: FastifyInstance, options: MfaOptions): Promise<voi
   }
   const onNotifyFailed = (error: unknown): void =>
     app.log.error({ err: error }, 'mfa could not notify the user: the option "notify" threw')
-  const assembled = assemble(settings, { emit, onNotifyFailed })
+  const callPort = createCallPort(settings.clock)
+  const assembled = assemble(settings, { emit, onNotifyFailed, callPort })
   const { mfa, context, effective, deviations, close } = assembled
   if (settings.sql !== undefined) await migrateAccounts(settings.sql)
+  if (settings.passkeys !== undefined) await loadWebauthn()
   logSettings(app, options, deviations)
 
   app.decorate('mfa', mfa)
   app.addHook('onClose', close)
-  const { roles } = settings
-  const parts = { factors: context, devices: mfa.devices, securityEvents, principalOf, roles }
+  const { roles, trustLogin } = settings
+  const shared = { factors: context, principalOf }
+  const parts = { ...shared, devices: mfa.devices, securityEvents, roles, trustLogin }
   const stepUp = new StepUp(app, parts)
   if (!settings.routes) return
-  const { prefix, adminRoles, manageMaxAgeSeconds, signIn } = settings
+  const { prefix, adminRoles, manageMaxAgeSeconds, accountName, signIn, elevate } = settings
   const { deviceMaxAgeSeconds } = effective
-  const accountName = settings.accountName ?? ((request) => principalOf(request)?.id ?? '')
   const hasPasskeys = settings.passkeys !== undefined
-  const limits = { manageMaxAgeSeconds, deviceMaxAgeSeconds }
-  const callbacks = { principalOf, accountName, signIn }
+  const limits = { adminRoles, hasPasskeys, manageMaxAgeSeconds, deviceMaxAgeSeconds }
+  const callbacks = { callPort, accountName, signIn, elevate }
   await app.register(
-    async (child) =>
-      addRoutes(child, { mfa, stepUp, adminRoles, hasPasskeys, ...limits, ...callbacks }),
+    async (child) => addRoutes(child, { ...shared, mfa, stepUp, ...limits, ...callbacks }),
     { prefix },
   )
 }

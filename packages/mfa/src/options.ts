@@ -16,6 +16,8 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { AccountRepository } from './account/account-repository.ts'
 import { PARAPET_MFA_INVALID_OPTION } from './errors.ts'
 import type { Notice } from './factors/context.ts'
+import type { AccountName, Elevate } from './http/route-tools.ts'
+import type { TrustLogin } from './http/trusted-login.ts'
 import type { Profile } from './profiles/profile.ts'
 import type { MfaProof } from './proofs/proof.ts'
 import type { RevokeSessions } from './service/reset-and-recovery.ts'
@@ -33,10 +35,19 @@ export type SignIn = (
 export interface PasskeyOptions {
   /** A domain without a scheme: `example.org`. Passkeys are bound to it permanently. */
   readonly rpId: string
-  /** Origins of the pages that may use passkeys: `https://example.org`. 1 to 20. */
+  /**
+   * Origins of the pages that may use passkeys: `https://example.org`. 1 to 20. An Android app has
+   * `android:apk-key-hash:` with the SHA-256 of its certificate, base64url.
+   */
   readonly origins: readonly string[]
   /** Origins of other sites that may embed such a page in a frame, at most 20. @default none */
   readonly topOrigins?: readonly string[]
+  /**
+   * `'preferred'` also accepts security keys without a PIN. The price: such a key is one factor, so who
+   * steals the key and the password has both. A login with a passkey alone always verifies the user.
+   * @default 'required'
+   */
+  readonly userVerification?: 'required' | 'preferred'
 }
 
 /** How codes of authenticator apps are computed and accepted. */
@@ -104,10 +115,17 @@ export interface MfaOptions {
   readonly deviceMaxAgeSeconds?: number
   /** Finds the caller, in an app whose login does not set `request.principal`. */
   readonly principal?: PrincipalMapping
-  /** The name of the account in authenticator apps. @default the principal's id */
-  readonly accountName?: (request: FastifyRequest) => string
+  /** Names the account in authenticator apps and passkey pickers. @default the principal's id */
+  readonly accountName?: AccountName
+  /**
+   * What a login has proved by itself, for instance the second factor of an identity provider, from its
+   * `amr` or `acr`. It counts from the principal's `authenticatedAt` on. @default nothing
+   */
+  readonly trustLogin?: TrustLogin
   /** Starts a session after a login with a passkey alone. @default no login routes */
   readonly signIn?: SignIn
+  /** Gives a session new tokens after a proof. @default its old tokens are lifted with it */
+  readonly elevate?: Elevate
   /** Ends a user's sessions after a reset. @default only this plugin's proofs are revoked */
   readonly revokeSessions?: RevokeSessions
   /** Notifies a user of a change to the account, out of band. @default users are not notified */
@@ -121,22 +139,35 @@ export interface MfaOptions {
   readonly clock?: Clock
 }
 
-const origin = option.custom<string>((value) =>
+const isOrigin = (value: unknown): boolean =>
   typeof value === 'string' && URL.canParse(value) && new URL(value).origin === value
-    ? undefined
-    : 'must be an origin such as "https://example.org", without a path',
+const origin = option.custom<string>((value) =>
+  isOrigin(value) ? undefined : 'must be an origin such as "https://example.org", without a path',
 )
+
+const appOrigin = /^android:apk-key-hash:[\w-]{43}$/
+const pageOrApp = option.custom<string>((value) => {
+  if (typeof value === 'string' && appOrigin.test(value)) return undefined
+  return isOrigin(value)
+    ? undefined
+    : 'must be an origin such as "https://example.org", without a path, or "android:apk-key-hash:" and 43 characters'
+})
 
 const requirement = {
   maxAgeSeconds: option.optional(option.seconds()),
   phishingResistant: option.optional(option.boolean()),
   rememberedDevice: option.optional(option.boolean()),
+  ifEnrolled: option.optional(option.boolean()),
   graceSeconds: option.seconds({ min: 0, max: 31_536_000, default: 0 }),
 }
 
 /** One reader per option. A test compares the table with the README. */
 export const optionTable = {
-  issuer: option.text({ max: 64, pattern: /^[^:]+$/ }),
+  issuer: option.text({
+    max: 64,
+    pattern: /^[^:]+$/,
+    form: 'a name without a colon such as "Acme"',
+  }),
   keys: option.optional(option.text({ max: 4096 })),
   cipher: option.optional(option.port<Cipher>(['seal', 'open'])),
   store: option.optional(option.port<Store>(['get', 'set', 'compareAndSet', 'getAndDelete'])),
@@ -153,9 +184,14 @@ export const optionTable = {
   backupCodes: option.integer({ min: 4, max: 20, default: 8 }),
   passkeys: option.optional(
     optionGroup({
-      rpId: option.text({ max: 253, pattern: /^[a-z0-9.-]+$/ }),
-      origins: option.list(origin, { min: 1, max: 20 }),
+      rpId: option.text({
+        max: 253,
+        pattern: /^[a-z0-9.-]+$/,
+        form: 'a domain in lower case without a scheme such as "example.org"',
+      }),
+      origins: option.list(pageOrApp, { min: 1, max: 20 }),
       topOrigins: option.list(origin, { max: 20, default: [] }),
+      userVerification: option.oneOf(['required', 'preferred'], { default: 'required' }),
     }),
   ),
   throttle: optionGroup({
@@ -173,12 +209,19 @@ export const optionTable = {
   manageMaxAgeSeconds: option.seconds({ max: 86_400, default: 300 }),
   deviceMaxAgeSeconds: option.optional(option.seconds({ min: 0, max: 31_536_000 })),
   principal: option.optional(option.callback<PrincipalMapping>()),
-  accountName: option.optional(option.callback<(request: FastifyRequest) => string>()),
+  accountName: option.optional(option.callback<AccountName>()),
+  trustLogin: option.optional(option.callback<TrustLogin>()),
   signIn: option.optional(option.callback<SignIn>()),
+  elevate: option.optional(option.callback<Elevate>()),
   revokeSessions: option.optional(option.callback<RevokeSessions>()),
   notify: option.optional(option.callback<(notice: Notice) => void | Promise<void>>()),
   profile: option.optional(option.oneOf(['aal2', 'asvs'])),
-  prefix: option.text({ max: 128, pattern: /^(?:\/[\w.-]+)+$/, default: '/mfa' }),
+  prefix: option.text({
+    max: 128,
+    pattern: /^(?:\/[\w.-]+)+$/,
+    form: 'a path such as "/mfa"',
+    default: '/mfa',
+  }),
   routes: option.boolean({ default: true }),
   clock: option.port<Clock>(['now', 'schedule'], { default: systemClock }),
 } satisfies Record<keyof MfaOptions, OptionReader<unknown>>

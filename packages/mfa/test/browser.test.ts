@@ -68,20 +68,36 @@ const AUTHENTICATOR = {
   automaticPresenceSimulation: true,
 } as const
 
+/** A security key without a PIN. */
+const SECURITY_KEY = {
+  protocol: 'ctap2',
+  transport: 'usb',
+  hasResidentKey: false,
+  hasUserVerification: false,
+  automaticPresenceSimulation: true,
+} as const
+
 const signIn = async ({ userId: user, amr }: MfaProof) => ({ user, amr })
+
+/** Serves the page on a port of its own; the plugin is registered with the page's origin. */
+async function serve(t: Test, userVerification: 'required' | 'preferred') {
+  // The plugin needs the origin as an option, so the port must be known before it is registered.
+  const server = createServer((request, reply) => built.app.routing(request, reply))
+  t.after(() => server.close().closeAllConnections())
+  await once(server.listen(0, '127.0.0.1'), 'listening')
+  const { port } = server.address() as AddressInfo
+  const origins = [`http://localhost:${port}`]
+  const passkeys = { rpId: 'localhost', origins, userVerification }
+  const built = await build(t, { passkeys, signIn })
+  built.app.get('/', (_request, reply) => reply.type('text/html').send(PAGE))
+  return { ...built, port }
+}
 
 await t.test('Chromium with a virtual authenticator completes every ceremony', async (t) => {
   const opened = await openBrowser(t)
   if (opened === null) return
   const { page, cdp } = opened
-  // The plugin needs the origin as an option, so the port must be known before it is registered.
-  const server = createServer((request, reply) => app.routing(request, reply))
-  t.after(() => server.close().closeAllConnections())
-  await once(server.listen(0, '127.0.0.1'), 'listening')
-  const { port } = server.address() as AddressInfo
-  const origins = [`http://localhost:${port}`]
-  const { app } = await build(t, { passkeys: { rpId: 'localhost', origins }, signIn })
-  app.get('/', (_request, reply) => reply.type('text/html').send(PAGE))
+  const { app, port } = await serve(t, 'required')
   app.get(
     '/transfer',
     { config: { mfa: { maxAgeSeconds: 60, phishingResistant: true } } },
@@ -148,3 +164,33 @@ await t.test('Chromium with a virtual authenticator completes every ceremony', a
     'revoked',
   )
 })
+
+for (const userVerification of ['required', 'preferred'] as const) {
+  await t.test(
+    `a security key without a PIN, with user verification ${userVerification}`,
+    async (t) => {
+      const opened = await openBrowser(t)
+      if (opened === null) return
+      const { page, cdp } = opened
+      const { app, port } = await serve(t, userVerification)
+      await app.ready()
+      await cdp.send('WebAuthn.addVirtualAuthenticator', { options: SECURITY_KEY })
+      const run = (script: string) => page.evaluate<Answered>(script)
+      await page.goto(`http://localhost:${port}/`)
+      await page.evaluate(`sessionStorage.user = 'alice'`)
+      const made = await run('register()')
+      if (userVerification === 'required') {
+        t.equal(made.name, 'NotAllowedError', 'the browser offers no such key')
+        return
+      }
+      t.match(made, { status: 201, id: /^[\w-]{16}$/ })
+      t.match(await run(`prove('/mfa/passkeys/verify')`), {
+        status: 200,
+        aal: 2,
+        method: 'passkey',
+      })
+      const revoked = await run(`call('DELETE', '/mfa/passkeys/${made.id}')`)
+      t.equal(revoked.status, 204, 'by its short id')
+    },
+  )
+}

@@ -1,4 +1,5 @@
 import t from 'tap'
+import { passkeyIdOf } from '../src/passkeys/passkey.ts'
 import { Authenticator, RELYING_PARTY } from './authenticator.ts'
 import { begin, build, codeAt, enrol, enrolPasskey, outcome, post, type Built } from './helpers.ts'
 
@@ -8,7 +9,7 @@ const CHANGES: Record<string, (built: Built, device: Authenticator) => Promise<u
   'replacing the app': (built) => enrol(built, 'alice'),
   'removing the app': ({ app }) => app.mfa.totp.remove('alice'),
   'adding a passkey': (built) => enrolPasskey(built, 'alice'),
-  'revoking a passkey': ({ app }, { id }) => app.mfa.passkeys.revoke('alice', id),
+  'revoking a passkey': ({ app }, { id }) => app.mfa.passkeys.revoke('alice', passkeyIdOf(id)),
   'new backup codes': ({ app }) => app.mfa.backupCodes.replace('alice'),
 }
 

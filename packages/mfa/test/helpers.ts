@@ -29,6 +29,7 @@ export interface Request extends InjectOptions {
   readonly session?: string
   readonly roles?: string
   readonly amr?: string
+  readonly authenticatedAt?: number
   readonly ip?: string
 }
 
@@ -47,11 +48,13 @@ export function createApp(t: Test): FastifyInstance {
     if (id === undefined) return
     const sessionId = header('x-session')
     const amr = header('x-amr')
+    const authenticatedAt = header('x-authenticated-at')
     request.principal = {
       id,
       roles: header('x-roles')?.split(',') ?? [],
       ...(sessionId === undefined ? undefined : { sessionId }),
       ...(amr === undefined ? undefined : { amr: amr.split(',') }),
+      ...(authenticatedAt === undefined ? undefined : { authenticatedAt: Number(authenticatedAt) }),
     }
   })
   return app
@@ -60,7 +63,7 @@ export function createApp(t: Test): FastifyInstance {
 const HANDLED = 'x-handler-ran'
 
 /** Marks the responses of the app's own handlers, for {@link outcome}. */
-export function markHandlers(app: FastifyInstance): void {
+function markHandlers(app: FastifyInstance): void {
   app.addHook('onRoute', (route) => {
     // The plugin's own routes check the session in their handlers.
     if (route.schema?.tags?.includes('mfa') === true) return
@@ -101,8 +104,9 @@ export async function build(t: Test, options: Partial<MfaOptions> = {}): Promise
   })
   const events: SecurityEvent[] = []
   app.securityEvents.on('*', (event) => void events.push(event))
-  const as: Built['as'] = (user, { session = 's1', roles, amr, ip, ...request }) =>
-    app.inject({
+  const as: Built['as'] = (user, given) => {
+    const { session = 's1', roles, amr, authenticatedAt, ip, ...request } = given
+    return app.inject({
       ...request,
       ...(ip === undefined ? undefined : { remoteAddress: ip }),
       headers: {
@@ -110,9 +114,13 @@ export async function build(t: Test, options: Partial<MfaOptions> = {}): Promise
         ...(session === '' ? undefined : { 'x-session': session }),
         ...(roles === undefined ? undefined : { 'x-roles': roles }),
         ...(amr === undefined ? undefined : { 'x-amr': amr }),
+        ...(authenticatedAt === undefined
+          ? undefined
+          : { 'x-authenticated-at': String(authenticatedAt) }),
         ...request.headers,
       },
     })
+  }
   return { app, clock, events, notices, as }
 }
 

@@ -9,7 +9,16 @@ import {
   waitAfter,
 } from '../src/limits/wrong-codes.ts'
 import { Authenticator, RELYING_PARTY } from './authenticator.ts'
-import { build, codeAt, enrol, outcome, post, wrongCode } from './helpers.ts'
+import {
+  build,
+  challengeFor,
+  codeAt,
+  enrol,
+  enrolPasskey,
+  outcome,
+  post,
+  wrongCode,
+} from './helpers.ts'
 
 const ip = '192.0.2.1'
 
@@ -210,22 +219,46 @@ await t.test(
 )
 
 await t.test(
-  'unauthenticated requests to the passkey login make no user wait for codes',
+  'bogus passkey responses from an address make no other user of the address wait',
   async (t) => {
     const built = await build(t, { passkeys: RELYING_PARTY, signIn: async () => ({}) })
     const { app, as, clock } = built
+    const device = await enrolPasskey(built, 'alice')
     const { secret } = await enrol(built, 'alice')
-    const response = new Authenticator().get({ challenge: 'A'.repeat(43) })
-    const attempt = async () => {
+    const bogus = new Authenticator()
+    const login = async (response: object) => {
       const request = { method: 'POST', url: '/mfa/passkeys/login', payload: { response } } as const
       return outcome(await app.inject({ ...request, remoteAddress: ip }))
     }
-    for (let i = 0; i < 20; i++) t.equal(await attempt(), '409 CHALLENGE_REFUSED')
-    t.equal(await attempt(), '429 THROTTLED')
+    for (let i = 0; i < 25; i++) {
+      t.equal(await login(bogus.get({ challenge: 'A'.repeat(43) })), '409 CHALLENGE_REFUSED')
+      const challenge = await challengeFor(built, null)
+      t.equal(await login(bogus.get({ challenge })), '403 PASSKEY_REFUSED', 'an unknown passkey')
+    }
+    const challenge = await challengeFor(built, null)
+    t.equal(await login(device.get({ challenge })), '200')
     const code = codeAt(secret, clock.now())
     t.equal(outcome(await as('alice', { ...post('/mfa/verify', { code }), ip })), '200')
   },
 )
+
+await t.test('wrong responses for one passkey make that passkey wait at the address', async (t) => {
+  const built = await build(t, { passkeys: RELYING_PARTY, signIn: async () => ({}) })
+  const { app } = built
+  const device = await enrolPasskey(built, 'alice')
+  const other = await enrolPasskey(built, 'bob')
+  const login = async (key: Authenticator, remoteAddress: string, counter: number, flags = 5) => {
+    const response = key.get({ challenge: await challengeFor(built, null), counter, flags })
+    const request = { method: 'POST', url: '/mfa/passkeys/login', payload: { response } } as const
+    return outcome(await app.inject({ ...request, remoteAddress }))
+  }
+  for (let i = 0; i < 19; i++) t.equal(await login(device, ip, 1, 1), '403 PASSKEY_REFUSED')
+  t.equal(await login(device, ip, 1), '200', 'its owner ends the count')
+  for (let i = 0; i < 20; i++) t.equal(await login(device, ip, 2, 1), '403 PASSKEY_REFUSED')
+  t.equal(await login(device, ip, 2), '429 THROTTLED')
+  t.equal(await login(device, address(2), 2), '200', 'elsewhere')
+  t.equal(await login(other, ip, 1), '200', 'another passkey at the address')
+})
 
 await t.test(
   'a wrong code makes the same store calls as a right one, enrolled or not',

@@ -1,4 +1,5 @@
 import t from 'tap'
+import { passkeyIdOf } from '../src/passkeys/passkey.ts'
 import { hashText } from '../src/tokens/hash-text.ts'
 import { createMemoryStore } from '@parapet/kit'
 import { createStoreAccounts } from '@parapet/mfa'
@@ -40,7 +41,9 @@ await t.test('a passkey is enrolled, listed, verified, renamed and revoked', asy
   const replay = await as('alice', post('/mfa/passkeys/verify', answer))
   t.equal(outcome(replay), '409 CHALLENGE_REFUSED')
   t.match(events.at(-1), { type: 'mfa.replayed', details: { method: 'passkey' } })
-  const url = `/mfa/passkeys/${device.id}`
+  const id = passkeyIdOf(device.id)
+  t.match(added.json(), { id, credentialId: device.id })
+  const url = `/mfa/passkeys/${id}`
   t.equal(outcome(await as('alice', { method: 'PATCH', url, payload: { name: 'Work' } })), '204')
   t.match((await as('alice', { url: '/mfa' })).json(), {
     enrolled: true,
@@ -48,8 +51,8 @@ await t.test('a passkey is enrolled, listed, verified, renamed and revoked', asy
   })
   t.equal(outcome(await as('alice', { method: 'DELETE', url })), '204')
   t.equal(outcome(await as('alice', { method: 'DELETE', url })), '404 NOT_FOUND')
-  await t.rejects(app.mfa.passkeys.revoke('alice', device.id), { code: 'PARAPET_MFA_NOT_FOUND' })
-  await t.rejects(app.mfa.passkeys.rename('alice', device.id, 'x'), {
+  await t.rejects(app.mfa.passkeys.revoke('alice', id), { code: 'PARAPET_MFA_NOT_FOUND' })
+  await t.rejects(app.mfa.passkeys.rename('alice', id, 'x'), {
     code: 'PARAPET_MFA_NOT_FOUND',
   })
   const late = device.get({ challenge: await challengeFor(built, 'alice'), counter: 2 })

@@ -33,19 +33,29 @@ await t.test(
     const built = await build(t)
     const { as, clock } = built
     const { secret } = await enrol(built, 'alice')
-    const levels: Record<string, number> = {
-      pwd: 2,
-      'pwd,mfa': 2,
-      swk: 1,
-      'hwk,mfa': 1,
-      mfa: 1,
-      fpt: 2,
-      oidc: 2,
-      'oidc,otp': 2,
+    const levels: Record<string, string> = {
+      pwd: '200',
+      'pwd,mfa': '200',
+      'swk,user,mfa': '200',
+      'hwk,user,mfa': '200',
+      fpt: '200',
+      oidc: '200',
+      'oidc,otp': '200',
+      swk: '403 PROOF_INSUFFICIENT',
+      'hwk,user': '403 PROOF_INSUFFICIENT',
+      'hwk,mfa': '403 PROOF_INSUFFICIENT',
+      'user,mfa': '403 PROOF_INSUFFICIENT',
+      mfa: '403 PROOF_INSUFFICIENT',
+      otp: '403 PROOF_INSUFFICIENT',
+      sms: '403 PROOF_INSUFFICIENT',
     }
-    for (const [amr, aal] of Object.entries(levels)) {
-      const payload = { code: codeAt(secret, clock.now()) }
-      t.match((await as('alice', { ...post('/mfa/verify', payload), amr })).json(), { aal }, amr)
+    for (const [amr, expected] of Object.entries(levels)) {
+      const verify = post('/mfa/verify', { code: codeAt(secret, clock.now()) })
+      const reply = await as('alice', { ...verify, session: amr, amr })
+      t.equal(outcome(reply), expected, amr)
+      const { aal, detail } = reply.json<{ aal?: number; detail?: string }>()
+      if (expected === '200') t.equal(aal, 2, amr)
+      else t.match(detail, /only things that the user has.*verify a passkey .* password/, amr)
       clock.advance(30_000)
     }
   },

@@ -6,7 +6,7 @@ import {
   type RegistrationResponseJSON,
 } from '@simplewebauthn/server'
 import t from 'tap'
-import type { Passkey } from '../src/account/account.ts'
+import type { StoredPasskey } from '../src/account/account.ts'
 import { isEcdsaSignature } from '../src/passkeys/ecdsa-signature.ts'
 import { verifyAssertion } from '../src/passkeys/webauthn-authentication.ts'
 import type { RelyingParty } from '../src/passkeys/webauthn-client-data.ts'
@@ -83,7 +83,10 @@ await t.test(
     const published = readVectors<WebauthnVectors>(t, 'identity/webauthn-l3-vectors.json')
     if (published === null) return
     const { rpId, origin, topOrigin } = published
-    const site: RelyingParty = { rpId, rpName: 'W3C', origins: [origin], topOrigins: [] }
+    const userVerification = 'required'
+    const rpName = 'W3C'
+    const origins = [origin]
+    const site: RelyingParty = { rpId, rpName, origins, topOrigins: [], userVerification }
     const framed = { ...site, topOrigins: [topOrigin] }
     t.same(published.vectors.map(({ id }) => id).toSorted(), Object.keys(VERDICTS).toSorted())
     const flips = runs(200, 20_000)
@@ -123,7 +126,11 @@ function verdictOf(verified: number, strict: unknown, framed: unknown): Verdict 
 }
 
 /** Whether the library alone accepts signature and attestation, without user verification. */
-async function isAcceptedByLibrary(published: WebauthnVectors, ceremony: Hex, passkey: Passkey) {
+async function isAcceptedByLibrary(
+  published: WebauthnVectors,
+  ceremony: Hex,
+  passkey: StoredPasskey,
+) {
   const expected = {
     expectedChallenge: b64(ceremony['challenge']!),
     expectedOrigin: published.origin,
@@ -161,7 +168,7 @@ function flagsOf({ attestationObject, authenticatorData }: Hex): number {
 }
 
 /** The passkey of a registration, even if its attestation is refused: the key is in its data. */
-function storedPasskey(registration: Hex): Passkey {
+function storedPasskey(registration: Hex): StoredPasskey {
   const { attestationObject, credential_id } = registration
   const at = attestationObject!.indexOf(credential_id!) + credential_id!.length
   return {
@@ -189,7 +196,13 @@ function mutate(answer: ReturnType<typeof answerOf>): ReturnType<typeof answerOf
 await t.test(
   'an attestation format that was not requested is refused before it is verified',
   async (t) => {
-    const site: RelyingParty = { rpId: RP_ID, rpName: 'x', origins: [ORIGIN], topOrigins: [] }
+    const site: RelyingParty = {
+      rpId: RP_ID,
+      rpName: 'x',
+      origins: [ORIGIN],
+      topOrigins: [],
+      userVerification: 'required',
+    }
     const device = new Authenticator()
     const challenge = Buffer.alloc(32).toString('base64url')
     const response = device.createAttested({ challenge })

@@ -22,8 +22,8 @@ export interface BackupCodeSet {
   readonly createdAt: number
 }
 
-/** One passkey. */
-export interface Passkey {
+/** A passkey as it is stored. */
+export interface StoredPasskey {
   /** The credential id, base64url. */
   readonly id: string
   /** COSE key, base64url. */
@@ -65,7 +65,7 @@ export interface Account {
   readonly totpThrottle: AttemptHistory
   readonly backupCodes: BackupCodeSet | null
   readonly backupThrottle: AttemptHistory
-  readonly passkeys: readonly Passkey[]
+  readonly passkeys: readonly StoredPasskey[]
   readonly devices: readonly RememberedDevice[]
   /** When a role first required a factor of this user. */
   readonly graceSince: number | null

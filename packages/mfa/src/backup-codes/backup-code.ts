@@ -2,13 +2,12 @@
 import { scrypt, timingSafeEqual, type ScryptOptions } from 'node:crypto'
 import { takeRandom } from '@parapet/kit'
 import type { BackupCodeSet } from '../account/account.ts'
+import { normalizeCode } from '../factors/typed-code.ts'
 
 /** Crockford's base32: no I, L, O or U. */
 const ALPHABET = '0123456789ABCDEFGHJKMNPQRSTVWXYZ'
 const RANDOM_CHARS = 13
 const GROUPS = /^(.{5})(.{5})(.{4})$/
-/** Longer than any spelling of a code. */
-const MAX_TYPED = 64
 const SALT_BYTES = 16
 const HASH_BYTES = 32
 /** Uses 16 MiB per run. @see NIST SP 800-63B-4, sections 3.1.2.2 and 3.2.2 */
@@ -29,14 +28,14 @@ export function createBackupCodes(count: number): string[] {
 }
 
 /**
- * Reads a code as users type it: any case, blanks and hyphens anywhere, O for 0, I and L for 1.
+ * Reads a code as users type it: any case, blanks and hyphens anywhere, O for 0, I and L for 1, and
+ * what {@link normalizeCode} replaces.
  *
  * @returns the 14 characters of the code; `null` if the length or the check character is wrong. No
  *   stored data is read, so the result reveals nothing about an account.
  */
 export function parseBackupCode(text: string): string | null {
-  if (text.length > MAX_TYPED) return null
-  const plain = text.toUpperCase().replaceAll(/[\s-]/g, '')
+  const plain = normalizeCode(text).toUpperCase()
   const values = Array.from(plain.replaceAll('O', '0').replaceAll(/[IL]/g, '1'), (char) =>
     ALPHABET.indexOf(char),
   )

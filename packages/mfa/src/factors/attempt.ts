@@ -2,6 +2,7 @@
 import type { Method } from '../events.ts'
 import type { AttemptKind } from '../limits/address-limits.ts'
 import { createLimitError } from '../limits/limit-error.ts'
+import { hashText } from '../tokens/hash-text.ts'
 import type { FactorContext, Origin } from './context.ts'
 
 /** The result of an attempt. */
@@ -19,6 +20,8 @@ export interface Attempt {
   /** `''` if the user is not known yet. */
   readonly userId: string
   readonly method: Method
+  /** For a passkey: attempts are counted for each passkey of an address, not for all together. */
+  readonly credentialId?: string
   readonly origin: Origin
 }
 
@@ -30,10 +33,11 @@ export interface Attempt {
  */
 export async function runAttempt<T>(
   context: FactorContext,
-  { userId, method, origin }: Attempt,
+  { userId, method, credentialId, origin }: Attempt,
   attempt: () => Promise<Outcome<T>>,
 ): Promise<T> {
-  const kind: AttemptKind = method === 'passkey' ? 'passkey' : 'code'
+  const kind: AttemptKind =
+    credentialId === undefined ? 'code' : `passkey:${hashText(credentialId)}`
   const { addressLimits } = context
   const verdict = await addressLimits.begin(kind, origin.ip)
   if (!verdict.allowed) {

@@ -13,6 +13,10 @@ export interface Origin {
   readonly ip?: string | undefined
   /** The methods of the login before. @see RFC 8176 @default none */
   readonly amr?: readonly string[] | undefined
+  /** Whether that login has proved two factors by itself, for instance at an identity provider. */
+  readonly isLoginTrusted?: boolean | undefined
+  /** The session that shows the factor; its earlier proofs move to the session that `assure` names. */
+  readonly sessionId?: string | undefined
   /** The Fastify request; security events read the sender from it. */
   readonly request?: unknown
 }
@@ -51,11 +55,13 @@ type MfaEvent = Extract<SecurityEventType, `mfa.${string}`>
 /** Creates a proof and emits `mfa.verified`. */
 export function issueProof(
   context: FactorContext,
-  shown: Omit<Shown, 'before' | 'provedAt'>,
+  shown: Omit<Shown, 'before' | 'provedAt' | 'isLoginTrusted' | 'sessionId'>,
   origin: Origin,
   driftSteps: number | null = null,
 ): MfaProof {
-  const proof = createProof({ ...shown, before: origin.amr ?? [], provedAt: context.now() })
+  const { amr: before = [], isLoginTrusted, sessionId } = origin
+  const provedAt = context.now()
+  const proof = createProof({ ...shown, before, isLoginTrusted, sessionId, provedAt })
   const { userId, method, aal } = proof
   context.emit('mfa.verified', userId, { method, aal, driftSteps }, origin)
   return proof
@@ -73,6 +79,6 @@ export function revokeProofs(
 ): Promise<void> {
   return sessionProofs.clear(
     userId,
-    ({ method }) => method === 'device' || factors.includes(method),
+    ({ method }) => method === 'device' || (factors as readonly string[]).includes(method),
   )
 }

@@ -9,16 +9,17 @@ import type { RouteTools } from './route-tools.ts'
 
 /** Adds the routes. */
 export function addCodeRoutes(app: FastifyInstance, tools: RouteTools): void {
-  const { mfa, requireCaller, requireManager, originOf } = tools
+  const { mfa, requireSession, requireManager, originOf } = tools
 
   app.post('/totp', routes.beginTotp, async (request, reply) => {
     const { id } = await requireManager(request, reply)
-    return reply.code(201).send(await mfa.totp.begin({ id, name: tools.accountName(request) }))
+    return reply.code(201).send(await mfa.totp.begin({ id, name: await tools.nameOf(request) }))
   })
   app.post<{ Body: ConfirmBody }>('/totp/confirm', routes.confirmTotp, async (request, reply) => {
     const { id } = await requireManager(request, reply)
     const { ticket, code } = request.body
-    return toResponse(tools, request, await mfa.totp.confirm(id, ticket, code, originOf(request)))
+    const confirmed = await mfa.totp.confirm(id, ticket, code, originOf(request))
+    return toEnrolled(tools, request, reply, confirmed)
   })
   app.delete('/totp', routes.removeTotp, async (request, reply) => {
     const { id } = await requireManager(request, reply)
@@ -26,13 +27,12 @@ export function addCodeRoutes(app: FastifyInstance, tools: RouteTools): void {
     return reply.code(204).send(null)
   })
   app.post<{ Body: VerifyBody }>('/verify', routes.verify, async (request, reply) => {
-    const { id } = requireCaller(request)
+    const { id } = requireSession(request)
     const { code, rememberDevice = false } = request.body
-    const verified = await mfa.verify(id, code, originOf(request))
-    if (rememberDevice && verified.proof.aal >= 2) {
-      await remember(tools, request, reply, verified.proof)
-    }
-    return toResponse(tools, request, verified)
+    const { proof, ...rest } = await mfa.verify(id, code, originOf(request))
+    const view = await tools.assure(request, reply, proof)
+    if (rememberDevice && proof.aal >= 2) await remember(tools, request, reply, proof)
+    return { ...view, ...rest }
   })
   app.post('/backup-codes', routes.replaceBackupCodes, async (request, reply) => {
     const { id } = await requireManager(request, reply)
@@ -54,10 +54,14 @@ async function remember(
   reply.header('set-cookie', writeDeviceCookie(secret, deviceMaxAgeSeconds))
 }
 
-async function toResponse(
+/** The response to an enrolment. It has succeeded, even where its proof does not lift the session. */
+async function toEnrolled(
   tools: RouteTools,
   request: FastifyRequest,
+  reply: FastifyReply,
   { proof, ...rest }: CodeVerified,
 ) {
-  return { ...(await tools.assure(request, proof)), ...rest }
+  const { method, aal, amr, provedAt } = proof
+  if (aal < 2) return { method, aal, amr, provedAt, ...rest }
+  return { ...(await tools.assure(request, reply, proof)), ...rest }
 }

@@ -4,11 +4,10 @@ import type { AnswerBody, IdParams, NameBody, RegisterBody } from './request-sch
 import { routes } from './route-schemas.ts'
 import type { RouteTools } from './route-tools.ts'
 
-/** Adds the routes; those of the login only if the option `signIn` is set. */
+/** Adds the routes of callers who are logged in. */
 export function addPasskeyRoutes(app: FastifyInstance, tools: RouteTools): void {
   addManagement(app, tools)
   addVerification(app, tools)
-  if (tools.signIn !== undefined) addLogin(app, tools, tools.signIn)
 }
 
 function addManagement(app: FastifyInstance, tools: RouteTools): void {
@@ -16,7 +15,7 @@ function addManagement(app: FastifyInstance, tools: RouteTools): void {
 
   app.post('/passkeys/options', routes.beginPasskey, async (request, reply) => {
     const { id } = await requireManager(request, reply)
-    return mfa.passkeys.registrationOptions({ id, name: tools.accountName(request) })
+    return mfa.passkeys.registrationOptions({ id, name: await tools.nameOf(request) })
   })
   app.post<{ Body: RegisterBody }>('/passkeys', routes.addPasskey, async (request, reply) => {
     const { id } = await requireManager(request, reply)
@@ -44,27 +43,29 @@ function addManagement(app: FastifyInstance, tools: RouteTools): void {
 }
 
 function addVerification(app: FastifyInstance, tools: RouteTools): void {
-  const { mfa, requireCaller, originOf } = tools
+  const { mfa, requireSession, originOf } = tools
 
   app.post('/passkeys/verify/options', routes.beginProof, (request) =>
-    mfa.passkeys.assertionOptions(requireCaller(request).id),
+    mfa.passkeys.assertionOptions(requireSession(request).id),
   )
-  app.post<{ Body: AnswerBody }>('/passkeys/verify', routes.provePasskey, async (request) => {
-    const { id } = requireCaller(request)
-    const proof = await mfa.passkeys.verify(id, request.body.response, originOf(request))
-    return tools.assure(request, proof)
-  })
+  app.post<{ Body: AnswerBody }>(
+    '/passkeys/verify',
+    routes.provePasskey,
+    async (request, reply) => {
+      const { id } = requireSession(request)
+      const proof = await mfa.passkeys.verify(id, request.body.response, originOf(request))
+      return tools.assure(request, reply, proof)
+    },
+  )
 }
 
-function addLogin(
-  app: FastifyInstance,
-  { mfa }: RouteTools,
-  signIn: NonNullable<RouteTools['signIn']>,
-): void {
+/** Adds the routes of the login, if the option `signIn` is set. */
+export function addPasskeyLogin(app: FastifyInstance, { mfa, callPort, signIn }: RouteTools): void {
+  if (signIn === undefined) return
   app.post('/passkeys/login/options', routes.beginLogin, () => mfa.passkeys.assertionOptions(null))
   app.post<{ Body: AnswerBody }>('/passkeys/login', routes.login, async (request, reply) => {
     const { ip } = request
     const proof = await mfa.passkeys.verify(null, request.body.response, { ip, request })
-    return signIn(proof, request, reply)
+    return callPort('signIn', () => signIn(proof, request, reply))
   })
 }

@@ -1,96 +1,153 @@
-/** Schemas of request bodies and parameters. */
-import { Type, type Static, type TSchema } from '@sinclair/typebox'
+/** Schemas of request bodies and parameters: plain JSON Schema, and the types that they promise. */
 
+const object = (
+  properties: Readonly<Record<string, object>>,
+  {
+    optional = [],
+    ...rest
+  }: { readonly optional?: readonly string[]; readonly [key: string]: unknown } = {},
+) => ({
+  type: 'object',
+  properties,
+  required: Object.keys(properties).filter((name) => !optional.includes(name)),
+  ...rest,
+})
 const closed = { additionalProperties: false } as const
 /** For what browsers send: they add members, which are ignored. */
 const open = { additionalProperties: true } as const
-const base64url = (maxLength: number, description: string) =>
-  Type.String({ minLength: 1, maxLength, pattern: '^[\\w-]+$', description })
-
-const Code = Type.String({
-  minLength: 6,
-  maxLength: 32,
-  description: 'A code of the authenticator app, or a backup code, as the user typed it',
+const base64url = (maxLength: number, description: string) => ({
+  type: 'string',
+  minLength: 1,
+  maxLength,
+  pattern: '^[\\w-]+$',
+  description,
 })
-const Name = Type.String({
+
+const code = {
+  type: 'string',
+  minLength: 6,
+  maxLength: 64,
+  description: 'A code of the authenticator app, or a backup code, as the user typed it',
+}
+const name = {
+  type: 'string',
   minLength: 1,
   maxLength: 64,
   pattern: '^\\S(?:.*\\S)?$',
   description: 'A name that the user chose, without spaces around it',
-})
-const CredentialId = base64url(1400, 'The credential id, base64url')
-const Id = base64url(1400, 'The id from the status route')
+}
+const credentialId = base64url(1364, 'The credential id, base64url')
 
-export const VerifyBody = Type.Object(
+export const verifyBody = object(
   {
-    code: Code,
-    rememberDevice: Type.Optional(
-      Type.Boolean({ description: 'Whether to set the cookie of a remembered device' }),
-    ),
+    code,
+    rememberDevice: {
+      type: 'boolean',
+      description: 'Whether to set the cookie of a remembered device',
+    },
+  },
+  { optional: ['rememberDevice'], ...closed },
+)
+export const confirmBody = object(
+  { ticket: base64url(64, 'The ticket from the start of the enrolment'), code },
+  closed,
+)
+export const recoverBody = object(
+  {
+    codes: {
+      type: 'array',
+      items: code,
+      minItems: 2,
+      maxItems: 2,
+      description: 'Two different backup codes',
+    },
   },
   closed,
 )
-export const ConfirmBody = Type.Object(
-  { ticket: base64url(64, 'The ticket from the start of the enrolment'), code: Code },
-  closed,
-)
-export const RecoverBody = Type.Object(
-  { codes: Type.Tuple([Code, Code], { description: 'Two different backup codes' }) },
-  closed,
-)
-export const NameBody = Type.Object({ name: Name }, closed)
-export const IdParams = Type.Object({ id: Id }, closed)
-export const UserParams = Type.Object(
+export const nameBody = object({ name }, closed)
+export const idParams = object({ id: base64url(64, 'The id from the status route') }, closed)
+export const userParams = object(
   {
-    id: Type.String({
+    id: {
+      type: 'string',
       minLength: 1,
       maxLength: 300,
       pattern: '^[^\\u0000]+$',
       description: 'The id of the user',
-    }),
+    },
   },
   closed,
 )
 
 /** The result of `PublicKeyCredential.toJSON()`. @see WebAuthn Level 3, section 5.1 */
-const credential = <T extends TSchema>(response: T) =>
-  Type.Object(
+const credential = (response: object) =>
+  object(
     {
-      id: CredentialId,
-      rawId: CredentialId,
-      type: Type.Literal('public-key'),
+      id: credentialId,
+      rawId: credentialId,
+      type: { type: 'string', const: 'public-key' },
       response,
-      authenticatorAttachment: Type.Optional(Type.String({ maxLength: 32 })),
-      clientExtensionResults: Type.Optional(Type.Object({}, open)),
+      authenticatorAttachment: { type: ['string', 'null'], maxLength: 32 },
+      clientExtensionResults: { type: ['object', 'null'], ...open },
     },
-    { ...open, description: 'The credential, from its toJSON()' },
+    {
+      optional: ['authenticatorAttachment', 'clientExtensionResults'],
+      ...open,
+      description: 'The credential, from its toJSON()',
+    },
   )
-const Attestation = Type.Object(
+const attestation = object(
   {
     clientDataJSON: base64url(4096, 'The client data'),
     attestationObject: base64url(24_576, 'The attestation object'),
-    transports: Type.Optional(Type.Array(Type.String({ maxLength: 32 }), { maxItems: 8 })),
+    transports: { type: 'array', items: { type: 'string', maxLength: 32 }, maxItems: 8 },
   },
-  open,
+  { optional: ['transports'], ...open },
 )
-const Assertion = Type.Object(
+const assertion = object(
   {
     clientDataJSON: base64url(4096, 'The client data'),
     authenticatorData: base64url(4096, 'The authenticator data'),
     signature: base64url(2048, 'The signature'),
-    userHandle: Type.Optional(base64url(128, 'The user handle')),
+    userHandle: {
+      type: ['string', 'null'],
+      maxLength: 86,
+      pattern: '^[\\w-]*$',
+      description: 'The user handle; null or empty if the passkey returned none',
+    },
   },
-  open,
+  { optional: ['userHandle'], ...open },
 )
 
-export const RegisterBody = Type.Object({ name: Name, response: credential(Attestation) }, closed)
-export const AnswerBody = Type.Object({ response: credential(Assertion) }, closed)
+export const registerBody = object({ name, response: credential(attestation) }, closed)
+export const answerBody = object({ response: credential(assertion) }, closed)
 
-export type VerifyBody = Static<typeof VerifyBody>
-export type ConfirmBody = Static<typeof ConfirmBody>
-export type RecoverBody = Static<typeof RecoverBody>
-export type NameBody = Static<typeof NameBody>
-export type IdParams = Static<typeof IdParams>
-export type UserParams = Static<typeof UserParams>
-export type RegisterBody = Static<typeof RegisterBody>
-export type AnswerBody = Static<typeof AnswerBody>
+export interface VerifyBody {
+  readonly code: string
+  readonly rememberDevice?: boolean
+}
+export interface ConfirmBody {
+  readonly ticket: string
+  readonly code: string
+}
+export interface RecoverBody {
+  readonly codes: readonly [string, string]
+}
+export interface NameBody {
+  readonly name: string
+}
+export interface IdParams {
+  readonly id: string
+}
+export interface UserParams {
+  readonly id: string
+}
+export interface RegisterBody {
+  readonly name: string
+  /** Checked by the verification. */
+  readonly response: object
+}
+export interface AnswerBody {
+  /** Checked by the verification. */
+  readonly response: object
+}

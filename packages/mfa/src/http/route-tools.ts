@@ -1,9 +1,11 @@
 /** What the handlers of all routes share. */
-import type { Principal } from '@parapet/kit'
+import type { Principal, usePrincipal } from '@parapet/kit'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { PARAPET_MFA_LOGIN_REQUIRED } from '../errors.ts'
-import type { Origin } from '../factors/context.ts'
+import type { FactorContext, Origin } from '../factors/context.ts'
 import { loginMethods, type MfaProof } from '../proofs/proof.ts'
+import { renewSession } from '../service/assure.ts'
+import type { CallPort } from '../service/call-port.ts'
 import type { Mfa } from '../service/mfa.ts'
 import { compileRequirement } from '../step-up/rules.ts'
 import type { StepUp } from './step-up.ts'
@@ -11,9 +13,12 @@ import type { StepUp } from './step-up.ts'
 /** What the routes need. */
 export interface RouteParts {
   readonly mfa: Mfa
+  readonly factors: FactorContext
   readonly stepUp: StepUp
-  readonly principalOf: (request: FastifyRequest) => Principal | null
-  readonly accountName: (request: FastifyRequest) => string
+  readonly callPort: CallPort
+  readonly principalOf: ReturnType<typeof usePrincipal>
+  /** The option; without it an account has the name of the principal's id. */
+  readonly accountName: AccountName | undefined
   readonly adminRoles: readonly string[]
   readonly manageMaxAgeSeconds: number
   readonly deviceMaxAgeSeconds: number
@@ -22,41 +27,82 @@ export interface RouteParts {
   readonly signIn:
     | ((proof: MfaProof, request: FastifyRequest, reply: FastifyReply) => Promise<object>)
     | undefined
+  readonly elevate: Elevate | undefined
 }
 
 /** The parts, and functions for handlers. */
 export interface RouteTools extends RouteParts {
   /** Returns the caller. @throws PARAPET_MFA_LOGIN_REQUIRED */
   readonly requireCaller: (request: FastifyRequest) => Principal
+  /** Returns a caller who has a session. @throws PARAPET_MFA_SESSION_REQUIRED */
+  readonly requireSession: (request: FastifyRequest) => Principal
+  /** Returns the name under which the caller's account appears in apps and passkey pickers. */
+  readonly nameOf: (request: FastifyRequest) => Promise<string>
   /** Requires a proof not older than `manageMaxAgeSeconds`. @throws PARAPET_MFA_STEP_UP_REQUIRED */
   readonly requireFresh: (request: FastifyRequest, reply: FastifyReply) => Promise<void>
   /** Returns the caller, who may change factors: with a recent proof, or without any factor yet. */
   readonly requireManager: (request: FastifyRequest, reply: FastifyReply) => Promise<Principal>
   readonly originOf: (request: FastifyRequest) => Origin
-  /** Lets the caller's session use a proof. @returns the proof for the response. */
-  readonly assure: (request: FastifyRequest, proof: MfaProof) => Promise<ProofView>
+  /**
+   * Lets the caller's session use a proof.
+   *
+   * @returns the proof for the response, with what the option `elevate` adds.
+   * @throws PARAPET_MFA_PROOF_INSUFFICIENT
+   */
+  readonly assure: (
+    request: FastifyRequest,
+    reply: FastifyReply,
+    proof: MfaProof,
+  ) => Promise<ProofView>
 }
 
-/** What a client sees of a proof. */
-type ProofView = Pick<MfaProof, 'method' | 'aal' | 'amr' | 'provedAt'>
+/** What a client sees of a proof. `aal` is the level that the session has reached. */
+interface ProofView extends Pick<MfaProof, 'method' | 'amr' | 'provedAt'> {
+  readonly aal: number
+}
+
+/** Names the account of a user, as authenticator apps and passkey pickers show it. */
+export type AccountName = (
+  request: FastifyRequest,
+  principal: Principal,
+) => string | Promise<string>
+
+/**
+ * Renews the tokens of the session that has shown a factor. It starts a session with a new id, calls
+ * `app.mfa.assure(proof, id)` before its tokens leave, and ends the old one.
+ *
+ * @returns what the response carries besides the proof, such as tokens; `null` if the session is of
+ *   another login and goes on under its id.
+ */
+export type Elevate = (
+  proof: MfaProof,
+  request: FastifyRequest,
+  reply: FastifyReply,
+) => Promise<object | null>
 
 /** Creates the functions. */
 export function createTools(parts: RouteParts): RouteTools {
-  const { mfa, stepUp, principalOf } = parts
+  const { mfa, stepUp, principalOf, callPort, elevate } = parts
   const fresh = compileRequirement({ maxAgeSeconds: parts.manageMaxAgeSeconds }, null)
   const requireCaller = (request: FastifyRequest): Principal => {
     const principal = principalOf(request)
     if (principal === null) throw new PARAPET_MFA_LOGIN_REQUIRED()
     return principal
   }
-  const requireFresh = (request: FastifyRequest, reply: FastifyReply): Promise<void> =>
-    stepUp.require(request, reply, stepUp.withRoles(request, fresh))
+  const requireSession = (request: FastifyRequest): Principal => {
+    const principal = requireCaller(request)
+    stepUp.requireSession(principal)
+    return principal
+  }
   return {
     ...parts,
     requireCaller,
-    requireFresh,
+    requireSession,
+    requireFresh: (request, reply) =>
+      stepUp.require(request, reply, stepUp.withRoles(request, fresh)),
+    nameOf: (request) => nameOf(parts, request, requireCaller(request)),
     async requireManager(request, reply) {
-      const caller = requireCaller(request)
+      const caller = requireSession(request)
       const { enrolled, passkeys } = await mfa.status(caller.id)
       if (!enrolled) return caller
       const rule = stepUp.withRoles(request, fresh)
@@ -65,12 +111,36 @@ export function createTools(parts: RouteParts): RouteTools {
       await stepUp.require(request, reply, { ...rule, phishingResistant })
       return caller
     },
-    originOf: (request) => ({ ip: request.ip, amr: loginMethods(principalOf(request)), request }),
-    async assure(request, proof) {
-      const { sessionId } = requireCaller(request)
-      if (sessionId !== undefined) await mfa.assure(proof, sessionId)
-      const { method, aal, amr, provedAt } = proof
-      return { method, aal, amr, provedAt }
+    originOf: (request) => originOf(parts, request),
+    async assure(request, reply, proof) {
+      const sessionId = stepUp.requireSession(requireCaller(request))
+      const renew =
+        elevate && (() => callPort('elevate', async () => elevate(proof, request, reply)))
+      const { aal, result } = await renewSession(parts.factors, proof, sessionId, renew)
+      return { ...result, ...viewOf(proof), aal }
     },
   }
+}
+
+/** Where an attempt of the caller comes from, and what the login before has shown. */
+function originOf({ principalOf, stepUp }: RouteParts, request: FastifyRequest): Origin {
+  const principal = principalOf(request)
+  const isLoginTrusted = principal !== null && stepUp.trustsLogin(principal, request)
+  const { ip } = request
+  const amr = loginMethods(principal)
+  return { ip, amr, isLoginTrusted, sessionId: principal?.sessionId, request }
+}
+
+function viewOf({ method, aal, amr, provedAt }: MfaProof): ProofView {
+  return { method, aal, amr, provedAt }
+}
+
+/** Names the caller's account. */
+async function nameOf(
+  { accountName, callPort }: RouteParts,
+  request: FastifyRequest,
+  caller: Principal,
+): Promise<string> {
+  if (accountName === undefined) return caller.id
+  return callPort('accountName', () => accountName(request, caller))
 }

@@ -5,6 +5,7 @@ import {
   type Principal,
   type RouteRules,
   type SecurityEvents,
+  type usePrincipal,
 } from '@parapet/kit'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { readDeviceCookie } from '../devices/device-cookie.ts'
@@ -23,12 +24,15 @@ import {
   type RoleRequirement,
 } from '../step-up/rules.ts'
 import { acrOf, wwwAuthenticate } from '../step-up/www-authenticate.ts'
+import { createSessionGuard, type RequireSession } from './session-guard.ts'
+import { createTrustedLogin, type TrustLogin } from './trusted-login.ts'
 
 /** What step-up needs. */
 export interface StepUpParts extends StepUpContext {
   readonly securityEvents: SecurityEvents
-  readonly principalOf: (request: FastifyRequest) => Principal | null
+  readonly principalOf: ReturnType<typeof usePrincipal>
   readonly roles: Readonly<Record<string, RoleRequirement>>
+  readonly trustLogin: TrustLogin | undefined
 }
 
 /** Checks requests against step-up rules. */
@@ -36,11 +40,15 @@ export class StepUp {
   readonly #parts: StepUpParts
   readonly #routeRules: RouteRules<CompiledRule | null>
   readonly #roleRules: ReadonlyMap<string, CompiledRule>
+  readonly #loginProofOf: ReturnType<typeof createTrustedLogin>
+  readonly #requireSession: RequireSession
 
   /** Adds the hooks to the app. Routes that are declared afterwards are checked. */
   constructor(app: FastifyInstance, parts: StepUpParts) {
     this.#parts = parts
     this.#roleRules = compileRoleRules(parts.roles)
+    this.#loginProofOf = createTrustedLogin(parts.trustLogin)
+    this.#requireSession = createSessionGuard(app.log)
     this.#routeRules = compileRouteRule<CompiledRule | null>(app, {
       plugin: '@parapet/mfa',
       key: 'mfa',
@@ -62,7 +70,8 @@ export class StepUp {
   /**
    * Refuses a request that does not meet the rule.
    *
-   * @throws PARAPET_MFA_LOGIN_REQUIRED, PARAPET_MFA_ENROLMENT_REQUIRED, PARAPET_MFA_STEP_UP_REQUIRED
+   * @throws PARAPET_MFA_LOGIN_REQUIRED, PARAPET_MFA_ENROLMENT_REQUIRED, PARAPET_MFA_STEP_UP_REQUIRED,
+   *   PARAPET_MFA_SESSION_REQUIRED
    */
   async require(request: FastifyRequest, reply: FastifyReply, rule: CompiledRule): Promise<void> {
     const principal = this.#parts.principalOf(request)
@@ -72,6 +81,7 @@ export class StepUp {
     }
     const caller = {
       principal,
+      loginProof: this.#loginProofOf(principal, request),
       readDeviceCookie: () => readDeviceCookie(request.headers.cookie),
       userAgent: request.headers['user-agent'] ?? '',
     }
@@ -79,11 +89,24 @@ export class StepUp {
     if (verdict.enrolmentDueAt !== null) {
       reply.header('mfa-enrolment-due', new Date(verdict.enrolmentDueAt).toUTCString())
     }
-    if (verdict.result === 'unproved') this.#refuse(request, reply, verdict.rule, 'unproved')
+    if (verdict.result === 'unproved') {
+      this.#requireSession(principal)
+      this.#refuse(request, reply, verdict.rule, 'unproved')
+    }
     if (verdict.result === 'unenrolled') {
       this.#emitChallenged(request, verdict.rule, 'unenrolled')
       throw new PARAPET_MFA_ENROLMENT_REQUIRED()
     }
+  }
+
+  /** Returns the session of a caller. @throws PARAPET_MFA_SESSION_REQUIRED */
+  requireSession(principal: Principal): string {
+    return this.#requireSession(principal)
+  }
+
+  /** Whether the login of a caller has proved two factors by itself. */
+  trustsLogin(principal: Principal, request: FastifyRequest): boolean {
+    return this.#loginProofOf(principal, request) !== null
   }
 
   /** The `onRequest` hook. Most requests have no rule; for them it creates no promise. */
@@ -92,18 +115,21 @@ export class StepUp {
     reply: FastifyReply,
     done: () => void,
   ): Promise<void> | undefined {
-    const rule = this.#ruleOf(request, reply)
+    const declared = this.#routeRules.of(request.routeOptions)
+    // The route was declared before the plugin was registered, so its rule is unknown.
+    if (declared === missedRoute) this.#refuse(request, reply, anyFactor, 'missed')
+    const isFree = declared === null || (declared === undefined && this.#roleRules.size === 0)
+    const loading = isFree ? undefined : this.#parts.principalOf.load(request)
+    if (loading !== undefined) {
+      return loading.then(() => {
+        const late = this.withRoles(request, declared ?? undefined)
+        return late === null ? undefined : this.require(request, reply, late)
+      })
+    }
+    const rule = isFree ? null : this.withRoles(request, declared)
     if (rule !== null) return this.require(request, reply, rule)
     done()
     return undefined
-  }
-
-  #ruleOf(request: FastifyRequest, reply: FastifyReply): CompiledRule | null {
-    const rule = this.#routeRules.of(request.routeOptions)
-    if (rule === null) return null
-    // The route was declared before the plugin was registered, so its rule is unknown.
-    if (rule === missedRoute) this.#refuse(request, reply, anyFactor, 'missed')
-    return this.withRoles(request, rule)
   }
 
   #refuse(

@@ -4,10 +4,10 @@ import { PARAPET_MFA_BUSY } from '../errors.ts'
 import { waitEnd, type AttemptLimits, type AttemptVerdict } from './wrong-codes.ts'
 
 /**
- * Attempts are counted separately: the passkey login needs no authentication, so requests to it must
- * not make users of the same address wait for their codes.
+ * What is counted separately at one address: `code`, and `passkey:` with the hash of one credential
+ * id. The passkey login needs no authentication, so requests to it must make no other user wait.
  */
-export type AttemptKind = 'code' | 'passkey'
+export type AttemptKind = 'code' | `passkey:${string}`
 
 /** Limits attempts per address. */
 export interface AddressLimits {

@@ -1,5 +1,5 @@
 /** Enrols a passkey. */
-import { changeFactors, type Account, type Passkey } from '../account/account.ts'
+import { changeFactors, type Account, type StoredPasskey } from '../account/account.ts'
 import {
   PARAPET_MFA_CHALLENGE_REFUSED,
   PARAPET_MFA_PASSKEY_NOT_ADDED,
@@ -41,7 +41,7 @@ export async function finishEnrolment(
   response: unknown,
   name: string,
   origin: Origin,
-): Promise<Passkey> {
+): Promise<StoredPasskey> {
   const { factors, relyingParty } = context
   const expected = { purpose: 'register', userId } as const
   const { challenge, epoch } = await redeemChallenge(context, response, expected, origin)
@@ -64,7 +64,7 @@ export async function finishEnrolment(
 }
 
 /** Adds a passkey to an account. The result is a function that creates the error, or `null`. */
-function addPasskey(account: Account, passkey: Passkey, epoch: number | undefined) {
+function addPasskey(account: Account, passkey: StoredPasskey, epoch: number | undefined) {
   if (account.passkeys.some(({ id }) => id === passkey.id)) return { result: alreadyEnrolled }
   if (account.passkeys.length >= MAX_PASSKEYS) return { result: tooMany }
   if (account.epoch !== epoch) return { result: epochChanged }

@@ -1,10 +1,11 @@
 /** The passkeys of users, at `app.mfa.passkeys`. */
-import { changeFactors, type Passkey } from '../account/account.ts'
+import { changeFactors } from '../account/account.ts'
 import { PARAPET_MFA_NOT_FOUND } from '../errors.ts'
 import { revokeProofs, type FactorContext, type Origin } from '../factors/context.ts'
 import type { MfaProof } from '../proofs/proof.ts'
 import type { PasskeyContext } from './challenges.ts'
 import { beginEnrolment, finishEnrolment } from './enrol-passkey.ts'
+import { passkeyIdOf, viewPasskey, type Passkey } from './passkey.ts'
 import { beginVerification, finishVerification } from './verify-passkey.ts'
 import type { AssertionOptions } from './webauthn-authentication.ts'
 import type { RegistrationOptions } from './webauthn-registration.ts'
@@ -33,9 +34,9 @@ export interface Passkeys {
    */
   verify(userId: string | null, response: unknown, origin?: Origin): Promise<MfaProof>
   list(userId: string): Promise<readonly Passkey[]>
-  /** @throws PARAPET_MFA_NOT_FOUND */
+  /** @param passkeyId the short {@link Passkey.id}. @throws PARAPET_MFA_NOT_FOUND */
   rename(userId: string, passkeyId: string, name: string): Promise<void>
-  /** @throws PARAPET_MFA_NOT_FOUND */
+  /** @param passkeyId the short {@link Passkey.id}. @throws PARAPET_MFA_NOT_FOUND */
   revoke(userId: string, passkeyId: string, origin?: Origin): Promise<void>
 }
 
@@ -44,12 +45,12 @@ export function createPasskeys(context: PasskeyContext): Passkeys {
   const { factors } = context
   return {
     registrationOptions: (user) => beginEnrolment(context, user),
-    register: (userId, response, name, origin = {}) =>
-      finishEnrolment(context, userId, response, name, origin),
+    register: async (userId, response, name, origin = {}) =>
+      viewPasskey(await finishEnrolment(context, userId, response, name, origin)),
     assertionOptions: (userId) => beginVerification(context, userId),
     verify: (userId, response, origin = {}) =>
       finishVerification(context, userId, response, origin),
-    list: async (userId) => (await factors.accounts.read(userId)).passkeys,
+    list: async (userId) => (await factors.accounts.read(userId)).passkeys.map(viewPasskey),
     rename: (userId, passkeyId, name) => rename(factors, userId, passkeyId, name),
     revoke: (userId, passkeyId, origin = {}) => revoke(factors, userId, passkeyId, origin),
   }
@@ -62,9 +63,9 @@ async function rename(
   name: string,
 ): Promise<void> {
   const found = await accounts.update(userId, (account) => {
-    if (!account.passkeys.some(({ id }) => id === passkeyId)) return { result: false }
+    if (!account.passkeys.some(({ id }) => passkeyIdOf(id) === passkeyId)) return { result: false }
     const passkeys = account.passkeys.map((each) =>
-      each.id === passkeyId ? { ...each, name } : each,
+      passkeyIdOf(each.id) === passkeyId ? { ...each, name } : each,
     )
     return { next: { ...account, passkeys }, result: true }
   })
@@ -78,10 +79,11 @@ async function revoke(
   origin: Origin,
 ): Promise<void> {
   const found = await factors.accounts.update(userId, (account) => {
-    const passkeys = account.passkeys.filter(({ id }) => id !== passkeyId)
-    if (passkeys.length === account.passkeys.length) return { result: false }
+    const revoked = account.passkeys.find(({ id }) => passkeyIdOf(id) === passkeyId)
+    if (revoked === undefined) return { result: false }
+    const passkeys = account.passkeys.filter((each) => each !== revoked)
     const next = changeFactors(account, { passkeys })
-    return { next, credentials: { remove: [passkeyId] }, result: true }
+    return { next, credentials: { remove: [revoked.id] }, result: true }
   })
   if (!found) throw new PARAPET_MFA_NOT_FOUND()
   await revokeProofs(factors, userId, ['passkey'])

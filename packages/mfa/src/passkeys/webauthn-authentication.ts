@@ -1,21 +1,20 @@
 /** WebAuthn authentication: options for the browser, and verification of its response. */
-import {
-  generateAuthenticationOptions,
-  verifyAuthenticationResponse,
-  type AuthenticationResponseJSON,
-  type PublicKeyCredentialRequestOptionsJSON,
+import type {
+  AuthenticationResponseJSON,
+  PublicKeyCredentialRequestOptionsJSON,
 } from '@simplewebauthn/server'
-import { cose, decodeCredentialPublicKey } from '@simplewebauthn/server/helpers'
-import type { Passkey } from '../account/account.ts'
+import type { StoredPasskey } from '../account/account.ts'
 import { isEcdsaSignature } from './ecdsa-signature.ts'
 import {
   bytesOf,
   CEREMONY_MS,
+  hasKnownForm,
   isFrameAllowed,
   orNull,
   toDescriptor,
   type RelyingParty,
 } from './webauthn-client-data.ts'
+import { loadWebauthn } from './webauthn-library.ts'
 
 /** JSON for `PublicKeyCredential.parseRequestOptionsFromJSON`. */
 export type AssertionOptions = PublicKeyCredentialRequestOptionsJSON
@@ -30,16 +29,17 @@ export interface Assertion {
 }
 
 /** Creates options; without passkeys the browser offers those that it finds for this site. */
-export function createAssertionOptions(
+export async function createAssertionOptions(
   relyingParty: RelyingParty,
   challenge: string,
-  passkeys: readonly Passkey[],
+  passkeys: readonly StoredPasskey[],
 ): Promise<AssertionOptions> {
+  const { generateAuthenticationOptions } = await loadWebauthn()
   return generateAuthenticationOptions({
     rpID: relyingParty.rpId,
     challenge: bytesOf(challenge),
     timeout: CEREMONY_MS,
-    userVerification: 'required',
+    userVerification: relyingParty.userVerification,
     ...(passkeys.length > 0 ? { allowCredentials: passkeys.map(toDescriptor) } : undefined),
   })
 }
@@ -56,19 +56,20 @@ export async function verifyAssertion(
   relyingParty: RelyingParty,
   challenge: string,
   response: unknown,
-  passkey: Passkey,
+  passkey: StoredPasskey,
 ): Promise<Assertion | null> {
-  if (!isFrameAllowed(relyingParty, response)) return null
+  if (!isFrameAllowed(relyingParty, response) || !hasKnownForm(response)) return null
+  const { verifyAuthenticationResponse } = await loadWebauthn()
   const authentication = response as AuthenticationResponseJSON
   const verification = await orNull(async () => {
-    requireStrictSignature(passkey, authentication)
+    await requireStrictSignature(passkey, authentication)
     return verifyAuthenticationResponse({
       response: authentication,
       expectedChallenge: challenge,
       expectedOrigin: [...relyingParty.origins],
       expectedRPID: relyingParty.rpId,
       expectedTopOrigin: [...relyingParty.topOrigins],
-      requireUserVerification: true,
+      requireUserVerification: relyingParty.userVerification === 'required',
       credential: { id: passkey.id, publicKey: bytesOf(passkey.publicKey), counter: 0 },
     })
   })
@@ -86,7 +87,11 @@ export async function verifyAssertion(
   }
 }
 
-function requireStrictSignature(passkey: Passkey, { response }: AuthenticationResponseJSON): void {
+async function requireStrictSignature(
+  passkey: StoredPasskey,
+  { response }: AuthenticationResponseJSON,
+): Promise<void> {
+  const { cose, decodeCredentialPublicKey } = await loadWebauthn()
   const key = decodeCredentialPublicKey(bytesOf(passkey.publicKey))
   if (key.get(cose.COSEKEYS.kty) !== cose.COSEKTY.EC2) return
   if (!isEcdsaSignature(bytesOf(response.signature))) throw new Error('not strict DER')

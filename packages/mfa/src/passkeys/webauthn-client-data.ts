@@ -1,20 +1,24 @@
 /** What WebAuthn registration and authentication share: the relying party and the client data. */
 import type { RegistrationResponseJSON } from '@simplewebauthn/server'
-import type { Passkey } from '../account/account.ts'
+import type { StoredPasskey } from '../account/account.ts'
 
 /** The relying party. */
 export interface RelyingParty {
   /** A domain: `example.org`. Passkeys are bound to it permanently. */
   readonly rpId: string
   readonly rpName: string
-  /** The origins of the pages that may use passkeys: `https://example.org`. */
+  /** The origins of the pages and Android apps that may use passkeys: `https://example.org`. */
   readonly origins: readonly string[]
   /** Origins of other sites that may embed such a page in a frame. Empty: none may. */
   readonly topOrigins: readonly string[]
+  /** Whether every passkey must verify its user by a PIN or biometrics. A login always does. */
+  readonly userVerification: 'required' | 'preferred'
 }
 
 /** How long a browser waits for its user, and how long a challenge is valid. */
 export const CEREMONY_MS = 300_000
+/** Base64url of at most 64 bytes. @see WebAuthn Level 3, section 5.4.3 */
+const USER_HANDLE = /^[\w-]{0,86}$/
 
 /** The challenge in a response, not verified yet; `null` if the response cannot be read. */
 export function challengeOf(response: unknown): string | null {
@@ -34,6 +38,24 @@ export function isFrameAllowed({ topOrigins }: RelyingParty, response: unknown):
   return typeof topOrigin === 'string' && topOrigins.includes(topOrigin)
 }
 
+/**
+ * Whether the optional members have a form that clients send. Native apps and older libraries write
+ * `null` for an absent user handle or extension results, and `''` for an absent handle.
+ */
+export function hasKnownForm(credential: unknown): boolean {
+  const { response, clientExtensionResults } = credential as {
+    readonly response: { readonly userHandle?: unknown }
+    readonly clientExtensionResults?: unknown
+  }
+  const handle = response.userHandle ?? ''
+  return (
+    typeof handle === 'string' &&
+    USER_HANDLE.test(handle) &&
+    typeof (clientExtensionResults ?? {}) === 'object' &&
+    !Array.isArray(clientExtensionResults)
+  )
+}
+
 /** Runs a verification of the library; `null` if it throws, because any fault means "not verified". */
 export async function orNull<T>(verify: () => Promise<T>): Promise<T | null> {
   try {
@@ -44,7 +66,7 @@ export async function orNull<T>(verify: () => Promise<T>): Promise<T | null> {
 }
 
 /** Describes a passkey to the browser. */
-export function toDescriptor({ id, transports }: Passkey) {
+export function toDescriptor({ id, transports }: StoredPasskey) {
   return { id, transports: [...transports] }
 }
 

@@ -1,20 +1,19 @@
 /** WebAuthn registration: options for the browser, and verification of its response. */
-import {
-  generateRegistrationOptions,
-  verifyRegistrationResponse,
-  type PublicKeyCredentialCreationOptionsJSON,
-  type RegistrationResponseJSON,
+import type {
+  PublicKeyCredentialCreationOptionsJSON,
+  RegistrationResponseJSON,
 } from '@simplewebauthn/server'
-import { decodeAttestationObject } from '@simplewebauthn/server/helpers'
-import type { Passkey } from '../account/account.ts'
+import type { StoredPasskey } from '../account/account.ts'
 import {
   bytesOf,
   CEREMONY_MS,
+  hasKnownForm,
   isFrameAllowed,
   orNull,
   toDescriptor,
   type RelyingParty,
 } from './webauthn-client-data.ts'
+import { loadWebauthn } from './webauthn-library.ts'
 
 /** JSON for `PublicKeyCredential.parseCreationOptionsFromJSON`. */
 export type RegistrationOptions = PublicKeyCredentialCreationOptionsJSON
@@ -30,14 +29,19 @@ const MAX_TRANSPORTS = 8
  */
 const FORMATS: ReadonlySet<unknown> = new Set(['none', 'packed'])
 
-/** Creates options for a discoverable passkey, which can sign in without a user name. */
-export function createRegistrationOptions(
+/**
+ * Creates options for a discoverable passkey, which can sign in without a user name. Where user
+ * verification is preferred, a security key without a PIN is accepted too, and those cannot store one.
+ */
+export async function createRegistrationOptions(
   relyingParty: RelyingParty,
   challenge: string,
   userHandle: string,
   userName: string,
-  existing: readonly Passkey[],
+  existing: readonly StoredPasskey[],
 ): Promise<RegistrationOptions> {
+  const { generateRegistrationOptions } = await loadWebauthn()
+  const { userVerification } = relyingParty
   return generateRegistrationOptions({
     rpID: relyingParty.rpId,
     rpName: relyingParty.rpName,
@@ -48,7 +52,7 @@ export function createRegistrationOptions(
     attestationType: 'none',
     supportedAlgorithmIDs: ALGORITHMS,
     excludeCredentials: existing.map(toDescriptor),
-    authenticatorSelection: { residentKey: 'required', userVerification: 'required' },
+    authenticatorSelection: { residentKey: userVerification, userVerification },
   })
 }
 
@@ -65,8 +69,9 @@ export async function verifyRegistration(
   response: unknown,
   name: string,
   now: number,
-): Promise<Passkey | null> {
-  if (!isFrameAllowed(relyingParty, response)) return null
+): Promise<StoredPasskey | null> {
+  if (!isFrameAllowed(relyingParty, response) || !hasKnownForm(response)) return null
+  const { decodeAttestationObject, verifyRegistrationResponse } = await loadWebauthn()
   const registration = response as RegistrationResponseJSON
   const verification = await orNull(async () => {
     const attestation = bytesOf(registration.response.attestationObject)
@@ -78,7 +83,7 @@ export async function verifyRegistration(
       expectedOrigin: [...relyingParty.origins],
       expectedRPID: relyingParty.rpId,
       supportedAlgorithmIDs: ALGORITHMS,
-      requireUserVerification: true,
+      requireUserVerification: relyingParty.userVerification === 'required',
     })
   })
   if (verification?.verified !== true) return null

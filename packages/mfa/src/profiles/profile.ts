@@ -30,6 +30,8 @@ export interface EffectiveSettings extends Profiled {
   readonly notifiesUsers: boolean
   /** Whether `revokeSessions` is set. */
   readonly revokesSessions: boolean
+  /** Whether a session gets new tokens when it has shown a factor. */
+  readonly renewsSessions: boolean
   /** Roles with a grace period. */
   readonly gracedRoles: readonly string[]
 }
@@ -98,6 +100,11 @@ const REQUIREMENTS: readonly Requirement[] = [
     standard: 'asvs',
     isViolated: hasGrace,
     text: (settings) => `ASVS 6.3.3: ${graceText(settings)}`,
+  },
+  {
+    standard: 'asvs',
+    isViolated: ({ renewsSessions }) => !renewsSessions,
+    text: () => 'ASVS 7.2.4: a proof must renew the tokens of the session; set "elevate"',
   },
   {
     standard: 'asvs',

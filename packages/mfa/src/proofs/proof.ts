@@ -23,6 +23,8 @@ export interface MfaProof {
   readonly provedAt: number
   /** The {@link Account.epoch} in which it was created. */
   readonly epoch: number
+  /** The session that showed it; absent for a proof before the session. */
+  readonly sessionId?: string | undefined
 }
 
 /** What a user has shown, as the input of {@link createProof}. */
@@ -33,6 +35,9 @@ export interface Shown {
   readonly epoch: number
   /** The methods of the login before. @see RFC 8176 */
   readonly before: readonly string[]
+  /** Whether that login has proved two factors by itself. @default only if `before` says so */
+  readonly isLoginTrusted?: boolean | undefined
+  readonly sessionId?: string | undefined
   /** Flags of the passkey's response. */
   readonly passkey?: { readonly userVerified: boolean; readonly backupEligible: boolean }
 }
@@ -45,34 +50,48 @@ const KINDS: ReadonlyMap<string, 'knowledge' | 'possession' | 'inherence'> = new
 ])
 /** Values that describe a login without naming a factor. They do not raise the level. */
 const CLAIMS = new Set(['mfa', 'mca', 'user', 'rba', 'geo'])
+/** A passkey that verified its user, in the form that {@link createProof} writes: `hwk user mfa`. */
+const VERIFICATION = ['user', 'mfa']
+const KEYS = ['hwk', 'swk']
 /** Every proof created here. Copies and forged objects are not in it. */
 const issued = new WeakSet<object>()
 
 /** Creates a proof. The level is computed from the kinds of factors and the passkey's flags only. */
 export function createProof(shown: Shown): MfaProof {
-  const { userId, method, provedAt, epoch, before, passkey } = shown
+  const { userId, method, provedAt, epoch, before, passkey, sessionId } = shown
   const own =
     passkey === undefined
       ? ['otp']
       : [passkey.backupEligible ? 'swk' : 'hwk', ...(passkey.userVerified ? ['user', 'mfa'] : [])]
   const amr = [...new Set([...before, ...own])]
-  // An unknown value (for instance `oidc`) is a factor that only the other login knows. All unknown
-  // values together count as one kind.
-  const kinds = new Set(
-    amr.filter((value) => !CLAIMS.has(value)).map((value) => KINDS.get(value) ?? 'elsewhere'),
-  )
+  const isMultiFactor = kindsOf(amr).size > 1 || shown.isLoginTrusted === true
   const proof = Object.freeze({
     [kProof]: true as const,
     userId,
     method,
-    aal: kinds.size > 1 || passkey?.userVerified === true ? (2 as const) : (1 as const),
+    aal: isMultiFactor ? (2 as const) : (1 as const),
     phishingResistant: passkey !== undefined,
-    amr: Object.freeze(kinds.size > 1 && !amr.includes('mfa') ? [...amr, 'mfa'] : amr),
+    amr: Object.freeze(isMultiFactor && !amr.includes('mfa') ? [...amr, 'mfa'] : amr),
     provedAt,
     epoch,
+    ...(sessionId === undefined ? undefined : { sessionId }),
   })
   issued.add(proof)
   return proof
+}
+
+/**
+ * The kinds of factors behind methods. An unknown value (for instance `oidc`) is a factor that only the
+ * other login knows; all unknown values together count as one kind. The verification of the user by
+ * a passkey, by a PIN or biometrics, is a factor besides the key.
+ */
+function kindsOf(amr: readonly string[]): ReadonlySet<string> {
+  const kinds = new Set<string>(
+    amr.filter((value) => !CLAIMS.has(value)).map((value) => KINDS.get(value) ?? 'elsewhere'),
+  )
+  const hasKey = KEYS.some((value) => amr.includes(value))
+  if (hasKey && VERIFICATION.every((value) => amr.includes(value))) kinds.add('verification')
+  return kinds
 }
 
 /** The methods of the caller's login. A login that does not report them is taken as a password. */

@@ -1,22 +1,25 @@
 /** The service at `app.mfa`: the only entry to all factors, for routes and for the application. */
-import { hasFactor, type Account, type Passkey } from '../account/account.ts'
+import { hasFactor, type Account } from '../account/account.ts'
 import type { BackupCodes } from '../backup-codes/backup-codes.ts'
 import type { Devices } from '../devices/remembered-devices.ts'
-import { PARAPET_MFA_INVALID_ARGUMENT, PARAPET_MFA_STEP_UP_REQUIRED } from '../errors.ts'
+import { PARAPET_MFA_INVALID_ARGUMENT } from '../errors.ts'
 import type { CodeVerified } from '../factors/code-attempt.ts'
 import type { FactorContext, Origin } from '../factors/context.ts'
+import { viewPasskey, type Passkey } from '../passkeys/passkey.ts'
 import type { Passkeys } from '../passkeys/passkeys.ts'
-import { requireProof, type MfaProof } from '../proofs/proof.ts'
+import type { MfaProof } from '../proofs/proof.ts'
 import type { TotpEnrolment, TotpEnrolments } from '../totp/totp-enrolment.ts'
 import type { TotpVerification } from '../totp/totp-verification.ts'
 import { requireText } from './arguments.ts'
+import { assure } from './assure.ts'
 import type { Resets } from './reset-and-recovery.ts'
+import { createSecondFactor, type SecondFactor } from './second-factor.ts'
 
 /** What a user has enrolled, without secrets. */
 export interface MfaStatus {
   readonly totp: { readonly enrolledAt: number; readonly driftSteps: number | null } | null
   readonly backupCodesLeft: number
-  readonly passkeys: readonly Omit<Passkey, 'publicKey'>[]
+  readonly passkeys: readonly Passkey[]
   /** Whether the user has a second factor: an authenticator app or a passkey. */
   readonly enrolled: boolean
   /** Whether the authenticator app is disabled after too many wrong codes in a row. */
@@ -59,9 +62,11 @@ export interface Mfa extends Resets {
   /** @throws PARAPET_MFA_INVALID_ARGUMENT the option `passkeys` is not set. */
   readonly passkeys: Passkeys
   readonly devices: Devices
+  /** The second step of a login, for the option of the login plugin. It needs no other wire. */
+  readonly secondFactor: SecondFactor
   /**
    * Lets a session use a proof, for as long as the rules of routes accept its age. Call it where the
-   * session begins.
+   * session begins, and from the option `elevate` with the id of the renewed session.
    *
    * @throws PARAPET_MFA_INVALID_ARGUMENT the proof was not created by this plugin, or no session id.
    * @throws PARAPET_MFA_STEP_UP_REQUIRED the user's factors have changed since the proof was created.
@@ -83,27 +88,39 @@ export interface MfaParts {
   readonly passkeys: Passkeys | undefined
   readonly devices: Devices
   readonly resets: Resets
+  readonly deviceMaxAgeSeconds: number
   readonly guessProbability: number
 }
 
 /** Creates the service. */
 export function createMfa(parts: MfaParts): Mfa {
-  const { context, totpEnrolments, totpVerification, backupCodes, passkeys } = parts
+  const { context, totpEnrolments, totpVerification, backupCodes } = parts
+  const verify: Mfa['verify'] = async (userId, code, origin = {}) => {
+    requireText('code', code)
+    const factor = totpVerification.isCode(code) ? totpVerification : backupCodes
+    return factor.verify(userId, code, origin)
+  }
+  const requirePasskeys = (): Passkeys => {
+    if (parts.passkeys !== undefined) return parts.passkeys
+    throw new PARAPET_MFA_INVALID_ARGUMENT('app.mfa.passkeys needs the option "passkeys", got none')
+  }
   return {
     totp: totpOf(totpEnrolments),
     backupCodes: { replace: (userId, origin = {}) => backupCodes.replace(userId, origin) },
-    async verify(userId, code, origin = {}) {
-      requireText('code', code)
-      const factor = totpVerification.isCode(code) ? totpVerification : backupCodes
-      return factor.verify(userId, code, origin)
-    },
+    verify,
     get passkeys() {
-      if (passkeys !== undefined) return passkeys
-      throw new PARAPET_MFA_INVALID_ARGUMENT(
-        'app.mfa.passkeys needs the option "passkeys", got none',
-      )
+      return requirePasskeys()
     },
     devices: parts.devices,
+    secondFactor: createSecondFactor({
+      factors: context,
+      devices: parts.devices,
+      deviceMaxAgeSeconds: parts.deviceMaxAgeSeconds,
+      assure: (proof, sessionId) => assure(context, proof, sessionId),
+      verifyCode: async (...attempt) => (await verify(...attempt)).proof,
+      verifyPasskey: async (...attempt) => requirePasskeys().verify(...attempt),
+      passkeyOptions: async (userId) => requirePasskeys().assertionOptions(userId),
+    }),
     ...parts.resets,
     assure: (proof, sessionId) => assure(context, proof, sessionId),
     status: async (userId) => statusOf(await context.accounts.read(userId), context),
@@ -129,33 +146,12 @@ function totpOf(enrolments: TotpEnrolments): MfaTotp {
   }
 }
 
-async function assure(
-  { accounts, sessionProofs }: FactorContext,
-  proof: MfaProof,
-  sessionId: string,
-): Promise<void> {
-  requireProof(proof)
-  requireText('session id', sessionId)
-  const { userId, method, phishingResistant, provedAt, epoch } = proof
-  // A session keeps the level it has reached, renewed by one fresh factor (NIST SP 800-63B-4, 2.2.3).
-  const earlier = (await sessionProofs.find(userId, sessionId)).filter(
-    (each) => each.method !== 'device',
-  )
-  const aal = Math.max(proof.aal, ...earlier.map((each) => each.aal))
-  await sessionProofs.set(userId, sessionId, { method, aal, phishingResistant, provedAt })
-  // A change of factors starts a new epoch before it clears the proofs of sessions. A proof that was
-  // written after that clearing is therefore found here.
-  if ((await accounts.read(userId)).epoch === epoch) return
-  await sessionProofs.clear(userId, (each) => each.method === method && each.provedAt === provedAt)
-  throw new PARAPET_MFA_STEP_UP_REQUIRED()
-}
-
 function statusOf(account: Account, { limits }: FactorContext): MfaStatus {
   const { totp, backupCodes, totpThrottle } = account
   return {
     totp: totp && { enrolledAt: totp.enrolledAt, driftSteps: totp.drift },
     backupCodesLeft: backupCodes?.hashes.length ?? 0,
-    passkeys: account.passkeys.map(({ publicKey: _publicKey, ...view }) => view),
+    passkeys: account.passkeys.map(viewPasskey),
     enrolled: hasFactor(account),
     totpLocked: totpThrottle.failures >= limits.hardStop,
   }

@@ -3,11 +3,15 @@ import type { Principal } from '@parapet/kit'
 import { hasFactor, type Account } from '../account/account.ts'
 import type { Devices } from '../devices/remembered-devices.ts'
 import type { FactorContext } from '../factors/context.ts'
+import type { SessionProof } from '../proofs/session-proofs.ts'
+import { hashText } from '../tokens/hash-text.ts'
 import { satisfies, type CompiledRule } from './rules.ts'
 
 /** Who sends the request. */
 export interface StepUpCaller {
   readonly principal: Principal
+  /** What the login itself has proved; `null`: nothing that is trusted. */
+  readonly loginProof: SessionProof | null
   /** Reads the cookie of a remembered device. A function, because most requests do not need it. */
   readonly readDeviceCookie: () => string | undefined
   readonly userAgent: string
@@ -34,9 +38,9 @@ export async function decideStepUp(
   caller: StepUpCaller,
   rule: CompiledRule,
 ): Promise<StepUpVerdict> {
-  const { accounts, sessionProofs, now } = context.factors
-  const { id, sessionId } = caller.principal
-  const proofs = sessionId === undefined ? [] : await sessionProofs.find(id, sessionId)
+  const { accounts, now } = context.factors
+  const { id } = caller.principal
+  const proofs = await findProofs(context.factors, caller)
   const isMet = (by: CompiledRule): boolean => proofs.some((proof) => satisfies(proof, by, now()))
   if (isMet(rule)) return { result: 'allowed', rule, enrolmentDueAt: null }
 
@@ -44,8 +48,10 @@ export async function decideStepUp(
   let applied = rule
   let enrolmentDueAt: number | null = null
   if (!hasFactor(account) || (rule.phishingResistant && account.passkeys.length === 0)) {
-    enrolmentDueAt = await findGraceEnd(context.factors, id, account, rule)
-    if (enrolmentDueAt === null) return { result: 'unenrolled', rule, enrolmentDueAt }
+    if (!rule.ifEnrolled) {
+      enrolmentDueAt = await findGraceEnd(context.factors, id, account, rule)
+      if (enrolmentDueAt === null) return { result: 'unenrolled', rule, enrolmentDueAt }
+    }
     if (!hasFactor(account)) return { result: 'allowed', rule, enrolmentDueAt }
     // The user has no passkey yet. Until it is due, the existing factor must be shown.
     applied = { ...rule, phishingResistant: false }
@@ -53,6 +59,25 @@ export async function decideStepUp(
   }
   const isRemembered = applied.rememberedDevice && (await useDevice(context, caller, account))
   return { result: isRemembered ? 'allowed' : 'unproved', rule: applied, enrolmentDueAt }
+}
+
+/** The proofs that count: of the login itself, and of the session. */
+async function findProofs(
+  { sessionProofs }: FactorContext,
+  caller: StepUpCaller,
+): Promise<readonly SessionProof[]> {
+  const { principal, loginProof } = caller
+  const { id, sessionId } = principal
+  const stored = sessionId === undefined ? [] : await sessionProofs.find(id, sessionId)
+  const shown = stored.filter((proof) => proof.method !== 'device' || hasCookie(proof, caller))
+  if (loginProof === null || !sessionProofs.isCurrent(loginProof)) return shown
+  return [loginProof, ...shown]
+}
+
+/** A stolen token of the session must not be lifted by a device that it was not stolen from. */
+function hasCookie({ cookieHash }: SessionProof, { readDeviceCookie }: StepUpCaller): boolean {
+  const cookie = readDeviceCookie()
+  return cookie !== undefined && cookieHash === hashText(cookie)
 }
 
 /**
@@ -77,7 +102,10 @@ async function findGraceEnd(
   return now() < since + graceMs ? since + graceMs : null
 }
 
-/** Whether the cookie is of a remembered device; the session then keeps that as a proof. */
+/**
+ * Whether the cookie is of a remembered device. The session keeps that as a proof for requests with the
+ * same cookie, so that they need not read the account again.
+ */
 async function useDevice(
   { factors, devices }: StepUpContext,
   { principal, readDeviceCookie, userAgent }: StepUpCaller,
@@ -86,7 +114,7 @@ async function useDevice(
   const { id, sessionId } = principal
   const cookie = readDeviceCookie()
   const device = cookie === undefined ? null : devices.recognise(account, cookie, userAgent)
-  if (device === null) return false
+  if (device === null || cookie === undefined) return false
   if (sessionId === undefined) return true
   const { accounts, sessionProofs, now } = factors
   await sessionProofs.set(id, sessionId, {
@@ -95,6 +123,7 @@ async function useDevice(
     phishingResistant: false,
     provedAt: now(),
     deviceId: device.id,
+    cookieHash: hashText(cookie),
   })
   // If the device was revoked meanwhile, the proof may have been written after the revocation
   // cleared the proofs of this device.

@@ -14,10 +14,15 @@ export interface MfaRequirement {
    * @default true, unless `maxAgeSeconds` or `phishingResistant` is set
    */
   readonly rememberedDevice?: boolean | undefined
+  /** Whether a user who has no factor passes; who has one must show it. @default false */
+  readonly ifEnrolled?: boolean | undefined
 }
 
-/** The rule of a route: `'required'` requires any factor, `'open'` none, not even one of a role. */
-export type MfaRule = 'open' | 'required' | MfaRequirement
+/**
+ * The rule of a route. `'required'` requires any factor, `'if-enrolled'` the same of users who have
+ * one, and `'open'` none, not even one of a role.
+ */
+export type MfaRule = 'open' | 'required' | 'if-enrolled' | MfaRequirement
 
 /** What a role requires on every route that is not `'open'`. */
 export interface RoleRequirement extends MfaRequirement {
@@ -30,16 +35,18 @@ export interface CompiledRule {
   readonly maxAgeMs: number
   readonly phishingResistant: boolean
   readonly rememberedDevice: boolean
+  readonly ifEnrolled: boolean
   /** The grace period of a role; `null` for a rule of a route, which has none. */
   readonly graceMs: number | null
 }
 
-const KEYS = new Set(['maxAgeSeconds', 'phishingResistant', 'rememberedDevice'])
+const KEYS = new Set(['maxAgeSeconds', 'phishingResistant', 'rememberedDevice', 'ifEnrolled'])
 const EXPECTED =
-  "'open', 'required' or { maxAgeSeconds?: whole seconds from 1, phishingResistant?: boolean, rememberedDevice?: boolean }"
+  "'open', 'required', 'if-enrolled' or { maxAgeSeconds?: whole seconds from 1, phishingResistant?, rememberedDevice?, ifEnrolled?: boolean }"
 
 /** The rule of every factor that is not older than the options allow. */
 export const anyFactor: CompiledRule = Object.freeze(compileRequirement({}, null))
+const anyEnrolledFactor = Object.freeze(compileRequirement({ ifEnrolled: true }, null))
 
 /**
  * Compiles the rule of a route.
@@ -51,6 +58,7 @@ export const anyFactor: CompiledRule = Object.freeze(compileRequirement({}, null
 export function compileRule(raw: unknown, route: string): CompiledRule | null {
   if (raw === 'open') return null
   if (raw === 'required') return anyFactor
+  if (raw === 'if-enrolled') return anyEnrolledFactor
   if (isRequirement(raw)) return compileRequirement(raw, null)
   throw new PARAPET_MFA_INVALID_RULE(route, EXPECTED, inspect(raw, { depth: 1 }))
 }
@@ -72,23 +80,25 @@ export function compileRequirement(
   requirement: MfaRequirement,
   graceMs: number | null,
 ): CompiledRule {
-  const { maxAgeSeconds, phishingResistant = false } = requirement
+  const { maxAgeSeconds, phishingResistant = false, ifEnrolled = false } = requirement
   const plain = maxAgeSeconds === undefined && !phishingResistant
   return {
     maxAgeMs: maxAgeSeconds === undefined ? Infinity : maxAgeSeconds * 1000,
     phishingResistant,
     rememberedDevice: requirement.rememberedDevice ?? plain,
-    graceMs,
+    ifEnrolled,
+    // It asks nothing of users without a factor, so it must not end the grace period of a role.
+    graceMs: ifEnrolled ? Infinity : graceMs,
   }
 }
 
 function isRequirement(raw: unknown): raw is MfaRequirement {
   if (typeof raw !== 'object' || raw === null || Array.isArray(raw)) return false
-  const { maxAgeSeconds, phishingResistant, rememberedDevice } = raw as MfaRequirement
+  const { maxAgeSeconds, phishingResistant, rememberedDevice, ifEnrolled } = raw as MfaRequirement
   return (
     Object.keys(raw).every((key) => KEYS.has(key)) &&
     (maxAgeSeconds === undefined || (Number.isSafeInteger(maxAgeSeconds) && maxAgeSeconds > 0)) &&
-    [phishingResistant, rememberedDevice].every((flag) =>
+    [phishingResistant, rememberedDevice, ifEnrolled].every((flag) =>
       ['undefined', 'boolean'].includes(typeof flag),
     )
   )
@@ -103,6 +113,7 @@ export function joinRules(rules: readonly CompiledRule[]): CompiledRule | null {
       maxAgeMs: Math.min(a.maxAgeMs, b.maxAgeMs),
       phishingResistant: a.phishingResistant || b.phishingResistant,
       rememberedDevice: a.rememberedDevice && b.rememberedDevice,
+      ifEnrolled: a.ifEnrolled && b.ifEnrolled,
       graceMs: a.graceMs === null || b.graceMs === null ? null : Math.min(a.graceMs, b.graceMs),
     }),
     first,

@@ -57,11 +57,6 @@ export function totpUri(
   return new TOTP({ issuer, label, secret, algorithm, digits, period }).toString()
 }
 
-/** Removes white space: apps display `123 456`. */
-export function stripSpaces(code: string): string {
-  return code.replaceAll(/\s/g, '')
-}
-
 /**
  * Decides whether a code may be used now. Every step of the widest window is computed and compared
  * each time, so that the duration does not depend on the code, the drift or the used steps.

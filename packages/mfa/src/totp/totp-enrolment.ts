@@ -8,16 +8,11 @@ import {
 import { failed, runAttempt, type Outcome } from '../factors/attempt.ts'
 import type { CodeVerified } from '../factors/code-attempt.ts'
 import { issueProof, revokeProofs, type FactorContext, type Origin } from '../factors/context.ts'
+import { normalizeCode } from '../factors/typed-code.ts'
 import { NO_FAILURES } from '../limits/wrong-codes.ts'
 import type { OneTimeTokens } from '../tokens/one-time-token.ts'
 import { drawQr, type QrCode } from './qr-code.ts'
-import {
-  createTotpSecret,
-  decideTotp,
-  stripSpaces,
-  totpUri,
-  type TotpSettings,
-} from './totp-code.ts'
+import { createTotpSecret, decideTotp, totpUri, type TotpSettings } from './totp-code.ts'
 
 /** What a user is shown, once, to enrol an authenticator app. */
 export interface TotpEnrolment {
@@ -43,7 +38,7 @@ export interface PendingTotp {
 }
 
 /** Creates the backup codes that come with an authenticator app. */
-export interface BackupCodeSource {
+interface BackupCodeSource {
   readonly create: () => string[]
   readonly hash: (codes: readonly string[], createdAt: number) => Promise<BackupCodeSet>
 }
@@ -82,13 +77,13 @@ export class TotpEnrolments {
     const ticket = await tickets.issue({ userId: id, secret, backupCodes, epoch })
     const uri = totpUri(issuer, labelOf(name), secret, totp)
     const expiresAt = this.#context.now() + ticketTtlMs
-    return { ticket, secret, uri, qr: drawQr(uri), backupCodes, expiresAt }
+    return { ticket, secret, uri, qr: await drawQr(uri), backupCodes, expiresAt }
   }
 
   /** Replaces the secret and the backup codes of the account in one write. */
   confirm(userId: string, ticket: string, code: string, origin: Origin): Promise<CodeVerified> {
     return runAttempt(this.#context, { userId, method: 'totp', origin }, () =>
-      this.#confirm(userId, ticket, stripSpaces(code), origin),
+      this.#confirm(userId, ticket, normalizeCode(code), origin),
     )
   }
 

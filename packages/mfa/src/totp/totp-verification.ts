@@ -10,8 +10,9 @@ import {
   type RefusedAttempt,
 } from '../factors/code-attempt.ts'
 import { issueProof, type FactorContext, type Origin } from '../factors/context.ts'
+import { normalizeCode } from '../factors/typed-code.ts'
 import { countFailure, countSuccess } from '../limits/wrong-codes.ts'
-import { decideTotp, stripSpaces, type TotpSettings } from './totp-code.ts'
+import { decideTotp, type TotpSettings } from './totp-code.ts'
 
 /** Verifies codes of authenticator apps. */
 export interface TotpVerification {
@@ -43,10 +44,10 @@ export function createTotpVerification(
 ): TotpVerification {
   const form = new RegExp(`^\\d{${settings.digits}}$`)
   return {
-    isCode: (text) => form.test(stripSpaces(text)),
+    isCode: (text) => form.test(normalizeCode(text)),
     verify: (userId, code, origin) =>
       runAttempt(context, { userId, method: 'totp', origin }, () =>
-        verifyCode(context, settings, userId, stripSpaces(code), origin),
+        verifyCode(context, settings, userId, normalizeCode(code), origin),
       ),
   }
 }
