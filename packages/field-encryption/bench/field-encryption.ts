@@ -1,6 +1,6 @@
 /** The cost of a field and a file, compared with the bare cipher and with other libraries. */
 import { createCipheriv, createSecretKey, randomBytes, scryptSync } from 'node:crypto'
-import { takeRandom } from '@parapet/kit'
+import { systemClock, takeRandom } from '@parapet/kit'
 import { goal, pairedBench } from '@parapet/testing'
 import {
   CommitmentPolicy,
@@ -11,11 +11,11 @@ import {
 import { createFiles } from '../src/files/files.ts'
 import { createAead } from '../src/crypto/aead.ts'
 import { contextHead, joinContext } from '../src/crypto/field-context.ts'
-import { createKeyRing } from '../src/crypto/key-ring.ts'
+import { createKeyRing } from '../src/keys/key-ring.ts'
 import { generateKeyset } from '../src/crypto/keyset.ts'
 import { Encrypted } from '../src/schema/encrypted.ts'
-import { createRecordCipher } from '../src/table/record-cipher.ts'
-import { compileTableSchema } from '../src/schema/compile-schema.ts'
+import { RecordCipher } from '../src/rows/record-cipher.ts'
+import { compileTable } from '../src/rows/table-shape.ts'
 import { Type } from '@sinclair/typebox'
 import { AES256_GCM_HKDF_1MB } from '../src/files/stream-layout.ts'
 import { sealStream } from '../src/files/stream.ts'
@@ -35,12 +35,13 @@ const head = contextHead('acme', 'users', 'email')
 
 /** One cell: the context of tenant, table, column and row, sealed to the text of the column. */
 function field(): string {
-  return aead.sealText(text, joinContext(head, '0190a1c2-0000-7000-8000', '1'))
+  return aead.sealText(text, joinContext(head, '0190a1c2-0000-7000-8000', '1;text'))
 }
 
 const schema = Type.Object({ id: Type.String(), email: Encrypted(Type.String()) })
-const columns = compileTableSchema('users', schema)
-const cipher = createRecordCipher({ table: 'users', columns, versions: ['1'] })
+const cipher = new RecordCipher(
+  compileTable('users', schema, {}, { hasSubjects: false, clock: systemClock }),
+)
 const ring = createKeyRing(generateKeyset())
 const place = { tenant: 'acme', rowId: '0190a1c2-0000-7000-8000', ring, indexRing: ring }
 const record = { id: '1', email: text }

@@ -176,3 +176,14 @@ export const PARAPET_FIELD_ENCRYPTION_RANGE_REFUSED = createError<[]>(
   'The requested range is outside the file',
   416,
 )
+
+/**
+ * Thrown when a file was replaced: by `sendFile` if it no longer has the entity tag of `If-Match`, by
+ * a file store if the version that is being read is gone.
+ * Fix: request the file again without the condition, and start over.
+ */
+export const PARAPET_FIELD_ENCRYPTION_FILE_CHANGED = createError<[]>(
+  'PARAPET_FIELD_ENCRYPTION_FILE_CHANGED',
+  'The file was changed; request it again',
+  412,
+)

@@ -4,7 +4,7 @@ import type { SecurityEventTable } from '@parapet/kit'
 declare module '@parapet/kit' {
   interface SecurityEventTypes {
     'field_encryption.decrypted': { table: string; column: string; count: number }
-    'field_encryption.denied': { table: string; code: string }
+    'field_encryption.denied': { table: string; code: string; count: number }
     'field_encryption.rotated': { tenant: string; primaryKeyId: number; previousKeyId: number }
     'field_encryption.forgotten': { tenant: string; reason: string }
     'field_encryption.key_unavailable': { tenant: string; served: boolean }
@@ -16,13 +16,15 @@ export const events = {
   'field_encryption.decrypted': {
     severity: 'info',
     outcome: 'success',
-    description: 'Values of a column were decrypted; `count` says how many since the last event.',
+    description:
+      'Values of a column were decrypted, and did not only leave masked: one event for each request.',
   },
   'field_encryption.denied': {
     severity: 'high',
     outcome: 'failure',
     description:
-      'Stored values could not be decrypted: damaged, moved, not encrypted, or without keys.',
+      'Stored values could not be decrypted: damaged, moved, not encrypted, or without keys. The ' +
+      'first time at once; repetitions within a minute in one event with their `count`.',
   },
   'field_encryption.rotated': {
     severity: 'info',

@@ -10,15 +10,18 @@ import fp from 'fastify-plugin'
 import { events } from './events.ts'
 import { maskResponses } from './http/mask-responses.ts'
 import type { FieldEncryptionRouteConfig } from './http/response-rules.ts'
+import { tallyRequests } from './http/tally-requests.ts'
 import { resolveOptions, type FieldEncryptionOptions } from './options.ts'
 import { createService, type FieldEncryption } from './service.ts'
 
 export {
   blind,
+  compound,
   type BlindIndex,
   type BlindIndexOptions,
-  type Normalizer,
-} from './crypto/blind-index.ts'
+  type CompoundIndex,
+} from './blind-index/blind-index.ts'
+export type { Normalizer } from './blind-index/normalizers.ts'
 export { contextParts, type FieldContext } from './crypto/field-context.ts'
 export { createKeysetCipher } from './crypto/keyset-cipher.ts'
 export { exportKeyset, parseKeyset } from './crypto/keyset-json.ts'
@@ -34,8 +37,8 @@ export * from './errors.ts'
 // A plain import would be dropped from the declarations, and the typed events with it.
 export type * from './events.ts'
 export type { FileScope } from './files/file-key.ts'
-export type { FileStore } from './files/file-store.ts'
-export type { FileRange, Files, OpenFile } from './files/files.ts'
+export type { FileStore, StoredFile, StoredRange } from './files/file-store.ts'
+export type { FileRange, Files, OpenFile, PinnedFile } from './files/files.ts'
 export { createLocalFileStore } from './files/local-file-store.ts'
 export {
   createS3FileStore,
@@ -63,14 +66,19 @@ export { mask, type Mask } from './schema/masks.ts'
 export type { FieldEncryption } from './service.ts'
 export type { MigrationOptions, TableSql } from './sql/migration.ts'
 export { withPrincipal, type WithPrincipalOptions } from './sql/row-level-security.ts'
-export type { Row, RowSource } from './sql/row-source.ts'
+export type { Row, RowChange, RowSource } from './sql/row-source.ts'
+export type { MigrationStages } from './sql/stages.ts'
 export {
   createJsonImporter,
   type Importer,
   type JsonImporterOptions,
-} from './table/json-importer.ts'
-export type { ReencryptOptions, ReencryptProgress } from './table/reencrypt.ts'
-export type { StatusOptions, TableStatus } from './table/table-status.ts'
+} from './reencryption/json-importer.ts'
+export type { ReencryptOptions, ReencryptRun } from './reencryption/reencrypt-run.ts'
+export type { ReencryptProgress } from './reencryption/reencrypt.ts'
+export type { StatusOptions, TableStatus } from './reencryption/table-status.ts'
+export type { PlaintextOptions } from './rows/plaintext-columns.ts'
+export type * from './rows/table-options.ts'
+export type { ObjectSchema, StaticOf } from './schema/schema-types.ts'
 export type * from './table/table.ts'
 
 declare module 'fastify' {
@@ -93,13 +101,13 @@ async function fieldEncryptionPlugin(
   declarePhase(app, NAME, 'masking')
   const securityEvents = useSecurityEvents(app, events)
   const principalOf = usePrincipal(app, settings.principal)
-  const { service, start, close } = createService({
+  const { service, reports, hasTables, start, close } = createService({
     settings,
     events: securityEvents,
     warn: (fields, message) => app.log.warn(fields, message),
   })
   app.decorate('fieldEncryption', service)
-  maskResponses(app, (request) => principalOf(request)?.roles ?? [])
+  maskResponses(app, principalOf, tallyRequests(app, reports, principalOf, hasTables))
   app.addHook('onClose', close)
   await start()
 }

@@ -1,6 +1,6 @@
 /** Assembles the source and the administration of keys: one fixed keyset, or keys in the key store. */
 import type { SecurityEvents } from '@parapet/kit'
-import type { KeySource } from './crypto/key-ring.ts'
+import type { KeySource } from './keys/key-ring.ts'
 import { parseKeyset } from './crypto/keyset-json.ts'
 import { readReceiptKey } from './key-admin/erasure-receipt.ts'
 import { createFixedKeyAdmin, createKeyAdmin, type KeyAdmin } from './key-admin/key-admin.ts'

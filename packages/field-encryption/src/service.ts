@@ -1,22 +1,19 @@
 /** Assembles `app.fieldEncryption`. It does not depend on Fastify. */
-import type { Cipher, SecurityEvents } from '@parapet/kit'
-import type { TObject } from '@sinclair/typebox'
+import { withDeadline, type Cipher } from '@parapet/kit'
 import { createAeadCipher } from './crypto/keyset-cipher.ts'
-import {
-  PARAPET_FIELD_ENCRYPTION_FORGOTTEN,
-  PARAPET_FIELD_ENCRYPTION_KEY_UNAVAILABLE,
-  PARAPET_FIELD_ENCRYPTION_OPEN_FAILED,
-  PARAPET_FIELD_ENCRYPTION_PLAINTEXT_FOUND,
-} from './errors.ts'
+import { PARAPET_FIELD_ENCRYPTION_KEY_UNAVAILABLE } from './errors.ts'
 import type { FileStore } from './files/file-store.ts'
 import { createFiles, type Files } from './files/files.ts'
 import type { KeyAdmin } from './key-admin/key-admin.ts'
 import { createKeyService, type KeyService, type KeyServicePorts } from './key-service.ts'
-import type { KeyProviderDescription } from './providers/provider.ts'
-import { createTable, type TablePorts } from './table/encrypted-table.ts'
-import { requireRing } from './table/row-places.ts'
-import { createDecryptionSampler } from './table/sample-decryptions.ts'
-import type { Table, TableOptions } from './table/table.ts'
+import type { FieldEncryptionSettings } from './options.ts'
+import type { KeyProvider, KeyProviderDescription } from './providers/provider.ts'
+import { createDecryptionReports, type DecryptionReports } from './reports/decryption-reports.ts'
+import { createTable } from './table/encrypted-table.ts'
+import { requireRing } from './rows/row-places.ts'
+import type { TableOptions } from './rows/table-options.ts'
+import type { ObjectSchema } from './schema/schema-types.ts'
+import type { Table } from './table/table.ts'
 
 /** The decorator `app.fieldEncryption`. */
 export interface FieldEncryption extends KeyAdmin {
@@ -26,7 +23,7 @@ export interface FieldEncryption extends KeyAdmin {
    * @param name every value is bound to it, so it must never change. It need not be the name in SQL.
    * @throws PARAPET_FIELD_ENCRYPTION_INVALID_SCHEMA, PARAPET_FIELD_ENCRYPTION_INVALID_ARGUMENT
    */
-  table<T extends TObject>(name: string, schema: T, options?: TableOptions): Table<T>
+  table<T extends ObjectSchema>(name: string, schema: T, options?: TableOptions): Table<T>
   /** Encrypts files in a store, under the same keys. */
   files(store: FileStore): Files
   /** Kit's `Cipher` under the keys of a tenant, for the plugins that take one. */
@@ -40,33 +37,40 @@ export interface FieldEncryption extends KeyAdmin {
 /** The service, and its start and end. */
 export interface FieldEncryptionService {
   readonly service: FieldEncryption
+  readonly reports: DecryptionReports
+  /** Whether a table has been declared. */
+  readonly hasTables: () => boolean
   /** Subscribes to the key changes of the other instances. */
   readonly start: () => Promise<void>
   readonly close: () => Promise<void>
 }
 
-/** Failures that may be an attack. Invalid calls and unavailable keys are reported elsewhere. */
-const DENIALS = [
-  PARAPET_FIELD_ENCRYPTION_FORGOTTEN,
-  PARAPET_FIELD_ENCRYPTION_OPEN_FAILED,
-  PARAPET_FIELD_ENCRYPTION_PLAINTEXT_FOUND,
-]
-
 /** Creates the service. */
 export function createService(ports: KeyServicePorts): FieldEncryptionService {
+  const { settings, events } = ports
   const keyService = createKeyService(ports)
+  const { clock, decryptedEventRatio: ratio } = settings
+  const reports = createDecryptionReports({ events, clock, ratio })
+  const tables = { count: 0 }
   return {
-    service: assembleService(ports, keyService),
+    service: assembleService(ports, keyService, reports, tables),
+    reports,
+    hasTables: () => tables.count > 0,
     start: keyService.start,
-    close: keyService.close,
+    close() {
+      reports.close()
+      return keyService.close()
+    },
   }
 }
 
 function assembleService(
-  { settings, events }: KeyServicePorts,
+  { settings }: KeyServicePorts,
   { keys, admin, hasSubjects, isSettled }: KeyService,
+  reports: DecryptionReports,
+  tables: { count: number },
 ): FieldEncryption {
-  const reports = createReports(events, settings.decryptedEventRatio)
+  const { provider } = settings
   return {
     rotate: (target) => replaceForeignErrors(admin.rotate(target)),
     retire: (keyId, target) => replaceForeignErrors(admin.retire(keyId, target)),
@@ -74,39 +78,34 @@ function assembleService(
     hold: (request) => replaceForeignErrors(admin.hold(request)),
     release: (target) => replaceForeignErrors(admin.release(target)),
     keyStatus: (target) => replaceForeignErrors(admin.keyStatus(target)),
-    provider: settings.provider?.describe() ?? null,
-    health: async () => settings.provider?.health(),
+    provider: provider?.describe() ?? null,
+    health: async () => provider && checkHealth(provider, settings),
     files: (store) => createFiles(store, keys),
     cipher: (tenant = '') =>
       createAeadCipher(async () => {
         const [ring] = await keys.find([{ tenant, subject: null }], true)
         return requireRing(ring).aead
       }),
-    table: (name, schema, options = {}) =>
-      createTable(name, schema, options, { keys, hasSubjects, isSettled, ...reports }),
+    table(name, schema, options = {}) {
+      tables.count++
+      return createTable(name, schema, options, {
+        keys,
+        hasSubjects,
+        isSettled,
+        reports,
+        clock: settings.clock,
+      })
+    },
   }
 }
 
-/** Reports decryptions and failed decryptions as security events. */
-function createReports(
-  events: SecurityEvents,
-  decryptedEventRatio: number,
-): Pick<TablePorts, 'onDecrypted' | 'onDenied'> {
-  const sample = createDecryptionSampler(decryptedEventRatio)
-  return {
-    onDecrypted(table, counts) {
-      for (const [column, count] of counts) {
-        const due = sample(`${table}.${column}`, count)
-        if (due === 0) continue
-        events.emit('field_encryption.decrypted', { details: { table, column, count: due } })
-      }
-    },
-    onDenied(table, error) {
-      if (!DENIALS.some((each) => error instanceof each)) return
-      const { code } = error as { readonly code: string }
-      events.emit('field_encryption.denied', { details: { table, code } })
-    },
-  }
+/** A provider that never answers must not keep a readiness check waiting. */
+function checkHealth(provider: KeyProvider, { deadlineMs, clock }: FieldEncryptionSettings) {
+  const late = () =>
+    Object.assign(new PARAPET_FIELD_ENCRYPTION_KEY_UNAVAILABLE(), {
+      cause: new Error(`The provider gave no answer in ${deadlineMs} ms`),
+    })
+  return withDeadline(provider.health(), deadlineMs, late, clock)
 }
 
 /** Errors of the key store and the provider become the cause of a 503: their messages may have internals. */

@@ -15,6 +15,7 @@ await t.test('the README, the docblocks and the exports agree with the code', (t
       'Encrypted',
       'addPrimaryKey',
       'blind',
+      'compound',
       'contextParts',
       'createAwsKmsProvider',
       'createJsonImporter',

@@ -20,7 +20,7 @@ import { createManualClock } from '@parapet/kit'
 import { runs } from '@parapet/testing'
 import S3rver from 's3rver'
 import t, { type Test } from 'tap'
-import { createKeyRing } from '../src/crypto/key-ring.ts'
+import { createKeyRing } from '../src/keys/key-ring.ts'
 import { createFiles } from '../src/files/files.ts'
 import { buildFixed, code, collect, folderOf, keyset, openFailed, readSpec } from './fixtures.ts'
 

@@ -39,7 +39,7 @@ export const receiptKeys = generateKeyPairSync('ed25519', {
   privateKeyEncoding: { type: 'pkcs8', format: 'pem' },
   publicKeyEncoding: { type: 'spki', format: 'pem' },
 })
-export const receiptKey = receiptKeys.privateKey
+const receiptKey = receiptKeys.privateKey
 
 /** No associated data. */
 export const none = Buffer.alloc(0)

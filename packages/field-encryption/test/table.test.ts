@@ -221,7 +221,7 @@ await t.test("kit's cipher and a table open each other's values", async (t) => {
     table: 'users',
     column: 'email',
     rowId: 'u-1',
-    schemaVersion: '1',
+    schemaVersion: '1;text',
   })
   const { primaryKeyId, keys } = parseKeyset(keyset)
   const kit = createLocalCipher([{ id: primaryKeyId, secret: keys[0]!.secret!.export() }])

@@ -1,32 +1,22 @@
 /**
- * Blind indexes: equality search over encrypted values by a keyed hash (a token) in its own column.
+ * Blind indexes: search over encrypted values by a keyed hash (a token) in its own column.
  *
- * A token reveals which rows have equal values, and nothing else. Fewer bits reveal less and cause a
- * few false matches, which the caller drops after decryption.
+ * A token reveals which rows have equal values (or equal beginnings), and at most as many bits about
+ * each as it is long. Fewer bits reveal less and cause a few false matches, which the caller drops
+ * after decryption.
  */
-import { createHmac, hkdfSync } from 'node:crypto'
-import { encodeContext } from '@parapet/kit'
 import { PARAPET_FIELD_ENCRYPTION_INVALID_ARGUMENT } from '../errors.ts'
-import type { Keyset, KeysetKey } from './keyset.ts'
-import { LruMap } from './lru-map.ts'
-
-const normalizers = {
-  /** One spelling for texts that look the same. @see Unicode Standard Annex 15 */
-  nfkc: (text: string) => text.normalize('NFKC'),
-  lower: (text: string) => text.toLowerCase(),
-  trim: (text: string) => text.trim(),
-  /** Keeps the ASCII digits only, for telephone and card numbers. */
-  digits: (text: string) => text.replaceAll(/[^0-9]/g, ''),
-}
-
-/** A step that changes a text before it is hashed. */
-export type Normalizer = keyof typeof normalizers
+import { normalizerNames, normalizeText, type Normalizer } from './normalizers.ts'
 
 /** The options of {@link blind}. */
 export interface BlindIndexOptions {
   /** Applied in this order. @default none: texts are equal if their bytes are */
   readonly normalize?: readonly Normalizer[]
-  /** Length of a token, 8 to 256 bits; at least 128 with `unique`. @default 64, or 256 with `unique` */
+  /**
+   * Length of a token, 8 to 256 bits; at least 128 with `unique`. At most so many bits of each value
+   * leak.
+   * @default 64, or 256 with `unique`, or 16 with `prefix`
+   */
   readonly bits?: number
   /**
    * No two rows of a tenant may have the same value. The index has two columns, `<name>_a` and
@@ -34,41 +24,88 @@ export interface BlindIndexOptions {
    * @default false
    */
   readonly unique?: boolean
+  /**
+   * Finds values by their first characters, 1 to 64 of them, after normalization. Each length that is
+   * searched for is an index of its own, and leaks its own bits.
+   * @default the whole value is compared
+   */
+  readonly prefix?: number
 }
 
 /** A validated blind index. Frozen. */
 export interface BlindIndex {
   readonly normalize: readonly Normalizer[]
+  /** Length of a token, and the most bits that it reveals about the value of its row. */
   readonly bits: number
   readonly unique: boolean
+  /** 0: the whole value. */
+  readonly prefix: number
+}
+
+/** A blind index over several members of a row. Frozen. */
+export interface CompoundIndex {
+  readonly members: readonly string[]
+  readonly index: BlindIndex
 }
 
 const MIN_BITS = 8
 const MAX_BITS = 256
 const MIN_UNIQUE_BITS = 128
-const KEY_BYTES = 32
-/** Derived keys that are cached, one for each column, tenant and key. */
-const MAX_DERIVED = 2000
+const DEFAULT_BITS = 64
+/** About the entropy of three letters: more would reveal nothing but false matches less. */
+const DEFAULT_PREFIX_BITS = 16
+const MAX_PREFIX = 64
+const MAX_MEMBERS = 8
 
 /** Declares a blind index. @throws PARAPET_FIELD_ENCRYPTION_INVALID_ARGUMENT */
 export function blind(options: BlindIndexOptions = {}): BlindIndex {
-  const { normalize = [], unique = false, bits = unique ? MAX_BITS : 64 } = options
+  const { normalize = [], unique = false, prefix = 0 } = options
+  const { bits = defaultBits(unique, prefix) } = options
   const least = unique ? MIN_UNIQUE_BITS : MIN_BITS
   if (!Number.isInteger(bits) || bits < least || bits > MAX_BITS) {
-    throw new PARAPET_FIELD_ENCRYPTION_INVALID_ARGUMENT(
-      '"bits" of a blind index',
-      `must be an integer from ${least} to ${MAX_BITS}, got ${String(bits)}`,
-    )
+    refuse('bits', `an integer from ${least} to ${MAX_BITS}, got ${String(bits)}`)
   }
-  for (const name of normalize) {
-    if (!Object.hasOwn(normalizers, name)) {
-      throw new PARAPET_FIELD_ENCRYPTION_INVALID_ARGUMENT(
-        '"normalize" of a blind index',
-        `must list only ${Object.keys(normalizers).join(', ')}; got "${name}"`,
-      )
-    }
+  const hasPrefix = options.prefix !== undefined
+  if (hasPrefix && (!Number.isInteger(prefix) || prefix < 1 || prefix > MAX_PREFIX)) {
+    refuse('prefix', `an integer from 1 to ${MAX_PREFIX} (characters), got ${String(prefix)}`)
   }
-  return Object.freeze({ normalize: Object.freeze([...normalize]), bits, unique })
+  if (hasPrefix && unique) refuse('prefix', 'absent if the index is unique')
+  const unknown = normalize.find((name) => !normalizerNames.includes(name))
+  if (unknown !== undefined) {
+    refuse('normalize', `a list of ${normalizerNames.join(', ')}; got "${unknown}"`)
+  }
+  return Object.freeze({ normalize: Object.freeze([...normalize]), bits, unique, prefix })
+}
+
+function defaultBits(unique: boolean, prefix: number): number {
+  if (unique) return MAX_BITS
+  return prefix > 0 ? DEFAULT_PREFIX_BITS : DEFAULT_BITS
+}
+
+/**
+ * Declares a blind index over several encrypted members of a row, which are searched together: a family
+ * name and a date of birth. It reveals which rows agree in all of them, and nothing about one alone.
+ *
+ * @param members 2 to 8 of them; a row in which one is `null` is not found.
+ * @throws PARAPET_FIELD_ENCRYPTION_INVALID_ARGUMENT
+ */
+export function compound(
+  members: readonly string[],
+  options: Omit<BlindIndexOptions, 'prefix'> = {},
+): CompoundIndex {
+  const count = new Set(members).size
+  if (count !== members.length || count < 2 || count > MAX_MEMBERS) {
+    refuse('members', `2 to ${MAX_MEMBERS} different names`)
+  }
+  if ('prefix' in options) refuse('prefix', 'absent if the index has several members')
+  return Object.freeze({ members: Object.freeze([...members]), index: blind(options) })
+}
+
+function refuse(name: string, expected: string): never {
+  throw new PARAPET_FIELD_ENCRYPTION_INVALID_ARGUMENT(
+    `"${name}" of a blind index`,
+    `must be ${expected}`,
+  )
 }
 
 /** The columns of an index. */
@@ -81,59 +118,12 @@ export function columnOfKey(name: string, { unique }: BlindIndex, keyId: number)
   return unique ? `${name}_${keyId % 2 === 0 ? 'a' : 'b'}` : name
 }
 
-/** Identifies an index. Each index has its own derived keys. */
-interface IndexPlace {
-  readonly tenant: string
-  readonly table: string
-  readonly column: string
-  readonly name: string
-}
-
-/** A token and the id of its key. */
-interface IndexToken {
-  readonly keyId: number
-  /** Lower-case hexadecimal. */
-  readonly token: string
-}
-
-/** Computes the tokens of values under a keyset. */
-export interface Indexer {
-  /** Returns one token for each enabled key, the primary key's first. */
-  tokens(place: IndexPlace, index: BlindIndex, text: string): IndexToken[]
-}
-
-/** Creates an {@link Indexer}. The key of each index is derived from each key of the keyset by HKDF. */
-export function createIndexer(keyset: Keyset): Indexer {
-  const keys = keyset.keys
-    .filter(({ status }) => status === 'enabled')
-    .toSorted((a, b) => Number(b.id === keyset.primaryKeyId) - Number(a.id === keyset.primaryKeyId))
-  const derived = new LruMap<string, Buffer>(MAX_DERIVED)
-
-  function deriveKey({ id, secret }: KeysetKey, info: Buffer): Buffer {
-    const name = `${id}:${info.toString('latin1')}`
-    const known = derived.get(name)
-    if (known !== undefined) return known
-    const key = Buffer.from(hkdfSync('sha256', secret!, Buffer.alloc(0), info, KEY_BYTES))
-    derived.set(name, key)
-    return key
-  }
-
-  return {
-    tokens({ tenant, table, column, name }, index, text) {
-      const normal = index.normalize.reduce((value, step) => normalizers[step](value), text)
-      const info = encodeContext(['fe-index1', tenant, table, column, name])
-      return keys.map((key) => {
-        const hash = createHmac('sha256', deriveKey(key, info)).update(normal, 'utf8').digest()
-        return { keyId: key.id, token: truncate(hash, index.bits) }
-      })
-    },
-  }
-}
-
-/** Keeps the first `bits` bits; the remaining bits of the last byte are zero. */
-function truncate(hash: Buffer, bits: number): string {
-  const bytes = hash.subarray(0, Math.ceil(bits / 8))
-  const rest = bits % 8
-  if (rest !== 0) bytes[bytes.length - 1]! &= 0xff << (8 - rest)
-  return bytes.toString('hex')
+/** What is hashed of a text. @param form `before`: as earlier versions did */
+export function indexedText(
+  { normalize, prefix }: BlindIndex,
+  text: string,
+  form: 'now' | 'before' = 'now',
+): string {
+  const normal = normalizeText(text, normalize, form)
+  return prefix === 0 ? normal : Array.from(normal).slice(0, prefix).join('')
 }

@@ -4,9 +4,9 @@
  *
  * @see https://developers.google.com/tink/design/keysets, docs/spec/key-record.md
  */
-import { parseObject } from './keyset-json.ts'
+import { parseObject, requireBase64 } from './keyset-json.ts'
 import { AES_GCM_TYPE_URL, decodeKeyset, encodeKeyset } from './keyset-protobuf.ts'
-import { refuseKeyset, type Keyset } from './keyset.ts'
+import type { Keyset } from './keyset.ts'
 
 /** Writes an encrypted keyset. @param seal encrypts the keyset's bytes, which are wiped afterwards. */
 export async function exportEncryptedKeyset(
@@ -36,8 +36,7 @@ export async function parseEncryptedKeyset(
   open: (bytes: Buffer) => Buffer | Promise<Buffer>,
 ): Promise<Keyset> {
   const { encryptedKeyset } = parseObject(json)
-  if (typeof encryptedKeyset !== 'string') refuseKeyset('it must have an "encryptedKeyset"')
-  const plaintext = await open(Buffer.from(encryptedKeyset, 'base64'))
+  const plaintext = await open(requireBase64(encryptedKeyset, 'the "encryptedKeyset"'))
   const keyset = decodeKeyset(plaintext)
   plaintext.fill(0)
   return keyset

@@ -18,6 +18,10 @@ export interface FieldContext {
   /** The path of the value in its row: `email`, `phones.0.number`. */
   readonly column: string
   readonly rowId: string
+  /**
+   * Version of the schema and type of the value: `1;text`. The types are `text`, `number`, `integer`,
+   * `boolean`, `date`, `bigint`, `bytes` and `json`; `;pad` follows if the plaintext is padded.
+   */
   readonly schemaVersion: string
 }
 

@@ -5,6 +5,7 @@
  */
 import { AES_GCM_TYPE_URL, decodeSecret, encodeSecret, KEY_STATUSES } from './keyset-protobuf.ts'
 import { checkKeyset, refuseKeyset, type Keyset, type KeysetKey } from './keyset.ts'
+import { decodeBase64, hasDuplicateNames } from './strict-json.ts'
 
 /**
  * Reads a keyset in Tink's JSON, as `tinkey create-keyset --key-template AES256_GCM` writes it.
@@ -29,8 +30,17 @@ function parseKey(entry: Readonly<Record<string, unknown>>): KeysetKey {
   if (status === 'destroyed') return { id, status }
   const data = (entry['keyData'] ?? {}) as Record<string, unknown>
   if (data['typeUrl'] !== AES_GCM_TYPE_URL) refuseKeyset('a key must be of the type AesGcmKey')
-  if (typeof data['value'] !== 'string') refuseKeyset('a key must have a "value" in its "keyData"')
-  return { id, status, secret: decodeSecret(Buffer.from(data['value'], 'base64')) }
+  if (data['keyMaterialType'] !== 'SYMMETRIC') {
+    refuseKeyset('a key must have the "keyMaterialType" SYMMETRIC')
+  }
+  return { id, status, secret: decodeSecret(requireBase64(data['value'], 'the "value" of a key')) }
+}
+
+/** Reads base64 that must be canonical. @throws PARAPET_FIELD_ENCRYPTION_INVALID_KEYSET */
+export function requireBase64(value: unknown, what: string): Buffer {
+  const bytes = typeof value === 'string' ? decodeBase64(value) : undefined
+  if (bytes === undefined) refuseKeyset(`${what} must be base64, with padding`)
+  return bytes
 }
 
 /** Writes a keyset in Tink's JSON. The text holds the secrets unencrypted: protect it like a password. */
@@ -55,7 +65,7 @@ export function exportKeyset(keyset: Keyset): string {
 }
 
 /**
- * Reads JSON that must be an object.
+ * Reads JSON that must be an object, in which no name occurs twice.
  *
  * @throws PARAPET_FIELD_ENCRYPTION_INVALID_KEYSET without the parser's error as its cause, which
  *   would quote the text.
@@ -68,5 +78,6 @@ export function parseObject(json: string): Record<string, unknown> {
     value = undefined
   }
   if (typeof value !== 'object' || value === null) refuseKeyset('it must be a JSON object')
+  if (hasDuplicateNames(json)) refuseKeyset('two members of an object have the same name')
   return value as Record<string, unknown>
 }

@@ -35,6 +35,9 @@ function decodeKey(bytes: Buffer): KeysetKey {
   if (bytesField(data, 1).toString() !== AES_GCM_TYPE_URL) {
     refuseKeyset('a key must be of the type AesGcmKey')
   }
+  if (numberField(data, 3) !== SYMMETRIC) {
+    refuseKeyset('a key must have the "keyMaterialType" SYMMETRIC')
+  }
   return { id, status, secret: decodeSecret(bytesField(data, 2)) }
 }
 

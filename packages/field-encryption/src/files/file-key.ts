@@ -2,7 +2,7 @@
 import { createSecretKey, type KeyObject } from 'node:crypto'
 import { encodeContext, keyIdOf, SEALED_OVERHEAD_BYTES, takeRandom } from '@parapet/kit'
 import type { Aead } from '../crypto/aead.ts'
-import type { KeyRing, KeySource } from '../crypto/key-ring.ts'
+import type { KeyRing, KeySource } from '../keys/key-ring.ts'
 import {
   PARAPET_FIELD_ENCRYPTION_FORGOTTEN,
   PARAPET_FIELD_ENCRYPTION_OPEN_FAILED,

@@ -4,15 +4,16 @@
  *
  * @see docs/spec/encrypted-file.md
  */
+import { createHash, type KeyObject } from 'node:crypto'
 import { Readable } from 'node:stream'
-import type { KeySource } from '../crypto/key-ring.ts'
+import type { KeySource } from '../keys/key-ring.ts'
 import {
   PARAPET_FIELD_ENCRYPTION_INVALID_ARGUMENT,
   PARAPET_FIELD_ENCRYPTION_OPEN_FAILED,
   PARAPET_FIELD_ENCRYPTION_RANGE_REFUSED,
 } from '../errors.ts'
 import { fileContext, FileKeys, PREFIX_BYTES, type FileScope } from './file-key.ts'
-import type { FileStore } from './file-store.ts'
+import { openStored, type FileStore, type StoredFile } from './file-store.ts'
 import { createSegmentReader } from './read-range.ts'
 import { deriveSegmentKeys } from './segments.ts'
 import { AES256_GCM_HKDF_1MB as PARAMETERS, headerBytes, plainSize } from './stream-layout.ts'
@@ -34,6 +35,18 @@ export interface OpenFile {
   /** The first and the last byte of the stream; `end` is `start - 1` if it has none. */
   readonly start: number
   readonly end: number
+  /** Changes with every `put`, and not with `rewrap`; no secret. A strong entity tag, unquoted. */
+  readonly etag: string
+}
+
+/** One version of a file, open for reading. */
+export interface PinnedFile {
+  /** Length of the whole file, in bytes. Only reading the file verifies it. */
+  readonly size: number
+  /** As in {@link OpenFile}. */
+  readonly etag: string
+  /** @throws PARAPET_FIELD_ENCRYPTION_RANGE_REFUSED */
+  stream(range?: FileRange): Promise<OpenFile>
 }
 
 /** Stores files encrypted. A file can only be read with its own name, tenant and subject. */
@@ -47,13 +60,20 @@ export interface Files {
    */
   put(name: string, source: AsyncIterable<Uint8Array>, scope?: FileScope): Promise<void>
   /**
-   * Opens a file, or a range of it.
+   * Opens a file, or a range of it. A file that is replaced while it is read stays readable as it was.
    *
    * @throws PARAPET_FIELD_ENCRYPTION_FILE_NOT_FOUND, PARAPET_FIELD_ENCRYPTION_RANGE_REFUSED,
    *   PARAPET_FIELD_ENCRYPTION_FORGOTTEN
    * @throws PARAPET_FIELD_ENCRYPTION_OPEN_FAILED also as an error of the stream.
    */
   get(name: string, scope?: FileScope, range?: FileRange): Promise<OpenFile>
+  /**
+   * Opens one version of a file, to decide from its size and its tag what is read of it.
+   *
+   * @param use called again if the file is replaced before its first byte is read.
+   * @throws what `get` throws.
+   */
+  open<T>(name: string, scope: FileScope, use: (file: PinnedFile) => Promise<T>): Promise<T>
   /**
    * Wraps the key of a file by the current primary key, so that the former one can be retired. The
    * stream is copied unchanged. Do not call it while the same file is being put.
@@ -93,66 +113,93 @@ class EncryptedFiles implements Files {
   }
 
   async get(name: string, scope: FileScope = {}, range?: FileRange): Promise<OpenFile> {
-    const size = await this.size(name)
-    return range === undefined
-      ? this.#getWhole(name, scope, size)
-      : this.#getRange(name, scope, size, range)
+    return this.open(name, scope, (file) => file.stream(range))
   }
 
-  async #getWhole(name: string, scope: FileScope, size: number): Promise<OpenFile> {
-    const context = fileContext(name, scope)
-    const { head, rest } = await takeHead(await this.#store.read(name), PREFIX_BYTES)
-    try {
-      const key = await this.#fileKeys.unwrap(head, scope, context)
-      const plain = openStream(rest, key, context, PARAMETERS)
-      const stream = Readable.from(plain, { objectMode: false })
-      // Closes the source also if the stream is destroyed before the first read.
-      stream.once('close', () => void rest.return().catch(() => {}))
-      return { stream, size, start: 0, end: size - 1 }
-    } catch (error) {
-      await rest.return()
-      throw error
-    }
-  }
-
-  async #getRange(name: string, scope: FileScope, size: number, range: FileRange) {
-    const { start, end = size - 1 } = range
-    const isValid = Number.isSafeInteger(start) && Number.isSafeInteger(end) && start >= 0
-    if (!isValid || start > end || start >= size) throw new PARAPET_FIELD_ENCRYPTION_RANGE_REFUSED()
-    const context = fileContext(name, scope)
-    const head = await collect(await this.#store.read(name, { start: 0, end: HEADER_BYTES - 1 }))
-    const key = await this.#fileKeys.unwrap(head.subarray(0, PREFIX_BYTES), scope, context)
-    const keys = deriveSegmentKeys(head.subarray(PREFIX_BYTES), key, context, PARAMETERS)
-    const reader = createSegmentReader(this.#store, name, keys, size, PARAMETERS)
-    // The response states the size in its headers, so it is authenticated first.
-    await reader.checkSize()
-    const last = Math.min(end, size - 1)
-    const stream = Readable.from(reader.range(start, last), { objectMode: false })
-    return { stream, size, start, end: last }
+  async open<T>(name: string, scope: FileScope, use: (file: PinnedFile) => Promise<T>) {
+    const context = fileContext(requireName(name), scope)
+    return openStored(this.#store, name, async (stored) => {
+      const size = plainSizeOf(stored.size)
+      const bytes = await collect(await stored.read({ start: 0, end: HEADER_BYTES - 1 }))
+      const header = bytes.subarray(PREFIX_BYTES, HEADER_BYTES)
+      const key = await this.#fileKeys.unwrap(bytes.subarray(0, PREFIX_BYTES), scope, context)
+      const file = { stored, size, etag: etagOf(header), key, header, context }
+      const used = await use({
+        size,
+        etag: file.etag,
+        stream: (range) => (range === undefined ? streamWhole(file) : streamRange(file, range)),
+      })
+      await stored.close()
+      return used
+    })
   }
 
   async rewrap(name: string, scope: FileScope = {}): Promise<boolean> {
     const context = fileContext(requireName(name), scope)
-    const { head, rest } = await takeHead(await this.#store.read(name), PREFIX_BYTES)
-    try {
-      const prefix = await this.#fileKeys.rewrap(head, scope, context)
-      if (prefix === undefined) return false
-      await this.#store.write(name, concat(prefix, rest))
-      return true
-    } finally {
-      await rest.return()
-    }
+    return openStored(this.#store, name, async (stored) => {
+      const { head, rest } = await takeHead(await stored.read(), PREFIX_BYTES)
+      try {
+        const prefix = await this.#fileKeys.rewrap(head, scope, context)
+        if (prefix !== undefined) await this.#store.write(name, concat(prefix, rest))
+        return prefix !== undefined
+      } finally {
+        await rest.return()
+        await stored.close()
+      }
+    })
   }
 
   async size(name: string): Promise<number> {
-    const size = plainSize((await this.#store.size(requireName(name))) - PREFIX_BYTES, PARAMETERS)
-    if (size === undefined) throw new PARAPET_FIELD_ENCRYPTION_OPEN_FAILED()
-    return size
+    return plainSizeOf(await this.#store.size(requireName(name)))
   }
 
   async delete(name: string): Promise<boolean> {
     return this.#store.delete(requireName(name))
   }
+}
+
+/** A version of a file whose key is unwrapped. */
+interface UnwrappedFile {
+  readonly stored: StoredFile
+  readonly size: number
+  readonly etag: string
+  readonly key: KeyObject
+  readonly header: Buffer
+  readonly context: Buffer
+}
+
+async function streamWhole({ stored, size, etag, key, context }: UnwrappedFile): Promise<OpenFile> {
+  const { rest } = await takeHead(await stored.read(), PREFIX_BYTES)
+  const stream = Readable.from(openStream(rest, key, context, PARAMETERS), { objectMode: false })
+  // Closes the source also if the stream is destroyed before the first read.
+  stream.once('close', () => void rest.return().catch(() => {}))
+  return { stream, size, start: 0, end: size - 1, etag }
+}
+
+async function streamRange(file: UnwrappedFile, range: FileRange): Promise<OpenFile> {
+  const { size, etag } = file
+  const { start, end = size - 1 } = range
+  const isValid = Number.isSafeInteger(start) && Number.isSafeInteger(end) && start >= 0
+  if (!isValid || start > end || start >= size) throw new PARAPET_FIELD_ENCRYPTION_RANGE_REFUSED()
+  const keys = deriveSegmentKeys(file.header, file.key, file.context, PARAMETERS)
+  const reader = createSegmentReader(file.stored, keys, size, PARAMETERS)
+  // The response states the size in its headers, so it is authenticated first.
+  await reader.checkSize()
+  const last = Math.min(end, size - 1)
+  const stream = Readable.from(await reader.range(start, last), { objectMode: false })
+  return { stream, size, start, end: last, etag }
+}
+
+/** The header has a random salt, new with every `put`, that `rewrap` copies. */
+function etagOf(header: Buffer): string {
+  return createHash('sha256').update('fe-etag1').update(header).digest('base64url').slice(0, 22)
+}
+
+/** @throws PARAPET_FIELD_ENCRYPTION_OPEN_FAILED no file has this stored size. */
+function plainSizeOf(storedBytes: number): number {
+  const size = plainSize(storedBytes - PREFIX_BYTES, PARAMETERS)
+  if (size === undefined) throw new PARAPET_FIELD_ENCRYPTION_OPEN_FAILED()
+  return size
 }
 
 async function* concat(

@@ -1,10 +1,10 @@
 /** Encrypted files on the local disk. */
-import { createReadStream } from 'node:fs'
-import { mkdir, open, rename, rm, stat, unlink } from 'node:fs/promises'
+import { Readable } from 'node:stream'
+import { mkdir, open, rename, rm, unlink, type FileHandle } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import { takeRandom } from '@parapet/kit'
 import { PARAPET_FIELD_ENCRYPTION_FILE_NOT_FOUND } from '../errors.ts'
-import type { FileStore } from './file-store.ts'
+import type { FileStore, StoredFile, StoredRange } from './file-store.ts'
 
 /** Only the user of this process may read the files. */
 const FILE_MODE = 0o600
@@ -18,10 +18,18 @@ export function createLocalFileStore(root: string): FileStore {
   return {
     write: (name, source) => writeFile(pathOf(name), source),
     async read(name, range) {
-      await sizeOf(pathOf(name))
-      return createReadStream(pathOf(name), { highWaterMark: READ_BYTES, ...range })
+      const file = await openFile(pathOf(name))
+      const stream = await file.read(range)
+      // The stream holds the file open until it ends or is destroyed.
+      await file.close()
+      return stream
     },
-    size: (name) => sizeOf(pathOf(name)),
+    async size(name) {
+      const file = await openFile(pathOf(name))
+      await file.close()
+      return file.size
+    },
+    open: (name) => openFile(pathOf(name)),
     async delete(name) {
       try {
         await unlink(pathOf(name))
@@ -60,12 +68,54 @@ function isMissing(error: unknown): boolean {
   return MISSING.has((error as NodeJS.ErrnoException).code ?? '')
 }
 
-async function sizeOf(path: string): Promise<number> {
+/** An open descriptor keeps reading the version that it has opened, also after a rename over it. */
+async function openFile(path: string): Promise<StoredFile> {
+  const handle = await openHandle(path)
+  const { size } = await handle.stat()
+  const shared = { users: 1 }
+  const release = async (): Promise<void> => {
+    shared.users--
+    if (shared.users === 0) await handle.close()
+  }
+  let isClosed = false
+  return {
+    size,
+    async read(range) {
+      shared.users++
+      const stream = Readable.from(readPieces(handle, size, range), { objectMode: false })
+      stream.once('close', () => void release().catch(() => {}))
+      return stream
+    },
+    async close() {
+      if (isClosed) return
+      isClosed = true
+      await release()
+    },
+  }
+}
+
+async function openHandle(path: string): Promise<FileHandle> {
   try {
-    const found = await stat(path)
-    if (found.isFile()) return found.size
+    const handle = await open(path, 'r')
+    if ((await handle.stat()).isFile()) return handle
+    await handle.close()
   } catch (error) {
     if (!isMissing(error)) throw error
   }
   throw new PARAPET_FIELD_ENCRYPTION_FILE_NOT_FOUND()
+}
+
+async function* readPieces(
+  handle: FileHandle,
+  size: number,
+  { start, end }: StoredRange = { start: 0, end: size - 1 },
+): AsyncGenerator<Buffer> {
+  const last = Math.min(end, size - 1)
+  for (let at = start; at <= last;) {
+    const buffer = Buffer.allocUnsafe(Math.min(READ_BYTES, last + 1 - at))
+    const { bytesRead } = await handle.read(buffer, 0, buffer.length, at)
+    if (bytesRead === 0) return
+    at += bytesRead
+    yield buffer.subarray(0, bytesRead)
+  }
 }

@@ -1,6 +1,9 @@
 /** Encrypted files in S3, or in a storage with its protocol, over the application's own client. */
-import { PARAPET_FIELD_ENCRYPTION_FILE_NOT_FOUND } from '../errors.ts'
-import type { FileStore } from './file-store.ts'
+import {
+  PARAPET_FIELD_ENCRYPTION_FILE_CHANGED,
+  PARAPET_FIELD_ENCRYPTION_FILE_NOT_FOUND,
+} from '../errors.ts'
+import type { FileStore, StoredFile, StoredRange } from './file-store.ts'
 
 /** The part of an `S3Client` of `@aws-sdk/client-s3` that is used. */
 export interface S3ClientLike {
@@ -16,11 +19,16 @@ export interface S3FileStoreOptions {
   readonly prefix?: string
 }
 
-interface Reply {
+/** The version of an object that is read. `VersionId` only in a bucket with versions. */
+interface Version {
+  readonly ETag?: string
+  readonly VersionId?: string
+}
+
+interface Reply extends Version {
   readonly Body?: AsyncIterable<Uint8Array>
   readonly ContentLength?: number
   readonly UploadId?: string
-  readonly ETag?: string
 }
 
 /** S3 rejects parts under 5 MiB, except the last one. */
@@ -60,6 +68,7 @@ class S3FileStore implements FileStore {
       if (name === 'NoSuchKey' || name === 'NotFound' || $metadata?.httpStatusCode === 404) {
         throw new PARAPET_FIELD_ENCRYPTION_FILE_NOT_FOUND()
       }
+      if ($metadata?.httpStatusCode === 412) throw new PARAPET_FIELD_ENCRYPTION_FILE_CHANGED()
       throw error
     }
   }
@@ -111,21 +120,40 @@ class S3FileStore implements FileStore {
     }
   }
 
-  async read(
-    name: string,
-    range?: { readonly start: number; readonly end: number },
-  ): Promise<AsyncIterable<Uint8Array>> {
+  async read(name: string, range?: StoredRange): Promise<AsyncIterable<Uint8Array>> {
+    return this.#read(name, range, {})
+  }
+
+  async #read(name: string, range: StoredRange | undefined, { ETag, VersionId }: Version) {
     const { GetObjectCommand } = await loadSdk()
     const Range = range === undefined ? undefined : `bytes=${range.start}-${range.end}`
-    const { Body } = await this.#send(
-      new GetObjectCommand({ ...this.#objectOf(name), ...(Range && { Range }) }),
+    const reply = await this.#send(
+      new GetObjectCommand({
+        ...this.#objectOf(name),
+        ...(Range && { Range }),
+        ...(VersionId ? { VersionId } : ETag && { IfMatch: ETag }),
+      }),
     )
-    return Body!
+    // Not every storage with this protocol obeys IfMatch.
+    if (ETag !== undefined && reply.ETag !== undefined && reply.ETag !== ETag) {
+      await reply.Body?.[Symbol.asyncIterator]().return?.()
+      throw new PARAPET_FIELD_ENCRYPTION_FILE_CHANGED()
+    }
+    return reply.Body!
+  }
+
+  async open(name: string): Promise<StoredFile> {
+    const { HeadObjectCommand } = await loadSdk()
+    const reply = await this.#send(new HeadObjectCommand(this.#objectOf(name)))
+    return {
+      size: reply.ContentLength ?? 0,
+      read: (range) => this.#read(name, range, reply),
+      close: async () => {},
+    }
   }
 
   async size(name: string): Promise<number> {
-    const { HeadObjectCommand } = await loadSdk()
-    return (await this.#send(new HeadObjectCommand(this.#objectOf(name)))).ContentLength ?? 0
+    return (await this.open(name)).size
   }
 
   async delete(name: string): Promise<boolean> {

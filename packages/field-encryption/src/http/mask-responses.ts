@@ -12,7 +12,10 @@ import {
 import type { SchemaNode } from '../schema/compile-schema.ts'
 import { decideDisclosure } from '../schema/disclosure.ts'
 import { mapEncrypted, OMIT } from '../schema/map-encrypted.ts'
+import type { RequestTally } from '../reports/request-tally.ts'
+import type { PrincipalReader } from './caller.ts'
 import { compileResponseRules, nodesOfStatus } from './response-rules.ts'
+import { tallyOf } from './tally-requests.ts'
 
 const kMasked = Symbol('@parapet/field-encryption:masked')
 
@@ -21,10 +24,15 @@ interface MaskedReply {
   [kMasked]?: boolean
 }
 
-/** Adds the hooks that mask responses. @param rolesOf the roles of the caller */
+/**
+ * Adds the hooks that mask responses.
+ *
+ * @param finish reports what a request has decrypted.
+ */
 export function maskResponses(
   app: FastifyInstance,
-  rolesOf: (request: FastifyRequest) => readonly string[],
+  principalOf: PrincipalReader,
+  finish: (request: FastifyRequest) => Promise<void> | undefined,
 ): void {
   const ruleOf = compileResponseRules(app)
   app.decorateReply(kMasked, false)
@@ -32,11 +40,18 @@ export function maskResponses(
   app.addHook('preSerialization', async (request, reply, payload) => {
     const rule = ruleOf(request)
     const nodes = rule && nodesOfStatus(rule, reply.statusCode)
-    if (!nodes || nodes.length === 0) return payload
+    if (!nodes || nodes.length === 0) {
+      await finish(request)
+      return payload
+    }
+    await principalOf.load(request)
     const more = (await rule.roles?.(request, payload)) ?? []
-    const roles = [...rolesOf(request), ...more]
-    const masked = nodes.reduce((value, node) => maskPayload(node, value, roles), payload)
+    const roles = [...(principalOf(request)?.roles ?? []), ...more]
+    const tally = tallyOf(request)
+    const masked = nodes.reduce((value, node) => maskPayload(node, value, roles, tally), payload)
     ;(reply as MaskedReply)[kMasked] = true
+    // Before the onSend hooks: audit-log makes the records of a request durable there.
+    await finish(request)
     return masked
   })
 
@@ -52,9 +67,14 @@ export function maskResponses(
   })
 }
 
-function maskPayload(node: SchemaNode, payload: unknown, roles: readonly string[]): unknown {
+function maskPayload(
+  node: SchemaNode,
+  payload: unknown,
+  roles: readonly string[],
+  tally: RequestTally | null,
+): unknown {
   try {
-    return maskValues(node, payload, roles)
+    return maskValues(node, payload, roles, tally)
   } catch (error) {
     // As a 400 it would blame the request; the response is invalid.
     if (!(error instanceof PARAPET_FIELD_ENCRYPTION_INVALID_VALUE)) throw error
@@ -62,7 +82,12 @@ function maskPayload(node: SchemaNode, payload: unknown, roles: readonly string[
   }
 }
 
-function maskValues(node: SchemaNode, payload: unknown, roles: readonly string[]): unknown {
+function maskValues(
+  node: SchemaNode,
+  payload: unknown,
+  roles: readonly string[],
+  tally: RequestTally | null,
+): unknown {
   return mapEncrypted(node, payload, '', (field, value, path) => {
     if (field.reveal === 'never') {
       throw new PARAPET_FIELD_ENCRYPTION_REVEAL_REFUSED(
@@ -75,6 +100,7 @@ function maskValues(node: SchemaNode, payload: unknown, roles: readonly string[]
     }
     const disclosure = decideDisclosure(field, roles)
     if (disclosure === 'reveal') return value
+    tally?.mask(field)
     return disclosure === 'withhold' ? OMIT : disclosure(String(value))
   })
 }

@@ -1,8 +1,9 @@
 /** Sends an encrypted file as a response: the whole file, or one range of it. */
 import { Readable } from 'node:stream'
 import type { FastifyReply, FastifyRequest } from 'fastify'
+import { PARAPET_FIELD_ENCRYPTION_FILE_CHANGED } from '../errors.ts'
 import type { FileScope } from '../files/file-key.ts'
-import type { FileRange, Files } from '../files/files.ts'
+import type { FileRange, Files, OpenFile, PinnedFile } from '../files/files.ts'
 
 /** The options of {@link sendFile}. */
 export interface SendFileOptions extends FileScope {
@@ -17,13 +18,15 @@ export interface SendFileOptions extends FileScope {
 const DEFAULT_TYPE = 'application/octet-stream'
 
 /**
- * Decrypts a file into a response. A request for one range gets 206; one for several ranges, or for a
- * malformed one, gets the whole file, as RFC 9110 allows. Every segment is authenticated before it is
- * sent: if a file is damaged, the connection is closed before the damaged segment.
+ * Decrypts a file into a response. A request for one range gets 206; one for several ranges, for a
+ * malformed one or of an empty file gets the whole file, as RFC 9110 allows. The response has an
+ * `ETag`, and `If-Match`, `If-None-Match` and `If-Range` are obeyed. Every segment is authenticated
+ * before it is sent: if a file is damaged, the connection is closed before the damaged segment.
  *
  * @throws PARAPET_FIELD_ENCRYPTION_FILE_NOT_FOUND, PARAPET_FIELD_ENCRYPTION_RANGE_REFUSED,
- *   PARAPET_FIELD_ENCRYPTION_OPEN_FAILED, PARAPET_FIELD_ENCRYPTION_FORGOTTEN
- * @see RFC 9110, section 14; RFC 6266
+ *   PARAPET_FIELD_ENCRYPTION_FILE_CHANGED, PARAPET_FIELD_ENCRYPTION_OPEN_FAILED,
+ *   PARAPET_FIELD_ENCRYPTION_FORGOTTEN
+ * @see RFC 9110, sections 13 and 14; RFC 6266
  */
 export async function sendFile(
   request: FastifyRequest,
@@ -31,28 +34,64 @@ export async function sendFile(
   files: Files,
   { name, contentType = DEFAULT_TYPE, fileName, ...scope }: SendFileOptions,
 ): Promise<FastifyReply> {
-  const size = await files.size(name)
-  reply.header('accept-ranges', 'bytes').header('x-content-type-options', 'nosniff')
-  reply.type(contentType)
-  if (fileName !== undefined) reply.header('content-disposition', attachment(fileName))
-  if (request.method === 'HEAD') {
-    // An empty stream: for any other payload Fastify would replace content-length.
-    return reply.header('content-length', size).send(Readable.from([]))
+  const answer = await files.open(name, scope, async (file) => {
+    const etag = `"${file.etag}"`
+    reply.header('etag', etag).header('accept-ranges', 'bytes')
+    const condition = checkConditions(request, etag)
+    if (condition !== undefined) return condition
+    reply.header('x-content-type-options', 'nosniff').type(contentType)
+    if (fileName !== undefined) reply.header('content-disposition', attachment(fileName))
+    return request.method === 'HEAD' ? { size: file.size } : startStream(request, reply, file, etag)
+  })
+  if (answer === 'not modified') return reply.code(304).send()
+  if (answer === 'changed') throw new PARAPET_FIELD_ENCRYPTION_FILE_CHANGED()
+  if ('stream' in answer) {
+    return reply.header('content-length', answer.end - answer.start + 1).send(answer.stream)
   }
-  // The response has no validator (ETag, Last-Modified), so an If-Range condition is always false.
-  const acceptsRange = request.method === 'GET' && request.headers['if-range'] === undefined
-  const range = acceptsRange ? parseRange(request.headers.range, size) : undefined
+  // An empty stream: for any other payload Fastify would replace content-length.
+  return reply.header('content-length', answer.size).send(Readable.from([]))
+}
+
+async function startStream(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  file: PinnedFile,
+  etag: string,
+): Promise<OpenFile> {
+  const { 'if-range': ifRange, range: header } = request.headers
+  // A date in If-Range never matches: the response has no Last-Modified.
+  const acceptsRange = request.method === 'GET' && (ifRange === undefined || ifRange === etag)
+  const range = acceptsRange ? parseRange(header, file.size) : undefined
   // Set before the range is checked, so that a 416 response states the size of the file.
-  if (range !== undefined) reply.header('content-range', `bytes */${size}`)
-  const file = await files.get(name, scope, range)
+  if (range !== undefined) reply.header('content-range', `bytes */${file.size}`)
+  const open = await file.stream(range)
   if (range !== undefined) {
-    reply.code(206).header('content-range', `bytes ${file.start}-${file.end}/${size}`)
+    reply.code(206).header('content-range', `bytes ${open.start}-${open.end}/${open.size}`)
   }
-  return reply.header('content-length', file.end - file.start + 1).send(file.stream)
+  return open
+}
+
+/** @see RFC 9110, section 13.2.2 */
+function checkConditions(
+  { headers, method }: FastifyRequest,
+  etag: string,
+): 'changed' | 'not modified' | undefined {
+  const { 'if-match': ifMatch, 'if-none-match': ifNoneMatch } = headers
+  if (ifMatch !== undefined && !listsTag(ifMatch, etag, false)) return 'changed'
+  if (ifNoneMatch === undefined || !listsTag(ifNoneMatch, etag, true)) return undefined
+  return method === 'GET' || method === 'HEAD' ? 'not modified' : 'changed'
+}
+
+/** @param weak whether `W/"x"` matches `"x"` */
+function listsTag(header: string, etag: string, weak: boolean): boolean {
+  const tags = header.split(',').map((tag) => tag.trim())
+  return tags.some((tag) => tag === '*' || tag === etag || (weak && tag === `W/${etag}`))
 }
 
 /** The range of a header; `undefined` if it has none, several, or a malformed one. */
 function parseRange(header: string | undefined, size: number): FileRange | undefined {
+  // No range of an empty file can be satisfied: players that ask for `bytes=0-` would fail.
+  if (size === 0) return undefined
   const [, first, last] = /^bytes=(\d{0,15})-(\d{0,15})$/.exec(header ?? '') ?? []
   if (first === undefined || last === undefined || (first === '' && last === '')) return undefined
   if (first === '') {

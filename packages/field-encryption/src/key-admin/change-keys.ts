@@ -1,7 +1,7 @@
 /** Reads, changes and conditionally writes a key record, until no other instance wrote in between. */
 import { conflict, retryConflicts, type Clock } from '@parapet/kit'
 import { createAead, type Aead } from '../crypto/aead.ts'
-import type { KeyScope } from '../crypto/key-ring.ts'
+import type { KeyScope } from '../keys/key-ring.ts'
 import type { Keyset } from '../crypto/keyset.ts'
 import {
   PARAPET_FIELD_ENCRYPTION_FORGOTTEN,
@@ -30,7 +30,7 @@ export interface KeyChangerPorts {
 }
 
 /** A scope's keys as loaded, and the AEAD that wraps its keyset (`null`: the provider does). */
-export interface LoadedScope {
+interface LoadedScope {
   readonly loaded: LoadedKeys
   readonly wrapper: Aead | null
   readonly tenantAead: Aead

@@ -1,5 +1,5 @@
 /** Key rotation: a fresh primary key, and the destruction of the former one. */
-import type { KeyScope } from '../crypto/key-ring.ts'
+import type { KeyScope } from '../keys/key-ring.ts'
 import { addPrimaryKey, setKeyStatus } from '../crypto/keyset.ts'
 import { PARAPET_FIELD_ENCRYPTION_KEY_IN_USE } from '../errors.ts'
 import type { KeyRecord } from '../keys/key-store.ts'

@@ -3,7 +3,7 @@
  * same keys share one load, and cached keys outlast a short outage of the provider.
  */
 import type { Clock } from '@parapet/kit'
-import { createKeyRing, type FoundRing, type KeyScope, type KeySource } from '../crypto/key-ring.ts'
+import { createKeyRing, type FoundRing, type KeyScope, type KeySource } from './key-ring.ts'
 import { LruMap } from '../crypto/lru-map.ts'
 import { PARAPET_FIELD_ENCRYPTION_KEY_UNAVAILABLE } from '../errors.ts'
 import { isFresh, mayUseStale, type CachedKeys, type KeyCacheLimits } from './cached-keys.ts'

@@ -1,7 +1,7 @@
 /** A keyset prepared for use, and the port through which tables and files get the keys they need. */
-import { createAead, type Aead, type KeyUsage } from './aead.ts'
-import { createIndexer, type Indexer } from './blind-index.ts'
-import type { Keyset } from './keyset.ts'
+import { createAead, type Aead, type KeyUsage } from '../crypto/aead.ts'
+import { createIndexer, type Indexer } from '../blind-index/indexer.ts'
+import type { Keyset } from '../crypto/keyset.ts'
 
 /** The keys of one scope, ready for use. */
 export interface KeyRing {

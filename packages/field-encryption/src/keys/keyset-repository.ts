@@ -5,10 +5,10 @@
 import { encodeContext, withDeadline, type Clock } from '@parapet/kit'
 import type { Aead } from '../crypto/aead.ts'
 import { exportEncryptedKeyset, parseEncryptedKeyset } from '../crypto/encrypted-keyset.ts'
-import type { KeyScope } from '../crypto/key-ring.ts'
+import type { KeyScope } from './key-ring.ts'
 import { generateKeyset, type Keyset } from '../crypto/keyset.ts'
 import { openEnvelope, sealEnvelope } from '../providers/envelope.ts'
-import type { KeyProvider } from '../providers/provider.ts'
+import { KEY_PURPOSE, type KeyProvider } from '../providers/provider.ts'
 import type { KeyRecord, KeyStore } from './key-store.ts'
 
 /** A loaded keyset and the record that it came from. */
@@ -165,7 +165,7 @@ class StoredKeysets implements KeysetRepository {
 
 /** The context that the provider binds a tenant's keys to. */
 function tenantContext(tenant: string) {
-  return { purpose: 'parapet-field-encryption', tenant }
+  return { purpose: KEY_PURPOSE, tenant }
 }
 
 function subjectContext(tenant: string, subject: string): Buffer {

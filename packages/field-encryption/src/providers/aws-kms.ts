@@ -4,7 +4,7 @@
  * @see https://docs.aws.amazon.com/kms/latest/developerguide/encrypt_context.html
  */
 import { PARAPET_FIELD_ENCRYPTION_KEY_UNAVAILABLE } from '../errors.ts'
-import type { KeyContext, KeyProvider } from './provider.ts'
+import { probe, type KeyContext, type KeyProvider } from './provider.ts'
 
 /** The part of a `KMSClient` of `@aws-sdk/client-kms` that is used. */
 export interface KmsClientLike {
@@ -29,7 +29,7 @@ const loadSdk = () => import('@aws-sdk/client-kms')
 /** Creates the provider. `@aws-sdk/client-kms` is loaded at the first call. */
 export function createAwsKmsProvider({ client, keyId }: AwsKmsProviderOptions): KeyProvider {
   const send = async (command: unknown) => (await client.send(command as never)) as Reply
-  return {
+  const provider: KeyProvider = {
     generate: (context) => generateDataKey(send, keyId, context),
     async wrap(dataKey, context) {
       const { EncryptCommand } = await loadSdk()
@@ -55,11 +55,10 @@ export function createAwsKmsProvider({ client, keyId }: AwsKmsProviderOptions): 
       return requireBytes(Plaintext)
     },
     describe: () => ({ id: `aws-kms:${keyId}`, exportable: false }),
-    async health() {
-      const { DescribeKeyCommand } = await loadSdk()
-      await send(new DescribeKeyCommand({ KeyId: keyId }))
-    },
+    // Not DescribeKey: a policy for encryption alone does not allow it.
+    health: () => probe(provider),
   }
+  return provider
 }
 
 async function generateDataKey(

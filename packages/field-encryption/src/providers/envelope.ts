@@ -2,9 +2,14 @@
 import { createCipheriv, createDecipheriv } from 'node:crypto'
 import { takeRandom } from '@parapet/kit'
 import { PARAPET_FIELD_ENCRYPTION_OPEN_FAILED } from '../errors.ts'
-import { encodeKeyContext, type KeyContext, type KeyProvider } from './provider.ts'
+import {
+  createDataKey,
+  DATA_KEY_BYTES,
+  encodeKeyContext,
+  type KeyContext,
+  type KeyProvider,
+} from './provider.ts'
 
-const DATA_KEY_BYTES = 32
 const NONCE_BYTES = 12
 const TAG_BYTES = 16
 const LENGTH_BYTES = 4
@@ -61,10 +66,4 @@ export async function openEnvelope(
   } finally {
     dataKey.fill(0)
   }
-}
-
-async function createDataKey(provider: KeyProvider, context: KeyContext) {
-  if (provider.generate !== undefined) return provider.generate(context)
-  const dataKey = takeRandom(DATA_KEY_BYTES)
-  return { dataKey, wrapped: await provider.wrap(dataKey, context) }
 }

@@ -4,7 +4,7 @@ import { promisify } from 'node:util'
 import { takeRandom } from '@parapet/kit'
 import { createAead, type Aead } from '../crypto/aead.ts'
 import { exportEncryptedKeyset, parseEncryptedKeyset } from '../crypto/encrypted-keyset.ts'
-import { parseKeyset, parseObject } from '../crypto/keyset-json.ts'
+import { parseKeyset, parseObject, requireBase64 } from '../crypto/keyset-json.ts'
 import type { Keyset } from '../crypto/keyset.ts'
 import {
   PARAPET_FIELD_ENCRYPTION_INVALID_ARGUMENT,
@@ -58,7 +58,7 @@ export async function unlockKeyset(text: string, passphrase: string): Promise<Ke
       'a passphrase was given, but the keyset was not locked by lockKeyset',
     )
   }
-  const bytes = Buffer.from(salt, 'base64')
+  const bytes = requireBase64(salt, 'the "salt"')
   const aead = await stretch(passphrase, bytes, { N: N as number, r, p })
   return parseEncryptedKeyset(text, (sealed) => aead.open(sealed, bytes))
 }

@@ -7,7 +7,7 @@ import {
   PARAPET_FIELD_ENCRYPTION_INVALID_ARGUMENT,
   PARAPET_FIELD_ENCRYPTION_KEY_UNAVAILABLE,
 } from '../errors.ts'
-import { encodeKeyContext, type KeyProvider } from './provider.ts'
+import { encodeKeyContext, probe, type KeyProvider } from './provider.ts'
 
 /** The options of {@link createVaultProvider}. */
 export interface VaultProviderOptions {
@@ -40,9 +40,9 @@ export function createVaultProvider(options: VaultProviderOptions): KeyProvider 
       `may have letters, digits, ".", "_" and "-" only, got "${key}" and "${mount}"`,
     )
   }
-  const call = (path: string, body?: object) =>
+  const call = (path: string, body: object) =>
     callVault(new URL(`/v1/${mount}/${path}`, base), options, body)
-  return {
+  const provider: KeyProvider = {
     async wrap(dataKey, context) {
       const { ciphertext } = await call(`encrypt/${key}`, {
         plaintext: Buffer.from(dataKey).toString('base64'),
@@ -58,8 +58,10 @@ export function createVaultProvider(options: VaultProviderOptions): KeyProvider 
       return Buffer.from(requireText(plaintext), 'base64')
     },
     describe: () => ({ id: `vault:${mount}/${key}`, exportable: false }),
-    health: async () => void (await call(`keys/${key}`)),
+    // Not GET keys/<name>: a policy for encryption alone has no `read` on it.
+    health: () => probe(provider),
   }
+  return provider
 }
 
 interface VaultData {
@@ -70,16 +72,16 @@ interface VaultData {
 async function callVault(
   url: URL,
   { token, namespace, timeoutMs = 5000 }: VaultProviderOptions,
-  body?: object,
+  body: object,
 ): Promise<VaultData> {
   const response = await fetch(url, {
-    method: body === undefined ? 'GET' : 'POST',
+    method: 'POST',
     headers: {
       'x-vault-token': typeof token === 'string' ? token : await token(),
       ...(namespace === undefined ? undefined : { 'x-vault-namespace': namespace }),
-      ...(body === undefined ? undefined : { 'content-type': 'application/json' }),
+      'content-type': 'application/json',
     },
-    ...(body === undefined ? undefined : { body: JSON.stringify(body) }),
+    body: JSON.stringify(body),
     // A redirect would send the token to another host.
     redirect: 'error',
     signal: AbortSignal.timeout(timeoutMs),

@@ -6,113 +6,154 @@
 import { SEALED_MARK } from '@parapet/kit'
 import { parseCiphertext } from '../crypto/aead.ts'
 import { PARAPET_FIELD_ENCRYPTION_PLAINTEXT_FOUND } from '../errors.ts'
-import type { SchemaNode } from '../schema/compile-schema.ts'
 import type { EncryptedField } from '../schema/encrypted.ts'
 import { mapEncrypted } from '../schema/map-encrypted.ts'
-import type { Row, RowSource } from '../sql/row-source.ts'
-import { cellOf } from './index-columns.ts'
+import type { Row, RowChange, RowSource } from '../sql/row-source.ts'
 import type { Importer } from './json-importer.ts'
-import type { RecordCipher, RowPlace } from './record-cipher.ts'
-
-/** The options of `Table.reencrypt`. */
-export interface ReencryptOptions {
-  readonly source: RowSource
-  /** @default the tenant in each row, or else '' */
-  readonly tenant?: string
-  /** The cursor of the last {@link ReencryptProgress}, to resume. @default from the first row */
-  readonly cursor?: string | null
-  /** Rows of one batch, 1 to 10 000. @default 500 */
-  readonly batchRows?: number
-  /** Encrypts values that are still stored as plaintext. @default false: such a row counts as failed */
-  readonly adoptPlaintext?: boolean
-  /** Reads values that are encrypted in another format. */
-  readonly importer?: Importer
-}
+import type { RecordCipher, RowPlace } from '../rows/record-cipher.ts'
+import type { StoredPlace } from '../rows/row-places.ts'
+import { cellOf } from '../rows/table-indexes.ts'
+import type { TableShape } from '../rows/table-shape.ts'
 
 /** The progress after a batch. The numbers count rows since the start of this run. */
 export interface ReencryptProgress {
   /** Store it: a later run can resume from it. */
   readonly cursor: string | null
+  /** The rows of the table when the run began; `null` if the source does not count them. */
+  readonly total: number | null
   readonly read: number
   readonly rewritten: number
   /** Rows that were changed by another process in the meantime, and left as they are. */
   readonly overtaken: number
-  /** Cursors of the rows of this batch that could not be read. They are left as they are. */
+  /** Cursors of the rows of this batch that could not be read or written. They are left as they are. */
   readonly failed: readonly string[]
+  /** Whether the last row was read. */
+  readonly done: boolean
+}
+
+/** What a run takes from its options. */
+export interface ReencryptSettings {
+  readonly source: RowSource
+  readonly cursor?: string | null
+  readonly batchRows?: number
+  readonly adoptPlaintext?: boolean
+  readonly importer?: Importer
 }
 
 /** What {@link reencryptRows} needs of a table. */
 export interface ReencryptPorts {
-  readonly columns: ReadonlyMap<string, SchemaNode>
+  readonly shape: Pick<TableShape, 'columns' | 'plaintext'>
   readonly cipher: RecordCipher
-  readonly findPlaces: (rows: readonly Row[]) => Promise<readonly (RowPlace | 'forgotten')[]>
+  readonly findPlaces: (rows: readonly Row[]) => Promise<readonly StoredPlace[]>
 }
 
 const BATCH_ROWS = 500
 const MAX_BATCH_ROWS = 10_000
 
-/** Re-encrypts rows in batches. */
+/** Re-encrypts rows in batches. The last progress has no batch, and `done`. */
 export async function* reencryptRows(
-  options: ReencryptOptions,
+  settings: ReencryptSettings,
   ports: ReencryptPorts,
 ): AsyncGenerator<ReencryptProgress> {
-  const { source, batchRows = BATCH_ROWS } = options
+  const { source, batchRows = BATCH_ROWS } = settings
   const limit = Math.min(Math.max(1, Math.trunc(batchRows)), MAX_BATCH_ROWS)
-  let cursor = options.cursor ?? null
-  const total = { read: 0, rewritten: 0, overtaken: 0 }
+  let cursor = settings.cursor ?? null
+  const total = (await source.count?.()) ?? null
+  const counts = { read: 0, rewritten: 0, overtaken: 0 }
   for (;;) {
     const rows = await source.read(cursor, limit)
     const last = rows.at(-1)
-    if (last === undefined) return
-    const failed: string[] = []
-    const places = await ports.findPlaces(rows)
-    for (const [index, row] of rows.entries()) {
-      const outcome = await reencryptRow(row, places[index]!, options, ports)
-      if (outcome === 'failed') failed.push(source.cursorOf(row))
-      else if (outcome !== 'kept') total[outcome]++
-    }
-    total.read += rows.length
+    if (last === undefined) break
+    const failed = await reencryptBatch(rows, settings, ports, counts)
+    counts.read += rows.length
     cursor = source.cursorOf(last)
-    yield { cursor, ...total, failed }
+    yield { cursor, total, ...counts, failed, done: false }
   }
+  yield { cursor, total, ...counts, failed: [], done: true }
 }
 
-async function reencryptRow(
-  row: Row,
-  place: RowPlace | 'forgotten',
-  options: ReencryptOptions,
+/** @returns the cursors of the rows that failed. */
+async function reencryptBatch(
+  rows: readonly Row[],
+  settings: ReencryptSettings,
   ports: ReencryptPorts,
-): Promise<'kept' | 'rewritten' | 'overtaken' | 'failed'> {
-  // Its keys were destroyed on purpose, so it is no failure.
-  if (place === 'forgotten') return 'kept'
-  let next: Row
-  try {
-    next = await rewriteRow(row, place, options, ports)
-    if (next === row) return 'kept'
-  } catch {
-    return 'failed'
+  counts: { rewritten: number; overtaken: number },
+): Promise<string[]> {
+  const { source } = settings
+  const failed: string[] = []
+  const changes: RowChange[] = []
+  const places = await ports.findPlaces(rows)
+  for (const [index, row] of rows.entries()) {
+    const place = places[index]!
+    // Its keys were destroyed on purpose, so it is no failure.
+    if (place === 'forgotten') continue
+    try {
+      if (place === 'unlocated') throw new Error('the row has no complete identity')
+      const next = await rewriteRow(row, place, settings, ports)
+      if (next !== row) changes.push({ before: row, after: next })
+    } catch {
+      failed.push(source.cursorOf(row))
+    }
   }
-  return (await options.source.write(row, next)) ? 'rewritten' : 'overtaken'
+  for (const [index, outcome] of (await writeChanges(source, changes)).entries()) {
+    if (outcome === 'failed') failed.push(source.cursorOf(changes[index]!.before))
+    else counts[outcome]++
+  }
+  return failed
+}
+
+type Outcome = 'rewritten' | 'overtaken' | 'failed'
+
+/** PostgreSQL's code for a value that another row has: two texts that are now one in a unique index. */
+const UNIQUE_VIOLATION = '23505'
+
+function outcomeOf(written: boolean): Outcome {
+  return written ? 'rewritten' : 'overtaken'
+}
+
+async function writeChanges(source: RowSource, changes: readonly RowChange[]): Promise<Outcome[]> {
+  if (source.writeMany !== undefined && changes.length > 1) {
+    try {
+      return (await source.writeMany(changes)).map(outcomeOf)
+    } catch (error) {
+      if (!isUniqueViolation(error)) throw error
+      // One row of the batch is in the way of all others: write them one by one.
+    }
+  }
+  const outcomes: Outcome[] = []
+  for (const { before, after } of changes) {
+    try {
+      outcomes.push(outcomeOf(await source.write(before, after)))
+    } catch (error) {
+      if (!isUniqueViolation(error)) throw error
+      outcomes.push('failed')
+    }
+  }
+  return outcomes
+}
+
+function isUniqueViolation(error: unknown): boolean {
+  return (error as { readonly code?: unknown } | null)?.code === UNIQUE_VIOLATION
 }
 
 async function rewriteRow(
   row: Row,
   place: RowPlace,
-  { adoptPlaintext = false, importer }: ReencryptOptions,
-  { cipher, columns }: ReencryptPorts,
+  { adoptPlaintext = false, importer }: ReencryptSettings,
+  { cipher, shape }: ReencryptPorts,
 ): Promise<Row> {
-  const imported = await importValues(row, columns, importer)
-  const sealed = sealUnencrypted(row, place, { cipher, columns }, (field, value, path) => {
+  const imported = await importValues(row, shape, importer)
+  const sealed = sealUnencrypted(row, place, { cipher, shape }, (field, value, path) => {
     const text = imported.get(value)
     if (text !== undefined) return field.codec.read(text)
     // A value with the ciphertext mark is a damaged ciphertext: adopting it would hide the damage.
     const isDamaged = typeof value === 'string' && value.startsWith(SEALED_MARK)
-    if (adoptPlaintext && !isDamaged) return value
-    throw new PARAPET_FIELD_ENCRYPTION_PLAINTEXT_FOUND(path)
+    if (!adoptPlaintext || isDamaged) throw new PARAPET_FIELD_ENCRYPTION_PLAINTEXT_FOUND(path)
+    return shape.plaintext.columns.has(path) ? shape.plaintext.adopt(path, value) : value
   })
   if (sealed === row && !cipher.isStale(row, place)) return row
   const plain: Record<string, unknown> = {}
-  for (const column of columns.keys()) {
+  for (const column of shape.columns.keys()) {
     // `only` also opens fields with reveal 'never'.
     const opened = cipher.open(sealed, place, { roles: null, only: column }, () => {})
     const value = cellOf(opened, column)
@@ -125,16 +166,17 @@ async function rewriteRow(
 function sealUnencrypted(
   row: Row,
   place: RowPlace,
-  { cipher, columns }: Pick<ReencryptPorts, 'cipher' | 'columns'>,
+  { cipher, shape }: Pick<ReencryptPorts, 'cipher' | 'shape'>,
   read: (field: EncryptedField, value: unknown, path: string) => unknown,
 ): Row {
   const sealed: Record<string, unknown> = { ...row }
   let isChanged = false
-  for (const [column, node] of columns) {
-    sealed[column] = mapEncrypted(node, cellOf(row, column), column, (field, value, path) => {
-      if (parseCiphertext(value) !== undefined) return value
+  for (const [column, node] of shape.columns) {
+    const value = shape.plaintext.find(row, column) ?? cellOf(row, column)
+    sealed[column] = mapEncrypted(node, value, column, (field, each, path) => {
+      if (parseCiphertext(each) !== undefined) return each
       isChanged = true
-      return cipher.sealAt(field, read(field, value, path), path, place)
+      return cipher.sealAt(field, read(field, each, path), path, place)
     })
   }
   return isChanged ? sealed : row
@@ -143,7 +185,7 @@ function sealUnencrypted(
 /** The plaintexts of the values that the importer recognises, by their stored text. */
 async function importValues(
   row: Row,
-  columns: ReadonlyMap<string, SchemaNode>,
+  { columns }: Pick<TableShape, 'columns'>,
   importer: Importer | undefined,
 ): Promise<ReadonlyMap<unknown, string>> {
   const texts = new Set<string>()

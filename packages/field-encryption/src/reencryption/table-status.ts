@@ -2,12 +2,13 @@
 import { keyIdOf } from '@parapet/kit'
 import type { Keyset } from '../crypto/keyset.ts'
 import type { Row, RowSource } from '../sql/row-source.ts'
-import type { RecordCipher, RowPlace } from './record-cipher.ts'
+import type { RecordCipher, RowPlace } from '../rows/record-cipher.ts'
+import type { StoredPlace } from '../rows/row-places.ts'
 
 /** The options of `Table.status`. */
 export interface StatusOptions {
   readonly source: RowSource
-  /** @default '' */
+  /** @default the tenant in each row, or else ''; the keys of '' are counted */
   readonly tenant?: string
 }
 
@@ -34,7 +35,7 @@ export interface StatusPorts {
   readonly keyset: Keyset
   /** Whether every instance uses the keyset's primary key. */
   readonly settled: boolean
-  readonly findPlaces: (rows: readonly Row[]) => Promise<readonly (RowPlace | 'forgotten')[]>
+  readonly findPlaces: (rows: readonly Row[]) => Promise<readonly StoredPlace[]>
 }
 
 const BATCH_ROWS = 1000
@@ -60,7 +61,8 @@ export async function measureTable(
         if (sealed === undefined) plaintext++
         else byKeyId.set(keyIdOf(sealed), (byKeyId.get(keyIdOf(sealed)) ?? 0) + 1)
       }
-      if (place !== 'forgotten' && isStale(cipher, row, place)) staleRows++
+      if (place === 'unlocated') staleRows++
+      else if (place !== 'forgotten' && isStale(cipher, row, place)) staleRows++
     }
     cursor = source.cursorOf(last)
   }

@@ -1,5 +1,5 @@
 /** Seals and opens single values, bound to their cell: tenant, table, column path, row and schema version. */
-import { SEALED_MARK } from '@parapet/kit'
+import { keyIdOf, SEALED_MARK } from '@parapet/kit'
 import { parseCiphertext, type Aead } from '../crypto/aead.ts'
 import { contextHead, joinContext } from '../crypto/field-context.ts'
 import { LruMap } from '../crypto/lru-map.ts'
@@ -10,6 +10,7 @@ import {
 } from '../errors.ts'
 import type { EncryptedField } from '../schema/encrypted.ts'
 import { readPlaintext, writePlaintext } from '../schema/plaintext.ts'
+import { codecs, type ValueCodec } from '../schema/value-codecs.ts'
 
 /** The row of a cell. */
 export interface CellRow {
@@ -19,14 +20,23 @@ export interface CellRow {
 
 /** Context heads that are cached. Paths with an array index are not. */
 const MAX_HEADS = 2000
-/** Suffix of the schema version of a padded value. With it, padding is switched on or off without a migration. */
+/** Ends the version of a padded value. With it, padding is switched on or off without a migration. */
 const PADDED = ';pad'
+
+/** A version that a value may have been written under. */
+interface WrittenVersion {
+  /** `1;text;pad`; without the codec in values of earlier releases. */
+  readonly text: string
+  readonly codec: ValueCodec | undefined
+  readonly isPadded: boolean
+}
 
 /** Seals and opens the values of one table. */
 export class CellCipher {
   readonly #heads = new LruMap<string, Buffer>(MAX_HEADS)
   readonly #table: string
   readonly #versions: readonly string[]
+  readonly #written = new Map<EncryptedField, readonly WrittenVersion[]>()
 
   /** @param versions the schema version that is written, then those that are still read. */
   constructor(table: string, versions: readonly string[]) {
@@ -45,8 +55,8 @@ export class CellCipher {
       throw new PARAPET_FIELD_ENCRYPTION_CIPHERTEXT_FOUND(path)
     }
     const plaintext = writePlaintext(field.codec, value, field.padBytes, path)
-    const version = this.#currentVersion(field)
-    return aead.sealText(plaintext, this.#associatedData(row, path, version))
+    const { text } = this.#versionsOf(field)[0]!
+    return aead.sealText(plaintext, this.#associatedData(row, path, text))
   }
 
   /**
@@ -59,18 +69,17 @@ export class CellCipher {
       throw new PARAPET_FIELD_ENCRYPTION_PLAINTEXT_FOUND(path)
     }
     const sealed = parseCiphertext(value)
-    if (sealed === undefined) throw new PARAPET_FIELD_ENCRYPTION_OPEN_FAILED()
-    for (const version of this.#versions) {
-      for (const isPadded of field.padBytes === 0 ? [false, true] : [true, false]) {
-        const written = isPadded ? version + PADDED : version
-        const plaintext = aead.tryOpen(sealed, this.#associatedData(row, path, written))
-        if (plaintext !== undefined) return readPlaintext(field.codec, plaintext, isPadded)
-      }
+    if (sealed === undefined || !aead.hasKey(keyIdOf(sealed))) {
+      throw new PARAPET_FIELD_ENCRYPTION_OPEN_FAILED()
+    }
+    for (const { text, codec, isPadded } of this.#versionsOf(field)) {
+      const plaintext = aead.tryOpen(sealed, this.#associatedData(row, path, text))
+      if (plaintext !== undefined) return readPlaintext(field, plaintext, isPadded, codec)
     }
     throw new PARAPET_FIELD_ENCRYPTION_OPEN_FAILED()
   }
 
-  /** Whether a sealed value was written under an older version of the schema that is still read. */
+  /** Whether a sealed value was written under another version, type or padding than today's. */
   isOlderVersion(
     field: EncryptedField,
     sealed: Buffer,
@@ -78,13 +87,33 @@ export class CellCipher {
     row: CellRow,
     aead: Aead,
   ): boolean {
-    if (this.#versions.length === 1) return false
-    const context = this.#associatedData(row, path, this.#currentVersion(field))
-    return aead.tryOpen(sealed, context) === undefined
+    for (const [index, { text }] of this.#versionsOf(field).entries()) {
+      if (aead.tryOpen(sealed, this.#associatedData(row, path, text)) !== undefined) {
+        return index > 0
+      }
+    }
+    // Damaged: sealing it again is impossible, and it must not hold up the end of a rotation.
+    return false
   }
 
-  #currentVersion({ padBytes }: EncryptedField): string {
-    return this.#versions[0]! + (padBytes === 0 ? '' : PADDED)
+  /** The versions of a field that are read, the one that is written first. */
+  #versionsOf(field: EncryptedField): readonly WrittenVersion[] {
+    const known = this.#written.get(field)
+    if (known !== undefined) return known
+    const others = Object.values(codecs).filter((codec) => codec !== field.codec)
+    // Likely ones first: each attempt costs a decryption.
+    const written = [field.codec, undefined, ...others].flatMap((codec) =>
+      this.#versions.flatMap((version) => {
+        const plain = codec === undefined ? version : `${version};${codec.name}`
+        const both = [
+          { text: plain, codec, isPadded: false },
+          { text: plain + PADDED, codec, isPadded: true },
+        ]
+        return field.padBytes === 0 ? both : both.toReversed()
+      }),
+    )
+    this.#written.set(field, written)
+    return written
   }
 
   #associatedData({ tenant, rowId }: CellRow, path: string, version: string): Buffer {

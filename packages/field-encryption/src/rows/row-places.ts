@@ -1,6 +1,6 @@
 /** Finds the identity of rows (tenant, row id, subject) and the keys that seal them. */
 import { keyIdOf } from '@parapet/kit'
-import type { FoundRing, KeyRing, KeySource } from '../crypto/key-ring.ts'
+import type { FoundRing, KeyRing, KeySource } from '../keys/key-ring.ts'
 import {
   PARAPET_FIELD_ENCRYPTION_FORGOTTEN,
   PARAPET_FIELD_ENCRYPTION_INVALID_ARGUMENT,
@@ -8,7 +8,7 @@ import {
 } from '../errors.ts'
 import type { Row } from '../sql/row-source.ts'
 import type { RecordCipher, RowPlace } from './record-cipher.ts'
-import type { RecordScope, TableOptions } from './table.ts'
+import type { RecordScope, TableOptions } from './table-options.ts'
 
 /** A row and its identity, before its keys are loaded. */
 export interface LocatedRow {
@@ -18,14 +18,18 @@ export interface LocatedRow {
   readonly subject: string | null
 }
 
+/** The place of a stored row; or that its keys were destroyed, or that its identity is incomplete. */
+export type StoredPlace = RowPlace | 'forgotten' | 'unlocated'
+
 /** Locates the rows of one table. */
 export class RowLocator {
-  readonly #ids: readonly string[]
+  readonly #bind: readonly string[]
   readonly #options: TableOptions
   readonly #keys: KeySource
 
-  constructor(ids: readonly string[], options: TableOptions, keys: KeySource) {
-    this.#ids = ids
+  /** @param bind the members that values are bound to */
+  constructor(bind: readonly string[], options: TableOptions, keys: KeySource) {
+    this.#bind = bind
     this.#options = options
     this.#keys = keys
   }
@@ -33,7 +37,7 @@ export class RowLocator {
   /** Reads a row's identity. @throws PARAPET_FIELD_ENCRYPTION_INVALID_ARGUMENT */
   locate(row: Row, scope: RecordScope): LocatedRow {
     const { subject } = this.#options
-    const ids = this.#ids.map((member) => readName(row[member], `the member "${member}"`))
+    const ids = this.#bind.map((member) => readName(row[member], `the member "${member}"`))
     return {
       row,
       tenant: this.#readTenant(row, scope),
@@ -83,6 +87,30 @@ export class RowLocator {
       const indexRing = requireRing(rings[2 * index])
       return { tenant, rowId, ring: requireRing(ring), indexRing }
     })
+  }
+
+  /**
+   * Finds the places of stored rows. Keys that another instance has just created are loaded first.
+   *
+   * @returns `'unlocated'` for a row that lacks its id, its tenant or its subject.
+   */
+  async findStored(
+    rows: readonly Row[],
+    tenant: string | undefined,
+    cipher: RecordCipher,
+  ): Promise<StoredPlace[]> {
+    const located = rows.map((row) => {
+      try {
+        return this.locate(row, tenant === undefined ? {} : { tenant })
+      } catch {
+        return undefined
+      }
+    })
+    const known = located.filter((each) => each !== undefined)
+    await this.refreshUnknownKeys(known, cipher, true)
+    const places = await this.findPlaces(known, true, true)
+    let next = 0
+    return located.map((each) => (each === undefined ? 'unlocated' : places[next++]!))
   }
 
   /**

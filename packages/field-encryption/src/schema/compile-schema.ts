@@ -1,5 +1,4 @@
 /** Finds the encrypted values of a schema, and compiles them to a tree that rows and payloads are walked by. */
-import type { TSchema } from '@sinclair/typebox'
 import { PARAPET_FIELD_ENCRYPTION_INVALID_SCHEMA } from '../errors.ts'
 import { encryptedFieldOf, type EncryptedField } from './encrypted.ts'
 
@@ -153,10 +152,7 @@ const resolveInside: RefResolver = (ref, root) => {
  *
  * @throws PARAPET_FIELD_ENCRYPTION_INVALID_SCHEMA there are none.
  */
-export function compileTableSchema(
-  table: string,
-  schema: TSchema,
-): ReadonlyMap<string, SchemaNode> {
+export function compileTableSchema(table: string, schema: object): ReadonlyMap<string, SchemaNode> {
   const node = compileSchema(schema, `table "${table}"`, resolveInside)
   if (node?.kind !== 'object') {
     throw new PARAPET_FIELD_ENCRYPTION_INVALID_SCHEMA(

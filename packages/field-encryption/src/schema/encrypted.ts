@@ -1,14 +1,14 @@
 /**
- * `Encrypted(...)` marks a TypeBox schema: its value is stored encrypted.
+ * `Encrypted(...)` marks a schema of TypeBox, or plain JSON Schema: its value is stored encrypted.
  *
  * The mark must survive every copy that TypeBox and Fastify make of a schema, and Ajv's strict mode.
  * Only the keyword `$comment` does, so it holds a number, and the options are kept in a list.
  */
-import { Kind, type TSchema } from '@sinclair/typebox'
-import { columnsOf, type BlindIndex } from '../crypto/blind-index.ts'
+import { columnsOf, type BlindIndex } from '../blind-index/blind-index.ts'
 import { PARAPET_FIELD_ENCRYPTION_INVALID_SCHEMA } from '../errors.ts'
 import type { Mask } from './masks.ts'
-import { codecOf, type ValueCodec } from './value-codecs.ts'
+import type { ValueCodec } from './value-codecs.ts'
+import { valueCodecsOf } from './value-types.ts'
 
 /** The options of {@link Encrypted}. */
 export interface EncryptedOptions {
@@ -31,6 +31,8 @@ export interface EncryptedOptions {
 /** How a field is encrypted and disclosed. */
 export interface EncryptedField {
   readonly codec: ValueCodec
+  /** Reads the values that were written before the type was part of their context. */
+  readonly untagged: ValueCodec
   readonly reveal: ReadonlySet<string> | 'never'
   readonly masks: ReadonlyMap<string, Mask>
   readonly indexes: ReadonlyMap<string, BlindIndex>
@@ -43,8 +45,8 @@ export interface EncryptedField {
 const OPTION_NAMES = new Set(['reveal', 'mask', 'index', 'padBytes'])
 const MARKER = 'parapet-encrypted:'
 const MAX_PAD_BYTES = 65_536
-/** A column name that needs no quotes in SQL. */
-const IDENTIFIER = /^[a-z_][a-z0-9_]{0,59}$/
+/** The name of an index column: it needs no quotes in SQL. */
+export const INDEX_NAME = /^[a-z_][a-z0-9_]{0,59}$/
 /** Shared by all copies of this package in a process, so that a number means the same field in each. */
 const kFields = Symbol.for('@parapet/field-encryption:fields@0')
 const shared = globalThis as { [kFields]?: EncryptedField[] }
@@ -54,36 +56,41 @@ const fields: EncryptedField[] = (shared[kFields] ??= [])
  * Marks a schema: its value is stored encrypted, bound to its row and column. The static type is
  * unchanged. Call it once for each declared schema, not for each request: marks are never freed.
  *
- * @throws PARAPET_FIELD_ENCRYPTION_INVALID_SCHEMA an option is unknown or invalid, or a mask is set on
- *   a value that is not text.
+ * @throws PARAPET_FIELD_ENCRYPTION_INVALID_SCHEMA an option is unknown or invalid, a mask is set on a
+ *   value that is not text, or the values of the schema cannot be stored without a change.
  */
 // oxlint-disable-next-line func-style -- named like the types of TypeBox
-export function Encrypted<T extends TSchema>(schema: T, options: EncryptedOptions = {}): T {
+export function Encrypted<T extends object>(schema: T, options: EncryptedOptions = {}): T {
   const field = readField(schema, options)
-  return { ...schema, $comment: `${MARKER}${fields.push(field) - 1}` }
+  const mark = `${MARKER}${fields.push(field) - 1}`
+  // `typebox` 1 keeps the kind of a schema in members that a spread would not copy.
+  return Object.defineProperties({} as T, {
+    ...Object.getOwnPropertyDescriptors(schema),
+    $comment: { value: mark, enumerable: true, writable: true, configurable: true },
+  })
 }
 
-function readField(schema: TSchema, options: EncryptedOptions): EncryptedField {
+function readField(schema: object, options: EncryptedOptions): EncryptedField {
   const unknown = Object.keys(options).find((name) => !OPTION_NAMES.has(name))
   if (unknown !== undefined) {
     refuse(`the options are ${[...OPTION_NAMES].join(', ')}; got "${unknown}"`)
   }
-  const codec = codecOf(schema)
+  const { codec, untagged, inner } = valueCodecsOf(schema, refuse)
   const { reveal = [], mask = {}, index = {}, padBytes = 0 } = options
   checkPadding(padBytes)
   const masks = Object.entries(mask)
-  const isText = codec.expected === codecOf({ [Kind]: 'String', params: [], static: '' }).expected
+  const isText = codec.name === 'text'
   if (masks.length > 0 && !isText) refuse('"mask" is for text only')
   if (reveal === 'never' && masks.length > 0) refuse('a value with reveal "never" has no "mask"')
   checkIndexNames(index)
-  const { maxLength } = schema as { readonly maxLength?: number }
   return Object.freeze({
     codec,
+    untagged,
     reveal: reveal === 'never' ? reveal : new Set(reveal),
     masks: new Map(masks),
     indexes: new Map(Object.entries(index)),
     padBytes,
-    maxLength: isText ? maxLength : undefined,
+    maxLength: isText ? inner.maxLength : undefined,
   })
 }
 
@@ -95,8 +102,8 @@ function checkPadding(padBytes: number): void {
 
 function checkIndexNames(indexes: Readonly<Record<string, BlindIndex>>): void {
   for (const [name, index] of Object.entries(indexes)) {
-    if (columnsOf(name, index).every((column) => IDENTIFIER.test(column))) continue
-    refuse(`the name of an index must match ${String(IDENTIFIER)}, got "${name}"`)
+    if (columnsOf(name, index).every((column) => INDEX_NAME.test(column))) continue
+    refuse(`the name of an index must match ${String(INDEX_NAME)}, got "${name}"`)
   }
 }
 

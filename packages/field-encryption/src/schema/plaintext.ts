@@ -49,23 +49,54 @@ function writeSafely({ write }: ValueCodec, value: unknown): string | undefined 
   }
 }
 
-/** Reads the value of a plaintext. @throws PARAPET_FIELD_ENCRYPTION_OPEN_FAILED it has another format. */
-export function readPlaintext(codec: ValueCodec, plaintext: Buffer, isPadded: boolean): unknown {
-  if (!isPadded) return parseValue(codec, plaintext)
+/**
+ * Reads the value of a plaintext.
+ *
+ * @param writtenAs the codec in the context of the value; `undefined`: it was written before codecs
+ *   were part of the context.
+ * @throws PARAPET_FIELD_ENCRYPTION_OPEN_FAILED it has another format, or no value of the field's type.
+ */
+export function readPlaintext(
+  field: EncryptedField,
+  plaintext: Buffer,
+  isPadded: boolean,
+  writtenAs: ValueCodec | undefined,
+): unknown {
+  const text = (isPadded ? removePadding(plaintext) : plaintext).toString('utf8')
+  const { codec, untagged } = field
+  if (writtenAs === codec) return readStrictly(codec, text)
+  const candidates = writtenAs === undefined ? [untagged, codec] : [writtenAs]
+  for (const candidate of candidates) {
+    const value = readSafely(candidate, text)
+    // What the codec of today would not write is a value of another type: "12" must not become 12.
+    if (value !== undefined && writeSafely(codec, value) !== undefined) return value
+  }
+  throw new PARAPET_FIELD_ENCRYPTION_OPEN_FAILED()
+}
+
+function removePadding(plaintext: Buffer): Buffer {
   const end = plaintext.lastIndexOf(PAD_MARK)
   const rest = plaintext.subarray(end + 1)
   if (end === -1 || rest.some((byte) => byte !== 0)) {
     throw new PARAPET_FIELD_ENCRYPTION_OPEN_FAILED()
   }
-  return parseValue(codec, plaintext.subarray(0, end))
+  return plaintext.subarray(0, end)
 }
 
-function parseValue(codec: ValueCodec, plaintext: Buffer): unknown {
+function readStrictly(codec: ValueCodec, text: string): unknown {
   try {
-    return codec.read(plaintext.toString('utf8'))
+    return codec.read(text)
   } catch {
     // The codec's own error would quote the plaintext.
     throw new PARAPET_FIELD_ENCRYPTION_OPEN_FAILED()
+  }
+}
+
+function readSafely(codec: ValueCodec, text: string): unknown {
+  try {
+    return codec.read(text)
+  } catch {
+    return undefined
   }
 }
 

@@ -2,22 +2,15 @@
  * The SQL of one table: columns with length checks, unique indexes, row-level security, and columns
  * that the database itself encrypts.
  */
-import {
-  SEALED_MARK,
-  sealedTextLength,
-  type Migration,
-  type Principal,
-  type SqlClient,
-} from '@parapet/kit'
-import { MAX_CIPHERTEXT_LENGTH } from '../crypto/aead.ts'
-import { columnsOf } from '../crypto/blind-index.ts'
-import type { SchemaNode } from '../schema/compile-schema.ts'
-import { maxCiphertextLength } from '../schema/plaintext.ts'
-import { quoteBuiltName, quoteName } from './identifiers.ts'
+import type { Migration, Principal, SqlClient } from '@parapet/kit'
+import { addCheck, addColumns, checksOf, createIndexes, validateCheck } from './column-sql.ts'
+import { migrationId } from './migration-id.ts'
 import { pgcryptoSql } from './pgcrypto.ts'
 import { rowSecuritySql } from './row-level-security.ts'
 import { createPostgresRowSource } from './row-source-postgres.ts'
 import type { RowSource } from './row-source.ts'
+import { createStages, type MigrationStages } from './stages.ts'
+import type { TableLayout } from './table-layout.ts'
 
 /** The options of {@link TableSql.migration}. */
 export interface MigrationOptions {
@@ -34,8 +27,14 @@ export interface TableSql {
   /**
    * Returns the migration that adds columns, length checks and indexes to an existing table, and
    * row-level security and pgcrypto columns if the options ask for them. Run it with kit's `migrate`.
+   * It fails if the table has plaintext in a column that is to be encrypted: use {@link TableSql.stages}.
+   *
+   * Its id is that of the table, its version and its text, and its statements can run again: after a
+   * change of the schema, run the new one in place of the old one.
    */
   migration(options?: MigrationOptions): Migration
+  /** Returns the stages for a table with plaintext rows; see the option `plaintext` of the table. */
+  stages(): MigrationStages
   /**
    * Returns the rows of the table, for `reencrypt` and `status`.
    *
@@ -49,49 +48,25 @@ export interface TableSql {
   ): RowSource
 }
 
-const HEX_BITS = 4
-
-/** Creates the {@link TableSql} of a table. @param ids the id columns */
-export function createTableSql(
-  table: string,
-  columns: ReadonlyMap<string, SchemaNode>,
-  ids: readonly string[],
-): TableSql {
+/** Creates the {@link TableSql} of a table. */
+export function createTableSql(layout: TableLayout): TableSql {
+  const { table } = layout
   return {
     migration({ owner, adminRole = 'admin', pgcrypto = [] } = {}) {
-      const parts = [...columns].map(([name, node]) => columnSql(table, name, node))
+      const checks = checksOf(layout)
+      const parts = [
+        ...addColumns(layout),
+        ...checks.map((check) => addCheck(table, check)),
+        ...checks.map((check) => validateCheck(table, check)),
+        ...createIndexes(layout, false),
+      ]
       if (pgcrypto.length > 0) parts.push(pgcryptoSql(table, pgcrypto))
       if (owner !== undefined) parts.push(rowSecuritySql(table, owner, adminRole))
-      return { id: '0001_field_encryption', sql: `${parts.join('\n')}\n` }
+      const sql = `${parts.join('\n')}\n`
+      return { id: migrationId(layout, sql), sql }
     },
+    stages: () => createStages(layout),
     rowSource: (sql, tenant, principal) =>
-      createPostgresRowSource(sql, { table, columns, ids, tenant, principal }),
+      createPostgresRowSource(sql, { ...layout, tenant, principal }),
   }
-}
-
-function columnSql(table: string, name: string, node: SchemaNode): string {
-  const column = quoteName(name)
-  if (node.kind !== 'leaf') {
-    return `ALTER TABLE ${quoteName(table)} ADD COLUMN IF NOT EXISTS ${column} jsonb;`
-  }
-  const longest = maxCiphertextLength(node.field) ?? MAX_CIPHERTEXT_LENGTH
-  const check = quoteBuiltName(`${table}_${name}_sealed`)
-  const lines = [
-    `ALTER TABLE ${quoteName(table)} ADD COLUMN IF NOT EXISTS ${column} text;`,
-    `ALTER TABLE ${quoteName(table)} ADD CONSTRAINT ${check}`,
-    `  CHECK (${column} LIKE '${SEALED_MARK}%' AND length(${column}) BETWEEN ${sealedTextLength(0)} AND ${longest});`,
-  ]
-  for (const [indexName, index] of node.field.indexes) {
-    for (const each of columnsOf(indexName, index)) {
-      const digits = 2 * Math.ceil(index.bits / (2 * HEX_BITS))
-      const kind = index.unique ? 'UNIQUE INDEX' : 'INDEX'
-      const indexId = quoteBuiltName(`${table}_${each}_idx`)
-      lines.push(
-        `ALTER TABLE ${quoteName(table)} ADD COLUMN IF NOT EXISTS ${quoteName(each)} text`,
-        `  CHECK (${quoteName(each)} ~ '^[0-9a-f]{${digits}}$');`,
-        `CREATE ${kind} ${indexId} ON ${quoteName(table)} (${quoteName(each)});`,
-      )
-    }
-  }
-  return lines.join('\n')
 }

@@ -35,6 +35,7 @@ CREATE OR REPLACE FUNCTION parapet_seal(plaintext text) RETURNS bytea LANGUAGE s
 CREATE OR REPLACE FUNCTION parapet_open(sealed bytea) RETURNS text LANGUAGE sql STABLE STRICT
   RETURN pgp_sym_decrypt(sealed, parapet_field_key());
 ${columns.join('\n')}
+DROP VIEW IF EXISTS ${quoteName(`${table}_decrypted`)};
 CREATE VIEW ${quoteName(`${table}_decrypted`)} WITH (security_invoker = true, security_barrier = true) AS
   SELECT t.*, ${opened.join(', ')} FROM ${quoteName(table)} t;`
 }

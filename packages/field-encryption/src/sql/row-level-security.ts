@@ -4,7 +4,7 @@
  *
  * @see https://www.postgresql.org/docs/current/ddl-rowsecurity.html
  */
-import type { Principal, SqlClient, SqlTransaction } from '@parapet/kit'
+import type { Principal, SqlClient, SqlQueryable, SqlTransaction } from '@parapet/kit'
 import { PARAPET_FIELD_ENCRYPTION_INVALID_ARGUMENT } from '../errors.ts'
 import { quoteBuiltName, quoteName } from './identifiers.ts'
 
@@ -18,8 +18,10 @@ export function rowSecuritySql(table: string, owner: string, adminRole: string):
   return `
 ALTER TABLE ${quoteName(table)} ENABLE ROW LEVEL SECURITY;
 ALTER TABLE ${quoteName(table)} FORCE ROW LEVEL SECURITY;
+DROP POLICY IF EXISTS ${quoteBuiltName(`${table}_owner`)} ON ${quoteName(table)};
 CREATE POLICY ${quoteBuiltName(`${table}_owner`)} ON ${quoteName(table)}
   USING (${isOwner}) WITH CHECK (${isOwner});
+DROP POLICY IF EXISTS ${quoteBuiltName(`${table}_admin`)} ON ${quoteName(table)};
 CREATE POLICY ${quoteBuiltName(`${table}_admin`)} ON ${quoteName(table)}
   USING (${isAdmin}) WITH CHECK (${isAdmin});`
 }
@@ -66,18 +68,50 @@ export async function withPrincipal<T>(
   })
 }
 
+interface PolicyRow {
+  readonly condition: string | null
+  readonly permissive: boolean
+  /** Whether the condition depends on the row. */
+  readonly reads: boolean
+}
+
+/** The policies that decide which rows the current role reads. */
+const POLICIES = `
+  SELECT pg_get_expr(p.polqual, p.polrelid) AS condition, p.polpermissive AS permissive,
+    EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_policy'::regclass AND d.objid = p.oid
+      AND d.refclassid = 'pg_class'::regclass AND d.refobjid = p.polrelid AND d.refobjsubid > 0) AS reads
+  FROM pg_policy p WHERE p.polrelid = to_regclass($1) AND p.polcmd IN ('*', 'r') AND (0 = ANY (p.polroles)
+    OR EXISTS (SELECT FROM unnest(p.polroles) AS role WHERE pg_has_role(role, 'USAGE')))`
+
 /**
  * Refuses a table whose rows are partly hidden by row-level security: hidden rows would not be counted,
- * and their keys would be destroyed.
+ * and their keys would be destroyed. All rows are visible if a policy allows it whatever the row, and no
+ * restrictive policy depends on the row.
  *
+ * @param sql in the transaction of the principal who reads.
  * @throws PARAPET_FIELD_ENCRYPTION_INVALID_ARGUMENT
  */
-export async function refuseHiddenRows(sql: SqlClient, table: string): Promise<void> {
-  const text = 'SELECT row_security_active(to_regclass($1)) AS hides'
-  const { rows } = await sql.query<{ hides: boolean | null }>(text, [quoteName(table)])
+export async function requireAllRows(sql: SqlQueryable, table: string): Promise<void> {
+  const name = quoteName(table)
+  const active = 'SELECT row_security_active(to_regclass($1)) AS hides'
+  const { rows } = await sql.query<{ hides: boolean | null }>(active, [name])
   if (rows[0]?.hides !== true) return
+  const policies = (await sql.query<PolicyRow>(POLICIES, [name])).rows
+  const allows = await Promise.all(policies.map((policy) => allowsEveryRow(sql, policy)))
+  const isAllowed = policies.some(({ permissive }, index) => permissive && allows[index])
+  const isRestricted = policies.some(({ permissive }, index) => !permissive && !allows[index])
+  if (isAllowed && !isRestricted) return
   throw new PARAPET_FIELD_ENCRYPTION_INVALID_ARGUMENT(
     `rowSource of the table "${table}"`,
     'needs a principal who sees every row, because row-level security is active',
   )
+}
+
+async function allowsEveryRow(
+  sql: SqlQueryable,
+  { condition, reads }: PolicyRow,
+): Promise<boolean> {
+  if (condition === null || reads) return false
+  const { rows } = await sql.query<{ ok: boolean }>(`SELECT (${condition}) IS TRUE AS ok`)
+  return rows[0]?.ok === true
 }

@@ -15,4 +15,19 @@ export interface RowSource {
    * @returns whether it was written.
    */
   write(before: Row, after: Row): Promise<boolean>
+  /**
+   * As {@link RowSource.write} for the rows of a batch, all of them or none.
+   *
+   * @returns for each row whether it was written.
+   * @default each row is written by itself
+   */
+  writeMany?(changes: readonly RowChange[]): Promise<readonly boolean[]>
+  /** The number of rows, for the progress. @default it is not told */
+  count?(): Promise<number>
+}
+
+/** A stored row, and what replaces it. */
+export interface RowChange {
+  readonly before: Row
+  readonly after: Row
 }

@@ -1,32 +1,24 @@
 /** The implementation of a table: finds the keys of its rows and seals and opens them. */
-import type { Static, TObject } from '@sinclair/typebox'
-import { columnsOf } from '../crypto/blind-index.ts'
-import type { KeySource } from '../crypto/key-ring.ts'
-import { PARAPET_FIELD_ENCRYPTION_NOT_INDEXED } from '../errors.ts'
-import { compileTableSchema, type SchemaNode } from '../schema/compile-schema.ts'
+import type { Clock } from '@parapet/kit'
+import type { KeySource } from '../keys/key-ring.ts'
+import type { DecryptionReports } from '../reports/decryption-reports.ts'
 import { maxCiphertextLength } from '../schema/plaintext.ts'
-import { quoteName } from '../sql/identifiers.ts'
+import type { ObjectSchema, StaticOf } from '../schema/schema-types.ts'
 import { createTableSql, type TableSql } from '../sql/migration.ts'
-import type { Row } from '../sql/row-source.ts'
-import { cellOf, dropIndexColumns } from './index-columns.ts'
-import { createRecordCipher, type RecordCipher } from './record-cipher.ts'
-import { reencryptRows, type ReencryptOptions, type ReencryptProgress } from './reencrypt.ts'
+import { RecordCipher } from '../rows/record-cipher.ts'
 import {
-  refuseArgument,
-  requirePlace,
-  requireRing,
-  RowLocator,
-  type LocatedRow,
-} from './row-places.ts'
-import { measureTable, type StatusOptions, type TableStatus } from './table-status.ts'
-import type {
-  Condition,
-  ReadScope,
-  RecordScope,
-  Table,
-  TableOptions,
-  WhereOptions,
-} from './table.ts'
+  startReencryption,
+  type ReencryptOptions,
+  type ReencryptRun,
+} from '../reencryption/reencrypt-run.ts'
+import { RowOpener } from '../rows/row-opener.ts'
+import { refuseArgument, requirePlace, requireRing, RowLocator } from '../rows/row-places.ts'
+import { cellOf, type TableIndex } from '../rows/table-indexes.ts'
+import type { ReadScope, RecordScope, TableOptions } from '../rows/table-options.ts'
+import { compileTable, type TableShape } from '../rows/table-shape.ts'
+import { measureTable, type StatusOptions, type TableStatus } from '../reencryption/table-status.ts'
+import type { Condition, EncryptedColumn, IndexLeakage, Table, WhereOptions } from './table.ts'
+import { conditionOf, findIndex, tokensOf } from './where.ts'
 
 /** What {@link createTable} needs. */
 export interface TablePorts {
@@ -35,16 +27,9 @@ export interface TablePorts {
   readonly hasSubjects: boolean
   /** Whether no instance can still seal with a former key of the tenant. */
   readonly isSettled: (tenant: string) => Promise<boolean>
-  /** Called with the number of opened values by column. */
-  readonly onDecrypted: (table: string, counts: ReadonlyMap<string, number>) => void
-  /** Called when rows could not be decrypted. */
-  readonly onDenied: (table: string, error: unknown) => void
-}
-
-/** Which values are opened. */
-interface OpenRequest {
-  readonly roles: readonly string[] | null
-  readonly only?: string
+  /** Told what was opened, and what could not be. */
+  readonly reports: Pick<DecryptionReports, 'opened' | 'denied'>
+  readonly clock: Pick<Clock, 'now'>
 }
 
 /**
@@ -52,104 +37,97 @@ interface OpenRequest {
  *
  * @throws PARAPET_FIELD_ENCRYPTION_INVALID_SCHEMA, PARAPET_FIELD_ENCRYPTION_INVALID_ARGUMENT
  */
-export function createTable<T extends TObject>(
+export function createTable<T extends ObjectSchema>(
   name: string,
   schema: T,
   options: TableOptions,
   ports: TablePorts,
 ): Table<T> {
-  return new EncryptedTable(name, schema, options, ports)
+  return new EncryptedTable(compileTable(name, schema, options, ports), options, ports)
 }
 
-class EncryptedTable<T extends TObject> implements Table<T> {
+class EncryptedTable<T extends ObjectSchema> implements Table<T> {
   readonly name: string
   readonly sql: TableSql
+  readonly columns: readonly EncryptedColumn[]
+  readonly identity: readonly string[]
+  readonly leakage: readonly IndexLeakage[]
   readonly #ports: TablePorts
-  readonly #columns: ReadonlyMap<string, SchemaNode>
-  readonly #memberNames: ReadonlySet<string>
+  readonly #shape: TableShape
   readonly #cipher: RecordCipher
   readonly #locator: RowLocator
+  readonly #opener: RowOpener
 
-  constructor(name: string, schema: T, options: TableOptions, ports: TablePorts) {
-    const { id = 'id', tenant, subject, version = 1, readVersions = [] } = options
-    const ids = typeof id === 'string' ? [id] : id
-    this.name = name
+  constructor(shape: TableShape, options: TableOptions, ports: TablePorts) {
+    this.name = shape.table
     this.#ports = ports
-    this.#columns = compileTableSchema(name, schema)
-    this.#memberNames = new Set(Object.keys(schema.properties))
-    const encrypted = [...ids, tenant, subject].find(
-      (member) => member !== undefined && this.#columns.has(member),
-    )
-    if (encrypted !== undefined) {
-      refuseArgument(`the member "${encrypted}"`, 'identifies the row, so it cannot be encrypted')
-    }
-    if (subject !== undefined && !ports.hasSubjects) {
-      refuseArgument('"subject" of a table', 'needs the options provider and keyStore')
-    }
-    const versions = [version, ...readVersions].map(String)
-    this.#cipher = createRecordCipher({ table: name, columns: this.#columns, versions })
-    this.#locator = new RowLocator(ids, options, ports.keys)
-    this.sql = createTableSql(name, this.#columns, ids)
+    this.#shape = shape
+    this.#cipher = new RecordCipher(shape)
+    this.#locator = new RowLocator(shape.bind, options, ports.keys)
+    const [cipher, locator] = [this.#cipher, this.#locator]
+    this.#opener = new RowOpener({ shape, cipher, locator, reports: ports.reports })
+    this.sql = createTableSql(shape.layout)
+    this.columns = Object.freeze(columnsOfTable(shape))
+    this.identity = Object.freeze([...shape.layout.ids, ...shape.layout.identity])
+    this.leakage = Object.freeze(shape.indexes.list.map(leakageOf))
   }
 
-  async encryptRecord(record: Partial<Static<T>>, scope?: RecordScope) {
+  async encryptRecord(record: Partial<StaticOf<T>>, scope?: RecordScope) {
     return (await this.encryptMany([record], scope))[0]!
   }
 
-  async encryptMany(records: readonly Partial<Static<T>>[], scope: RecordScope = {}) {
+  async encryptMany(records: readonly Partial<StaticOf<T>>[], scope: RecordScope = {}) {
+    const { names, plaintext } = this.#shape
     const located = records.map((record) => {
-      const unknown = Object.keys(record).find((each) => !this.#memberNames.has(each))
+      const unknown = Object.keys(record).find((each) => !names.has(each))
       if (unknown !== undefined) refuseArgument(`the member "${unknown}"`, 'is not in the schema')
       return this.#locator.locate(record, scope)
     })
     const places = await this.#locator.findPlaces(located, true)
-    return located.map(({ row }, index) => this.#cipher.seal(row, requirePlace(places[index])))
+    return located.map(({ row }, index) => {
+      const sealed = this.#cipher.seal(row, requirePlace(places[index]))
+      plaintext.write(row, sealed)
+      return sealed
+    })
   }
 
-  async decryptRecord(row: object, scope?: ReadScope): Promise<Static<T>> {
+  async decryptRecord(row: object, scope?: ReadScope): Promise<StaticOf<T>> {
     return (await this.decryptMany([row], scope))[0]!
   }
 
-  async decryptMany(rows: readonly object[], scope: ReadScope = {}): Promise<Static<T>[]> {
-    const opened = await this.#open(rows, scope, { roles: scope.roles ?? null })
-    return opened
+  async decryptMany(rows: readonly object[], scope: ReadScope = {}): Promise<StaticOf<T>[]> {
+    return (await this.#opener.open(rows, scope)) as StaticOf<T>[]
   }
 
-  async decryptValue<C extends keyof Static<T> & string>(
+  async decryptValue<C extends keyof StaticOf<T> & string>(
     row: object,
     column: C,
     scope: RecordScope = {},
-  ): Promise<Static<T>[C]> {
-    if (!this.#columns.has(column)) refuseArgument(`the column "${column}"`, 'is not encrypted')
-    const [opened] = await this.#open([row], scope, { roles: null, only: column })
-    return cellOf(opened!, column) as Static<T>[C]
+  ): Promise<StaticOf<T>[C]> {
+    if (!this.#shape.columns.has(column)) {
+      refuseArgument(`the column "${column}"`, 'is not encrypted')
+    }
+    const [opened] = await this.#opener.open([row], scope, column)
+    return cellOf(opened!, column) as StaticOf<T>[C]
   }
 
   async where(column: string, value: unknown, options: WhereOptions = {}): Promise<Condition> {
-    const { tenant = '', firstParameter = 1 } = options
-    const node = this.#columns.get(column)
-    const field = node?.kind === 'leaf' ? node.field : undefined
-    const name = options.index ?? field?.indexes.keys().next().value
-    const index = name === undefined ? undefined : field?.indexes.get(name)
-    if (field === undefined || index === undefined || name === undefined) {
-      throw new PARAPET_FIELD_ENCRYPTION_NOT_INDEXED(column)
-    }
-    const text = field.codec.write(value)
-    if (text === undefined) {
-      refuseArgument(`the value of "${column}"`, `must be ${field.codec.expected}`)
-    }
+    return this.whereAll({ [column]: value }, options)
+  }
+
+  async whereAll(
+    values: Readonly<Record<string, unknown>>,
+    { tenant = '', firstParameter = 1, index, dialect = 'postgres' }: WhereOptions = {},
+  ): Promise<Condition> {
+    const { indexes } = this.#shape
+    const entry = findIndex(indexes, Object.keys(values), index)
     const [ring] = await this.#ports.keys.find([{ tenant, subject: null }], true)
-    const { indexer } = requireRing(ring)
-    const place = { tenant, table: this.name, column, name }
-    const tokens = indexer.tokens(place, index, text).map(({ token }) => token)
-    const condition = columnsOf(name, index).map(
-      (each) => `${quoteName(each)} = ANY($${firstParameter})`,
-    )
-    return { text: `(${condition.join(' OR ')})`, values: [tokens] }
+    const tokens = tokensOf(indexes, entry, values, tenant, requireRing(ring).indexer)
+    return conditionOf(entry, tokens, dialect, firstParameter)
   }
 
   ciphertextLength(column: string, maxBytes?: number): number {
-    const node = this.#columns.get(column)
+    const node = this.#shape.columns.get(column)
     const length = node?.kind === 'leaf' ? maxCiphertextLength(node.field, maxBytes) : undefined
     if (length === undefined) {
       refuseArgument(
@@ -160,11 +138,11 @@ class EncryptedTable<T extends TObject> implements Table<T> {
     return length
   }
 
-  reencrypt(options: ReencryptOptions): AsyncGenerator<ReencryptProgress> {
-    return reencryptRows(options, {
-      columns: this.#columns,
+  reencrypt(options: ReencryptOptions): ReencryptRun {
+    return startReencryption(options, {
+      shape: this.#shape,
       cipher: this.#cipher,
-      findPlaces: (rows) => this.#findPlaces(rows, options.tenant),
+      findPlaces: (rows) => this.#locator.findStored(rows, options.tenant, this.#cipher),
     })
   }
 
@@ -175,62 +153,23 @@ class EncryptedTable<T extends TObject> implements Table<T> {
       cipher: this.#cipher,
       keyset: requireRing(ring).aead.keyset,
       settled: await this.#ports.isSettled(tenant),
-      findPlaces: (rows) => this.#findPlaces(rows, tenant),
+      findPlaces: (rows) => this.#locator.findStored(rows, options.tenant, this.#cipher),
     })
   }
+}
 
-  /** The places of stored rows. Keys that another instance has just created are loaded first. */
-  async #findPlaces(rows: readonly Row[], tenant: string | undefined) {
-    const scope = tenant === undefined ? {} : { tenant }
-    const located = rows.map((row) => this.#locator.locate(row, scope))
-    await this.#locator.refreshUnknownKeys(located, this.#cipher, true)
-    return this.#locator.findPlaces(located, true, true)
-  }
+function columnsOfTable({ columns, indexes }: TableShape): EncryptedColumn[] {
+  const members = [...columns].map(([name, { kind }]): EncryptedColumn => {
+    return { name, type: kind === 'leaf' ? 'text' : 'jsonb' }
+  })
+  return [...members, ...indexes.columns.map((name) => ({ name, type: 'text' as const }))]
+}
 
-  async #open(
-    rows: readonly object[],
-    scope: ReadScope,
-    request: OpenRequest,
-  ): Promise<Record<string, unknown>[]> {
-    try {
-      const located = rows.map((row) => this.#locator.locate(row as Row, scope))
-      const first = await this.#openLocated(located, scope, request).catch((error: unknown) => ({
-        error,
-      }))
-      if (!('error' in first)) return first
-      // If another instance has just created a key, load it and try once more.
-      if (!(await this.#locator.refreshUnknownKeys(located, this.#cipher, false))) throw first.error
-      return await this.#openLocated(located, scope, request)
-    } catch (error) {
-      this.#ports.onDenied(this.name, error)
-      throw error
-    }
-  }
-
-  async #openLocated(
-    located: readonly LocatedRow[],
-    { forgotten = 'throw' }: ReadScope,
-    request: OpenRequest,
-  ): Promise<Record<string, unknown>[]> {
-    const places = await this.#locator.findPlaces(located, false, forgotten === 'withhold')
-    const counts = new Map<string, number>()
-    const count = (column: string) => void counts.set(column, (counts.get(column) ?? 0) + 1)
-    const opened = located.map(({ row }, index) => {
-      const place = places[index]!
-      if (place === 'forgotten') return this.#withhold(row)
-      return this.#cipher.open(row, requirePlace(place), request, count)
-    })
-    if (counts.size > 0) this.#ports.onDecrypted(this.name, counts)
-    return opened
-  }
-
-  /** The row without its encrypted columns. */
-  #withhold(row: Row): Record<string, unknown> {
-    const rest: Record<string, unknown> = { ...row }
-    for (const [column, node] of this.#columns) {
-      delete rest[column]
-      if (node.kind === 'leaf') dropIndexColumns(rest, node.field.indexes)
-    }
-    return rest
-  }
+function leakageOf({ name, index, members }: TableIndex): IndexLeakage {
+  return Object.freeze({
+    index: name,
+    members: members.map((member) => member.name),
+    reveals: index.prefix > 0 ? 'equal prefixes' : 'equal values',
+    bits: index.bits,
+  })
 }
