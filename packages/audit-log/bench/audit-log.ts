@@ -165,7 +165,12 @@ process.exit(0)
 /** CPU time of a verification, compared with parsing and hashing the same entries once. */
 async function benchVerifier(): Promise<void> {
   const signer = await createSigner(ORIGIN, generateKeyPairSync('ed25519').privateKey)
-  const plan = createPlan({ signer, now: systemClock.now, onRefused: () => {} })
+  const plan = createPlan({
+    signer,
+    trusted: { keys: [signer.key], acceptsLostKey: false },
+    now: systemClock.now,
+    onRefused: () => {},
+  })
   const leaves: string[] = []
   const tiles = new Map<string, Buffer>()
   const checkpoints: { size: number; note: string }[] = []
@@ -193,11 +198,14 @@ async function benchVerifier(): Promise<void> {
     checkpoints.push({ size: state.size, note: state.note })
   }
   const store = {
+    kind: 'postgres',
     state: async () => state,
     tile: async (level: number, index: number) => tiles.get(`${level}/${index}`),
     entries: async (start: number, end: number) =>
       leaves.slice(start, end).map((leaf, at) => ({ index: start + at, leaf })),
-    checkpoints: async (after: number) => checkpoints.filter(({ size }) => size > after),
+    async *checkpoints() {
+      yield* checkpoints
+    },
     surplus: async () => 0,
     subjects: async () => [],
   } as unknown as LogStore

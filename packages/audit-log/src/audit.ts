@@ -7,7 +7,6 @@ import { readStatus, type AuditStatus } from './health/status.ts'
 import type { LogStore } from './log/log-store.ts'
 import { proveConsistency, proveEntries, type ProvenEntry } from './log/proofs.ts'
 import { formatVerifierKey } from './log/signed-note.ts'
-import type { LogSigner } from './log/signing-key.ts'
 import type { AuditLogSettings } from './options.ts'
 import type { Pipeline } from './pipeline/pipeline.ts'
 import { startWriter, stopWriter } from './pipeline/lifecycle.ts'
@@ -24,17 +23,23 @@ import { parseLeaf } from './record/leaf.ts'
 import { formatHashed, keyedHash } from './record/marks.ts'
 import type { SubjectKeys } from './record/personal-data.ts'
 import type { Recorder } from './record/recorder.ts'
+import { isRecordId } from './record/validate.ts'
 import { eraseSubject, type RemovalSettings } from './retention/erase.ts'
 import { pruneLog } from './retention/prune.ts'
+import type { LogKeys } from './trust/keys.ts'
 import type { Spool } from './wal/spool.ts'
 
 /** The parts of the service. */
 export interface ServiceParts {
   readonly settings: AuditLogSettings
+  /** The folder of the option `directory`. */
+  readonly folder: string
+  /** Removes the folder, if it is ephemeral. */
+  readonly remove: () => Promise<void>
   readonly actions: ActionRegistry
   readonly spool: Spool
   readonly store: LogStore
-  readonly signer: LogSigner
+  readonly keys: LogKeys
   readonly recorder: Recorder
   readonly writer: AuditWriter
   readonly pipeline: Pipeline
@@ -59,7 +64,7 @@ export class Audit {
 
   /** The public key of the log, as `audit-log verify --key` takes it. */
   get verifierKey(): string {
-    return formatVerifierKey(this.parts.signer.key)
+    return formatVerifierKey(this.parts.keys.signer.key)
   }
 
   /**
@@ -95,12 +100,13 @@ export class Audit {
     action: A,
     fields: AuditFields<AuditData<A>>,
   ): Promise<{ readonly id: string }> {
-    const { actions, recorder, store } = this.parts
+    const { actions, recorder, store, keys } = this.parts
     if (store.kind !== 'postgres') {
       throw new PARAPET_AUDIT_LOG_INVALID_RECORD('a record in a transaction needs the option "sql"')
     }
     refuseReserved(action)
-    return recordInTransaction(client, await recorder.prepare(actions.get(action), fields))
+    const prepared = await recorder.prepare(actions.get(action), fields)
+    return recordInTransaction(client, prepared, keys.writerKey)
   }
 
   /** The text that the log holds for a value marked with `hmac`; use it to search for the value. */
@@ -147,7 +153,7 @@ export class Audit {
    */
   async prove(id: string, reader?: ReaderFields): Promise<ProvenEntry> {
     if (reader !== undefined) await this.recordRead(reader, { proof: id })
-    const found = await this.parts.store.find(id)
+    const found = isRecordId(id) ? await this.parts.store.find(id) : undefined
     if (found === undefined) throw new PARAPET_AUDIT_LOG_NOT_FOUND()
     const [proven] = await proveEntries(this.parts.store, [found])
     return proven!
@@ -178,7 +184,7 @@ export class Audit {
    */
   async reveal(id: string, reader: ReaderFields = {}): Promise<Record<string, unknown>> {
     const { store, subjects } = this.parts
-    const found = await store.find(id)
+    const found = isRecordId(id) ? await store.find(id) : undefined
     const record = found === undefined ? undefined : parseLeaf(found.leaf)
     if (record === undefined) throw new PARAPET_AUDIT_LOG_NOT_FOUND()
     await this.recordRead(reader, { revealed: id })
@@ -215,7 +221,7 @@ export class Audit {
 
   /** Moves all records so far into the log and to the sinks. @throws the store's error. */
   async flush(): Promise<void> {
-    this.parts.writer.recordGap()
+    await this.parts.writer.recordGap()
     await this.parts.pipeline.flush()
   }
 
@@ -227,12 +233,12 @@ export class Audit {
 
   /** Checks key, store, log, clock, roles and disk; never rejects. Failed checks are logged at boot. */
   async doctor(): Promise<readonly DoctorCheck[]> {
-    const { settings, store, signer, pipeline } = this.parts
+    const { settings, store, keys, pipeline, folder } = this.parts
     return runDoctor({
       store,
-      signer,
+      keys,
       pipeline,
-      folder: settings.directory,
+      folder,
       spoolMaxBytes: settings.spool.maxBytes,
       now: settings.clock.now,
     })
@@ -249,9 +255,10 @@ export class Audit {
   }
 
   /** @internal Records the end of this writer, and moves into the log what the deadline allows. */
-  close(): Promise<void> {
+  async close(): Promise<void> {
     const { sinkDeadlineMs, clock } = this.parts.settings
-    return stopWriter(this.parts, sinkDeadlineMs, clock)
+    await stopWriter(this.parts, sinkDeadlineMs, clock)
+    await this.parts.remove()
   }
 
   #removal(): RemovalSettings {
@@ -260,14 +267,14 @@ export class Audit {
       store,
       events,
       now: settings.clock.now,
-      record: (name, fields) => this.#recordOwn(name, fields),
+      record: (name, fields, isStatement) => this.#recordOwn(name, fields, isStatement),
       flush: () => this.flush(),
     }
   }
 
-  #recordOwn(name: string, fields: AuditFields): Promise<AuditReceipt> {
+  #recordOwn(name: string, fields: AuditFields, isStatement = false): Promise<AuditReceipt> {
     const { actions, writer } = this.parts
-    return writer.record({ action: actions.getOpen(`audit_log.${name}`), fields })
+    return writer.record({ action: actions.getOpen(`audit_log.${name}`), fields, isStatement })
   }
 }
 

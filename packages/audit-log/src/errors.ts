@@ -60,6 +60,28 @@ export const PARAPET_AUDIT_LOG_KEY_UNUSABLE = createError<[problem: string]>(
 )
 
 /**
+ * Thrown at boot when `key.pem` is missing although the directory has a log. A new key would make the
+ * log so far unverifiable. Fix: restore `key.pem` from a backup, or set the option `key`; if the key
+ * is lost for good, set `key: replaceLostKey` for one start.
+ */
+export const PARAPET_AUDIT_LOG_KEY_LOST = createError<[file: string]>(
+  'PARAPET_AUDIT_LOG_KEY_LOST',
+  'The audit log exists, but its signing key %s is missing; restore the file, or set the option "key" (replaceLostKey makes a new key)',
+)
+
+/**
+ * Thrown at boot when the stored log has another name than the option `origin`; a service that derives
+ * `origin` from its public URL changes it with the URL. Fix: set `origin` back to the stored name, or
+ * start a new log with another `directory` or database.
+ */
+export const PARAPET_AUDIT_LOG_ORIGIN_CHANGED = createError<
+  [place: string, stored: string, given: string]
+>(
+  'PARAPET_AUDIT_LOG_ORIGIN_CHANGED',
+  'The %s contains the audit log "%s", but the option "origin" is "%s"; set "origin" back, or use another directory or database for a new log',
+)
+
+/**
  * Thrown at boot when Fastify runs with `trustProxy: true`, because every client can then choose the
  * IP address that is recorded. Fix: name the trusted proxies, for example `trustProxy: '10.0.0.0/8'`.
  */
@@ -70,17 +92,18 @@ export const PARAPET_AUDIT_LOG_UNSAFE_PROXY = createError<[]>(
 )
 
 /**
- * Thrown at boot when another running process uses the spool or the directory. Fix: give each process
- * its own `directory`, and use `sql` when several processes share one log.
+ * Thrown at boot when the directory is in use by another process, or by another app of this process.
+ * Fix: give each app its own `directory` (in tests `ephemeralDirectory`), and use `sql` when several
+ * share one log.
  */
-export const PARAPET_AUDIT_LOG_IN_USE = createError<[folder: string]>(
+export const PARAPET_AUDIT_LOG_IN_USE = createError<[folder: string, owner: string]>(
   'PARAPET_AUDIT_LOG_IN_USE',
-  'Another running process uses the folder %s; give each process its own "directory", and use "sql" when several processes share one log',
+  'The folder %s is in use by %s; give each app its own "directory" (in tests ephemeralDirectory), and use "sql" when several share one log',
 )
 
 /**
- * Thrown when the stored log is damaged, belongs to another origin, or has an unknown format. Fix: run
- * `audit-log verify`, and check `origin`, `directory` and `sql`.
+ * Thrown when the stored log is damaged, was edited, or has an unknown format. Fix: run
+ * `audit-log verify`, and check `key`, `directory` and `sql`.
  */
 export const PARAPET_AUDIT_LOG_CORRUPT = createError<[problem: string]>(
   'PARAPET_AUDIT_LOG_CORRUPT',

@@ -18,8 +18,12 @@ declare module '@parapet/kit' {
     'audit_log.store_recovered': { downMs: number }
     'audit_log.sink_failed': { sink: string; reason: string }
     'audit_log.entry_rejected': { sink: string; index: number; reason: string }
-    'audit_log.inbox_refused': { count: number }
+    'audit_log.inbox_refused': { count: number; forged: number; replayed: number }
+    'audit_log.cursor_refused': { sink: string; position: number }
+    'audit_log.stalled': { oldestUnsequencedMs: number; problem: string }
+    'audit_log.stall_ended': { stalledMs: number }
     'audit_log.tampering_found': { problem: string }
+    'audit_log.log_recovered': { seenSize: number; storedSize: number; reshipped: number }
     'audit_log.subject_erased': { subject: string; keys: number; values: number }
     'audit_log.log_pruned': { before: number }
   }
@@ -75,12 +79,34 @@ export const events = {
   'audit_log.inbox_refused': {
     severity: 'high',
     outcome: 'failure',
-    description: 'The inbox contained rows that are not valid records of this log.',
+    description:
+      'The inbox contained rows that no writer of this log made, that are invalid, or that are in the log already.',
+  },
+  'audit_log.cursor_refused': {
+    severity: 'critical',
+    outcome: 'failure',
+    description:
+      'The stored position of a sink was edited; the sink receives everything after its last known position again.',
+  },
+  'audit_log.stalled': {
+    severity: 'critical',
+    outcome: 'failure',
+    description: 'A record waits longer than `stallMs` for the log.',
+  },
+  'audit_log.stall_ended': {
+    severity: 'info',
+    outcome: 'success',
+    description: 'Records enter the log again.',
   },
   'audit_log.tampering_found': {
     severity: 'critical',
     outcome: 'failure',
     description: 'The stored log was changed, shortened or damaged; sequencing stopped.',
+  },
+  'audit_log.log_recovered': {
+    severity: 'high',
+    outcome: 'success',
+    description: 'The log goes on after its store lost the last entries; see `audit-log recover`.',
   },
   'audit_log.subject_erased': {
     severity: 'info',

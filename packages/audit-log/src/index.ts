@@ -8,6 +8,7 @@ import fp from 'fastify-plugin'
 import { Audit } from './audit.ts'
 import { PARAPET_AUDIT_LOG_UNSAFE_PROXY } from './errors.ts'
 import { events } from './events.ts'
+import { announce, warnOfEarlierHooks } from './http/boot-log.ts'
 import { RequestRecorder, trustsEveryProxy } from './http/request-recorder.ts'
 import type { AuditRule } from './http/route-rule.ts'
 import { createRoutes, type AuditRoutesOptions } from './http/routes.ts'
@@ -32,7 +33,7 @@ export type { AuditRoutesOptions } from './http/routes.ts'
 export type { AuditEntry } from './log/entries.ts'
 export type { ProvenEntry } from './log/proofs.ts'
 export type { PemKey, RemoteKey } from './log/signing-key.ts'
-export type { AuditLogOptions } from './options.ts'
+export { ephemeralDirectory, replaceLostKey, type AuditLogOptions } from './options.ts'
 export type { AuditReceipt } from './pipeline/writer.ts'
 export {
   defineActions,
@@ -48,9 +49,15 @@ export type { RecordFilter } from './record/filter.ts'
 export type { AuditRecord } from './record/leaf.ts'
 export { hmac, pii, type FieldRule } from './record/marks.ts'
 export { securityLogger, type SecurityLogger } from './record/security-logger.ts'
-export { SinkRefusal, type AuditSink, type Rejection } from './log/sink.ts'
+export {
+  SinkBusy,
+  SinkPartialRefusal,
+  SinkRefusal,
+  type AuditSink,
+  type Rejection,
+} from './log/sink.ts'
 export { sinks } from './sinks/sinks.ts'
-export { grantsFor, migrations, type AuditRoles } from './store/schema.ts'
+export { grantsFor, migrations, type AuditRoles } from './postgres/schema.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -84,6 +91,7 @@ async function auditLogPlugin(app: FastifyInstance, options: AuditLogOptions): P
   if (trustsEveryProxy(app)) throw new PARAPET_AUDIT_LOG_UNSAFE_PROXY()
   declarePhase(app, NAME, 'record')
   const securityEvents = useSecurityEvents(app, events)
+  warnOfEarlierHooks(app)
   const principalOf = usePrincipal(app, settings.principal)
   const audit = new Audit(await openParts(settings, securityEvents))
   const requests = new RequestRecorder(audit, principalOf)
@@ -101,9 +109,7 @@ async function auditLogPlugin(app: FastifyInstance, options: AuditLogOptions): P
     // Not earlier: listeners may subscribe until the app is ready.
     const { cutBytes } = audit.parts.spool.recovered
     if (cutBytes > 0) securityEvents.emit('audit_log.spool_repaired', { details: { cutBytes } })
-    for (const failed of await audit.doctor()) {
-      if (!failed.ok) app.log.warn(failed, `audit-log check failed: ${failed.check}`)
-    }
+    announce(app, audit.verifierKey, await audit.doctor())
   })
   app.addHook('onClose', async () => {
     unsubscribe()

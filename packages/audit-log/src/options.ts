@@ -16,19 +16,32 @@ import { checkRules } from './alerts/check-rules.ts'
 import { builtInRules, type AlertRule } from './alerts/rules.ts'
 import { PARAPET_AUDIT_LOG_INVALID_OPTION } from './errors.ts'
 import { OCSF_CLASSES } from './formats/ocsf.ts'
-import { isKeyName } from './log/signed-note.ts'
+import { isKeyName, parseVerifierKey } from './log/signed-note.ts'
 import type { PemKey, RemoteKey } from './log/signing-key.ts'
 import { isActionName, type ActionTable } from './record/actions.ts'
 import type { AuditRecord } from './record/leaf.ts'
 import type { FieldRule } from './record/marks.ts'
 import type { AuditSink } from './log/sink.ts'
 
+/**
+ * As `key`: makes a new `key.pem` although the log exists and its key is gone. The checkpoints so far
+ * can then be verified with the lost key's public key only, and nothing proves any more that they
+ * were made before the loss.
+ */
+export const replaceLostKey: unique symbol = Symbol('replaceLostKey')
+
+/**
+ * As `directory`: a new temporary folder, which is removed when the app closes. For tests: all records
+ * are lost then.
+ */
+export const ephemeralDirectory: unique symbol = Symbol('ephemeralDirectory')
+
 /** Options of `app.register`. */
 export interface AuditLogOptions {
   /** The permanent name of the log: a URL without its scheme, `example.org/audit`. */
   readonly origin: string
   /** The folder of the spool, the signing key and, without `sql`, the log. @default 'audit-log' */
-  readonly directory?: string
+  readonly directory?: string | typeof ephemeralDirectory
   /** Stores the log in PostgreSQL or PGlite, for one instance or many. @default the directory */
   readonly sql?: SqlClient
   /** Whether this instance creates and migrates the tables of `sql`. @default true */
@@ -36,7 +49,11 @@ export interface AuditLogOptions {
   /** Whether this instance moves records from the inbox into the log. @default true */
   readonly sequencer?: boolean
   /** The Ed25519 key that signs checkpoints. @default `key.pem` in `directory`, made at the first start */
-  readonly key?: PemKey | RemoteKey | KeyObject
+  readonly key?: PemKey | RemoteKey | KeyObject | typeof replaceLostKey
+  /** Earlier keys of this log: public keys as `app.audit.verifierKey`, or private ones in PEM. @default [] */
+  readonly formerKeys?: readonly (string | PemKey)[]
+  /** Authenticates the rows of the inbox: at least 32 bytes. @default derived from `key` */
+  readonly writerKey?: Uint8Array
   /** The key for hashes of values and subjects: at least 32 bytes. @default none: `hmac` and `pii` are refused */
   readonly hashKey?: Uint8Array
   /** Encrypts the keys of subjects. @default none: `pii` is refused */
@@ -61,6 +78,10 @@ export interface AuditLogOptions {
   readonly sinks?: readonly AuditSink[]
   /** The deadline of one delivery to a sink. @default 10_000 */
   readonly sinkDeadlineMs?: number
+  /** The longest that one call of the database, the key, the cipher or `publishCheckpoint` may take. @default 10_000 */
+  readonly portDeadlineMs?: number
+  /** How long a record may wait for the log before `audit_log.stalled` is emitted. @default 60_000 */
+  readonly stallMs?: number
   /** The alert rules. @default builtInRules */
   readonly alerts?: readonly AlertRule[]
   /** How long `app.audit.prune()` keeps records. */
@@ -89,15 +110,32 @@ export const optionTable = {
       ? undefined
       : 'must be a name like "example.org/audit": at most 255 characters, no whitespace, no "+", no scheme',
   ),
-  directory: option.text({ default: 'audit-log' }),
+  directory: option.custom<string | typeof ephemeralDirectory>(
+    (value) =>
+      value === ephemeralDirectory || (typeof value === 'string' && value !== '')
+        ? undefined
+        : `must be a path or the symbol ephemeralDirectory, got a ${typeof value}`,
+    { default: 'audit-log' },
+  ),
   sql: option.optional(option.port<SqlClient>(['query', 'transaction'])),
   migrate: option.boolean({ default: true }),
   sequencer: option.boolean({ default: true }),
   key: option.optional(
-    option.custom<PemKey | RemoteKey | KeyObject>((value) =>
-      typeof value === 'object' && value !== null
+    option.custom<PemKey | RemoteKey | KeyObject | typeof replaceLostKey>((value) =>
+      (typeof value === 'object' && value !== null) || value === replaceLostKey
         ? undefined
-        : `must be { file }, { pem }, a KeyObject or { publicKey, sign }, got a ${typeof value}`,
+        : `must be { file }, { pem }, a KeyObject, { publicKey, sign } or the symbol replaceLostKey, got a ${typeof value}`,
+    ),
+  ),
+  formerKeys: option.list(option.custom<string | PemKey>(checkFormerKey), {
+    max: 100,
+    default: [],
+  }),
+  writerKey: option.optional(
+    option.custom<Uint8Array>((value) =>
+      value instanceof Uint8Array && value.length >= HASH_KEY_BYTES
+        ? undefined
+        : `must be a Uint8Array of at least ${HASH_KEY_BYTES} bytes`,
     ),
   ),
   hashKey: option.optional(
@@ -119,6 +157,8 @@ export const optionTable = {
   integrateIntervalMs: option.milliseconds({ max: 60_000, default: 1000 }),
   sinks: option.list(option.custom<AuditSink>(checkSink), { max: 32, default: [] }),
   sinkDeadlineMs: option.milliseconds({ max: 55_000, default: 10_000 }),
+  portDeadlineMs: option.milliseconds({ max: 55_000, default: 10_000 }),
+  stallMs: option.milliseconds({ min: 1000, default: 60_000 }),
   alerts: option.custom<readonly AlertRule[]>(checkRules, { default: builtInRules }),
   retention: optionGroup({
     days: option.integer({ max: DAY_MAX, default: 0 }),
@@ -143,6 +183,12 @@ export function resolveOptions(options: unknown): AuditLogSettings {
   const names = settings.sinks.map(({ name }) => name)
   if (new Set(names).size < names.length || names.includes('alerts')) {
     refuse('"sinks" must have different names, and none may be named "alerts"')
+  }
+  const { key } = settings
+  if (typeof key === 'object' && 'sign' in key && settings.writerKey === undefined) {
+    refuse(
+      '"writerKey" must be set when "key" is remote: all instances need the same 32 secret bytes',
+    )
   }
   if (settings.cipher !== undefined && settings.hashKey === undefined) {
     refuse('"hashKey" must be set when "cipher" is set, because it hashes the ids of subjects')
@@ -196,6 +242,14 @@ function checkActions(value: unknown): string | undefined {
     }
   }
   return undefined
+}
+
+function checkFormerKey(value: unknown): string | undefined {
+  const isKey =
+    typeof value === 'string'
+      ? parseVerifierKey(value) !== undefined
+      : typeof value === 'object' && value !== null && ('file' in value || 'pem' in value)
+  return isKey ? undefined : 'must be a public key (app.audit.verifierKey), { file } or { pem }'
 }
 
 function checkSink(value: unknown): string | undefined {

@@ -1,23 +1,25 @@
 /** Builds and opens the parts of the service from its settings. */
 import { createSecretKey } from 'node:crypto'
-import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { SecurityEvents } from '@parapet/kit'
+import { withDeadline, type Cipher, type SecurityEvents } from '@parapet/kit'
 import type { Alert } from './alerts/rules.ts'
 import { createAlertWatch } from './alerts/watch.ts'
 import type { ServiceParts } from './audit.ts'
+import { openFolder } from './folder.ts'
 import type { AuditEntry } from './log/entries.ts'
 import type { LogStore } from './log/log-store.ts'
-import { createSigner, useKeyFile } from './log/signing-key.ts'
-import type { AuditLogSettings } from './options.ts'
+import { replaceLostKey, type AuditLogSettings } from './options.ts'
 import { createPlan } from './pipeline/integrate.ts'
 import { Pipeline } from './pipeline/pipeline.ts'
 import { AuditWriter } from './pipeline/writer.ts'
 import { ActionRegistry } from './record/actions.ts'
 import { SubjectKeys } from './record/personal-data.ts'
 import { Recorder } from './record/recorder.ts'
-import { DirectoryStore } from './store/directory.ts'
-import { PostgresStore } from './store/postgres.ts'
+import { useKeyFile } from './trust/key-file.ts'
+import { openKeys, type LogKeys } from './trust/keys.ts'
+import { requireKnownKey } from './trust/signed-state.ts'
+import { signStatement } from './trust/statements.ts'
+import type { WriterKey } from './trust/writer-key.ts'
 import { Spool } from './wal/spool.ts'
 
 /** Builds and opens the parts. */
@@ -25,52 +27,133 @@ export async function openParts(
   settings: AuditLogSettings,
   events: SecurityEvents,
 ): Promise<ServiceParts> {
-  const { clock, directory, origin } = settings
-  await mkdir(directory, { recursive: true, mode: 0o700 })
-  const key = settings.key ?? (await useKeyFile(join(directory, 'key.pem')))
-  const signer = await createSigner(origin, key)
-  const spool = await openSpool(settings, events)
-  const store = createStore(settings)
+  const { folder, remove } = await openFolder(settings.directory)
   try {
-    await store.open()
+    const keys = await keysOf(settings, folder)
+    const spool = await openSpool(settings, folder, events)
+    try {
+      return { ...(await partsOf(settings, folder, keys, spool, events)), remove }
+    } catch (error) {
+      await spool.close()
+      throw error
+    }
   } catch (error) {
-    await spool.close()
+    await remove()
     throw error
   }
+}
+
+async function partsOf(
+  settings: AuditLogSettings,
+  folder: string,
+  keys: LogKeys,
+  spool: Spool,
+  events: SecurityEvents,
+): Promise<Omit<ServiceParts, 'remove'>> {
+  const store = await openStore(settings, folder, keys)
   const actions = new ActionRegistry(settings.actions)
   const { recorder, subjects } = createRecorder(settings)
   const writer = new AuditWriter({
     spool,
     recorder,
     actions,
-    now: clock.now,
+    now: settings.clock.now,
+    signStatement: (draft) => signStatement(draft, keys.signer),
     onRefused: (action) => events.emit('audit_log.record_refused', { details: { action } }),
     onDropped: (count) => events.emit('audit_log.record_dropped', { details: { count } }),
   })
-  const pipeline = createPipeline(settings, { spool, store, signer, writer, actions, events })
-  return { settings, actions, spool, store, signer, recorder, writer, pipeline, subjects, events }
+  const parts = {
+    settings,
+    folder,
+    actions,
+    spool,
+    store,
+    recorder,
+    writer,
+    subjects,
+    events,
+    keys,
+  }
+  return { ...parts, pipeline: createPipeline(parts) }
 }
 
-function createRecorder({ hashKey, cipher, clock, fields }: AuditLogSettings) {
+async function keysOf(settings: AuditLogSettings, folder: string): Promise<LogKeys> {
+  const { origin, clock, formerKeys, key, portDeadlineMs, writerKey } = settings
+  const acceptsLostKey = key === replaceLostKey
+  const isGiven = key !== undefined && key !== replaceLostKey
+  return openKeys({
+    origin,
+    key: isGiven ? key : { file: await useKeyFile(folder, acceptsLostKey) },
+    formerKeys,
+    writerKey,
+    acceptsLostKey,
+    deadlineMs: portDeadlineMs,
+    clock,
+  })
+}
+
+/** @throws PARAPET_AUDIT_LOG_KEY_UNUSABLE the log is signed by another key. */
+async function openStore(
+  settings: AuditLogSettings,
+  folder: string,
+  { trusted, writerKey }: LogKeys,
+): Promise<LogStore> {
+  const store = await createStore(settings, folder, writerKey, trusted.acceptsLostKey)
+  await store.open()
+  try {
+    requireKnownKey(await store.state().catch(() => null), trusted)
+  } catch (error) {
+    await store.close()
+    throw error
+  }
+  return store
+}
+
+/** Only the store in use is loaded. */
+async function createStore(
+  { sql, origin, migrate, portDeadlineMs, clock }: AuditLogSettings,
+  folder: string,
+  writerKey: WriterKey,
+  acceptsLostKey: boolean,
+): Promise<LogStore> {
+  if (sql === undefined) {
+    const { DirectoryStore } = await import('./directory/store.ts')
+    return new DirectoryStore(join(folder, 'log'), { origin, writerKey, acceptsLostKey })
+  }
+  const { PostgresStore } = await import('./postgres/store.ts')
+  const deadlineMs = portDeadlineMs
+  return new PostgresStore(sql, { sql, origin, migrates: migrate, writerKey, clock, deadlineMs })
+}
+
+function createRecorder(settings: AuditLogSettings) {
+  const { hashKey, cipher, clock, fields } = settings
   const secret = hashKey === undefined ? undefined : createSecretKey(hashKey)
   const subjects =
     secret === undefined || cipher === undefined
       ? undefined
-      : new SubjectKeys({ cipher, hashKey: secret, clock })
+      : new SubjectKeys({ cipher: limitCipher(cipher, settings), hashKey: secret, clock })
   const rules = new Map(Object.entries(fields))
   return { recorder: new Recorder({ clock, rules, hashKey: secret, subjects }), subjects }
 }
 
-function createPipeline(
-  settings: AuditLogSettings,
-  parts: Pick<ServiceParts, 'spool' | 'store' | 'signer' | 'writer' | 'actions' | 'events'>,
-): Pipeline {
-  const { spool, store, signer, writer, actions, events } = parts
+/** A cipher that never answers must not hold requests. */
+function limitCipher(cipher: Cipher, { portDeadlineMs, clock }: AuditLogSettings): Cipher {
+  const late = () => new Error(`the cipher did not answer within ${portDeadlineMs} ms`)
+  return {
+    seal: (text, context) => withDeadline(cipher.seal(text, context), portDeadlineMs, late, clock),
+    open: (text, context) => withDeadline(cipher.open(text, context), portDeadlineMs, late, clock),
+  }
+}
+
+function createPipeline(parts: Omit<ServiceParts, 'remove' | 'pipeline'>): Pipeline {
+  const { settings, folder, spool, store, writer, actions, events, keys } = parts
   const { clock, alerts, sinks } = settings
+  const { signer, trusted } = keys
   const plan = createPlan({
     signer,
+    trusted,
     now: clock.now,
-    onRefused: (count) => events.emit('audit_log.inbox_refused', { details: { count } }),
+    onRefused: (details) => events.emit('audit_log.inbox_refused', { details: { ...details } }),
   })
   const watch = createAlertWatch(alerts, store, alertRaiser(writer, actions, events))
   return new Pipeline({
@@ -80,10 +163,12 @@ function createPipeline(
     events,
     clock,
     sinks: alerts.length === 0 ? sinks : [watch, ...sinks],
-    folder: settings.directory,
+    folder,
     sequences: settings.sequencer,
     integrateIntervalMs: settings.integrateIntervalMs,
     sinkDeadlineMs: settings.sinkDeadlineMs,
+    portDeadlineMs: settings.portDeadlineMs,
+    stallMs: settings.stallMs,
     publishCheckpoint: settings.publishCheckpoint,
     ocsfOf: (action) => settings.actions?.[action]?.ocsf,
   })
@@ -103,9 +188,9 @@ function alertRaiser(writer: AuditWriter, actions: ActionRegistry, events: Secur
   }
 }
 
-function openSpool({ directory, spool, clock }: AuditLogSettings, events: SecurityEvents) {
+function openSpool({ spool, clock }: AuditLogSettings, folder: string, events: SecurityEvents) {
   return Spool.open({
-    folder: join(directory, 'spool'),
+    folder: join(folder, 'spool'),
     maxBytes: spool.maxBytes,
     segmentBytes: spool.segmentBytes,
     clock,
@@ -114,9 +199,4 @@ function openSpool({ directory, spool, clock }: AuditLogSettings, events: Securi
       events.emit('audit_log.spool_failed', { details: { reason } })
     },
   })
-}
-
-function createStore({ sql, origin, directory, migrate }: AuditLogSettings): LogStore {
-  if (sql !== undefined) return new PostgresStore(sql, origin, migrate)
-  return new DirectoryStore(join(directory, 'log'), origin)
 }

@@ -6,7 +6,8 @@ import { plainNode, runs, startPostgres, usePostgres } from '@parapet/testing'
 import type { FastifyInstance } from 'fastify'
 import { Pool } from 'pg'
 import t, { type Test } from 'tap'
-import { createApp, named, recordsOf, useFolder, verify } from './support.ts'
+import { SEQUENCER } from '../src/postgres/cursors.ts'
+import { createApp, keyOf, named, recordsOf, useFolder, verify } from './support.ts'
 
 const WRITER = fileURLToPath(new URL('crash-writer.ts', import.meta.url))
 
@@ -129,32 +130,20 @@ await t.test('four writers and two sequencers on one database produce one log', 
   const postgres = await usePostgres(t)
   if (postgres === null) return
   const { pool, url } = postgres
-  // The election is disabled, so that both sequencers run at once and only compare-and-set protects the log.
+  // The lease is always granted, so that both sequencers run at once and only compare-and-set protects the log.
   const forced = () => {
     const own = new Pool({ connectionString: url, max: 3 })
     t.after(() => own.end())
     const sql = createSqlClient(own)
-    return {
-      query: sql.query.bind(sql),
-      transaction: (work) =>
-        sql.transaction((transaction) =>
-          work({
-            script: transaction.script.bind(transaction),
-            query: (text, values) =>
-              transaction.query(
-                text.replace(/pg_try_advisory_xact_lock\(.*\) AS elected/, 'true AS elected'),
-                values,
-              ),
-          }),
-        ),
-    } satisfies ReturnType<typeof createSqlClient>
+    const query: typeof sql.query = (text, values) =>
+      sql.query(
+        text,
+        values?.[0] === SEQUENCER ? [`own-${Math.random()}`, ...values.slice(1)] : values,
+      )
+    return { query, transaction: sql.transaction.bind(sql) }
   }
   const first = await createApp(t, { sql: createSqlClient(pool), sequencer: false })
-  const { signer } = first.audit.parts
-  const key = {
-    publicKey: signer.key.publicKey,
-    sign: async (bytes: Uint8Array) => signer.sign(Buffer.from(bytes)),
-  }
+  const key = keyOf(first)
   const apps = [
     first,
     await createApp(t, { sql: createSqlClient(pool), sequencer: false, key }),

@@ -9,7 +9,16 @@ import Fastify, { type FastifyInstance, type FastifyServerOptions } from 'fastif
 import { Pool } from 'pg'
 import t from 'tap'
 import { decodeText } from '../src/record/canonical-json.ts'
-import { createApp, createKeys, named, ORIGIN, recordsOf, useFolder, verify } from './support.ts'
+import {
+  createApp,
+  createKeys,
+  keyOf,
+  named,
+  ORIGIN,
+  recordsOf,
+  useFolder,
+  verify,
+} from './support.ts'
 
 await t.test(
   'hostile values are stored exactly in every field, and the log verifies',
@@ -148,11 +157,7 @@ await t.test(
     const keys = createKeys()
     const sql = createSqlClient(postgres.pool)
     const one = await createApp(t, { ...keys, sql })
-    const { signer } = one.audit.parts
-    const key = {
-      publicKey: signer.key.publicKey,
-      sign: async (bytes: Uint8Array) => signer.sign(Buffer.from(bytes)),
-    }
+    const key = keyOf(one)
     const two = await createApp(t, { ...keys, sql, key })
     const mark = { data: { email: pii('x@example.org', { subject: 's' }) } }
     await two.audit.record('user.create', mark)
@@ -266,12 +271,17 @@ await t.test('two processes cannot share a spool, and two logs cannot share a st
     t.after(() => other.close())
     await other.register(auditLog, { origin: ORIGIN, directory: app.folder, ...options })
   }
-  await t.rejects(again({}), { code: 'PARAPET_AUDIT_LOG_IN_USE', statusCode: 500 })
+  await t.rejects(again({}), {
+    code: 'PARAPET_AUDIT_LOG_IN_USE',
+    statusCode: 500,
+    message: /in use by this process/,
+  })
   await app.audit.flush()
   await app.close()
   await t.rejects(again({ origin: 'other.example/audit' }), {
-    code: 'PARAPET_AUDIT_LOG_CORRUPT',
+    code: 'PARAPET_AUDIT_LOG_ORIGIN_CHANGED',
     statusCode: 500,
+    message: /contains the audit log "example.org\/audit", but the option "origin" is "other/,
   })
   const postgres = await usePostgres(t)
   if (postgres === null) return
@@ -283,7 +293,7 @@ await t.test('two processes cannot share a spool, and two logs cannot share a st
       sql: createSqlClient(postgres.pool),
       directory: useFolder(t),
     }),
-    { code: 'PARAPET_AUDIT_LOG_CORRUPT', statusCode: 500 },
+    { code: 'PARAPET_AUDIT_LOG_ORIGIN_CHANGED', statusCode: 500 },
   )
 })
 
@@ -310,11 +320,7 @@ await t.test('the writer role can only insert into the inbox', async (t) => {
     t.after(() => own.end())
     return own
   }
-  const { signer } = owner.audit.parts
-  const key = {
-    publicKey: signer.key.publicKey,
-    sign: async (bytes: Uint8Array) => signer.sign(Buffer.from(bytes)),
-  }
+  const key = keyOf(owner)
   const asWriter = as(roles.writer)
   const writer = await createApp(t, {
     sql: createSqlClient(asWriter),
@@ -385,7 +391,7 @@ const invalidAttachments = [
   '{"blob":5}',
 ]
 
-await t.test('invalid inbox rows of other processes do not enter the log', async (t) => {
+await t.test('invalid inbox rows do not enter the log, even if a writer made them', async (t) => {
   const postgres = await usePostgres(t)
   if (postgres === null) return
   const app = await createApp(t, { sql: createSqlClient(postgres.pool) })
@@ -394,6 +400,7 @@ await t.test('invalid inbox rows of other processes do not enter the log', async
   await app.audit.record('thing.act', {})
   await app.audit.flush()
   const { writer } = app.audit.parts.spool
+  const { writerKey } = app.audit.parts.keys
   const insert = (
     as: string,
     seq: number | null,
@@ -401,8 +408,8 @@ await t.test('invalid inbox rows of other processes do not enter the log', async
     attachments: string | null = null,
   ) =>
     postgres.pool.query(
-      'insert into audit_log_inbox (writer, seq, leaf, beside) values ($1, $2, $3, $4)',
-      [as, seq, leaf, attachments],
+      'insert into audit_log_inbox (writer, seq, leaf, beside, mac) values ($1, $2, $3, $4, $5)',
+      [as, seq, leaf, attachments, writerKey.macOfRow({ writer: as, seq, leaf, attachments })],
     )
   const leaves = invalidLeaves(writer)
   for (const [seq, leaf] of leaves) await insert(writer, seq, leaf)

@@ -27,7 +27,7 @@ import { createManualClock } from '@parapet/kit'
 import pino from 'pino'
 import t, { type Test } from 'tap'
 import { csvCell } from '../src/formats/csv.ts'
-import { Follower } from '../src/pipeline/follower.ts'
+import { Follower } from '../src/delivery/follower.ts'
 import { createApp, useFolder } from './support.ts'
 
 const HOSTILE = 'a|b=c\\d\r\ne\nf\u0000g\u2028h\u0085i"j]k<l\u001b[2Jm, =cmd()'
@@ -169,7 +169,10 @@ await t.test('the OTLP and webhook sinks send the documented formats', async (t)
     severityNumber: 9,
   })
   answer = { body: { partialSuccess: { rejectedLogRecords: '1' } } }
-  await t.rejects(otlp.deliver(entries(2), signal()), { name: 'SinkRefusal' })
+  await t.rejects(otlp.deliver(entries(2), signal()), {
+    name: 'SinkPartialRefusal',
+    message: /rejected 1 of 2 records/,
+  })
   answer = {}
   const secret = Buffer.alloc(32, 7)
   await sinks.webhook({ url, secret }).deliver(entries(2), signal())
@@ -395,7 +398,7 @@ function follow(sink: AuditSink, size: number): Lab {
   const clock = createManualClock()
   let position = 0
   const store = {
-    claimCursor: async () => position,
+    claimCursor: async () => ({ position, isGenuine: true }),
     moveCursor: async (_name: string, _holder: string, to: number) => {
       position = to
       return true
@@ -415,6 +418,8 @@ function follow(sink: AuditSink, size: number): Lab {
     ocsfOf: () => undefined,
     onFailed: (error) => failures.push(error),
     onDead: async ({ index }, reason) => void dead.push(`${index} ${reason}`),
+    onSomeDead: async (batch, reason) => void dead.push(`some of ${batch.length}: ${reason}`),
+    onForged: (forged) => void failures.push(forged),
   })
   return { store: lab, dead, failures, follower, clock }
 }
@@ -665,6 +670,8 @@ await t.test('rsyslog receives every record over TLS as one line', async (t) => 
   const sink = sinks.syslog({
     host: '127.0.0.1',
     port,
+    // As in its configuration.
+    maxMessageBytes: 65_536,
     tls: { ca: readFileSync(join(folder, 'cert.pem')), servername: 'localhost' },
   })
   const batch = [

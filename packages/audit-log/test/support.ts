@@ -3,12 +3,12 @@ import { randomBytes } from 'node:crypto'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { auditLog, type AuditLogOptions } from '@parapet/audit-log'
+import { auditLog, type AuditLogOptions, type PemKey } from '@parapet/audit-log'
 import { createLocalCipher } from '@parapet/kit'
 import Fastify, { type FastifyInstance, type FastifyServerOptions } from 'fastify'
 import type { Test } from 'tap'
 import { parseVerifierKey } from '../src/log/signed-note.ts'
-import { DirectoryStore } from '../src/store/directory.ts'
+import { DirectoryStore } from '../src/directory/store.ts'
 import type { LogStore } from '../src/log/log-store.ts'
 import type { VerifyReport } from '../src/verify/report.ts'
 import { verifyLog } from '../src/verify/verify-log.ts'
@@ -36,11 +36,16 @@ export async function createApp(
   options: Partial<AuditLogOptions> = {},
   server: FastifyServerOptions = {},
 ): Promise<FastifyInstance & { folder: string }> {
-  const folder = options.directory ?? useFolder(t)
+  const folder = typeof options.directory === 'string' ? options.directory : useFolder(t)
   const app = Fastify(server) as FastifyInstance
   t.after(() => app.close())
-  await app.register(auditLog, { origin: ORIGIN, directory: folder, ...options })
+  await app.register(auditLog, { origin: ORIGIN, ...options, directory: folder })
   return Object.assign(app, { folder })
+}
+
+/** The signing key of another app, for an instance of the same log. */
+export function keyOf(app: FastifyInstance): PemKey {
+  return { file: join(app.audit.parts.folder, 'key.pem') }
 }
 
 /** All records of the log, oldest first. */
@@ -68,7 +73,7 @@ export function verify(
 
 /** The log of a folder, opened read-only. */
 export function openFolder(folder: string): LogStore {
-  return new DirectoryStore(join(folder, 'log'), '', true)
+  return new DirectoryStore(join(folder, 'log'))
 }
 
 /** The findings of a report as `kind index`: `edited 3`. */

@@ -1,9 +1,15 @@
 /** Delivers the log to one sink from a stored cursor: in order, and at least once. */
 import { createBreaker, withDeadline, type Breaker, type Clock } from '@parapet/kit'
 import { toEntries, type AuditEntry } from '../log/entries.ts'
-import type { LogStore } from '../log/log-store.ts'
+import type { Cursor, LogStore } from '../log/log-store.ts'
 import type { OcsfClass } from '../record/actions.ts'
-import { SinkRefusal, type AuditSink, type Rejection } from '../log/sink.ts'
+import {
+  SinkBusy,
+  SinkPartialRefusal,
+  SinkRefusal,
+  type AuditSink,
+  type Rejection,
+} from '../log/sink.ts'
 
 /** What {@link Follower} needs. */
 export interface FollowerSettings {
@@ -17,10 +23,15 @@ export interface FollowerSettings {
   readonly ocsfOf: (action: string) => OcsfClass | undefined
   readonly onFailed: (error: unknown) => void
   readonly onDead: (entry: AuditEntry, reason: string) => Promise<void>
+  /** Some of the entries were rejected for good. */
+  readonly onSomeDead: (entries: readonly AuditEntry[], reason: string) => Promise<void>
+  /** The stored position was edited. */
+  readonly onForged: (position: number) => void
 }
 
 const BATCH_RECORDS = 500
 const LEASE_MS = 60_000
+const MAX_PAUSE_MS = 3_600_000
 
 /** A sink that fails does not delay other sinks. */
 export class Follower {
@@ -31,6 +42,7 @@ export class Follower {
   readonly #settings: FollowerSettings
   #batch: number
   #hung: Promise<unknown> | undefined
+  #pausedUntil = 0
 
   constructor(settings: FollowerSettings) {
     this.#settings = settings
@@ -41,14 +53,15 @@ export class Follower {
 
   /** Delivers one batch. @returns whether there may be more. @throws the sink's error */
   async step(): Promise<boolean> {
-    const { store, holder } = this.#settings
+    const { store, holder, clock } = this.#settings
+    if (clock.now() < this.#pausedUntil) return false
     // A delivery that missed its deadline may still write; a second one could overtake it.
     if (this.#hung !== undefined) {
       throw new Error(`the last delivery of the sink "${this.sink.name}" still runs`)
     }
-    const position = await store.claimCursor(this.sink.name, holder, LEASE_MS)
-    if (position === null) return false
-    this.position = position
+    const cursor = await store.claimCursor(this.sink.name, holder, LEASE_MS)
+    if (cursor === null) return false
+    const position = await this.#resume(cursor)
     const size = (await store.state())?.size ?? 0
     if (position >= size) return false
     const end = Math.min(size, position + this.#batch)
@@ -56,6 +69,15 @@ export class Follower {
     if (entries.length > 0 && !(await this.#deliver(entries))) return true
     if (await store.moveCursor(this.sink.name, holder, end)) this.position = end
     return true
+  }
+
+  /** An edited position could hide entries; delivery then goes on where this process knows it stopped. */
+  async #resume({ position, isGenuine }: Cursor): Promise<number> {
+    if (isGenuine) return (this.position = position)
+    const { store, holder, onForged } = this.#settings
+    onForged(position)
+    await store.moveCursor(this.sink.name, holder, this.position)
+    return this.position
   }
 
   #classify(entries: AuditEntry[]): AuditEntry[] {
@@ -81,14 +103,28 @@ export class Follower {
       this.#batch = Math.min(this.#batch * 2, this.#most)
       return true
     } catch (error) {
-      if (error instanceof SinkRefusal) {
-        this.breaker.succeed()
-        return this.#narrow(entries, error)
-      }
-      this.breaker.fail()
-      this.#settings.onFailed(error)
-      throw error
+      return this.#settle(entries, error)
     }
+  }
+
+  /** @returns `false` if a smaller batch must be tried. @throws the error, if the batch is tried again. */
+  async #settle(entries: readonly AuditEntry[], error: unknown): Promise<boolean> {
+    const { clock, onFailed, onSomeDead } = this.#settings
+    if (error instanceof SinkRefusal) {
+      this.breaker.succeed()
+      return this.#narrow(entries, error)
+    }
+    if (error instanceof SinkPartialRefusal) {
+      this.breaker.succeed()
+      await onSomeDead(entries, error.message)
+      return true
+    }
+    if (error instanceof SinkBusy) {
+      this.breaker.succeed()
+      this.#pausedUntil = clock.now() + Math.min(error.retryAfterMs, MAX_PAUSE_MS)
+    } else this.breaker.fail()
+    onFailed(error)
+    throw error
   }
 
   async #narrow(entries: readonly AuditEntry[], error: SinkRefusal): Promise<boolean> {

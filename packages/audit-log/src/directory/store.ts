@@ -1,8 +1,7 @@
 /** The log in a directory. A step happens at the moment `state.json` is replaced. */
-import { mkdir } from 'node:fs/promises'
-import { PARAPET_AUDIT_LOG_CORRUPT } from '../errors.ts'
 import {
   emptyState,
+  type Cursor,
   type InboxRecord,
   type Integration,
   type LogState,
@@ -10,19 +9,22 @@ import {
   type PlacedEntry,
   type PlanIntegration,
   type StoredCheckpoint,
+  type StoredValue,
   type SubjectState,
 } from '../log/log-store.ts'
 import { TILE_WIDTH } from '../log/tiles.ts'
 import { matchesFilter, type RecordFilter } from '../record/filter.ts'
 import { parseLeaf } from '../record/leaf.ts'
-import type { SealedValue, SubjectKey } from '../record/personal-data.ts'
+import { commitmentsIn } from '../record/personal-data.ts'
 import { projectRecord } from '../record/projection.ts'
+import { requireOrigin } from '../trust/origin.ts'
+import type { WriterKey } from '../trust/writer-key.ts'
 import { Files } from '../wal/files.ts'
-import { lockFolder } from '../wal/lock.ts'
-import { DirectoryCheckpoints } from './directory-checkpoints.ts'
-import { formatState, parseState } from './directory-state.ts'
-import { DirectorySubjects } from './directory-subjects.ts'
-import { DirectoryTiles } from './directory-tiles.ts'
+import { ownFolder } from '../wal/own-folder.ts'
+import { DirectoryCheckpoints } from './checkpoints.ts'
+import { formatState, parseState, requireMac } from './state.ts'
+import { DirectorySubjects } from './subjects.ts'
+import { DirectoryTiles } from './tiles.ts'
 
 interface Waiting {
   readonly records: readonly InboxRecord[]
@@ -30,51 +32,56 @@ interface Waiting {
   readonly reject: (error: unknown) => void
 }
 
-const PRIVATE_FOLDER = 0o700
 const CLOSED = 'the directory store is closed'
+
+/** What a store needs that is not only read. */
+export interface DirectoryWriting {
+  readonly origin: string
+  readonly writerKey: WriterKey
+  /** Whether the stored state may be by the writers of a key that was lost. */
+  readonly acceptsLostKey: boolean
+}
 
 /** A {@link LogStore} in a folder that one process writes. */
 export class DirectoryStore implements LogStore {
   readonly kind = 'directory'
   readonly #folder: string
-  readonly #origin: string
   readonly #files: Files
   readonly #tiles: DirectoryTiles
   readonly #checkpoints: DirectoryCheckpoints
   readonly #subjects: DirectorySubjects
   readonly #waiting: Waiting[] = []
-  readonly #cursors = new Map<string, number>()
-  readonly #readOnly: boolean
+  readonly #cursors = new Map<string, Cursor>()
+  readonly #writing: DirectoryWriting | undefined
   #writers = new Map<string, number>()
   #state: LogState | undefined
   #unlock: (() => Promise<void>) | undefined
   #closed = false
 
-  /** @param readOnly for a verifier: neither locks nor writes. @default false */
-  constructor(folder: string, origin: string, readOnly = false) {
+  /** @param writing without it, the store neither locks nor writes: for a verifier. */
+  constructor(folder: string, writing?: DirectoryWriting) {
     this.#folder = folder
-    this.#origin = origin
-    this.#readOnly = readOnly
+    this.#writing = writing
     this.#files = new Files(folder)
     this.#tiles = new DirectoryTiles(folder, this.#files)
-    this.#checkpoints = new DirectoryCheckpoints(this.#files)
+    this.#checkpoints = new DirectoryCheckpoints(folder, this.#files)
     this.#subjects = new DirectorySubjects(folder)
   }
 
   async open(): Promise<void> {
-    if (!this.#readOnly) {
-      await mkdir(this.#folder, { recursive: true, mode: PRIVATE_FOLDER })
-      this.#unlock = await lockFolder(this.#folder)
+    if (this.#writing === undefined) {
+      this.#state = (await this.#readState()) ?? undefined
+      return
     }
-    const stored = await this.#readState()
-    if (stored !== null && this.#origin !== '' && stored.origin !== this.#origin) {
+    this.#unlock = await ownFolder(this.#folder)
+    try {
+      const stored = await this.#readState()
+      this.#state = stored ?? undefined
+      if (stored !== null) await this.#checkpoints.add(stored)
+    } catch (error) {
       await this.close()
-      throw new PARAPET_AUDIT_LOG_CORRUPT(
-        `the folder ${this.#folder} contains the log "${stored.origin}", not "${this.#origin}"`,
-      )
+      throw error
     }
-    this.#state = stored ?? undefined
-    if (!this.#readOnly && stored !== null) await this.#checkpoints.add(stored)
   }
 
   append(records: readonly InboxRecord[]): Promise<void> {
@@ -94,7 +101,7 @@ export class DirectoryStore implements LogStore {
     if (count === 0) return 0
     try {
       const inbox = taken.flatMap(({ records }) => records)
-      const current = this.#state ?? emptyState(this.#origin)
+      const current = this.#state ?? emptyState(this.#writing?.origin ?? '')
       const step = await plan(current, inbox, this.#writers)
       if (step !== null) await this.#write(current, step)
       for (const { resolve } of taken) resolve()
@@ -106,7 +113,7 @@ export class DirectoryStore implements LogStore {
   }
 
   async state(): Promise<LogState | null> {
-    return this.#readOnly ? this.#readState() : (this.#state ?? null)
+    return this.#writing === undefined ? this.#readState() : (this.#state ?? null)
   }
 
   async tile(level: number, index: number): Promise<Buffer | undefined> {
@@ -117,8 +124,16 @@ export class DirectoryStore implements LogStore {
     return this.#tiles.entries(start, end, await this.#size())
   }
 
-  checkpoints(after: number, limit: number): Promise<StoredCheckpoint[]> {
-    return this.#checkpoints.list(after, limit)
+  checkpoints(): AsyncIterable<StoredCheckpoint> {
+    return this.#checkpoints.list()
+  }
+
+  /** Nothing waits: the records come from this process. */
+  async forgetWaiting(): Promise<void> {}
+
+  async oldestWaiting(): Promise<number | null> {
+    const oldest = this.#waiting[0]?.records[0]
+    return oldest === undefined ? null : (parseLeaf(oldest.leaf)?.time ?? null)
   }
 
   async search(filter: RecordFilter, before: number, limit: number): Promise<PlacedEntry[]> {
@@ -142,9 +157,15 @@ export class DirectoryStore implements LogStore {
     return undefined
   }
 
-  async valuesOf(record: string): Promise<{ value: SealedValue; key: SubjectKey }[]> {
+  async valuesOf(record: string): Promise<StoredValue[]> {
     const entry = await this.find(record)
-    return entry === undefined ? [] : this.#subjects.valuesOf(record, entry.leaf)
+    if (entry === undefined) return []
+    const subjects = commitmentsIn(parseLeaf(entry.leaf)).map(({ subject }) => subject)
+    return this.valuesOfMany([record], subjects)
+  }
+
+  valuesOfMany(records: readonly string[], subjects: readonly string[]): Promise<StoredValue[]> {
+    return this.#subjects.valuesOf(records, subjects)
   }
 
   blob(sha256: string): Promise<string | undefined> {
@@ -159,16 +180,16 @@ export class DirectoryStore implements LogStore {
     return this.#subjects.list(after, limit)
   }
 
-  async claimCursor(name: string): Promise<number | null> {
-    const text = (await this.#files.read(`cursors/${name}`))?.toString()
-    const position = this.#cursors.get(name) ?? (text === undefined ? 0 : Number(text))
-    this.#cursors.set(name, position)
-    return position
+  async claimCursor(name: string): Promise<Cursor> {
+    const known = this.#cursors.get(name) ?? (await this.#readCursor(name))
+    this.#cursors.set(name, known)
+    return known
   }
 
   async moveCursor(name: string, _holder: string, position: number): Promise<boolean> {
-    this.#cursors.set(name, position)
-    await this.#files.replace(`cursors/${name}`, String(position))
+    this.#cursors.set(name, { position, isGenuine: true })
+    const mac = this.#writing?.writerKey.macOf('cursor', `${name}\n${position}`) ?? ''
+    await this.#files.replace(`cursors/${name}`, `${position} ${mac}`)
     return true
   }
 
@@ -214,22 +235,50 @@ export class DirectoryStore implements LogStore {
   async #write(current: LogState, step: Integration): Promise<void> {
     for (const attachments of step.attachments) await this.#subjects.add(attachments)
     await this.#tiles.write(current, step)
-    await this.#commit(step.next, new Map([...this.#writers, ...step.writers]))
+    await this.#commit(step.next, withLatest(this.#writers, step.writers))
     await this.#checkpoints.add(step.next)
     await this.#tiles.removePartials(current.size, step.next.size)
   }
 
   async #commit(next: LogState, writers: Map<string, number>): Promise<void> {
-    await this.#files.replace('state.json', formatState(next, writers))
+    await this.#files.replace('state.json', formatState(next, writers, this.#writing!.writerKey))
     this.#state = next
     this.#writers = writers
+  }
+
+  async #readCursor(name: string): Promise<Cursor> {
+    const text = (await this.#files.read(`cursors/${name}`))?.toString()
+    if (text === undefined) return { position: 0, isGenuine: true }
+    const [position = '', mac = ''] = text.split(' ')
+    const isGenuine = this.#writing?.writerKey.isMac('cursor', `${name}\n${position}`, mac) === true
+    return { position: Number(position), isGenuine }
   }
 
   async #readState(): Promise<LogState | null> {
     const text = (await this.#files.read('state.json'))?.toString()
     if (text === undefined) return null
     const { state, writers } = parseState(text)
+    if (this.#writing !== undefined) {
+      const { origin, writerKey, acceptsLostKey } = this.#writing
+      // The origin first: it is part of the MAC, and a changed one is no damage.
+      requireOrigin(state, origin, 'directory')
+      if (!acceptsLostKey) requireMac(text, writerKey)
+    }
     this.#writers = writers
     return state
   }
+}
+
+/** The writers of the last step come last, so that the oldest can be forgotten first. */
+function withLatest(
+  before: ReadonlyMap<string, number>,
+  step: ReadonlyMap<string, number>,
+): Map<string, number> {
+  const kept = new Map(before)
+  for (const [writer, number] of step) {
+    if (before.get(writer) === number) continue
+    kept.delete(writer)
+    kept.set(writer, number)
+  }
+  return kept
 }

@@ -2,14 +2,8 @@
 import { createHash } from 'node:crypto'
 import { mkdir, open, readdir, readFile, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import type { SubjectState } from '../log/log-store.ts'
-import { parseLeaf } from '../record/leaf.ts'
-import {
-  commitmentsIn,
-  type Attachments,
-  type SealedValue,
-  type SubjectKey,
-} from '../record/personal-data.ts'
+import type { StoredValue, SubjectState } from '../log/log-store.ts'
+import type { Attachments, SealedValue, SubjectKey } from '../record/personal-data.ts'
 
 interface SubjectFile {
   readonly keys: Map<string, SubjectKey>
@@ -49,14 +43,14 @@ export class DirectorySubjects {
     }
   }
 
-  async valuesOf(record: string, leaf: string): Promise<{ value: SealedValue; key: SubjectKey }[]> {
-    const subjects = new Set(commitmentsIn(parseLeaf(leaf)).map(({ subject }) => subject))
-    const found: { value: SealedValue; key: SubjectKey }[] = []
-    for (const subject of subjects) {
+  async valuesOf(records: readonly string[], subjects: readonly string[]): Promise<StoredValue[]> {
+    const wanted = new Set(records)
+    const found: StoredValue[] = []
+    for (const subject of new Set(subjects)) {
       const { keys, values } = await this.#read(subject)
       for (const value of values) {
         const key = keys.get(value.keyId)
-        if (value.record === record && key !== undefined) found.push({ value, key })
+        if (wanted.has(value.record) && key !== undefined) found.push({ value, key })
       }
     }
     return found

@@ -1,4 +1,5 @@
 /** Records in ArcSight's Common Event Format, revision 25. */
+import { escapeText } from './controls.ts'
 import { ownMember, SEVERITIES, textOf, type MappedEntry } from './members.ts'
 
 /** By the number in {@link SEVERITIES}; CEF has 0 to 10. */
@@ -43,10 +44,5 @@ function cefValue(value: string): string {
 
 /** Escapes every line break that a receiver may split at, and all other control characters. */
 function oneLine(value: string): string {
-  return value
-    .replaceAll(/\r\n|[\r\n\u0085\u2028\u2029]/g, '\\n')
-    .replaceAll(
-      /\p{Cc}/gu,
-      (control) => `\\u${control.codePointAt(0)!.toString(16).padStart(4, '0')}`,
-    )
+  return escapeText(value.replaceAll(/\r\n|[\r\n\u0085\u2028\u2029]/g, '\\n'))
 }

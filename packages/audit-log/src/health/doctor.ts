@@ -1,10 +1,11 @@
 /** Checks of everything that the audit log depends on. */
 import { statfs } from 'node:fs/promises'
 import type { LogStore } from '../log/log-store.ts'
-import { formatVerifierKey, isKeyName, openNote } from '../log/signed-note.ts'
-import type { LogSigner } from '../log/signing-key.ts'
+import { formatVerifierKey, isKeyName } from '../log/signed-note.ts'
 import type { Pipeline } from '../pipeline/pipeline.ts'
 import { parseLeaf } from '../record/leaf.ts'
+import type { LogKeys } from '../trust/keys.ts'
+import { faultOfState } from '../trust/signed-state.ts'
 
 /** The result of one check. */
 export interface DoctorCheck {
@@ -16,7 +17,7 @@ export interface DoctorCheck {
 /** What {@link runDoctor} checks. */
 export interface DoctorSources {
   readonly store: LogStore
-  readonly signer: LogSigner
+  readonly keys: Pick<LogKeys, 'signer' | 'trusted'>
   readonly pipeline: Pipeline
   readonly folder: string
   readonly spoolMaxBytes: number
@@ -30,11 +31,11 @@ const CAN_EDIT =
 
 /** Runs every check; never rejects. */
 export async function runDoctor(sources: DoctorSources): Promise<readonly DoctorCheck[]> {
-  const { store, signer, pipeline, folder, spoolMaxBytes, now } = sources
+  const { store, keys, pipeline, folder, spoolMaxBytes, now } = sources
+  const { signer, trusted } = keys
   const state = await store.state().catch((error: unknown) => error as Error)
   const isDown = state instanceof Error
-  const note = isDown ? '' : (state?.note ?? '')
-  const opened = note === '' ? undefined : openNote(note, [signer.key])
+  const fault = isDown || state === null ? undefined : faultOfState(state, trusted)
   const newest = isDown ? [] : await store.search({}, Number.MAX_SAFE_INTEGER, 1).catch(() => [])
   const skewMs = (parseLeaf(newest[0]?.leaf ?? '')?.time ?? 0) - now()
   const free = await freeBytes(folder)
@@ -47,11 +48,7 @@ export async function runDoctor(sources: DoctorSources): Promise<readonly Doctor
       isDown ? 'the store does not answer' : store.kind,
     ),
     check('log', halted === undefined, halted ?? 'sequencing works'),
-    check(
-      'checkpoint',
-      opened === undefined || typeof opened === 'object',
-      typeof opened === 'string' ? `the last checkpoint is ${opened}` : 'signed by the current key',
-    ),
+    check('checkpoint', fault === undefined, fault ?? 'signed by a key of this log'),
     check('clock', skewMs < MAX_SKEW_MS, `the newest record is ${Math.max(0, skewMs)} ms ahead`),
     ...(await checkRoles(store)),
     check('disk', free >= spoolMaxBytes, `${free} bytes free, the spool may use ${spoolMaxBytes}`),

@@ -15,6 +15,17 @@ export interface AuditStatus {
   /** Dropped records of open actions that no gap record mentions yet. */
   readonly droppedRecords: number
   readonly storeIsUp: boolean
+  /** The age of the oldest record that is not in the log; 0 if all are. */
+  readonly oldestUnsequencedMs: number
+  /** Whether a record waits longer than `stallMs`. */
+  readonly isStalled: boolean
+  /**
+   * For a readiness route: records are accepted, and they reach the log. While only the store is
+   * down, records are still accepted until the spool is full; see `spoolBytes`.
+   */
+  readonly isReady: boolean
+  /** Why `isReady` is false; `null` while it is true. */
+  readonly problem: string | null
   /** Why sequencing stopped; `null` while it works. */
   readonly halted: string | null
   /** The number of entries that each sink has not received yet. */
@@ -30,7 +41,7 @@ export interface StatusSources {
   readonly spoolMaxBytes: number
 }
 
-/** Reads the state; if the store does not answer, the size is 0. */
+/** Reads the state; while the store does not answer, the size is 0. */
 export async function readStatus({
   spool,
   store,
@@ -38,7 +49,11 @@ export async function readStatus({
   pipeline,
   spoolMaxBytes,
 }: StatusSources): Promise<AuditStatus> {
-  const state = await store.state().catch(() => null)
+  // A store that is known to be down is not asked: a readiness route must answer at once.
+  const [state, oldestUnsequencedMs] = await Promise.all([
+    pipeline.storeIsUp ? store.state().catch(() => null) : null,
+    pipeline.oldestUnsequencedMs(),
+  ])
   const size = state?.size ?? 0
   return {
     writer: spool.writer,
@@ -47,9 +62,21 @@ export async function readStatus({
     spoolMaxBytes,
     droppedRecords: writer.droppedRecords,
     storeIsUp: pipeline.storeIsUp,
+    oldestUnsequencedMs,
+    isStalled: pipeline.isStalled,
+    ...readinessOf(spool, pipeline),
     halted: pipeline.sequencer.halted ?? null,
     lag: Object.fromEntries(
       pipeline.followers.map(({ sink, position }) => [sink.name, Math.max(0, size - position)]),
     ),
   }
+}
+
+function readinessOf(spool: Spool, pipeline: Pipeline): Pick<AuditStatus, 'isReady' | 'problem'> {
+  const { halted } = pipeline.sequencer
+  const isReady =
+    spool.canAccept() && halted === undefined && pipeline.storeIsUp && !pipeline.isStalled
+  if (isReady) return { isReady, problem: null }
+  const full = spool.canAccept() ? undefined : 'the spool is full, or its disk fails'
+  return { isReady, problem: full ?? pipeline.problem ?? 'records wait for the log' }
 }

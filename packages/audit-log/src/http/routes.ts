@@ -1,4 +1,4 @@
-/** Guarded routes for reading the log: records, exports, proofs, checkpoint and tiles. */
+/** Guarded routes for reading the log: records, exports, proofs, key, checkpoint and tiles. */
 import { Readable } from 'node:stream'
 import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
 import type { Audit } from '../audit.ts'
@@ -11,7 +11,14 @@ import { parseTilePath } from '../log/tiles.ts'
 import type { ReaderFields } from '../read/reader-fields.ts'
 import { readTile } from '../read/tile.ts'
 import type { RecordFilter } from '../record/filter.ts'
-import { checkpointSchema, eventsSchema, exportSchema, proofSchema, tileSchema } from './schemas.ts'
+import {
+  checkpointSchema,
+  eventsSchema,
+  exportSchema,
+  keySchema,
+  proofSchema,
+  tileSchema,
+} from './schemas.ts'
 
 /** Options of the routes, besides Fastify's `prefix`. */
 export interface AuditRoutesOptions {
@@ -92,6 +99,10 @@ function addProofRoutes(
     const note = await audit.checkpoint()
     reply.header('cache-control', 'no-store').type('text/plain; charset=utf-8')
     return reply.send(note)
+  })
+  app.get('/key', { config, schema: keySchema }, async (_request, reply) => {
+    reply.header('cache-control', 'no-store').type('text/plain; charset=utf-8')
+    return reply.send(`${audit.verifierKey}\n`)
   })
   app.get<{ Params: { '*': string } }>(
     '/tile/*',

@@ -7,7 +7,13 @@ const tags = ['audit']
 /** The error reply; with kit's error handler, problem details. @see RFC 9457 */
 const problem = {
   type: 'object',
-  description: 'The error, as problem details (RFC 9457).',
+  description: 'The error, as problem details (RFC 9457) or as Fastify writes it.',
+  // Fastify's own error handler passes the error, whose members are written only if they are named.
+  properties: {
+    statusCode: { type: 'integer' },
+    code: { type: 'string' },
+    message: { type: 'string' },
+  },
   additionalProperties: true,
 } as const
 const problems = { '4xx': problem, '5xx': problem } as const
@@ -120,6 +126,15 @@ export const checkpointSchema = {
   tags,
   summary: 'Get the latest signed checkpoint',
   description: 'Returns a C2SP tlog-checkpoint as text.',
+  response: { 200: { type: 'string' }, ...problems },
+} as const
+
+/** `GET /key` */
+export const keySchema = {
+  operationId: 'getAuditVerifierKey',
+  tags,
+  summary: 'Get the public key of the log',
+  description: 'Returns the key as `audit-log verify --key` takes it.',
   response: { 200: { type: 'string' }, ...problems },
 } as const
 

@@ -13,7 +13,15 @@ export interface InboxRecord {
   readonly leaf: string
   /** JSON of {@link Attachments}, or `null`. */
   readonly attachments: string | null
+  /** Why the store refuses the record; absent if it does not. */
+  readonly refusal?: InboxRefusal
 }
+
+/**
+ * `forged`: no writer of this log made it. `replayed`: the log has it already, or had it before a
+ * pruning. `outdated`: its number is below its writer's next one, but the log does not have it.
+ */
+type InboxRefusal = 'forged' | 'replayed' | 'outdated'
 
 /** The current state of the log. */
 export interface LogState {
@@ -49,7 +57,7 @@ export interface Integration {
   readonly next: LogState
   readonly entries: readonly (PlacedEntry & { readonly record: AuditRecord })[]
   readonly tiles: readonly Tile[]
-  /** The next expected number of each writer in this step. */
+  /** The next expected number of each writer after this step. */
   readonly writers: ReadonlyMap<string, number>
   readonly attachments: readonly Attachments[]
   readonly time: number
@@ -73,6 +81,19 @@ export interface StoredCheckpoint {
   readonly note: string
 }
 
+/** A personal value, with its key. */
+export interface StoredValue {
+  readonly value: SealedValue
+  readonly key: SubjectKey
+}
+
+/** The position of a sink. */
+export interface Cursor {
+  readonly position: number
+  /** Whether a process of this log stored it. */
+  readonly isGenuine: boolean
+}
+
 /** The stored keys and values of one subject. */
 export interface SubjectState {
   readonly subject: string
@@ -83,8 +104,8 @@ export interface SubjectState {
 
 /** Stores a log. Entries are returned as texts; pruned entries are left out. */
 export interface LogStore {
-  /** `directory`, or `postgres` for PostgreSQL and PGlite. */
-  readonly kind: 'directory' | 'postgres'
+  /** `directory`, `postgres` for PostgreSQL and PGlite, or `tiles` for a copy that has tiles only. */
+  readonly kind: 'directory' | 'postgres' | 'tiles'
   /** Creates folders or tables, and locks a directory. */
   open(): Promise<void>
   /**
@@ -96,36 +117,60 @@ export interface LogStore {
    * Moves at most `max` records from the inbox into the log. The step is written atomically, and
    * only if the log still has the size and root that the plan started from.
    *
+   * @param isUrgent whether to go on although another process seems to be sequencing; it may be dead.
    * @returns the number of records taken from the inbox; 0 also if another process is sequencing.
    */
-  sequence(plan: PlanIntegration, max: number): Promise<number>
+  sequence(plan: PlanIntegration, max: number, isUrgent?: boolean): Promise<number>
   state(): Promise<LogState | null>
   /** The stored hashes of a tile; may be more than an earlier tree size had. */
   tile(level: number, index: number): Promise<Buffer | undefined>
   /** The stored entries from `start` (inclusive) to `end`, in order. @throws PARAPET_AUDIT_LOG_CORRUPT */
   entries(start: number, end: number): Promise<StoredEntry[]>
-  /** Checkpoints with a size above `after`, in order. */
-  checkpoints(after: number, limit: number): Promise<StoredCheckpoint[]>
+  /** Every checkpoint, in order; only a few are in memory at a time. */
+  checkpoints(): AsyncIterable<StoredCheckpoint>
   /** Matching entries, newest first, with an index below `before`. */
   search(filter: RecordFilter, before: number, limit: number): Promise<PlacedEntry[]>
   /** The entry of a record, by its id. */
   find(id: string): Promise<PlacedEntry | undefined>
 
-  valuesOf(record: string): Promise<{ value: SealedValue; key: SubjectKey }[]>
+  valuesOf(record: string): Promise<StoredValue[]>
+  /** The stored values of many records. @param subjects the pseudonyms in these records */
+  valuesOfMany(records: readonly string[], subjects: readonly string[]): Promise<StoredValue[]>
   blob(sha256: string): Promise<string | undefined>
   /** Deletes a subject's keys and values, and refuses keys that were created up to `time` later on. */
   eraseSubject(subject: string, time: number): Promise<{ keys: number; values: number }>
   subjects(after: string, limit: number): Promise<SubjectState[]>
 
   /** Leases a cursor for `ttlMs`; `null` while another process holds the lease. */
-  claimCursor(name: string, holder: string, ttlMs: number): Promise<number | null>
+  claimCursor(name: string, holder: string, ttlMs: number): Promise<Cursor | null>
   /** @returns whether the holder still had the lease. */
   moveCursor(name: string, holder: string, position: number): Promise<boolean>
   /** Removes the entries below `before` and keeps their hashes. @returns how many were removed */
   prune(before: number): Promise<number>
   /** Whether this database role can update entries, which only a migration needs. */
   mayEdit?(): Promise<boolean>
+  /** Removes records of a writer that wait for sequencing, because they are sent again. */
+  forgetWaiting(
+    writer: string,
+    ranges: readonly (readonly [from: number, to: number])[],
+  ): Promise<void>
+  /** The time of the oldest record that waits for sequencing; `null` if none does. */
+  oldestWaiting(): Promise<number | null>
   /** The number of entries at or above `size`, which no checkpoint covers. */
   surplus(size: number): Promise<number>
   close(): Promise<void>
 }
+
+/** What a verifier reads of a log. */
+export type VerifiableLog = Pick<
+  LogStore,
+  | 'kind'
+  | 'state'
+  | 'tile'
+  | 'entries'
+  | 'checkpoints'
+  | 'subjects'
+  | 'valuesOfMany'
+  | 'blob'
+  | 'surplus'
+>

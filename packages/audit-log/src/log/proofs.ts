@@ -16,7 +16,7 @@ export interface ProvenEntry {
 }
 
 /** Reads subtree roots from a store. @throws PARAPET_AUDIT_LOG_NOT_FOUND a tile is missing. */
-function storedSubtrees(store: LogStore, size: number): SubtreeReader {
+export function storedSubtrees(store: LogStore, size: number): SubtreeReader {
   return subtreesOf(async (level, index, width) => {
     const tile = await store.tile(level, index)
     if (tile === undefined || tile.length < width * HASH_BYTES)

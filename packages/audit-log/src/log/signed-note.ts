@@ -15,6 +15,9 @@ const ED25519_BYTES = 32
 const SIGNATURE_BYTES = 64
 /** The bytes before the raw key in SubjectPublicKeyInfo. @see RFC 8410, section 4 */
 const SPKI_PREFIX = Buffer.from('302a300506032b6570032100', 'hex')
+/** Go's reader has the same two limits. @see https://pkg.go.dev/golang.org/x/mod/sumdb/note */
+const MAX_NOTE_CHARS = 1_000_000
+const MAX_SIGNATURES = 100
 const NAME = /^[^\s+\p{Cc}]+$/u
 
 /** Whether a text is a valid key name. */
@@ -74,12 +77,15 @@ export function openNote(
   keys: readonly NoteKey[],
 ): { readonly text: string } | 'malformed' | 'unsigned' | 'forged' {
   const split = note.lastIndexOf('\n\n')
+  if (note.length > MAX_NOTE_CHARS) return 'malformed'
   if (split === -1 || !note.endsWith('\n') || !note.isWellFormed()) return 'malformed'
   // oxlint-disable-next-line no-control-regex -- the standard forbids control characters
   if (/[\u0000-\u0009\u000b-\u001f]/.test(note)) return 'malformed'
   const text = note.slice(0, split + 1)
   let signed = false
-  for (const line of note.slice(split + 2, -1).split('\n')) {
+  const lines = note.slice(split + 2, -1).split('\n')
+  if (lines.length > MAX_SIGNATURES) return 'malformed'
+  for (const line of lines) {
     const signature = parseSignature(line)
     if (signature === undefined) return 'malformed'
     const key = keys.find(({ name, id }) => name === signature.name && id === signature.id)

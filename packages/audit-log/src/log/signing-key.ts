@@ -1,21 +1,15 @@
 /** The key that signs checkpoints: from a file, from memory, or held by a remote service. */
-import {
-  createPrivateKey,
-  createPublicKey,
-  generateKeyPairSync,
-  sign,
-  type KeyObject,
-} from 'node:crypto'
-import { open, readFile, stat, unlink } from 'node:fs/promises'
-import { dirname } from 'node:path'
+import { createPrivateKey, createPublicKey, sign, type KeyObject } from 'node:crypto'
+import { readFile, stat } from 'node:fs/promises'
 import { PARAPET_AUDIT_LOG_KEY_UNUSABLE } from '../errors.ts'
-import { syncFolder } from '../wal/files.ts'
 import { createNoteKey, isSignature, type NoteKey } from './signed-note.ts'
 
 /** Signs the checkpoints of a log. */
 export interface LogSigner {
   readonly key: NoteKey
   readonly sign: (bytes: Buffer) => Promise<Uint8Array>
+  /** The private key; absent if a remote service holds it. */
+  readonly privateKey?: KeyObject
 }
 
 /** An Ed25519 key in PEM (PKCS #8), encrypted or not, as a file or as text. */
@@ -33,8 +27,12 @@ export interface RemoteKey {
   sign(bytes: Uint8Array): Promise<Uint8Array>
 }
 
+/** The key did not sign: it is remote and failed, or did not answer in time. */
+export class SigningFailed extends Error {
+  override readonly name = 'SigningFailed'
+}
+
 const OTHERS = 0o077
-const PRIVATE_FILE = 0o600
 
 /**
  * Makes the signer of a log.
@@ -53,29 +51,7 @@ export async function createSigner(
   const privateKey = isKeyObject(source) ? source : readPem(await pemOf(source), source)
   if (privateKey.type !== 'private') refuse('it must be a private key, got a public or secret key')
   const key = createNoteKey(origin, createPublicKey(requireEd25519(privateKey)))
-  return { key, sign: async (bytes) => sign(null, bytes, privateKey) }
-}
-
-/** Makes a key file that only its owner can read, unless the file exists. */
-export async function useKeyFile(file: string): Promise<PemKey> {
-  const { privateKey } = generateKeyPairSync('ed25519')
-  try {
-    const handle = await open(file, 'wx', PRIVATE_FILE)
-    try {
-      await handle.writeFile(privateKey.export({ format: 'pem', type: 'pkcs8' }))
-      await handle.sync()
-    } catch (error) {
-      // A partial key file would stop every later start.
-      await unlink(file)
-      throw error
-    } finally {
-      await handle.close()
-    }
-    await syncFolder(dirname(file))
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
-  }
-  return { file }
+  return { key, sign: async (bytes) => sign(null, bytes, privateKey), privateKey }
 }
 
 function isKeyObject(source: PemKey | KeyObject): source is KeyObject {

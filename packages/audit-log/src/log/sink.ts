@@ -25,6 +25,25 @@ export interface AuditSink {
   close?(): Promise<void>
 }
 
+/** Thrown by a sink whose receiver asks for a pause, for example with `Retry-After`. */
+export class SinkBusy extends Error {
+  override readonly name = 'SinkBusy'
+  readonly retryAfterMs: number
+
+  constructor(message: string, retryAfterMs: number) {
+    super(message)
+    this.retryAfterMs = retryAfterMs
+  }
+}
+
+/**
+ * Thrown by a sink whose receiver took a delivery except for some entries, and does not say which.
+ * The delivery counts as done: a repetition would store the other entries twice.
+ */
+export class SinkPartialRefusal extends Error {
+  override readonly name = 'SinkPartialRefusal'
+}
+
 /** Thrown by a sink that rejects a delivery for good. The batch is then split to find the bad entry. */
 export class SinkRefusal extends Error {
   override readonly name = 'SinkRefusal'

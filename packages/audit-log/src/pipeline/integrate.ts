@@ -8,6 +8,7 @@ import { TreeEdge } from '../log/tree-edge.ts'
 import { MAX_ENTRY_BYTES, parseLeaf, type AuditRecord } from '../record/leaf.ts'
 import type { Attachments } from '../record/personal-data.ts'
 import { isValidRecord, parseAttachments } from '../record/validate.ts'
+import { requireSignedState, type TrustedKeys } from '../trust/signed-state.ts'
 
 const EDGE_DIFFERS = 'the stored edge of the tree does not match its root'
 
@@ -17,33 +18,53 @@ interface Accepted {
   readonly attachments: Attachments | null
 }
 
+/** How many rows of the inbox were refused, and why. */
+interface Refused {
+  readonly count: number
+  readonly forged: number
+  readonly replayed: number
+}
+
 /** What {@link createPlan} needs. */
 export interface PlanSettings {
   readonly signer: LogSigner
+  readonly trusted: TrustedKeys
   readonly now: () => number
-  /** Called with the number of invalid inbox rows. */
-  readonly onRefused: (count: number) => void
+  readonly onRefused: (refused: Refused) => void
 }
 
 /** Makes the plan for `LogStore.sequence`. Each number of a writer enters the log once, in order. */
-export function createPlan({ signer, now, onRefused }: PlanSettings): PlanIntegration {
+export function createPlan({ signer, trusted, now, onRefused }: PlanSettings): PlanIntegration {
+  let last: LogState | undefined
   return async (current, inbox, writers) => {
+    if (last === undefined || !isSame(last, current)) requireSignedState(current, trusted)
     const next = new Map(writers)
     const accepted: Accepted[] = []
-    let refused = 0
+    const refused = { count: 0, forged: 0, replayed: 0 }
     for (const item of inbox) {
-      const found = readInbox(item)
-      if (found === undefined) refused++
+      const found = item.refusal === undefined ? readInbox(item) : undefined
+      if (found === undefined) {
+        refused.count++
+        if (item.refusal === 'forged') refused.forged++
+        else if (item.refusal !== undefined) refused.replayed++
+      }
       // The spool may ship a record twice; a number below the next one is in the log already.
       else if (item.seq === null || item.seq >= (next.get(item.writer) ?? 0)) {
         if (item.seq !== null) next.set(item.writer, item.seq + 1)
         accepted.push(found)
       }
     }
-    if (refused > 0) onRefused(refused)
+    if (refused.count > 0) onRefused(refused)
     if (accepted.length === 0) return null
-    return integrate(current, accepted, next, signer, now())
+    const step = await integrate(current, accepted, next, signer, now())
+    last = step.next
+    return step
   }
+}
+
+/** The state that this process signed itself needs no second look at its signature. */
+function isSame(a: LogState, b: LogState): boolean {
+  return a.note === b.note && a.size === b.size && a.origin === b.origin && a.root.equals(b.root)
 }
 
 async function integrate(
@@ -59,7 +80,7 @@ async function integrate(
   const tiles = tree.append(accepted.map(({ leaf }) => leaf))
   const root = tree.root()
   const { origin, minIndex } = current
-  const body = formatCheckpoint({ origin, size: tree.size, root })
+  const body = formatCheckpoint({ origin, size: tree.size, root, previous: current.size })
   const note = await signNote(body, signer.key, signer.sign)
   return {
     next: { origin, size: tree.size, root, edge: tree.partialTiles(), minIndex, note },
@@ -73,7 +94,7 @@ async function integrate(
 
 /**
  * A process with write access to the inbox can write anything. Only a valid record that has the writer
- * and number of its row is accepted.
+ * and number of its row is accepted. The log records its own actions under a writer, never under `tx`.
  */
 function readInbox({ leaf, writer, seq, attachments }: InboxRecord): Accepted | undefined {
   const record = parseLeaf(leaf)
@@ -81,6 +102,7 @@ function readInbox({ leaf, writer, seq, attachments }: InboxRecord): Accepted | 
     return undefined
   }
   if (!isValidRecord(record)) return undefined
+  if (seq === null && record.action.startsWith('audit_log.')) return undefined
   if (leaf.length > MAX_ENTRY_BYTES || Buffer.byteLength(leaf) > MAX_ENTRY_BYTES) return undefined
   const parsed = attachments === null ? null : parseAttachments(attachments)
   return parsed === undefined ? undefined : { record, leaf, attachments: parsed }

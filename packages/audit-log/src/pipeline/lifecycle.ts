@@ -1,5 +1,5 @@
 /** The first and the last record of a writer. */
-import { withDeadline, type Clock } from '@parapet/kit'
+import { withDeadline, type Clock, type SecurityEvents } from '@parapet/kit'
 import type { ActionRegistry } from '../record/actions.ts'
 import type { Spool } from '../wal/spool.ts'
 import type { Pipeline } from './pipeline.ts'
@@ -11,6 +11,7 @@ export interface LifecycleParts {
   readonly spool: Spool
   readonly writer: AuditWriter
   readonly pipeline: Pipeline
+  readonly events: SecurityEvents
 }
 
 /** Records the start of this writer, names the last record of the previous one, and starts the loops. */
@@ -19,8 +20,10 @@ export async function startWriter({
   spool,
   writer,
   pipeline,
+  events,
 }: LifecycleParts): Promise<void> {
   const { last, cutBytes } = spool.recovered
+  const recovery = await pipeline.recover()
   await writer.record({
     action: actions.getOpen('audit_log.writer_started'),
     fields: {
@@ -30,7 +33,16 @@ export async function startWriter({
       },
     },
   })
-  await pipeline.start()
+  if (recovery !== undefined) {
+    const data = { ...recovery }
+    const action = actions.getOpen('audit_log.log_recovered')
+    await writer.record({ action, fields: { data }, useReserve: true, isStatement: true })
+    const { seen, stored, reshipped } = recovery
+    const details = { seenSize: seen.size, storedSize: stored.size, reshipped }
+    events.emit('audit_log.log_recovered', { details })
+    await pipeline.endRecovery()
+  }
+  pipeline.start()
 }
 
 /** Records the end of this writer, and moves into the log and to the sinks what the deadline allows. */
@@ -39,6 +51,7 @@ export async function stopWriter(
   deadlineMs: number,
   clock: Clock,
 ): Promise<void> {
+  await writer.recordGap()
   await writer
     .record({
       action: actions.getOpen('audit_log.writer_stopped'),

@@ -1,14 +1,18 @@
 /** Moves acknowledged records on: spool → store → log → sinks and alerts. */
 import type { Clock, SecurityEvents } from '@parapet/kit'
+import { SigningFailed } from '../log/signing-key.ts'
 import type { LogState, LogStore, PlanIntegration } from '../log/log-store.ts'
 import type { OcsfClass } from '../record/actions.ts'
 import type { AuditSink } from '../log/sink.ts'
 import type { Spool } from '../wal/spool.ts'
-import { DeadLetters } from './dead-letters.ts'
-import { Follower } from './follower.ts'
+import { DeadLetters } from '../delivery/dead-letters.ts'
+import { Follower } from '../delivery/follower.ts'
 import { Loop } from './loop.ts'
+import { Publisher } from './publisher.ts'
 import { Sequencer } from './sequencer.ts'
+import { endRecovery, isRecoveryRequested, recoverSpool, type Recovery } from './recover.ts'
 import { Shipper } from './shipper.ts'
+import { StallWatch } from './stall-watch.ts'
 import { isSequencerConflict, reasonOf, StoreHealth } from './store-health.ts'
 
 /** What {@link Pipeline} needs. */
@@ -25,6 +29,9 @@ export interface PipelineSettings {
   readonly sequences: boolean
   readonly integrateIntervalMs: number
   readonly sinkDeadlineMs: number
+  /** The longest that `publishCheckpoint` may take. */
+  readonly portDeadlineMs: number
+  readonly stallMs: number
   readonly publishCheckpoint: ((note: string) => Promise<void>) | undefined
   readonly ocsfOf: (action: string) => OcsfClass | undefined
 }
@@ -33,6 +40,7 @@ const BATCH_RECORDS = 8192
 /** One insert for the records of 100 ms costs less than one insert per group. */
 const SHIP_PAUSE_MS = 100
 const FOLLOW_PAUSE_MS = 1000
+const WATCH_PAUSE_MS = 5000
 
 /** Runs the loops. */
 export class Pipeline {
@@ -44,36 +52,43 @@ export class Pipeline {
   readonly #shipper: Shipper
   readonly #shipLoop: Loop
   readonly #sequenceLoop: Loop
+  readonly #publisher: Publisher
+  readonly #publishLoop: Loop
+  readonly #watch: StallWatch
+  readonly #watchLoop: Loop
   readonly #followLoops: readonly Loop[]
+  #sequencingProblem: string | undefined
+  #flushes = 0
 
   constructor(settings: PipelineSettings) {
     this.#settings = settings
-    const { spool, store, plan, sinks, events, clock, folder } = settings
+    const { spool, store, events, clock, folder, stallMs } = settings
     this.#health = new StoreHealth(clock.now, events)
     this.#deadLetters = new DeadLetters(folder, events)
     this.#shipper = new Shipper(spool, store, () => this.#sequenceLoop.wake())
-    this.sequencer = new Sequencer({
-      store,
-      plan,
-      folder,
-      batchRecords: BATCH_RECORDS,
-      onTampering: (problem) => events.emit('audit_log.tampering_found', { details: { problem } }),
-      onCheckpoint: (state) => this.#onCheckpoint(state),
-    })
+    this.sequencer = this.#createSequencer()
     this.#shipLoop = this.#loop(SHIP_PAUSE_MS, () => this.#ship())
     this.#sequenceLoop = this.#loop(settings.integrateIntervalMs, () =>
       settings.sequences ? this.#sequence() : Promise.resolve(false),
     )
-    this.followers = sinks.map((sink) => this.#follow(sink))
-    this.#followLoops = this.followers.map(
-      (follower) =>
-        new Loop({
-          clock,
-          intervalMs: FOLLOW_PAUSE_MS,
-          task: () => follower.step(),
-          onError: () => {},
-        }),
-    )
+    this.#publisher = new Publisher({
+      publish: settings.publishCheckpoint ?? (async () => {}),
+      deadlineMs: settings.portDeadlineMs,
+      clock,
+    })
+    this.#publishLoop = this.#quietLoop(() => this.#publish())
+    this.#watch = new StallWatch({
+      shipper: this.#shipper,
+      store,
+      clock,
+      events,
+      stallMs,
+      storeIsUp: () => this.storeIsUp,
+      problem: () => this.problem,
+    })
+    this.#watchLoop = this.#quietLoop(() => this.#watch.check().then(isDone), WATCH_PAUSE_MS)
+    this.followers = settings.sinks.map((sink) => this.#follow(sink))
+    this.#followLoops = this.followers.map((follower) => this.#quietLoop(() => follower.step()))
   }
 
   /** Whether the last call of the store succeeded. */
@@ -81,9 +96,44 @@ export class Pipeline {
     return this.#health.isUp
   }
 
-  async start(): Promise<void> {
+  /** Whether a record waits longer than it should. */
+  get isStalled(): boolean {
+    return this.#watch.isStalled
+  }
+
+  /** Why records do not reach the log, as far as it is known. */
+  get problem(): string | undefined {
+    return this.sequencer.halted ?? this.#health.reason ?? this.#sequencingProblem
+  }
+
+  /** The age of the oldest record that is not in the log; 0 if all are. */
+  oldestUnsequencedMs(): Promise<number> {
+    return this.#watch.oldestUnsequencedMs()
+  }
+
+  /** Continues a log whose end was lost, if the operator asked for it. @returns what is lost */
+  async recover(): Promise<Recovery | undefined> {
+    const { folder, store, spool } = this.#settings
     await this.sequencer.open()
-    for (const loop of [this.#shipLoop, this.#sequenceLoop, ...this.#followLoops]) loop.start()
+    const { seen } = this.sequencer
+    if (seen === undefined || !(await isRecoveryRequested(folder))) return undefined
+    if (await this.sequencer.isContinued()) {
+      await endRecovery(folder)
+      return undefined
+    }
+    const state = await store.state()
+    const recovery = await recoverSpool(store, state, seen, spool.segments)
+    await this.sequencer.accept(state!)
+    return recovery
+  }
+
+  /** Ends {@link recover}, after its statement is on disk. */
+  endRecovery(): Promise<void> {
+    return endRecovery(this.#settings.folder)
+  }
+
+  start(): void {
+    for (const loop of this.#loops()) loop.start()
   }
 
   /**
@@ -92,6 +142,15 @@ export class Pipeline {
    * @throws the store's error.
    */
   async flush(): Promise<void> {
+    this.#flushes++
+    try {
+      await this.#drain()
+    } finally {
+      this.#flushes--
+    }
+  }
+
+  async #drain(): Promise<void> {
     await this.#settings.spool.settle()
     // A run in progress may have started before the last record arrived; the second round did not.
     for (let round = 0; round < 2; round++) {
@@ -108,7 +167,7 @@ export class Pipeline {
       await shipped
       await this.#sequenceLoop.run()
     }
-    await Promise.allSettled(this.#followLoops.map((loop) => loop.run()))
+    await Promise.allSettled([...this.#followLoops, this.#publishLoop].map((loop) => loop.run()))
   }
 
   /** Without sequencing a directory would never resolve, and `flush` would wait forever. */
@@ -120,7 +179,8 @@ export class Pipeline {
   }
 
   async close(): Promise<void> {
-    const following = Promise.all(this.#followLoops.map((loop) => loop.close()))
+    const others = [...this.#followLoops, this.#publishLoop, this.#watchLoop]
+    const following = Promise.all(others.map((loop) => loop.close()))
     await this.#sequenceLoop.close()
     await this.#settings.store.close()
     await this.#shipLoop.close()
@@ -135,12 +195,39 @@ export class Pipeline {
       intervalMs,
       task,
       onError: (error) => {
-        if (!isSequencerConflict(error)) this.#health.fail(error)
+        if (isSequencerConflict(error)) return
+        if (error instanceof SigningFailed) this.#sequencingProblem = reasonOf(error)
+        else this.#health.fail(error)
       },
     })
   }
 
+  /** A loop whose task reports its errors itself. */
+  #quietLoop(task: () => Promise<boolean>, intervalMs = FOLLOW_PAUSE_MS): Loop {
+    return new Loop({ clock: this.#settings.clock, intervalMs, task, onError: () => {} })
+  }
+
+  #loops(): Loop[] {
+    const own = [this.#shipLoop, this.#sequenceLoop, this.#publishLoop, this.#watchLoop]
+    return [...own, ...this.#followLoops]
+  }
+
+  #createSequencer(): Sequencer {
+    const { store, plan, folder, events } = this.#settings
+    return new Sequencer({
+      store,
+      plan,
+      folder,
+      batchRecords: BATCH_RECORDS,
+      onTampering: (problem) => events.emit('audit_log.tampering_found', { details: { problem } }),
+      onCheckpoint: (state) => this.#onCheckpoint(state),
+    })
+  }
+
   async #ship(): Promise<boolean> {
+    // What is shipped to a store that lost its end leaves the spool, and arrives in the wrong order.
+    await this.sequencer.checkOnce()
+    if (this.sequencer.halted !== undefined) return false
     const more = await this.#shipper.shipBatch()
     this.#health.succeed()
     return more
@@ -148,8 +235,9 @@ export class Pipeline {
 
   async #sequence(): Promise<boolean> {
     const before = this.sequencer.halted
-    const more = await this.sequencer.step()
+    const more = await this.sequencer.step(this.#flushes > 0)
     if (before === undefined) this.#health.succeed()
+    this.#sequencingProblem = undefined
     return more
   }
 
@@ -167,16 +255,30 @@ export class Pipeline {
           details: { sink: sink.name, reason: reasonOf(error) },
         }),
       onDead: (entry, reason) => this.#deadLetters.add(sink.name, entry, reason),
+      onSomeDead: (entries, reason) => this.#deadLetters.addSome(sink.name, entries, reason),
+      onForged: (position) =>
+        events.emit('audit_log.cursor_refused', { details: { sink: sink.name, position } }),
     })
   }
 
-  async #onCheckpoint({ note }: LogState): Promise<void> {
+  #onCheckpoint({ note }: LogState): void {
     for (const loop of this.#followLoops) loop.wake()
+    if (this.#settings.publishCheckpoint === undefined) return
+    this.#publisher.offer(note)
+    this.#publishLoop.wake()
+  }
+
+  async #publish(): Promise<boolean> {
     try {
-      await this.#settings.publishCheckpoint?.(note)
+      return await this.#publisher.publish()
     } catch (error) {
       const details = { sink: 'publishCheckpoint', reason: reasonOf(error) }
       this.#settings.events.emit('audit_log.sink_failed', { details })
+      throw error
     }
   }
+}
+
+function isDone(): false {
+  return false
 }

@@ -15,10 +15,11 @@ export interface SequencerSettings {
   readonly batchRecords: number
   readonly onTampering: (problem: string) => void
   /** Called after each step, for example to publish the checkpoint. */
-  readonly onCheckpoint: (state: LogState) => Promise<void>
+  readonly onCheckpoint: (state: LogState) => void
 }
 
-interface Seen {
+/** The size and root of a log. */
+export interface Seen {
   readonly size: number
   readonly root: string
 }
@@ -31,6 +32,7 @@ export class Sequencer {
   readonly #files: Files
   #seen: Seen | undefined
   #halted: string | undefined
+  #isChecked = false
 
   constructor(settings: SequencerSettings) {
     this.#settings = settings
@@ -48,18 +50,43 @@ export class Sequencer {
     if (text !== undefined) this.#seen = parseSeen(text)
   }
 
+  /** What this instance saw; `undefined` before its first step. */
+  get seen(): Seen | undefined {
+    return this.#seen
+  }
+
+  /** Whether the log that was seen before is a prefix of the stored log. */
+  async isContinued(): Promise<boolean> {
+    return (await this.#faultOfContinuity(await this.#settings.store.state())) === undefined
+  }
+
+  /** Compares the stored log with what was seen before, once after the start; before that nothing may be shipped. */
+  async checkOnce(): Promise<void> {
+    if (!this.#isChecked) await this.#checkContinuity()
+  }
+
+  /** Takes the stored log for the one to continue. */
+  async accept(state: LogState): Promise<void> {
+    this.#halted = undefined
+    await this.#remember(state)
+  }
+
   /** Runs one step. @returns whether there may be more records. */
-  async step(): Promise<boolean> {
+  async step(isUrgent: boolean): Promise<boolean> {
     const { store, plan, batchRecords } = this.#settings
     await this.#checkContinuity()
     if (this.#halted !== undefined) return false
     let next: LogState | undefined
-    const sequenced = store.sequence(async (current, inbox, writers) => {
-      if (current.size < (this.#seen?.size ?? 0)) throw new PARAPET_AUDIT_LOG_CORRUPT(ROLLED_BACK)
-      const step = await plan(current, inbox, writers)
-      next = step?.next
-      return step
-    }, batchRecords)
+    const sequenced = store.sequence(
+      async (current, inbox, writers) => {
+        if (current.size < (this.#seen?.size ?? 0)) throw new PARAPET_AUDIT_LOG_CORRUPT(ROLLED_BACK)
+        const step = await plan(current, inbox, writers)
+        next = step?.next
+        return step
+      },
+      batchRecords,
+      isUrgent,
+    )
     const count = await sequenced.catch((error: unknown) => {
       if (!(error instanceof PARAPET_AUDIT_LOG_CORRUPT)) throw error
       this.#halt(error.message)
@@ -68,7 +95,7 @@ export class Sequencer {
     if (this.#halted !== undefined) return false
     if (next !== undefined) {
       await this.#remember(next)
-      await this.#settings.onCheckpoint(next)
+      this.#settings.onCheckpoint(next)
     }
     return count >= batchRecords
   }
@@ -77,18 +104,27 @@ export class Sequencer {
   async #checkContinuity(): Promise<void> {
     const seen = this.#seen
     if (seen === undefined || seen.size === 0 || this.#halted !== undefined) return
+    const state = await this.#settings.store.state()
+    const fault = await this.#faultOfContinuity(state)
+    this.#isChecked = true
+    if (fault !== undefined) this.#halt(fault)
+    else if (state !== null && state.size !== seen.size) await this.#remember(state)
+  }
+
+  async #faultOfContinuity(state: LogState | null): Promise<string | undefined> {
+    const seen = this.#seen
+    if (seen === undefined || seen.size === 0) return undefined
     const { store } = this.#settings
-    const state = await store.state()
-    if (state?.size === seen.size && state.root.toString('base64') === seen.root) return
-    if (state === null || state.size < seen.size) return this.#halt(ROLLED_BACK)
+    if (state?.size === seen.size && state.root.toString('base64') === seen.root) return undefined
+    if (state === null || state.size < seen.size) return ROLLED_BACK
     const read = subtreesOf(async (level, index, width) => {
       const tile = await store.tile(level, index)
       if (tile === undefined || tile.length < width * HASH_BYTES) throw new Error(FORKED)
       return tile
     }, seen.size)
     const root = await rangeHash(read, 0, seen.size).catch(() => undefined)
-    if (root === undefined || Buffer.from(root).toString('base64') !== seen.root) this.#halt(FORKED)
-    else await this.#remember(state)
+    const isSame = root !== undefined && Buffer.from(root).toString('base64') === seen.root
+    return isSame ? undefined : FORKED
   }
 
   #halt(problem: string): void {
@@ -112,5 +148,5 @@ function parseSeen(text: string): Seen {
   throw new PARAPET_AUDIT_LOG_CORRUPT(`the file ${FILE} is not valid JSON with size and root`)
 }
 
-const ROLLED_BACK = 'the stored log is shorter than before'
+const ROLLED_BACK = 'the stored log is shorter than before; see "audit-log recover"'
 const FORKED = 'the stored log is not a continuation of the log that was seen before'

@@ -1,5 +1,6 @@
 /** Copies records from the spool to the store, in order, and removes shipped segments. */
 import type { LogStore } from '../log/log-store.ts'
+import { parseLeaf } from '../record/leaf.ts'
 import { SegmentReader } from '../wal/segments.ts'
 import type { Spool } from '../wal/spool.ts'
 
@@ -13,6 +14,7 @@ export class Shipper {
   readonly #store: LogStore
   readonly #onOffered: () => void
   #reader: SegmentReader | undefined
+  #oldestTime: number | undefined
 
   /** @param onOffered called when many records wait, so that sequencing need not wait for its pause. */
   constructor(spool: Spool, store: LogStore, onOffered: () => void) {
@@ -21,10 +23,18 @@ export class Shipper {
     this.#onOffered = onOffered
   }
 
+  /** The time of the first record that is not in the store; `undefined` if the store has all. */
+  get oldestTime(): number | undefined {
+    return this.#oldestTime
+  }
+
   /** Ships one batch. @returns whether there may be more. @throws the store's error */
   async shipBatch(): Promise<boolean> {
     const segment = this.#spool.segments[0]
-    if (segment === undefined) return false
+    if (segment === undefined) {
+      this.#oldestTime = undefined
+      return false
+    }
     if (this.#reader?.segment !== segment) {
       await this.#reader?.close()
       this.#reader = new SegmentReader(segment)
@@ -32,6 +42,7 @@ export class Shipper {
     const reader = this.#reader
     const start = reader.offset
     const records = await reader.read(BATCH_BYTES)
+    this.#oldestTime = parseLeaf(records[0]?.leaf ?? '')?.time
     if (records.length === 0) return this.#leave(reader)
     try {
       for (let at = 0; at < records.length; at += MAX_BATCH_RECORDS) {

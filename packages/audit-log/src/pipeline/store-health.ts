@@ -9,6 +9,7 @@ export class StoreHealth {
   readonly #now: () => number
   readonly #events: SecurityEvents
   #downSince: number | undefined
+  #reason: string | undefined
 
   /** @param now milliseconds since the Unix epoch. */
   constructor(now: () => number, events: SecurityEvents) {
@@ -20,7 +21,13 @@ export class StoreHealth {
     return this.#downSince === undefined
   }
 
+  /** Why the store fails; `undefined` while it works. */
+  get reason(): string | undefined {
+    return this.#reason
+  }
+
   fail(error: unknown): void {
+    this.#reason = reasonOf(error)
     if (this.#downSince !== undefined) return
     this.#downSince = this.#now()
     this.#events.emit('audit_log.store_lost', { details: { reason: reasonOf(error) } })
@@ -28,6 +35,7 @@ export class StoreHealth {
 
   succeed(): void {
     if (this.#downSince === undefined) return
+    this.#reason = undefined
     const downMs = this.#now() - this.#downSince
     this.#downSince = undefined
     this.#events.emit('audit_log.store_recovered', { details: { downMs } })

@@ -1,8 +1,9 @@
 /** The one way to record: prepares a record, writes it to the spool, and accounts for lost records. */
 import { PARAPET_AUDIT_LOG_INVALID_RECORD, PARAPET_AUDIT_LOG_UNAVAILABLE } from '../errors.ts'
+import { uuidV7 } from '@parapet/kit'
 import type { ActionRegistry, ResolvedAction } from '../record/actions.ts'
 import type { AuditFields, InternalFields } from '../record/fields.ts'
-import { finishLeaf } from '../record/leaf.ts'
+import { finishLeaf, type Draft } from '../record/leaf.ts'
 import type { Prepared, Recorder } from '../record/recorder.ts'
 import type { FrameEntry } from '../wal/frames.ts'
 import { mergeRanges } from '../wal/number-ranges.ts'
@@ -22,6 +23,8 @@ export interface WriterSettings {
   readonly recorder: Recorder
   readonly actions: ActionRegistry
   readonly now: () => number
+  /** Signs a statement: a record that the verifier trusts only by its own signature. */
+  readonly signStatement: (draft: Draft) => Promise<void>
   readonly onRefused: (action: string) => void
   readonly onDropped: (count: number) => void
 }
@@ -32,6 +35,8 @@ export interface RecordEntry extends InternalFields {
   readonly fields?: AuditFields
   /** Whether the record may use the reserved space of the spool. @default false */
   readonly useReserve?: boolean
+  /** Whether the record is signed by the key of the log. @default false */
+  readonly isStatement?: boolean
 }
 
 const RETRY_AFTER_SECONDS = 5
@@ -72,7 +77,9 @@ export class AuditWriter {
   async record(entry: RecordEntry): Promise<AuditReceipt> {
     const { action, fields = {}, useReserve = false } = entry
     const prepared = this.#settings.recorder.prepare(action, fields, entry)
-    const ready = prepared instanceof Promise ? await prepared : prepared
+    const ready = prepared instanceof Promise ? await this.#wait(prepared, action) : prepared
+    if (ready === undefined) return { id: entry.id ?? uuidV7(), recorded: false }
+    if (entry.isStatement === true) await this.#settings.signStatement(ready.draft)
     const { id } = ready.draft
     const written = this.#write(action, ready, useReserve)
     if (action.durable) return { id, recorded: await written }
@@ -82,14 +89,31 @@ export class AuditWriter {
   }
 
   /** Records which records were dropped or lost, if there are any and the spool accepts a record. */
-  recordGap(): void {
-    const { spool, recorder, actions, now } = this.#settings
+  async recordGap(): Promise<void> {
+    const { spool } = this.#settings
     const missing = this.#dropped.size > 0 || spool.lostSeqs.length > 0
     if (!missing || this.#isRecordingGap || !spool.canAccept(true)) return
     const dropped = new Map(this.#dropped)
     const lost = spool.lostSeqs.splice(0)
     this.#dropped.clear()
-    const prepared = recorder.prepare(actions.getOpen('audit_log.gap_recorded'), {
+    this.#isRecordingGap = true
+    try {
+      await this.#writeGap(dropped, lost)
+    } catch {
+      for (const [name, count] of dropped) this.#count(name, count)
+      spool.lostSeqs.splice(0, Infinity, ...mergeRanges([...lost, ...spool.lostSeqs]))
+    } finally {
+      this.#isRecordingGap = false
+    }
+  }
+
+  /** Not through {@link #write}: a gap record that cannot be written must not count as a dropped record. */
+  async #writeGap(
+    dropped: ReadonlyMap<string, number>,
+    lost: readonly (readonly [from: number, to: number])[],
+  ): Promise<void> {
+    const { spool, recorder, actions, now, signStatement } = this.#settings
+    const prepared = await recorder.prepare(actions.getOpen('audit_log.gap_recorded'), {
       result: 'failure',
       data: {
         writer: spool.writer,
@@ -98,23 +122,27 @@ export class AuditWriter {
         dropped: Object.fromEntries(dropped),
         lost: lost.map(([from, to]) => [from, to]),
       },
-    }) as Prepared
-    this.#isRecordingGap = true
-    // Not through `#write`: a gap record that cannot be written must not count as a dropped record.
-    void spool
-      .append((seq) => finishRecord(prepared, spool.writer, seq), true)
-      .catch(() => {
-        for (const [name, count] of dropped) this.#count(name, count)
-        spool.lostSeqs.splice(0, Infinity, ...mergeRanges([...lost, ...spool.lostSeqs]))
-      })
-      .finally(() => (this.#isRecordingGap = false))
+    })
+    await signStatement(prepared.draft)
+    await spool.append((seq) => finishRecord(prepared, spool.writer, seq), true)
+  }
+
+  /** @returns `undefined` for an open action whose personal values cannot be encrypted now. */
+  async #wait(prepared: Promise<Prepared>, action: ResolvedAction): Promise<Prepared | undefined> {
+    try {
+      return await prepared
+    } catch (error) {
+      if (error instanceof PARAPET_AUDIT_LOG_INVALID_RECORD) throw error
+      this.#skip(action)
+      return undefined
+    }
   }
 
   /** @returns whether the record is on disk; `false` only for an open action. */
   #write(action: ResolvedAction, prepared: Prepared, useReserve: boolean): Promise<boolean> {
     const { spool } = this.#settings
     if (!spool.canAccept(useReserve)) return Promise.resolve(this.#skip(action))
-    if (this.#dropped.size > 0 || spool.lostSeqs.length > 0) this.recordGap()
+    if (this.#dropped.size > 0 || spool.lostSeqs.length > 0) void this.recordGap()
     return spool
       .append((seq) => finishRecord(prepared, spool.writer, seq), useReserve)
       .then(isWritten, () => this.#skip(action))

@@ -2,23 +2,22 @@
 import type { SqlQueryable } from '@parapet/kit'
 import type { Integration } from '../log/log-store.ts'
 import { filterColumns, type RecordFilter } from '../record/filter.ts'
-import { projectRecord, textColumns } from '../record/projection.ts'
+import { monthOf, projectRecord, textColumns } from '../record/projection.ts'
 
-/** Inserts entries and their columns in one statement. @param month the first day of the partition */
+/** Inserts entries and their columns in one statement. */
 export async function insertEvents(
   sql: SqlQueryable,
   entries: Integration['entries'],
-  month: string,
 ): Promise<void> {
   const rows = entries.map(({ record }) => projectRecord(record))
   const texts = textColumns.map((_, at) => `$${at + 6}::text[]`)
   await sql.query(
     `INSERT INTO audit_log_events (month, index, leaf, time, seq, ${textColumns.join(', ')})
-     SELECT $1::date, i, l, to_timestamp(t / 1000.0), s, ${textColumns.join(', ')}
-     FROM unnest($2::bigint[], $3::text[], $4::bigint[], $5::bigint[], ${texts.join(', ')})
-       AS r (i, l, t, s, ${textColumns.join(', ')})`,
+     SELECT m, i, l, to_timestamp(t / 1000.0), s, ${textColumns.join(', ')}
+     FROM unnest($1::date[], $2::bigint[], $3::text[], $4::bigint[], $5::bigint[], ${texts.join(', ')})
+       AS r (m, i, l, t, s, ${textColumns.join(', ')})`,
     [
-      month,
+      rows.map(({ time }) => monthOf(time)),
       entries.map(({ index }) => index),
       entries.map(({ leaf }) => leaf),
       rows.map(({ time }) => time),

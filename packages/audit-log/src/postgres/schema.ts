@@ -97,6 +97,15 @@ export const migrations: readonly Migration[] = [
         lease_until timestamptz NOT NULL DEFAULT 'epoch'
       );`,
   },
+  {
+    // The next number of a writer is read from its last entry, which the tree covers.
+    id: '0002_authenticate_writers',
+    sql: `
+      ALTER TABLE audit_log_inbox ADD COLUMN mac text;
+      ALTER TABLE audit_log_cursors ADD COLUMN mac text;
+      CREATE INDEX ON audit_log_events (writer, index);
+      DROP TABLE audit_log_writers;`,
+  },
 ]
 
 /** The three roles of {@link grantsFor}. */
@@ -111,7 +120,7 @@ export interface AuditRoles {
 
 /** The tables of the log. No role may update an entry; only pruning deletes entries. */
 const LOG_TABLES =
-  'audit_log_state, audit_log_writers, audit_log_events, audit_log_tiles, audit_log_checkpoints, ' +
+  'audit_log_state, audit_log_events, audit_log_tiles, audit_log_checkpoints, ' +
   'audit_log_subject_keys, audit_log_values, audit_log_erasures, audit_log_blobs, audit_log_cursors'
 
 /**
@@ -125,7 +134,7 @@ export function grantsFor({ writer, reader, sequencer }: AuditRoles): string {
     `GRANT SELECT ON ${LOG_TABLES} TO ${r}, ${s};`,
     `GRANT SELECT, INSERT, DELETE ON audit_log_inbox TO ${s};`,
     `GRANT INSERT ON ${LOG_TABLES} TO ${s};`,
-    `GRANT UPDATE ON audit_log_state, audit_log_writers, audit_log_tiles, audit_log_erasures, audit_log_cursors TO ${s};`,
+    `GRANT UPDATE ON audit_log_state, audit_log_tiles, audit_log_erasures, audit_log_cursors TO ${s};`,
     `GRANT DELETE ON audit_log_events, audit_log_subject_keys, audit_log_values TO ${s};`,
   ].join('\n')
 }

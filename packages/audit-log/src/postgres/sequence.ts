@@ -1,105 +1,148 @@
-/** One step of the log in PostgreSQL: one transaction. */
-import type { SqlClient, SqlQueryable, SqlTransaction } from '@parapet/kit'
+/** One step of the log in PostgreSQL: it is planned and signed first, then written in one transaction. */
+import { randomBytes } from 'node:crypto'
+import { setTimeout } from 'node:timers/promises'
+import type { SqlClient, SqlTransaction } from '@parapet/kit'
 import {
   SequencerConflict,
-  type InboxRecord,
   type Integration,
   type LogState,
   type PlanIntegration,
 } from '../log/log-store.ts'
-import { insertEvents } from './postgres-events.ts'
-import { insertFirstState, readState, replaceState } from './postgres-state.ts'
-import { addAttachments } from './postgres-subjects.ts'
+import { monthOf } from '../record/projection.ts'
+import type { WriterKey } from '../trust/writer-key.ts'
+import { claimCursor, endLease, SEQUENCER } from './cursors.ts'
+import { insertEvents } from './events.ts'
+import { hasRows, judgeRows, readRows, type InboxRow } from './inbox.ts'
+import { WriterMarks } from './marks.ts'
+import { insertFirstState, readState, replaceState } from './state.ts'
+import { addAttachments } from './subjects.ts'
 
-/** Elects one sequencer, which saves useless work; {@link replaceState} is what prevents forks. */
-const ELECT = `SELECT pg_try_advisory_xact_lock(hashtextextended('parapet_audit_log:' || current_schema(), 0)) AS elected`
+/** How long a sequencer that hangs delays another one. */
+const LEASE_MS = 10_000
+/** How long an urgent step waits for the step of another process. */
+const WAIT_MS = 1000
+const POLL_MS = 50
+/** The database ends the transaction of a process that was stopped inside it. */
+const IDLE_LIMIT_MS = 10_000
+const LOCK_LIMIT_MS = 5000
 
-/** Runs steps, and makes the partition of each month. */
+/** What {@link PostgresSequence} needs. */
+export interface SequenceSettings {
+  readonly sql: SqlClient
+  readonly origin: string
+  readonly writerKey: WriterKey
+  /** Milliseconds since the Unix epoch. */
+  readonly now: () => number
+}
+
+/**
+ * Runs steps, and makes the partition of each month. The lease elects one sequencer, which saves
+ * useless work; {@link replaceState} is what prevents forks.
+ */
 export class PostgresSequence {
-  readonly #sql: SqlClient
-  readonly #origin: string
+  readonly #settings: SequenceSettings
+  readonly #holder = randomBytes(8).toString('hex')
+  readonly #marks = new WriterMarks()
   readonly #months = new Set<string>()
 
-  constructor(sql: SqlClient, origin: string) {
-    this.#sql = sql
-    this.#origin = origin
+  constructor(settings: SequenceSettings) {
+    this.#settings = settings
   }
 
   /** See `LogStore.sequence`. */
-  async run(plan: PlanIntegration, max: number): Promise<number> {
-    const month = new Date().toISOString().slice(0, 7)
-    if (!this.#months.has(month)) await this.#createPartition(month)
-    const count = await this.#sql.transaction(async (transaction) => {
-      const { rows } = await transaction.query<{ elected: boolean }>(ELECT)
-      if (rows[0]?.elected !== true) return 0
-      const inbox = await readInbox(transaction, max)
-      if (inbox.length === 0) return 0
-      const current =
-        (await readState(transaction)) ?? (await insertFirstState(transaction, this.#origin))
-      const step = await plan(current, inbox, await readWriters(transaction, inbox))
-      if (step !== null) await writeStep(transaction, current, step, `${month}-01`)
-      const taken = await transaction.query(
-        'DELETE FROM audit_log_inbox WHERE position = ANY($1::bigint[])',
-        [inbox.map(({ position }) => position)],
-      )
-      if (taken.rowCount !== inbox.length) throw new SequencerConflict()
-      return inbox.length
-    })
-    // Only after the database answered: if it was down, the partition is tried again.
-    this.#months.add(month)
-    return count
+  async run(plan: PlanIntegration, max: number, isUrgent: boolean): Promise<number> {
+    const { sql, now } = this.#settings
+    for (const month of monthsFrom(now())) await this.#createPartition(month)
+    if (!(await hasRows(sql))) return 0
+    // Without the lease a step is safe, too: it fails if another process writes one first.
+    if (!(await this.#claim(isUrgent ? WAIT_MS : 0)) && !isUrgent) return 0
+    try {
+      return await this.#step(plan, max)
+    } finally {
+      await endLease(sql, SEQUENCER, this.#holder).catch(() => {})
+    }
+  }
+
+  async #claim(waitMs: number): Promise<boolean> {
+    const { sql, writerKey } = this.#settings
+    for (let left = waitMs; ; left -= POLL_MS) {
+      const claimed = await claimCursor(sql, writerKey, SEQUENCER, this.#holder, LEASE_MS)
+      if (claimed !== null) return true
+      if (left <= 0) return false
+      await setTimeout(POLL_MS)
+    }
+  }
+
+  async #step(plan: PlanIntegration, max: number): Promise<number> {
+    const { sql, origin, writerKey } = this.#settings
+    const current = (await readState(sql)) ?? (await insertFirstState(sql, origin))
+    const rows = await readRows(sql, max)
+    if (rows.length === 0) return 0
+    const marks = await this.#marks.of(sql, current, rows)
+    const inbox = await judgeRows(sql, writerKey, rows, marks)
+    const step = await plan(current, inbox, marks)
+    await sql.transaction((transaction) => commitStep(transaction, rows, current, step))
+    if (step !== null) this.#marks.keep(step)
+    return rows.length
   }
 
   /** If this role may not create tables, the rows go to the default partition. */
   async #createPartition(month: string): Promise<void> {
+    if (this.#months.has(month)) return
+    const { sql } = this.#settings
     const from = new Date(`${month}-01T00:00:00Z`)
     const to = new Date(Date.UTC(from.getUTCFullYear(), from.getUTCMonth() + 1, 1))
-    await this.#sql
+    const created = await sql
       .query(
         `CREATE TABLE IF NOT EXISTS audit_log_events_${month.replace('-', '_')} PARTITION OF audit_log_events
          FOR VALUES FROM ('${dayOf(from)}') TO ('${dayOf(to)}')`,
       )
-      .catch(() => {})
+      .then(isDone, isRefusal)
+    // If the database was down, the partition is tried again.
+    if (created) this.#months.add(month)
   }
 }
 
-async function readInbox(sql: SqlQueryable, max: number) {
-  const { rows } = await sql.query<{
-    position: string
-    writer: string
-    seq: string | null
-    leaf: string
-    beside: string | null
-  }>(
-    // Qualified: a bare `position` would be the text of the select list, which sorts 10 before 9.
-    `SELECT position::text, writer, seq::text, leaf, beside FROM audit_log_inbox AS inbox
-     ORDER BY inbox.position LIMIT $1`,
-    [max],
+async function commitStep(
+  transaction: SqlTransaction,
+  rows: readonly InboxRow[],
+  current: LogState,
+  step: Integration | null,
+): Promise<void> {
+  await transaction.query(
+    `SELECT set_config('idle_in_transaction_session_timeout', $1, true), set_config('lock_timeout', $2, true)`,
+    [String(IDLE_LIMIT_MS), String(LOCK_LIMIT_MS)],
   )
-  return rows.map(({ position, writer, seq, leaf, beside }) => ({
-    position,
-    writer,
-    seq: seq === null ? null : Number(seq),
-    leaf,
-    attachments: beside,
-  }))
+  if (step !== null) await writeStep(transaction, current, step)
+  const taken = await transaction.query(
+    'DELETE FROM audit_log_inbox WHERE position = ANY($1::bigint[])',
+    [rows.map(({ position }) => position)],
+  )
+  if (taken.rowCount !== rows.length) throw new SequencerConflict()
 }
 
-async function readWriters(sql: SqlQueryable, inbox: readonly InboxRecord[]) {
-  const { rows } = await sql.query<{ writer: string; next: string }>(
-    'SELECT writer, next_seq::text AS next FROM audit_log_writers WHERE writer = ANY($1::text[])',
-    [[...new Set(inbox.map(({ writer }) => writer))]],
-  )
-  return new Map(rows.map(({ writer, next }) => [writer, Number(next)]))
+/** This month and the next, so that the first records of a month find their partition. */
+function monthsFrom(now: number): string[] {
+  const date = new Date(now)
+  const next = Date.UTC(date.getUTCFullYear(), date.getUTCMonth() + 1, 1)
+  return [monthOf(now), monthOf(next)].map((day) => day.slice(0, -3))
+}
+
+function isDone(): true {
+  return true
+}
+
+/** Whether PostgreSQL itself refused: a repetition would be refused as well. */
+function isRefusal(error: unknown): boolean {
+  return /^(?:42|23)/.test(String((error as { code?: unknown }).code))
 }
 
 async function writeStep(
   transaction: SqlTransaction,
   current: LogState,
   step: Integration,
-  month: string,
 ): Promise<void> {
-  await insertEvents(transaction, step.entries, month)
+  await insertEvents(transaction, step.entries)
   await transaction.query(
     `INSERT INTO audit_log_tiles (level, index, hashes)
      SELECT * FROM unnest($1::int[], $2::bigint[], $3::bytea[])
@@ -109,11 +152,6 @@ async function writeStep(
       step.tiles.map(({ index }) => index),
       step.tiles.map(({ hashes }) => hashes),
     ],
-  )
-  await transaction.query(
-    `INSERT INTO audit_log_writers (writer, next_seq) SELECT * FROM unnest($1::text[], $2::bigint[])
-     ON CONFLICT (writer) DO UPDATE SET next_seq = excluded.next_seq`,
-    [[...step.writers.keys()], [...step.writers.values()]],
   )
   for (const attachments of step.attachments) await addAttachments(transaction, attachments)
   await transaction.query('INSERT INTO audit_log_checkpoints (size, note) VALUES ($1, $2)', [

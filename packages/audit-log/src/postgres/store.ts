@@ -1,68 +1,88 @@
 /** The log in PostgreSQL or PGlite. */
-import { migrate, type SqlClient } from '@parapet/kit'
-import { PARAPET_AUDIT_LOG_CORRUPT } from '../errors.ts'
+import { migrate, type Clock, type SqlClient } from '@parapet/kit'
 import type {
+  Cursor,
   InboxRecord,
   LogState,
   LogStore,
   PlacedEntry,
   PlanIntegration,
   StoredCheckpoint,
+  StoredValue,
   SubjectState,
 } from '../log/log-store.ts'
 import type { RecordFilter } from '../record/filter.ts'
-import type { SealedValue, SubjectKey } from '../record/personal-data.ts'
 import { textColumns } from '../record/projection.ts'
-import { searchSql } from './postgres-events.ts'
-import { PostgresSequence } from './postgres-sequence.ts'
-import { readState } from './postgres-state.ts'
-import { eraseSubject, listSubjects, readBlob, valuesOf } from './postgres-subjects.ts'
+import { requireOrigin } from '../trust/origin.ts'
+import type { WriterKey } from '../trust/writer-key.ts'
+import { claimCursor, moveCursor } from './cursors.ts'
+import { searchSql } from './events.ts'
+import { limitWaiting } from './deadline.ts'
+import { appendRows, oldestRowTime, removeRows } from './inbox.ts'
+import { PostgresSequence } from './sequence.ts'
+import { readState } from './state.ts'
+import { eraseSubject, listSubjects, readBlob, valuesOf } from './subjects.ts'
 import { migrations } from './schema.ts'
 
 const NAME = '@parapet/audit-log'
+const PAGE = 10_000
+
+/** What a store needs that is not only read. */
+export interface PostgresWriting {
+  /** The user's client, without deadlines. */
+  readonly sql: SqlClient
+  readonly origin: string
+  /** Whether this instance creates the tables; an instance that only writes or reads does not. */
+  readonly migrates: boolean
+  readonly writerKey: WriterKey
+  readonly clock: Clock
+  /** The longest that one call of the database may take. */
+  readonly deadlineMs: number
+}
+
 /** A {@link LogStore} over kit's SQL port. */
 export class PostgresStore implements LogStore {
   readonly kind = 'postgres'
   readonly #sql: SqlClient
-  readonly #origin: string
-  readonly #migrates: boolean
-  readonly #sequence: PostgresSequence
+  readonly #writing: PostgresWriting | undefined
+  readonly #sequence: PostgresSequence | undefined
 
-  /** @param migrates whether this instance creates the tables; an instance that only writes or reads does not. */
-  constructor(sql: SqlClient, origin: string, migrates = true) {
-    this.#sql = sql
-    this.#origin = origin
-    this.#migrates = migrates
-    this.#sequence = new PostgresSequence(sql, origin)
+  /** @param writing without it, the store can only be read: for a verifier. */
+  constructor(sql: SqlClient, writing?: PostgresWriting) {
+    this.#sql = writing === undefined ? sql : limitWaiting(sql, writing.deadlineMs, writing.clock)
+    this.#writing = writing
+    if (writing === undefined) return
+    const { origin, writerKey, clock } = writing
+    this.#sequence = new PostgresSequence({ sql: this.#sql, origin, writerKey, now: clock.now })
   }
 
   async open(): Promise<void> {
-    if (!this.#migrates) return
-    await migrate(this.#sql, NAME, migrations)
-    const state = await this.state()
-    if (state !== null && this.#origin !== '' && state.origin !== this.#origin) {
-      throw new PARAPET_AUDIT_LOG_CORRUPT(
-        `the database contains the log "${state.origin}", not "${this.#origin}"`,
-      )
-    }
+    if (this.#writing === undefined) return
+    const { migrates, origin, sql } = this.#writing
+    // Not through the deadline: a migration of a large table takes as long as it takes.
+    if (migrates) await migrate(sql, NAME, migrations)
+    // A role that only writes may not read the state, and a database may be down at the start.
+    const state = migrates ? await this.state() : await this.state().catch(() => null)
+    requireOrigin(state, origin, 'database')
   }
 
   async append(records: readonly InboxRecord[]): Promise<void> {
-    await this.#sql.query(
-      `INSERT INTO audit_log_inbox (writer, seq, leaf, beside)
-       SELECT * FROM unnest($1::text[], $2::bigint[], $3::text[], $4::text[])
-       ON CONFLICT DO NOTHING`,
-      [
-        records.map(({ writer }) => writer),
-        records.map(({ seq }) => seq),
-        records.map(({ leaf }) => leaf),
-        records.map(({ attachments }) => attachments),
-      ],
-    )
+    await appendRows(this.#sql, this.#writer(), records)
   }
 
-  sequence(plan: PlanIntegration, max: number): Promise<number> {
-    return this.#sequence.run(plan, max)
+  async sequence(plan: PlanIntegration, max: number, isUrgent = false): Promise<number> {
+    return (await this.#sequence?.run(plan, max, isUrgent)) ?? 0
+  }
+
+  forgetWaiting(
+    writer: string,
+    ranges: readonly (readonly [from: number, to: number])[],
+  ): Promise<void> {
+    return removeRows(this.#sql, writer, ranges)
+  }
+
+  oldestWaiting(): Promise<number | null> {
+    return oldestRowTime(this.#sql)
   }
 
   state(): Promise<LogState | null> {
@@ -80,7 +100,7 @@ export class PostgresStore implements LogStore {
 
   async entries(start: number, end: number) {
     const { rows } = await this.#sql.query(
-      `SELECT index::text AS place, leaf, seq::text, ${textColumns.join(', ')},
+      `SELECT index::text AS place, leaf, seq::text, month::text, ${textColumns.join(', ')},
          round(extract(epoch FROM time) * 1000)::text AS time
        FROM audit_log_events WHERE index >= $1 AND index < $2 ORDER BY index`,
       [start, end],
@@ -92,13 +112,17 @@ export class PostgresStore implements LogStore {
     }))
   }
 
-  async checkpoints(after: number, limit: number): Promise<StoredCheckpoint[]> {
-    const { rows } = await this.#sql.query<{ size: string; note: string }>(
-      `SELECT size::text, note FROM audit_log_checkpoints AS c
-       WHERE c.size > $1 ORDER BY c.size LIMIT $2`,
-      [after, limit],
-    )
-    return rows.map(({ size, note }) => ({ size: Number(size), note }))
+  async *checkpoints(): AsyncGenerator<StoredCheckpoint> {
+    for (let after = '-1'; ;) {
+      const { rows } = await this.#sql.query<{ size: string; note: string }>(
+        `SELECT size::text, note FROM audit_log_checkpoints AS c
+         WHERE c.size > $1 ORDER BY c.size LIMIT $2`,
+        [after, PAGE],
+      )
+      for (const { size, note } of rows) yield { size: Number(size), note }
+      if (rows.length < PAGE) return
+      after = rows.at(-1)!.size
+    }
   }
 
   async search(filter: RecordFilter, before: number, limit: number): Promise<PlacedEntry[]> {
@@ -115,8 +139,12 @@ export class PostgresStore implements LogStore {
     return rows[0] === undefined ? undefined : { index: Number(rows[0].place), leaf: rows[0].leaf }
   }
 
-  valuesOf(record: string): Promise<{ value: SealedValue; key: SubjectKey }[]> {
-    return valuesOf(this.#sql, record)
+  valuesOf(record: string): Promise<StoredValue[]> {
+    return valuesOf(this.#sql, [record])
+  }
+
+  valuesOfMany(records: readonly string[]): Promise<StoredValue[]> {
+    return valuesOf(this.#sql, records)
   }
 
   blob(sha256: string): Promise<string | undefined> {
@@ -131,24 +159,12 @@ export class PostgresStore implements LogStore {
     return listSubjects(this.#sql, after, limit)
   }
 
-  async claimCursor(name: string, holder: string, ttlMs: number): Promise<number | null> {
-    const { rows } = await this.#sql.query<{ position: string }>(
-      `INSERT INTO audit_log_cursors AS c (name, holder, lease_until)
-       VALUES ($1, $2, now() + $3::float8 * interval '1 millisecond')
-       ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, lease_until = excluded.lease_until
-         WHERE c.lease_until < now() OR c.holder = excluded.holder
-       RETURNING position::text`,
-      [name, holder, ttlMs],
-    )
-    return rows[0] === undefined ? null : Number(rows[0].position)
+  claimCursor(name: string, holder: string, ttlMs: number): Promise<Cursor | null> {
+    return claimCursor(this.#sql, this.#writer(), name, holder, ttlMs)
   }
 
-  async moveCursor(name: string, holder: string, position: number): Promise<boolean> {
-    const { rowCount } = await this.#sql.query(
-      'UPDATE audit_log_cursors SET position = $3 WHERE name = $1 AND holder = $2',
-      [name, holder, position],
-    )
-    return rowCount === 1
+  moveCursor(name: string, holder: string, position: number): Promise<boolean> {
+    return moveCursor(this.#sql, this.#writer(), name, holder, position)
   }
 
   async prune(before: number): Promise<number> {
@@ -181,4 +197,9 @@ export class PostgresStore implements LogStore {
   }
 
   async close(): Promise<void> {}
+
+  #writer(): WriterKey {
+    if (this.#writing === undefined) throw new Error('this store can only be read')
+    return this.#writing.writerKey
+  }
 }

@@ -1,8 +1,8 @@
 /** Subject keys, personal values and large members in PostgreSQL. */
 import { createHash } from 'node:crypto'
 import type { SqlClient, SqlQueryable } from '@parapet/kit'
-import type { SubjectState } from '../log/log-store.ts'
-import type { Attachments, SealedValue, SubjectKey } from '../record/personal-data.ts'
+import type { StoredValue, SubjectState } from '../log/log-store.ts'
+import type { Attachments } from '../record/personal-data.ts'
 
 /** Stores attachments; a key that is older than the erasure of its subject is ignored. */
 export async function addAttachments(sql: SqlQueryable, item: Attachments): Promise<void> {
@@ -32,12 +32,13 @@ export async function addAttachments(sql: SqlQueryable, item: Attachments): Prom
   }
 }
 
-/** The personal values of a record whose keys still exist, with these keys. */
+/** The personal values of records whose keys still exist, with these keys. */
 export async function valuesOf(
   sql: SqlQueryable,
-  record: string,
-): Promise<{ value: SealedValue; key: SubjectKey }[]> {
+  records: readonly string[],
+): Promise<StoredValue[]> {
   const { rows } = await sql.query<{
+    record: string
     path: string
     subject: string
     key_id: string
@@ -45,14 +46,16 @@ export async function valuesOf(
     key: string
     created_at: string
   }>(
-    `SELECT v.path, v.subject, v.key_id, v.sealed AS value, k.sealed AS key, k.created_at::text
-     FROM audit_log_values v JOIN audit_log_subject_keys k ON k.id = v.key_id WHERE v.record = $1`,
-    [record],
+    `SELECT v.record, v.path, v.subject, v.key_id, v.sealed AS value, k.sealed AS key, k.created_at::text
+     FROM audit_log_values v JOIN audit_log_subject_keys k ON k.id = v.key_id WHERE v.record = ANY($1::text[])`,
+    [records],
   )
-  return rows.map(({ path, subject, key_id: keyId, value, key, created_at: createdAt }) => ({
-    value: { record, path, subject, keyId, sealed: value },
-    key: { id: keyId, subject, sealed: key, createdAt: Number(createdAt) },
-  }))
+  return rows.map(
+    ({ record, path, subject, key_id: keyId, value, key, created_at: createdAt }) => ({
+      value: { record, path, subject, keyId, sealed: value },
+      key: { id: keyId, subject, sealed: key, createdAt: Number(createdAt) },
+    }),
+  )
 }
 
 /** The text with this hash. */

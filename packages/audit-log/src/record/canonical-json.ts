@@ -4,6 +4,8 @@
  * @see RFC 8785 (JCS)
  */
 
+import { PARAPET_AUDIT_LOG_INVALID_RECORD } from '../errors.ts'
+
 /** A JSON value. */
 export type Json = null | boolean | number | string | readonly Json[] | JsonObject
 
@@ -118,7 +120,20 @@ function convert(value: unknown, place: Place): Json {
   }
 }
 
+/** If a Proxy or a getter throws, the record must still be written. */
 function convertObject(value: object, place: Place): Json {
+  const { parents } = place
+  const depth = parents.length
+  try {
+    return convertReadable(value, place)
+  } catch (error) {
+    if (error instanceof PARAPET_AUDIT_LOG_INVALID_RECORD) throw error
+    parents.length = depth
+    return '[unreadable]'
+  }
+}
+
+function convertReadable(value: object, place: Place): Json {
   const { parents } = place
   if (parents.includes(value)) return '[circular]'
   if (parents.length >= MAX_DEPTH) return '[too deep]'
@@ -149,7 +164,17 @@ function convertMembers(value: object, place: Place): JsonObject {
 function convertMember(name: string, value: unknown, { visit, path, parents }: Place): Json {
   if (visit === undefined) return convert(value, { visit, path, parents })
   const inner = `${path}.${name}`
-  return visit(name, inner, value) ?? convert(value, { visit, path: inner, parents })
+  return visited(visit, name, inner, value) ?? convert(value, { visit, path: inner, parents })
+}
+
+/** A Proxy can throw when its prototype is asked for. */
+function visited(visit: Visit, name: string, path: string, value: unknown): Json | undefined {
+  try {
+    return visit(name, path, value)
+  } catch (error) {
+    if (error instanceof PARAPET_AUDIT_LOG_INVALID_RECORD) throw error
+    return '[unreadable]'
+  }
 }
 
 /** If a getter throws, the record must still be written. */

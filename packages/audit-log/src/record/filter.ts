@@ -49,8 +49,8 @@ export function readFilter(input: object): RecordFilter {
       if (!Number.isSafeInteger(value))
         refuse(`"${name}" must be an integer (milliseconds since the Unix epoch)`)
     } else if (name === 'action' || TEXT_MEMBERS.includes(name as TextMember)) {
-      if (typeof value !== 'string' || value.length > MAX_TEXT || !value.isWellFormed()) {
-        refuse(`"${name}" must be well-formed text of at most ${MAX_TEXT} characters`)
+      if (typeof value !== 'string' || value.length > MAX_TEXT || !isSearchable(value)) {
+        refuse(`"${name}" must be well-formed text without NUL, at most ${MAX_TEXT} characters`)
       }
     } else {
       refuse(
@@ -63,6 +63,11 @@ export function readFilter(input: object): RecordFilter {
     refuse('"action" must be an action name, or a prefix followed by *')
   }
   return filter
+}
+
+/** A column cannot hold NUL; a record has U+2400 there. */
+function isSearchable(text: string): boolean {
+  return text.isWellFormed() && !text.includes('\u0000')
 }
 
 /** Whether a record matches the filter. */

@@ -21,6 +21,8 @@ export type LeafText = string | Commitment
 export interface Commitment {
   /** HMAC-SHA256 of the value with a salt for this record and path, in base64url. */
   readonly $pii: string
+  /** The hash of the encrypted value and its key, so that neither can be exchanged. */
+  readonly sealed?: string
   /** The pseudonym of the subject. */
   readonly subject: string
 }

@@ -2,7 +2,7 @@
  * Personal values: the log holds a commitment, the store holds the ciphertext. Both become useless
  * when the key of the subject is destroyed.
  */
-import { createHmac, hkdfSync, randomBytes, type KeyObject } from 'node:crypto'
+import { createHash, createHmac, hkdfSync, randomBytes, type KeyObject } from 'node:crypto'
 import { createLocalCipher, uuidV7, type Cipher, type Clock } from '@parapet/kit'
 import { canonicalize, type Json } from './canonical-json.ts'
 import type { Commitment } from './leaf.ts'
@@ -137,9 +137,19 @@ export class SubjectKeys {
 /** The commitments in a record, in their order. */
 export function commitmentsIn(value: unknown): Commitment[] {
   if (typeof value !== 'object' || value === null) return []
-  const { $pii, subject } = value as Partial<Commitment>
-  if (typeof $pii === 'string' && typeof subject === 'string') return [{ $pii, subject }]
+  const { $pii, sealed, subject } = value as Partial<Commitment>
+  if (typeof $pii === 'string' && typeof subject === 'string') {
+    return [typeof sealed === 'string' ? { $pii, sealed, subject } : { $pii, subject }]
+  }
   return Object.values(value).flatMap(commitmentsIn)
+}
+
+const SEALED_HASH_DIGITS = 32
+
+/** The hash in {@link Commitment.sealed}. */
+export function sealedHash(value: SealedValue, key: SubjectKey): string {
+  const text = `${value.sealed}\n${key.id}\n${key.sealed}`
+  return createHash('sha256').update(text).digest('hex').slice(0, SEALED_HASH_DIGITS)
 }
 
 function contextOf({ id, subject }: Pick<SubjectKey, 'id' | 'subject'>): string[] {

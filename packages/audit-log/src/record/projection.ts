@@ -59,14 +59,34 @@ export function projectRecord(record: AuditRecord): Projection {
   }
 }
 
+const DAY_MS = 86_400_000
+/** Most entries are of the same day as the one before. */
+let lastMonth = { day: -1, text: '' }
+
+/** The first day of the month of a record; PostgreSQL files its entry under it. */
+export function monthOf(time: number): string {
+  const day = Math.floor(time / DAY_MS)
+  if (lastMonth.day !== day) lastMonth = { day, text: formatMonth(time) }
+  return lastMonth.text
+}
+
+function formatMonth(time: number): string {
+  const [year, month] = new Date(time).toISOString().split(/(?<=\d)-/)
+  // Years after 9999 are written as +010000.
+  return `${year!.replace(/^\+0*/, '')}-${month}-01`
+}
+
 /** The names of stored columns that differ from the record. */
 export function editedColumns(
   record: AuditRecord,
   columns: Readonly<Record<string, unknown>>,
 ): string[] {
-  const row = projectRecord(record)
-  return (Object.keys(row) as (keyof Projection)[]).filter((name) => {
-    const expected = row[name]
+  const row: Readonly<Record<string, string | number | null>> = {
+    ...projectRecord(record),
+    ...('month' in columns ? { month: monthOf(record.time) } : undefined),
+  }
+  return Object.keys(row).filter((name) => {
+    const expected = row[name]!
     const actual = columns[name]
     return actual !== expected && (expected === null || String(actual) !== String(expected))
   })

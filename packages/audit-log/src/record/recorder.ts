@@ -16,7 +16,7 @@ import {
   REDACTED,
   type FieldRule,
 } from './marks.ts'
-import type { Attachments, SubjectKeys } from './personal-data.ts'
+import { sealedHash, type Attachments, type SubjectKeys } from './personal-data.ts'
 
 /** What {@link Recorder} needs. */
 export interface RecorderSettings {
@@ -35,7 +35,7 @@ export interface Prepared {
 
 /** A personal value to be encrypted. */
 interface Pending {
-  readonly target: { $pii: string; readonly subject: string }
+  readonly target: { $pii: string; sealed: string; readonly subject: string }
   readonly path: string
   readonly mark: PersonalValue
 }
@@ -57,8 +57,23 @@ export class Recorder {
     internal: InternalFields = {},
   ): Prepared | Promise<Prepared> {
     const pending: Pending[] = []
-    const draft = this.#draft(action, fields, internal, pending)
+    const draft = this.#readDraft(action, fields, internal, pending)
     return pending.length === 0 ? { draft, attachments: null } : this.#protect(draft, pending)
+  }
+
+  /** A Proxy or a getter of the caller may throw anything. */
+  #readDraft(
+    action: ResolvedAction,
+    fields: AuditFields,
+    internal: InternalFields,
+    pending: Pending[],
+  ): Draft {
+    try {
+      return this.#draft(action, fields, internal, pending)
+    } catch (error) {
+      if (error instanceof PARAPET_AUDIT_LOG_INVALID_RECORD) throw error
+      throw new PARAPET_AUDIT_LOG_INVALID_RECORD('a field throws when it is read')
+    }
   }
 
   #draft(
@@ -166,7 +181,8 @@ export class Recorder {
         'a personal value needs the options "cipher" and "hashKey"',
       )
     }
-    const target = { $pii: '', subject: subjects.pseudonymOf(mark.subject) }
+    // In canonical order.
+    const target = { $pii: '', sealed: '', subject: subjects.pseudonymOf(mark.subject) }
     pending.push({ target, path: `${path}#${pending.length}`, mark })
     return target
   }
@@ -177,6 +193,7 @@ export class Recorder {
       pending.map(async ({ target, path, mark }) => {
         const sealed = await subjects.seal(mark.subject, draft.id, path, toJson(mark.value))
         target.$pii = sealed.commitment
+        target.sealed = sealedHash(sealed.value, sealed.key)
         return sealed
       }),
     )

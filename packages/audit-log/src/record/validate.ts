@@ -10,14 +10,20 @@ const RESULTS = new Set<unknown>(['success', 'failure', 'unknown'])
 const MARKABLE = ['principal', 'session', 'tenant', 'ip', 'userAgent', 'resourceId'] as const
 const TEXTS = ['resource', 'requestId', 'route', 'errorCode', 'severity', 'attemptId'] as const
 
+/** Whether a text has the form of a record's id. */
+export function isRecordId(id: string): boolean {
+  return ID.test(id)
+}
+
 /** Whether the members have the types that the log, its columns and its readers rely on. */
 export function isValidRecord(record: AuditRecord): boolean {
-  const { id, time, action, result } = record as unknown as Readonly<Record<string, unknown>>
-  if (typeof id !== 'string' || !ID.test(id)) return false
+  const { id, time, action, result, seq } = record as unknown as Readonly<Record<string, unknown>>
+  if (typeof id !== 'string' || !isRecordId(id)) return false
   if (typeof action !== 'string' || !isActionName(action) || !RESULTS.has(result)) return false
   if (!Number.isSafeInteger(time) || (time as number) < 0 || (time as number) > MAX_TIME) {
     return false
   }
+  if (seq !== undefined && (!Number.isSafeInteger(seq) || (seq as number) < 0)) return false
   return (
     TEXTS.every((name) => isText(record[name])) &&
     MARKABLE.every((name) => isTextOrCommitment(record[name]))

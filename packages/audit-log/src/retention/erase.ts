@@ -11,7 +11,11 @@ export interface RemovalSettings {
   /** Milliseconds since the Unix epoch. */
   readonly now: () => number
   /** Records an action of the log itself. */
-  readonly record: (action: string, fields: AuditFields) => Promise<{ readonly id: string }>
+  readonly record: (
+    action: string,
+    fields: AuditFields,
+    isStatement?: boolean,
+  ) => Promise<{ readonly id: string }>
   /** Moves all records into the log. */
   readonly flush: () => Promise<void>
 }

@@ -16,9 +16,17 @@ export interface RetentionRules {
 const DAY_MS = 86_400_000
 const BATCH_RECORDS = 4096
 
+/** What may be removed. */
+interface RetentionEnd {
+  /** The index of the first entry to keep; 0: nothing may be removed. */
+  readonly before: number
+  /** The latest time of a record that is removed. */
+  readonly newest: number
+}
+
 /**
  * The end of the prefix that may be removed: it is before the first record that must be kept, and at
- * the boundary of an entry bundle. 0: nothing may be removed.
+ * the boundary of an entry bundle.
  *
  * @see https://c2sp.org/tlog-tiles, "Pruning"
  */
@@ -26,17 +34,22 @@ export async function retentionEnd(
   store: LogStore,
   rules: RetentionRules,
   now: number,
-): Promise<number> {
+): Promise<RetentionEnd> {
   const state = await store.state()
-  if (state === null) return 0
+  const none = { before: 0, newest: 0 }
+  if (state === null) return none
+  let end = none
+  let newest = 0
   for (let start = state.minIndex; start < state.size; start += BATCH_RECORDS) {
     const entries = await store.entries(start, Math.min(state.size, start + BATCH_RECORDS))
     for (const { index, leaf } of entries) {
       const record = parseLeaf(leaf)
-      if (record === undefined || isKept(record, rules, now)) return edge(index, state.minIndex)
+      if (record === undefined || isKept(record, rules, now)) return end
+      newest = Math.max(newest, record.time)
+      if ((index + 1) % TILE_WIDTH === 0) end = { before: index + 1, newest }
     }
   }
-  return edge(state.size, state.minIndex)
+  return end
 }
 
 function isKept(record: AuditRecord, rules: RetentionRules, now: number): boolean {
@@ -50,9 +63,4 @@ function daysOf(action: string, { days, byAction }: RetentionRules): number {
     .filter((pattern) => matchesAction(pattern, action))
     .toSorted((a, b) => b.length - a.length)
   return best === undefined ? days : byAction[best]!
-}
-
-function edge(index: number, minIndex: number): number {
-  const before = Math.floor(index / TILE_WIDTH) * TILE_WIDTH
-  return before > minIndex ? before : 0
 }

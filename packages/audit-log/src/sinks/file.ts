@@ -1,6 +1,7 @@
 /** A sink for NDJSON files with rotation. */
 import { mkdir, open, rename, rm, stat, type FileHandle } from 'node:fs/promises'
 import { dirname } from 'node:path'
+import { escapeJson } from '../formats/controls.ts'
 import type { AuditSink } from '../log/sink.ts'
 
 /** Path and rotation. */
@@ -55,7 +56,7 @@ export function fileSink(target: FileTarget): AuditSink {
     async deliver(entries) {
       try {
         for (const { index, leaf } of entries) {
-          const line = `{"index":${index},"record":${leaf}}\n`
+          const line = `{"index":${index},"record":${escapeJson(leaf)}}\n`
           if (bytes > 0 && bytes + Buffer.byteLength(line) > maxBytes) await rotate()
           await append(line)
         }

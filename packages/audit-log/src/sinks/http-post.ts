@@ -1,6 +1,6 @@
 /** What the HTTP sinks share: one POST, with its error handling. */
 import { PARAPET_AUDIT_LOG_INVALID_OPTION } from '../errors.ts'
-import { SinkRefusal } from '../log/sink.ts'
+import { SinkBusy, SinkRefusal } from '../log/sink.ts'
 
 /** The target of a sink, and its headers (for example `authorization`). */
 export interface HttpTarget {
@@ -31,9 +31,21 @@ export async function post(
   })
   const answer = await readBody(response)
   const { status } = response
+  const pauseMs = retryAfterOf(response)
+  if (pauseMs !== undefined) {
+    throw new SinkBusy(`the receiver answered with status ${status} and asks for a pause`, pauseMs)
+  }
   if (REFUSED.has(status)) throw new SinkRefusal(`the receiver refused the request: ${status}`)
   if (!response.ok) throw new Error(`the receiver answered with status ${status}`)
   return answer
+}
+
+/** The pause that a refusal asks for, as seconds or as a date. @see RFC 9110, section 10.2.3 */
+function retryAfterOf({ status, headers }: Response): number | undefined {
+  const text = headers.get('retry-after')?.trim()
+  if (text === undefined || (status !== 429 && status !== 503)) return undefined
+  const pauseMs = /^\d{1,9}$/.test(text) ? Number(text) * 1000 : Date.parse(text) - Date.now()
+  return pauseMs > 0 ? pauseMs : undefined
 }
 
 /** Limits the size, so that an endless response cannot fill the memory. */

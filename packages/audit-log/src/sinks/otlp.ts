@@ -1,12 +1,16 @@
 /** A sink for OpenTelemetry collectors. */
+import { escapeText } from '../formats/controls.ts'
 import { ownMember } from '../formats/members.ts'
 import type { AuditEntry } from '../log/entries.ts'
 import { post, requireUrl, type HttpTarget } from './http-post.ts'
-import { SinkRefusal, type AuditSink } from '../log/sink.ts'
+import { SinkPartialRefusal, type AuditSink } from '../log/sink.ts'
+
+const MAX_REASON = 200
 
 /**
  * Sends log records with OTLP/HTTP in JSON.
  *
+ * @see https://opentelemetry.io/docs/specs/otlp/#partial-success
  * @param target.url the complete URL, `…/v1/logs`.
  * @throws PARAPET_AUDIT_LOG_INVALID_OPTION the URL is not an HTTP URL.
  */
@@ -23,11 +27,14 @@ export function otlpSink(target: HttpTarget & { readonly serviceName?: string })
       const body = JSON.stringify({ resourceLogs: [{ resource, scopeLogs }] })
       const answer = await post(target, 'application/json', body, signal)
       const { partialSuccess } = JSON.parse(answer || '{}') as {
-        partialSuccess?: { rejectedLogRecords?: string | number }
+        partialSuccess?: { rejectedLogRecords?: string | number; errorMessage?: string }
       }
-      // The response does not say which records; smaller batches find out.
-      if (Number(partialSuccess?.rejectedLogRecords ?? 0) > 0) {
-        throw new SinkRefusal('the receiver rejected some records')
+      const rejected = Number(partialSuccess?.rejectedLogRecords ?? 0)
+      // "The client MUST NOT retry the request when it receives a partial success response."
+      if (rejected > 0) {
+        throw new SinkPartialRefusal(
+          `the receiver rejected ${rejected} of ${entries.length} records: ${escapeText(partialSuccess?.errorMessage ?? '').slice(0, MAX_REASON)}`,
+        )
       }
     },
   }

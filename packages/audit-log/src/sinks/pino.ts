@@ -1,4 +1,5 @@
 /** A sink for the app's own logger. */
+import { escapeValue } from '../formats/controls.ts'
 import type { AuditSink } from '../log/sink.ts'
 
 /** What the sink uses of a pino logger. */
@@ -12,7 +13,8 @@ export function pinoSink(logger: LoggerLike, name = 'pino'): AuditSink {
     name,
     async deliver(entries) {
       for (const { index, record } of entries) {
-        logger.info({ audit: { index, ...record } }, record.action)
+        // A console shows what the log holds, and obeys none of it.
+        logger.info({ audit: { index, ...(escapeValue(record) as object) } }, record.action)
       }
     },
   }

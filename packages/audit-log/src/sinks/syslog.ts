@@ -3,15 +3,19 @@
  *
  * @see RFC 5424, RFC 5425 section 4.3, RFC 6587 section 3.4.1
  */
+import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { connect as connectTcp, type Socket } from 'node:net'
 import { hostname } from 'node:os'
 import { connect as connectTls, type ConnectionOptions } from 'node:tls'
 import { toCef } from '../formats/cef.ts'
-import { ownMember } from '../formats/members.ts'
+import { escapeJson } from '../formats/controls.ts'
+import { ownMember, type MappedEntry } from '../formats/members.ts'
 import { toOcsf } from '../formats/ocsf.ts'
 import type { AuditEntry } from '../log/entries.ts'
 import type { AuditSink } from '../log/sink.ts'
+import type { AuditRecord } from '../record/leaf.ts'
+import { refuseTarget } from './http-post.ts'
 
 /** Receiver and format. */
 export interface SyslogTarget {
@@ -26,6 +30,12 @@ export interface SyslogTarget {
   readonly format?: 'json' | 'cef' | 'ocsf'
   /** @default 'audit-log' */
   readonly appName?: string
+  /**
+   * The longest message; a longer one has the id and the hash of the record instead of its content.
+   * rsyslog splits what is longer than its own limit, and each part passes for a message.
+   * @default 8192 (8 KiB, the default limit of rsyslog)
+   */
+  readonly maxMessageBytes?: number
 }
 
 /** The facility "log audit". */
@@ -34,6 +44,8 @@ const SEVERITIES: Readonly<Record<string, number>> = { critical: 2, high: 3, med
 const INFO = 6
 const MAX_SEQUENCE = 2_147_483_647
 const MAX_MSGID = 32
+const MAX_MESSAGE_BYTES = 8192
+const MIN_MESSAGE_BYTES = 1024
 
 /**
  * Sends records to a syslog receiver. Syslog has no acknowledgement: records in transit when the
@@ -100,21 +112,42 @@ function write(socket: Socket, bytes: Buffer, signal: AbortSignal): Promise<void
   })
 }
 
-function formatter({ format = 'json', appName = 'audit-log' }: SyslogTarget) {
+function formatter(target: SyslogTarget) {
+  const { appName = 'audit-log', maxMessageBytes = MAX_MESSAGE_BYTES } = target
+  if (!Number.isSafeInteger(maxMessageBytes) || maxMessageBytes < MIN_MESSAGE_BYTES) {
+    refuseTarget(`"sinks" must have a syslog "maxMessageBytes" of at least ${MIN_MESSAGE_BYTES}`)
+  }
   const app = printable(appName, 48)
   const host = printable(hostname(), 255)
   return (entry: AuditEntry): Buffer => {
-    const { record, index, leaf } = entry
+    const { record, index } = entry
     const priority = FACILITY * 8 + (ownMember(SEVERITIES, record.severity) ?? INFO)
     const time = new Date(record.time).toISOString()
     const msgId = printable(record.action, MAX_MSGID)
     const sequence = (index % MAX_SEQUENCE) + 1
-    const body =
-      format === 'cef' ? toCef(entry) : format === 'ocsf' ? JSON.stringify(toOcsf(entry)) : leaf
-    const message = `<${priority}>1 ${time} ${host} ${app} ${process.pid} ${msgId} [meta sequenceId="${sequence}"] ${body}`
-    const bytes = Buffer.from(message)
+    const header = `<${priority}>1 ${time} ${host} ${app} ${process.pid} ${msgId} [meta sequenceId="${sequence}"] `
+    const whole = Buffer.from(header + bodyOf(entry, target))
+    const bytes =
+      whole.length <= maxMessageBytes ? whole : Buffer.from(header + excerptOf(entry, target))
     return Buffer.concat([Buffer.from(`${bytes.length} `), bytes])
   }
+}
+
+function bodyOf(entry: MappedEntry & { readonly leaf: string }, { format }: SyslogTarget): string {
+  if (format === 'cef') return toCef(entry)
+  return escapeJson(format === 'ocsf' ? JSON.stringify(toOcsf(entry)) : entry.leaf)
+}
+
+/** What is left of a record that is too long: enough to find it in the log and to compare it. */
+function excerptOf({ leaf, index, record, ...rest }: AuditEntry, target: SyslogTarget): string {
+  const { v, id, time, action, result, writer } = record
+  const sha256 = createHash('sha256').update(leaf).digest('hex')
+  const data = { bytes: Buffer.byteLength(leaf), sha256, tooLong: true }
+  const short: AuditRecord = { v, id, time, action, result, writer, data }
+  return bodyOf(
+    { ...rest, index, record: short, leaf: JSON.stringify({ index, ...short }) },
+    target,
+  )
 }
 
 /** Header fields are printable ASCII without spaces. */

@@ -1,5 +1,5 @@
 /** Reads hashes from the stored tiles, with a small cache. */
-import type { LogStore } from '../log/log-store.ts'
+import type { VerifiableLog } from '../log/log-store.ts'
 import { HASH_BYTES, type BinaryHash } from '../log/merkle-tree.ts'
 import { TILE_WIDTH } from '../log/tiles.ts'
 
@@ -8,11 +8,11 @@ const MAX_CACHED = 64
 
 /** The lowest row of tiles is loaded one tile at a time; the hashes of that tile are read synchronously. */
 export class StoredTiles {
-  readonly #store: LogStore
+  readonly #store: VerifiableLog
   readonly #cache = new Map<string, Buffer | undefined>()
   #loaded: Buffer | undefined
 
-  constructor(store: LogStore) {
+  constructor(store: VerifiableLog) {
     this.#store = store
   }
 

@@ -37,6 +37,11 @@ export class TreeCheck {
     this.#findings = findings
   }
 
+  /** The root of the entries so far. */
+  root(): Buffer {
+    return this.#tree.root()
+  }
+
   /** The number of entries so far. */
   get size(): number {
     return this.#tree.size
@@ -76,7 +81,7 @@ export class TreeCheck {
   /** At a checkpoint, the entries must lead to its root; otherwise finds out whether entries or tiles are wrong. */
   async compare(): Promise<void> {
     const size = this.#tree.size
-    let fits = this.#trail.compare(size, this.#tree.root())
+    let fits = this.#trail.matches(this.#tree.root())
     if (fits) {
       for (const { index } of this.#mismatches) {
         const detail = 'the tile was edited; the entry is unchanged'
@@ -84,12 +89,13 @@ export class TreeCheck {
       }
     } else {
       const byTiles = await this.#treeByTiles(size)
-      fits = this.#trail.compare(size, byTiles.root())
+      fits = this.#trail.matches(byTiles.root())
       this.#wrongEntries.push(...this.#mismatches)
       if (!fits) this.#trail.refuse(this.#good.size, size)
       this.#tree = byTiles
     }
     if (fits) await this.#compareAbove()
+    await this.#trail.advance()
     this.#above = []
     this.#mismatches = []
     this.#good = this.#tree.copy()

@@ -1,7 +1,7 @@
 /** Verifies a whole log: signatures, history, entries, columns, writers, erasures and pruning. */
 import { createHash } from 'node:crypto'
 import { PARAPET_AUDIT_LOG_CORRUPT } from '../errors.ts'
-import type { LogState, LogStore, StoredEntry } from '../log/log-store.ts'
+import type { LogState, VerifiableLog, StoredEntry } from '../log/log-store.ts'
 import { leafHashBinary } from '../log/merkle-tree.ts'
 import type { NoteKey } from '../log/signed-note.ts'
 import { TILE_WIDTH } from '../log/tiles.ts'
@@ -11,22 +11,27 @@ import { isValidRecord } from '../record/validate.ts'
 import { CheckpointTrail } from './checkpoint-trail.ts'
 import { RecordLedger } from './record-ledger.ts'
 import { Findings, type VerifyReport } from './report.ts'
+import { checkState } from './state-check.ts'
 import { StoredTiles } from './stored-tiles.ts'
 import { TreeCheck } from './tree-check.ts'
+import { ValueCheck } from './value-check.ts'
 
 /** What {@link verifyLog} needs. */
 export interface VerifySettings {
-  readonly store: LogStore
+  readonly store: VerifiableLog
   /** The public keys to trust. */
   readonly keys: readonly NoteKey[]
   /** A checkpoint that was kept outside the operator's control. */
   readonly pinned?: string
+  /** The least number of days that records must have been kept before they were pruned. */
+  readonly retentionDays?: number
   /** Milliseconds of a monotonic clock. */
   readonly now: () => number
   readonly onProgress?: (done: number, size: number) => void
 }
 
 const BATCH = 16 * TILE_WIDTH
+const PROGRESS_ENTRIES = 65_536
 
 /** Verifies the log in one pass over its entries; never writes. */
 export async function verifyLog(settings: VerifySettings): Promise<VerifyReport> {
@@ -44,6 +49,7 @@ class Walk {
   readonly #ledger: RecordLedger
   readonly #tiles: StoredTiles
   readonly #tree: TreeCheck
+  readonly #values: ValueCheck
   /** Records with large members that were not checked yet. */
   readonly #blobs: { readonly index: number; readonly record: AuditRecord }[] = []
   #entries = 0
@@ -54,26 +60,34 @@ class Walk {
     this.#settings = settings
     this.#state = state
     this.#trail = new CheckpointTrail(store, keys, this.#findings)
-    this.#ledger = new RecordLedger(this.#findings)
+    this.#ledger = new RecordLedger({
+      findings: this.#findings,
+      keys,
+      retentionDays: settings.retentionDays ?? 0,
+    })
+    this.#values = new ValueCheck(store, this.#findings)
     this.#tiles = new StoredTiles(store)
     this.#tree = new TreeCheck(this.#tiles, this.#trail, this.#findings)
   }
 
   async run(): Promise<void> {
-    const { store, pinned } = this.#settings
+    const { store, pinned, keys } = this.#settings
     const state = this.#state
+    const given = pinned === undefined ? [] : [pinned]
     if (state === null) {
       this.#findings.add({ kind: 'gap', detail: 'the log does not exist' })
-      if (pinned !== undefined) await this.#trail.open(null, pinned)
-      return
+      await this.#trail.open(null, given)
+      return this.#trail.finish()
     }
-    await this.#trail.open(state, pinned)
-    this.#ledger.beginAt(state.minIndex)
+    checkState(store, state, keys, this.#findings)
+    await this.#trail.open(state, given)
     let continues = await this.#walkPruned(state)
+    this.#ledger.beginAt(state.minIndex, this.#tree.root())
     for (let start = state.minIndex; continues && start < state.size; start += BATCH) {
       continues = await this.#walkEntries(start, Math.min(state.size, start + BATCH))
       this.#settings.onProgress?.(this.#tree.size, state.size)
     }
+    await this.#trail.finish()
     this.#tree.reportWrongEntries()
     const surplus = await this.#countSurplus(state.size)
     if (surplus > 0) {
@@ -112,13 +126,14 @@ class Walk {
   }
 
   /** The hashes of pruned entries are still stored and must lead to the same roots. */
-  async #walkPruned({ minIndex }: LogState): Promise<boolean> {
+  async #walkPruned({ minIndex, size }: LogState): Promise<boolean> {
     for (let index = 0; index < minIndex; index++) {
       if (index % TILE_WIDTH === 0) await this.#tiles.load(index)
       this.#tree.addPruned(index)
       // Stop here: `minIndex` is not signed, so it could demand any number of entries.
       if (!this.#tiles.isLoaded) return false
       if (this.#tree.isDue) await this.#tree.compare()
+      if (index % PROGRESS_ENTRIES === 0) this.#settings.onProgress?.(index, size)
     }
     return true
   }
@@ -163,6 +178,7 @@ class Walk {
       if (this.#blobs.length > 0) await this.#checkBlobs()
       if (this.#tree.isDue) await this.#tree.compare()
     }
+    await this.#values.compare()
     return true
   }
 
@@ -186,6 +202,7 @@ class Walk {
       if (columns !== undefined) this.#compareColumns(index, record, columns)
       this.#ledger.add(index, record, leaf)
       if (record.blob !== undefined) this.#blobs.push({ index, record })
+      else if (leaf.includes('"$pii"')) this.#values.add(index, record)
       return true
     } catch (error) {
       if (isValidRecord(record)) throw error
@@ -206,12 +223,17 @@ class Walk {
   }
 
   async #checkBlobs(): Promise<void> {
+    // A copy of the tiles does not have them.
+    if (this.#settings.store.kind === 'tiles') this.#blobs.length = 0
     for (const { index, record } of this.#blobs.splice(0)) {
       const { id } = record
       const sha256 = record.blob?.sha256 ?? ''
       const blob = await this.#settings.store.blob(sha256)
       const actual = blob === undefined ? '' : createHash('sha256').update(blob).digest('hex')
-      if (actual === sha256) continue
+      if (actual === sha256) {
+        this.#values.add(index, record, blob)
+        continue
+      }
       const detail = `the large members of the record are ${blob === undefined ? 'missing' : 'edited'}`
       this.#findings.add({ kind: 'blob', index, id, detail })
     }

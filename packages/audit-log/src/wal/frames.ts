@@ -97,6 +97,7 @@ export function decodeFrame(buffer: Buffer, at: number, writer: string): Decoded
   if (end > buffer.length) return { kind: 'cut', needed: HEADER_BYTES + length }
   if (crc32(buffer.subarray(start, end)) !== buffer.readUInt32LE(at + 4)) return { kind: 'damaged' }
   let seq = Number(buffer.readBigUInt64LE(start))
+  if (!Number.isSafeInteger(seq)) return { kind: 'damaged' }
   const records: SpooledRecord[] = []
   for (let next = start + SEQ_BYTES; next < end; seq++) {
     const leaf = readText(buffer, next, end)

@@ -3,12 +3,12 @@
  * has it. All records that arrive while one group is written form the next group.
  */
 import { randomBytes } from 'node:crypto'
-import { mkdir, rename, unlink } from 'node:fs/promises'
+import { rename, unlink } from 'node:fs/promises'
 import { createBreaker, type Breaker, type Clock } from '@parapet/kit'
 import { PARAPET_AUDIT_LOG_UNAVAILABLE } from '../errors.ts'
 import { FrameEncoder, FULL_FRAME_CHARS, type FrameEntry } from './frames.ts'
-import { lockFolder } from './lock.ts'
 import type { SeqRange } from './number-ranges.ts'
+import { ownFolder } from './own-folder.ts'
 import { SegmentWriter } from './segment-writer.ts'
 import { recoverSegments, type Recovery, type Segment } from './segments.ts'
 
@@ -35,7 +35,6 @@ interface Batch {
 /** Extra space for outcomes of requests that were let in, and for the log's own records. */
 const RESERVE_RATIO = 0.05
 const RETRY_MS = 1000
-const PRIVATE_FOLDER = 0o700
 
 /** A spool belongs to one process; its folder is locked. */
 export class Spool {
@@ -62,8 +61,7 @@ export class Spool {
   #closed = false
 
   static async open(settings: SpoolSettings): Promise<Spool> {
-    await mkdir(settings.folder, { recursive: true, mode: PRIVATE_FOLDER })
-    const unlock = await lockFolder(settings.folder)
+    const unlock = await ownFolder(settings.folder)
     try {
       return new Spool(settings, unlock, await recoverSegments(settings.folder))
     } catch (error) {

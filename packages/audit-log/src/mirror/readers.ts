@@ -1,0 +1,46 @@
+/** How a mirror is read: from a folder, or over HTTP. */
+import { Files } from '../wal/files.ts'
+import type { ReadFile } from './tile-log.ts'
+
+const DEADLINE_MS = 30_000
+/** A full bundle has at most 256 entries of 65 535 bytes, each with its length. */
+const MAX_BYTES = 256 * (65_535 + 2)
+
+/** Reads the files of a folder. */
+export function folderReader(folder: string): ReadFile {
+  const files = new Files(folder)
+  return (path) => files.read(path)
+}
+
+/**
+ * Reads the files below a URL.
+ *
+ * @param headers for example `authorization`, where the routes are guarded.
+ */
+export function urlReader(url: string, headers: Readonly<Record<string, string>>): ReadFile {
+  const base = url.endsWith('/') ? url : `${url}/`
+  return async (path) => {
+    const response = await fetch(new URL(path, base), {
+      headers,
+      redirect: 'error',
+      signal: AbortSignal.timeout(DEADLINE_MS),
+    })
+    if (response.status === 404) {
+      await response.body?.cancel()
+      return undefined
+    }
+    if (!response.ok) throw new Error(`${base}${path} answered with status ${response.status}`)
+    return readBody(response)
+  }
+}
+
+async function readBody({ body, url }: Response): Promise<Buffer> {
+  const chunks: Uint8Array[] = []
+  let bytes = 0
+  for await (const chunk of (body ?? []) as AsyncIterable<Uint8Array>) {
+    bytes += chunk.length
+    if (bytes > MAX_BYTES) throw new Error(`${url} is longer than ${MAX_BYTES} bytes`)
+    chunks.push(chunk)
+  }
+  return Buffer.concat(chunks)
+}
