@@ -12,7 +12,9 @@ import { artists } from './artists/routes.ts'
 import type { Config } from './config/environment.ts'
 import { withSavedKeys } from './config/saved-keys.ts'
 import { content } from './content/routes.ts'
+import { connectionGuard } from './http/connection-guard.ts'
 import { health } from './http/health.ts'
+import { hostHeader } from './http/host-header.ts'
 import { methodNotAllowed } from './http/method-not-allowed.ts'
 import { openapi } from './http/openapi.ts'
 import { createServerOptions } from './http/server-options.ts'
@@ -57,6 +59,9 @@ async function compose(app: FastifyInstance, given: Config, ports: Ports): Promi
   // Accepts JSON only: an HTML form on another site can send text/plain, but not JSON.
   app.removeContentTypeParser('text/plain')
 
+  // First, because no later hook may run for a request that has to wait.
+  await app.register(connectionGuard)
+
   // Storage and what every later part needs.
   await app.register(methodNotAllowed)
   await app.register(database, { ...given, sql: ports.sql })
@@ -70,6 +75,7 @@ async function compose(app: FastifyInstance, given: Config, ports: Ports): Promi
   // The plugins, in the order of the phases in which they see a request.
   await app.register(auditLog, await createAuditOptions(app, config)) // record
   await app.register(securityHeaders, createHeadersOptions(config)) // headers
+  await app.register(hostHeader)
   await app.register(sessions, createSessionsOptions(app, config)) // authentication
   await app.register(rbac, rbacOptions) // authorization
   await app.register(mfa, createMfaOptions(app, config)) // step-up

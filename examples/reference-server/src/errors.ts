@@ -11,14 +11,12 @@ export const PARAPET_REFERENCE_INVALID_ENVIRONMENT = createError<[string, string
 )
 
 /**
- * Another process has the data folder open; the embedded database allows one process at a time.
- * Fix: stop that process, or start this one with another `DATA_DIR`. If the process that the message
- * names is another program, delete the lock file.
+ * Another server has the data folder open; the embedded database allows one process at a time.
+ * Fix: stop the server that the message names, or start this one with another `DATA_DIR`.
  */
-export const PARAPET_REFERENCE_DATA_IN_USE = createError<[number, string]>(
+export const PARAPET_REFERENCE_DATA_IN_USE = createError<[string]>(
   'PARAPET_REFERENCE_DATA_IN_USE',
-  'Process %d has this data folder open. Stop it or set another DATA_DIR. ' +
-    'If that process is another program, delete %s',
+  '%s. Stop that server, or set another DATA_DIR',
 )
 
 /**
@@ -90,6 +88,28 @@ export const PARAPET_REFERENCE_USER_HAS_CONTENT = createError(
   'PARAPET_REFERENCE_USER_HAS_CONTENT',
   'This user is the author of content; delete it or give it another author first',
   409,
+)
+
+/**
+ * The user is the only administrator, so the account cannot be deleted or lose the role.
+ * Fix: make another user an administrator first.
+ */
+export const PARAPET_REFERENCE_LAST_ADMIN = createError(
+  'PARAPET_REFERENCE_LAST_ADMIN',
+  'This user is the only administrator; make another user an administrator first',
+  409,
+)
+
+/**
+ * The request has several `Host` header fields, or an invalid one.
+ * Fix: send one `Host` with the host and, if it is not the default, the port of the URL.
+ *
+ * @see RFC 9112, section 3.2
+ */
+export const PARAPET_REFERENCE_INVALID_HOST = createError(
+  'PARAPET_REFERENCE_INVALID_HOST',
+  'The request must have one valid Host header',
+  400,
 )
 
 /**

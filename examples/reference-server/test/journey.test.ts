@@ -1,5 +1,6 @@
 /** The server as a process, on the embedded database and on PostgreSQL with Redis. */
-import { readFile } from 'node:fs/promises'
+import { readdir } from 'node:fs/promises'
+import { lockFolder } from '@parapet/kit'
 import { startRedis, usePostgres, useRedis } from '@parapet/testing'
 import t from 'tap'
 import { logIn, send } from './support/client.ts'
@@ -19,7 +20,9 @@ const chief = { ADMIN_EMAIL: 'chief@example.com', ADMIN_PASSWORD: 'correct horse
 await t.test('the service works on embedded defaults', async (t) => {
   const DATA_DIR = createDataFolder(t)
   await journey(t, { DATA_DIR })
-  await t.rejects(readFile(`${DATA_DIR}/lock`), { code: 'ENOENT' }, 'the lock was released')
+  await (
+    await lockFolder(DATA_DIR)
+  )()
 
   await t.test(
     'a second server on one data folder is refused, and a crash loses no data',
@@ -27,7 +30,7 @@ await t.test('the service works on embedded defaults', async (t) => {
       const server = await startServer(t, { DATA_DIR })
       const { exited, output } = spawnServer(t, { DATA_DIR })
       t.same((await exited)[0], 1)
-      t.match(output(), `Process ${server.child.pid} has this data folder open`)
+      t.match(output(), `is in use by process ${server.child.pid} on `)
       t.match(output(), 'PARAPET_REFERENCE_DATA_IN_USE')
 
       const made = await send(await logIn(server, { DATA_DIR }), 'POST', '/artists', singer)
@@ -56,11 +59,7 @@ await t.test('the service works on PostgreSQL and Redis', async (t) => {
   const { rows } = await postgres.pool.query('SELECT display_name FROM users ORDER BY id')
   const names = [{ display_name: 'Administrator' }, { display_name: 'Revista' }]
   t.same(rows, names, 'the rows are in PostgreSQL')
-  await t.rejects(
-    readFile(`${DATA_DIR}/lock`),
-    { code: 'ENOENT' },
-    'no embedded database was created',
-  )
+  await t.rejects(readdir(DATA_DIR), { code: 'ENOENT' }, 'no embedded database was created')
 })
 
 await t.test('the process exits with the documented code', async (t) => {

@@ -1,5 +1,5 @@
 /** What an operator relies on: the log, health checks, the OpenAPI description, and a failed start. */
-import { existsSync } from 'node:fs'
+import { lockFolder } from '@parapet/kit'
 import { Validator } from '@seriousme/openapi-schema-validator'
 import t from 'tap'
 import { buildApp } from '../src/app.ts'
@@ -110,8 +110,8 @@ await t.test('every route is described, and the description is valid OpenAPI 3.1
     }
   }
   // 3 resources with 5 routes each, the roles, 3 routes of the own user, 7 of sessions, 18 of mfa,
-  // 5 of the audit log, health, readiness, violation reports and the description.
-  t.equal(ids.size, 53)
+  // 6 of the audit log, health, readiness, violation reports and the description.
+  t.equal(ids.size, 54)
   const routes = app.printRoutes({ commonPrefix: false }).match(/\((?!HEAD)[A-Z, ]+\)/g) ?? []
   const methods = routes
     .flatMap((list) => list.slice(1, -1).split(', '))
@@ -125,5 +125,7 @@ await t.test('a part that fails at start closes everything that was opened befor
   // The database opens, then the connection to Redis fails.
   const config = readConfig({ DATA_DIR: dataDir, REDIS_URL: 'redis://127.0.0.1:1' })
   await t.rejects(buildApp(config, { log }), { message: 'Connection is closed.' })
-  t.notOk(existsSync(`${dataDir}/lock`), 'the lock of the folder was released')
+  await (
+    await lockFolder(dataDir)
+  )()
 })

@@ -19,8 +19,6 @@ export interface Accounts {
   findUser(id: string): Promise<SessionUser | null>
   /** Finds the account of an e-mail address; `null`: no such user, or one without a password. */
   findByLogin(login: string): Promise<PasswordAccount | null>
-  /** Sets the password of a user. */
-  setPassword(id: string, password: string): Promise<void>
   /** Replaces the password. @returns `false`: `current` is wrong, and nothing was changed. */
   changePassword(id: string, current: string, next: string): Promise<boolean>
 }
@@ -33,13 +31,11 @@ export function createAccounts(sql: SqlClient): Accounts {
       return row === null ? null : { id: row.id, roles: row.roles }
     },
     async findByLogin(login) {
-      const row = await findRow(sql, 'lower(email COLLATE "C") = lower($1)', login)
+      // Under the collation of the index. In a Turkish locale, for instance, the lower case of I is ı.
+      const sameEmail = 'lower(email COLLATE "C") = lower($1::text COLLATE "C")'
+      const row = await findRow(sql, sameEmail, login)
       if (row === null || row.passwordHash === null) return null
       return { user: { id: row.id, roles: row.roles }, passwordHash: row.passwordHash }
-    },
-    async setPassword(id, password) {
-      const text = 'UPDATE users SET password_hash = $2 WHERE id = $1'
-      await sql.query(text, [id, await hashPassword(password)])
     },
     async changePassword(id, current, next) {
       const hash = (await findRow(sql, 'id::text = $1', id))?.passwordHash ?? null

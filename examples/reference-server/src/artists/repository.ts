@@ -5,6 +5,7 @@ import {
   type Table as EncryptedTable,
 } from '@parapet/field-encryption'
 import { uuidV7, type SqlClient } from '@parapet/kit'
+import type { FastifyBaseLogger } from 'fastify'
 import { createTable, type RowOf, type Table } from '../storage/table.ts'
 import { EncryptedArtist, type NewArtist } from './schemas.ts'
 
@@ -17,6 +18,8 @@ export interface ArtistPorts {
    * and are left out.
    */
   readonly isKeysetSaved: boolean
+  /** Receives a warning for each telephone number that cannot be decrypted. */
+  readonly log: Pick<FastifyBaseLogger, 'warn'>
 }
 
 /** Creates the repository of artists. */
@@ -24,6 +27,7 @@ export function createArtists({
   sql,
   fieldEncryption,
   isKeysetSaved,
+  log,
 }: ArtistPorts): Table<NewArtist> {
   const rows = createTable<NewArtist>(sql, {
     name: 'artists',
@@ -39,7 +43,12 @@ export function createArtists({
     conflicts: {},
   })
   const encrypted = fieldEncryption.table('artists', EncryptedArtist)
-  const decrypt = (row: RowOf<NewArtist>) => decryptRow(encrypted, row, isKeysetSaved)
+  const onUnreadable = (error: Error, { id }: RowOf<NewArtist>) => {
+    // The start has warned once that all numbers of earlier processes are lost.
+    if (!isKeysetSaved) return
+    log.warn({ err: error, artistId: id }, 'left out a telephone number that cannot be decrypted')
+  }
+  const decrypt = (row: RowOf<NewArtist>) => decryptRow(encrypted, row, onUnreadable)
   return {
     async insert(values, id = uuidV7()) {
       return decrypt(await rows.insert(await encryptPhone(encrypted, id, values), id))
@@ -66,10 +75,11 @@ async function encryptPhone<V extends Partial<NewArtist>>(
   return { ...values, phone: phone as string }
 }
 
+/** Leaves out a number that cannot be decrypted: one bad row must not fail a page for everybody. */
 async function decryptRow(
   table: EncryptedTable<typeof EncryptedArtist>,
   row: RowOf<NewArtist>,
-  isKeysetSaved: boolean,
+  onUnreadable: (error: Error, row: RowOf<NewArtist>) => void,
 ): Promise<RowOf<NewArtist>> {
   const { phone, ...rest } = row
   // The database returns null for an artist without a number; the response leaves it out.
@@ -77,7 +87,8 @@ async function decryptRow(
   try {
     return { ...row, phone: await table.decryptValue(row, 'phone') }
   } catch (error) {
-    if (isKeysetSaved || !(error instanceof PARAPET_FIELD_ENCRYPTION_OPEN_FAILED)) throw error
+    if (!(error instanceof PARAPET_FIELD_ENCRYPTION_OPEN_FAILED)) throw error
+    onUnreadable(error, row)
     return rest as RowOf<NewArtist>
   }
 }

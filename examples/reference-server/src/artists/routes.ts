@@ -24,8 +24,8 @@ export const artists: FastifyPluginAsyncTypebox<Pick<ArtistPorts, 'isKeysetSaved
   app,
   { isKeysetSaved },
 ) => {
-  const { sql, fieldEncryption } = app
-  const repository = createArtists({ sql, fieldEncryption, isKeysetSaved })
+  const { sql, fieldEncryption, log } = app
+  const repository = createArtists({ sql, fieldEncryption, isKeysetSaved, log })
   app.addSchema(Artist)
 
   app.post('', creation, async (request, reply) => {

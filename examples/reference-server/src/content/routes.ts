@@ -13,9 +13,9 @@ const publicRead = {
   rbac: { public: 'published content is public; the handlers hide the rest' },
 } as const
 
-/** The author in the body, written as the database writes ids: in lower case. */
+/** The author in a validated body, as the database writes ids: in lower case. */
 function authorOf({ body }: { readonly body: unknown }): Pick<NewContent, 'authorId'> {
-  return { authorId: (body as NewContent).authorId.toLowerCase() }
+  return { authorId: (body as NewContent).authorId }
 }
 
 /** Selects published content, and drafts that the caller may read. */

@@ -1,5 +1,5 @@
 /** Responses to bytes that are not valid HTTP. Fastify runs no hook and no route for them. */
-import { STATUS_CODES, type ServerResponse } from 'node:http'
+import { STATUS_CODES, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { problemMediaType, toProblem, uuidV7 } from '@parapet/kit'
 import type { FastifyBaseLogger } from 'fastify'
@@ -23,10 +23,7 @@ export function createClientErrorHandler(log: FastifyBaseLogger) {
   return (error: NodeJS.ErrnoException, socket: Duplex): void => {
     // Further bytes of a client that already got its response are read and dropped.
     if (refused.has(socket)) return
-    // Node keeps the current response here, and its own handler checks the same member: bytes that
-    // are written into the middle of a response would be read as a part of it.
-    const { _httpMessage: current } = socket as Duplex & { _httpMessage?: ServerResponse | null }
-    if (error.code === 'ECONNRESET' || !socket.writable || current?.headersSent === true) {
+    if (error.code === 'ECONNRESET' || !socket.writable || !awaitsResponse(socket)) {
       socket.destroy(error)
       return
     }
@@ -42,6 +39,25 @@ export function createClientErrorHandler(log: FastifyBaseLogger) {
     // connection, and the client could lose the response.
     setTimeout(() => socket.destroy(), LINGER_MS).unref()
   }
+}
+
+/** A socket as Node's own error handler sees it. */
+type HttpSocket = Duplex & {
+  /** The response that is being written or waits to be. */
+  readonly _httpMessage?: ServerResponse | null
+  /** `incoming` is the latest request whose headers have arrived. */
+  readonly parser?: { readonly incoming?: IncomingMessage | null } | null
+}
+
+/**
+ * Whether the client would read a response as the answer to the request that failed. Otherwise the
+ * bytes would end up in the middle of a response, answer an earlier request that is still running, or
+ * be a second response to a request that was refused before its body had arrived.
+ */
+function awaitsResponse({ _httpMessage: current, parser }: HttpSocket): boolean {
+  if (current !== null && current !== undefined)
+    return !current.headersSent && !current.req.complete
+  return parser?.incoming?.complete !== false
 }
 
 /** Formats a problem response as the bytes of an HTTP/1.1 response. */

@@ -27,6 +27,7 @@ async function openapiPlugin(app: FastifyInstance): Promise<void> {
     },
   })
 
+  let bytes: Buffer | undefined
   app.get(
     '/openapi.json',
     {
@@ -40,7 +41,11 @@ async function openapiPlugin(app: FastifyInstance): Promise<void> {
         },
       },
     },
-    () => app.swagger(),
+    // Written to JSON once: all responses share the bytes. The description is complete after the boot.
+    (_request, reply) => {
+      bytes ??= Buffer.from(JSON.stringify(app.swagger()))
+      return reply.type('application/json; charset=utf-8').send(bytes)
+    },
   )
 }
 

@@ -47,9 +47,9 @@ export const storedMembers = {
 /** The path parameters of one resource. */
 export const IdParams = closedObject({ id: Type.String({ format: 'uuid' }) })
 
-/** Returns the id in the path as the database writes it: in lower case. */
+/** Returns the id in the path of a validated request, as the database writes it: in lower case. */
 export function idOf({ params }: { readonly params: unknown }): string {
-  return (params as Static<typeof IdParams>).id.toLowerCase()
+  return (params as Static<typeof IdParams>).id
 }
 
 /** The query string of a list. */

@@ -24,9 +24,10 @@ export function createServerOptions(
     // Limits slow clients: 10 s for the headers, 20 s for the whole request.
     requestTimeout: 20_000,
     http: { headersTimeout: 10_000, connectionsCheckingInterval: 2_000, maxHeaderSize: 16_384 },
-    // Less than connectionTimeout, so that a handler that hangs leads to a 503 response instead of a
-    // closed connection.
-    handlerTimeout: 15_000,
+    // It runs while the body arrives, too: more than requestTimeout and one interval, so that a slow
+    // body gets only the 408. Less than connectionTimeout, so that a handler that hangs leads to a 503
+    // response instead of a closed connection.
+    handlerTimeout: 25_000,
     connectionTimeout: 30_000,
     // More than the 60 s of common load balancers, so that the load balancer closes idle connections
     // and never sends a request on one that this server is closing.

@@ -1,10 +1,16 @@
 /** The SQL database at `app.sql`: PostgreSQL if `DATABASE_URL` is set, otherwise PGlite on disk. */
 import { join } from 'node:path'
-import { createSqlClient, migrate, type SqlClient } from '@parapet/kit'
+import {
+  createSqlClient,
+  lockFolder,
+  migrate,
+  PARAPET_KIT_FOLDER_IN_USE,
+  type SqlClient,
+} from '@parapet/kit'
 import type { FastifyBaseLogger, FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import { Pool } from 'pg'
-import { lockFolder } from './folder-lock.ts'
+import { PARAPET_REFERENCE_DATA_IN_USE } from '../errors.ts'
 import { migrations } from './migrations.ts'
 
 declare module 'fastify' {
@@ -44,16 +50,32 @@ function open(
 }
 
 async function openEmbedded(dataDir: string): Promise<OpenDatabase> {
-  const unlock = await lockFolder(dataDir)
-  // Imported only when it is needed: PGlite is a whole PostgreSQL and loads slowly.
-  const { PGlite } = await import('@electric-sql/pglite')
-  const db = await PGlite.create(join(dataDir, 'pglite'))
-  return {
-    sql: createSqlClient(db),
-    close: async () => {
-      await db.close()
-      await unlock()
-    },
+  const unlock = await ownFolder(dataDir)
+  try {
+    // Imported only when it is needed: PGlite is a whole PostgreSQL and loads slowly.
+    const { PGlite } = await import('@electric-sql/pglite')
+    const db = await PGlite.create(join(dataDir, 'pglite'))
+    const close = async () => {
+      try {
+        await db.close()
+      } finally {
+        await unlock()
+      }
+    }
+    return { sql: createSqlClient(db), close }
+  } catch (error) {
+    await unlock()
+    throw error
+  }
+}
+
+/** Two processes with one embedded database would damage it, so the folder is locked first. */
+async function ownFolder(folder: string): Promise<() => Promise<void>> {
+  try {
+    return await lockFolder(folder)
+  } catch (error) {
+    if (!(error instanceof PARAPET_KIT_FOLDER_IN_USE)) throw error
+    throw new PARAPET_REFERENCE_DATA_IN_USE(error.message)
   }
 }
 

@@ -1,5 +1,5 @@
 /** Reads and writes one SQL table: the part that users, content and artists have in common. */
-import { uuidV7, type SqlClient } from '@parapet/kit'
+import { uuidV7, type SqlQueryable } from '@parapet/kit'
 import { decodeCursor, encodeCursor } from './cursor.ts'
 import { PARAPET_REFERENCE_NOT_FOUND, PARAPET_REFERENCE_VERSION_MISMATCH } from '../errors.ts'
 
@@ -49,8 +49,15 @@ const ALL_ROWS: Condition = () => ({ text: 'TRUE', values: [] })
 
 /** Reads and writes one table. */
 export interface Table<Values> {
-  /** @param id set by callers that encrypt values for the row. @default a new UUIDv7 */
-  insert(values: Values, id?: string): Promise<RowOf<Values>>
+  /**
+   * @param id set by callers that encrypt values for the row. @default a new UUIDv7
+   * @param unread further columns, written with the row and never read through this table.
+   */
+  insert(
+    values: Values,
+    id?: string,
+    unread?: Readonly<Record<string, unknown>>,
+  ): Promise<RowOf<Values>>
   /** @throws PARAPET_REFERENCE_NOT_FOUND */
   find(id: string): Promise<RowOf<Values>>
   /**
@@ -77,20 +84,20 @@ const ID_AND_VERSION = 'id = $1 AND ($2::int[] IS NULL OR version = ANY ($2))'
 
 /** Creates a {@link Table}. */
 export function createTable<Values extends object>(
-  sql: SqlClient,
+  sql: SqlQueryable,
   shape: TableShape<Values>,
 ): Table<Values> {
   return new SqlTable(sql, shape)
 }
 
 class SqlTable<Values extends object> implements Table<Values> {
-  readonly #sql: SqlClient
+  readonly #sql: SqlQueryable
   readonly #name: string
   readonly #members: readonly (readonly [member: string, column: string])[]
   readonly #conflicts: TableShape<Values>['conflicts']
   readonly #selection: string
 
-  constructor(sql: SqlClient, { name, columns, conflicts }: TableShape<Values>) {
+  constructor(sql: SqlQueryable, { name, columns, conflicts }: TableShape<Values>) {
     this.#sql = sql
     this.#name = name
     this.#members = Object.entries<string>(columns)
@@ -102,8 +109,12 @@ class SqlTable<Values extends object> implements Table<Values> {
     ].join(', ')
   }
 
-  async insert(values: Values, id = uuidV7()): Promise<RowOf<Values>> {
-    const pairs = [['id', id], ...this.#columnValues(values)]
+  async insert(
+    values: Values,
+    id = uuidV7(),
+    unread: Readonly<Record<string, unknown>> = {},
+  ): Promise<RowOf<Values>> {
+    const pairs = [['id', id], ...this.#columnValues(values), ...Object.entries(unread)]
     const [row] = await this.#query(
       `INSERT INTO ${this.#name} (${pairs.map(([column]) => column).join(', ')})
        VALUES (${pairs.map((_, index) => `$${index + 1}`).join(', ')})

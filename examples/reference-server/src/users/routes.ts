@@ -1,7 +1,9 @@
 /** `/users`: registration, the own account, and the administration of users. */
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { hashPassword } from '@parapet/sessions'
 import type { FastifyRequest } from 'fastify'
 import { createAccounts } from '../access/accounts.ts'
+import { requireOtherAdmin } from '../access/administrators.ts'
 import { PARAPET_REFERENCE_WRONG_PASSWORD } from '../errors.ts'
 import { etagOf, readIfMatch } from '../http/etag.ts'
 import { idOf } from '../http/schemas.ts'
@@ -72,38 +74,39 @@ export const users: FastifyPluginAsyncTypebox = async (app) => {
   app.get('', list, (request) => repository.list(request.query))
 
   app.get('/:id', reading, async (request, reply) => {
-    const user = await repository.find(request.params.id)
+    const user = await repository.find(idOf(request))
     return reply.header('etag', etagOf(user)).send(user)
   })
 
   app.patch('/:id', change, async (request, reply) => {
     const versions = readIfMatch(request.headers['if-match'])
-    const user = await repository.update(request.params.id, request.body, versions)
+    const user = await repository.update(idOf(request), request.body, versions)
     return reply.header('etag', etagOf(user)).send(user)
   })
 
   app.put('/:id/roles', grant, async (request, reply) => {
     const id = idOf(request)
     const versions = readIfMatch(request.headers['if-match'])
-    const user = await repository.update(id, request.body, versions)
+    const user = await app.sql.transaction(async (sql) => {
+      if (!request.body.roles.includes('admin')) await requireOtherAdmin(sql, id)
+      return createUsers(sql).update(id, request.body, versions)
+    })
     await app.sessions.userChanged(id)
     return reply.header('etag', etagOf(user)).send(user)
   })
 
   app.delete('/:id', removal, async (request, reply) => {
-    const id = idOf(request)
-    await repository.remove(id, readIfMatch(request.headers['if-match']))
-    await removePluginData(app, id)
+    await removeUser(app, idOf(request), request)
     return reply.code(204).send(null)
   })
 }
 
 function addRegistration(app: App, repository: Users): void {
-  const accounts = createAccounts(app.sql)
   app.post('', registration, async (request, reply) => {
     const { password, ...values } = request.body
-    const user = await repository.insert(values)
-    if (password !== undefined) await accounts.setPassword(user.id, password)
+    // One statement: a crash must not leave an account whose owner can neither log in nor register.
+    const hash = password === undefined ? null : await hashPassword(password)
+    const user = await repository.insert(values, undefined, { password_hash: hash })
     const location = `/users/${user.id}`
     return reply
       .code(201)
@@ -129,15 +132,17 @@ function addOwnRoutes(app: App, repository: Users): void {
   })
 
   app.delete('/me', ownRemoval, async (request, reply) => {
-    const { id } = request.principal!
-    await repository.remove(id, readIfMatch(request.headers['if-match']))
-    await removePluginData(app, id)
+    await removeUser(app, request.principal!.id, request)
     return reply.code(204).send(null)
   })
 }
 
-/** Revokes the sessions and deletes the second factors of a deleted user. */
-async function removePluginData(app: App, id: string): Promise<void> {
+/** Deletes a user, revokes the sessions and deletes the second factors. */
+async function removeUser(app: App, id: string, { headers }: FastifyRequest): Promise<void> {
+  await app.sql.transaction(async (sql) => {
+    await requireOtherAdmin(sql, id)
+    await createUsers(sql).remove(id, readIfMatch(headers['if-match']))
+  })
   await app.sessions.disableUser(id)
   await app.mfa.forget(id)
 }

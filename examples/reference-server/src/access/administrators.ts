@@ -1,0 +1,20 @@
+/** Keeps at least one administrator: without one, nobody could give the role to anybody. */
+import type { SqlQueryable } from '@parapet/kit'
+import { PARAPET_REFERENCE_LAST_ADMIN } from '../errors.ts'
+
+/**
+ * Locks all administrators until the transaction ends, so that two of them cannot remove each other
+ * at the same time. An administrator without a password does not count: nobody can log in as it.
+ *
+ * @param sql a transaction, in which the caller then removes the user or the role.
+ * @param id the user who is about to lose the role.
+ * @throws PARAPET_REFERENCE_LAST_ADMIN
+ */
+export async function requireOtherAdmin(sql: SqlQueryable, id: string): Promise<void> {
+  // In one order, so that two transactions cannot wait for each other.
+  const { rows } = await sql.query<{ id: string }>(
+    `SELECT id::text AS id FROM users WHERE 'admin' = ANY (roles) AND password_hash IS NOT NULL
+     ORDER BY users.id FOR UPDATE`,
+  )
+  if (rows.length === 1 && rows[0]!.id === id) throw new PARAPET_REFERENCE_LAST_ADMIN()
+}
