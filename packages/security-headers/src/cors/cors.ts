@@ -50,10 +50,6 @@ const SAFELISTED_HEADERS = [
   'range',
 ]
 
-/** The request headers that the response to a preflight depends on. */
-export const PREFLIGHT_VARY =
-  'Origin, Access-Control-Request-Method, Access-Control-Request-Headers, Access-Control-Request-Private-Network'
-
 /** Computes the headers of actual and preflight responses, once, at boot. */
 export async function compileCors(
   settings: CorsSettings,

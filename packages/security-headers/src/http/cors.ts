@@ -1,7 +1,7 @@
 /** Answers preflight requests and sets the CORS headers of other responses. */
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { PREFLIGHT_VARY, type CompiledCors } from '../cors/cors.ts'
-import { addVary } from '../cors/vary.ts'
+import type { CompiledCors } from '../cors/cors.ts'
+import { addVary, PREFLIGHT_VARY } from '../cors/vary.ts'
 import type { ReplyHeaders } from './replies/reply.ts'
 
 /** @returns whether the request was a preflight; the response is then sent. */
