@@ -255,6 +255,43 @@ await onBoth('a statement that needs no transaction runs alone and in order', as
   t.strictSame((await migrationStatus(sql, owner, edited)).changed, ['0001_create'])
 })
 
+await t.test('an instance that waits for the lock has no open transaction', async (t) => {
+  const postgres = await usePostgres(t)
+  if (postgres === null) return
+  const holder = await postgres.pool.connect()
+  const key = `hashtextextended('parapet_migrations:' || current_schema(), 0)`
+  await holder.query(`SELECT pg_advisory_lock(${key})`)
+  const client = createSqlClient(postgres.pool)
+  let begun = 0
+  let tries = 0
+  let resolve = () => {}
+  const third = new Promise<void>((done) => (resolve = done))
+  const counting: SqlClient = {
+    ...client,
+    transaction: (work) => {
+      begun++
+      return client.transaction((transaction) =>
+        work({
+          ...transaction,
+          query: (text, values) => {
+            if (text.includes('pg_try_advisory_xact_lock') && ++tries === 3) resolve()
+            return transaction.query(text, values)
+          },
+        }),
+      )
+    },
+  }
+  const migrated = migrate(counting, owner, indexed)
+  await third
+  t.equal(begun, 3, 'each try is a transaction of its own')
+  await holder.query(`SELECT pg_advisory_unlock(${key})`)
+  holder.release()
+  t.strictSame(
+    (await migrated).applied,
+    indexed.map(({ id }) => id),
+  )
+})
+
 await onBoth('a failed migration says what was undone and what was not', async (t, sql) => {
   const failed = { code: 'PARAPET_KIT_MIGRATION_FAILED', statusCode: 500 }
   await t.rejects(migrate(sql, owner, [{ id: '0001_x', sql: 'SELECT 1 / 0' }]), {

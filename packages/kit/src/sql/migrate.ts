@@ -69,8 +69,9 @@ export async function migrate(
   const known = new Set(migrations.map(({ id }) => id))
   const applied: string[] = []
   for (;;) {
-    const { batch, next, unknown } = await sql.transaction(async (transaction) => {
+    const step = await sql.transaction(async (transaction) => {
       const ledger = await lockLedger(transaction, owner, dryRun)
+      if (ledger === null) return null
       const pending = pendingOf(owner, migrations, ledger)
       const alone = pending.findIndex(({ inTransaction }) => inTransaction === false)
       const batch = dryRun || alone === -1 ? pending : pending.slice(0, alone)
@@ -78,6 +79,11 @@ export async function migrate(
       const unknown = [...ledger.keys()].filter((id) => !known.has(id))
       return { batch, next: dryRun || alone === -1 ? undefined : pending[alone]!, unknown }
     })
+    if (step === null) {
+      await setTimeout(LOCK_POLL_MS)
+      continue
+    }
+    const { batch, next, unknown } = step
     applied.push(...batch.map(({ id }) => id))
     if (next === undefined) return { applied, unknown }
     if (await applyAlone(sql, owner, next)) applied.push(next.id)
@@ -107,10 +113,11 @@ export async function migrationStatus(
   }
 }
 
+/** @returns `null` if another instance holds the lock. */
 async function lockLedger(transaction: SqlTransaction, owner: string, dryRun: boolean) {
   // The ledger must be read as it is after the lock was taken, whatever the database's default is.
   await transaction.query('SET TRANSACTION ISOLATION LEVEL READ COMMITTED')
-  await waitForLock(transaction, 'pg_try_advisory_xact_lock')
+  if (!(await tryLock(transaction, 'pg_try_advisory_xact_lock'))) return null
   const { rows } = await transaction.query<{ found: boolean }>(HAS_LEDGER)
   if (rows[0]?.found !== true) {
     if (dryRun) return new Map<string, Row>()
@@ -120,18 +127,16 @@ async function lockLedger(transaction: SqlTransaction, owner: string, dryRun: bo
 }
 
 /**
- * Polls for the lock instead of waiting in the database: a waiting statement holds a snapshot, and a
- * `CREATE INDEX CONCURRENTLY` of the instance that has the lock would wait for that snapshot to end.
+ * Takes the lock, or says that another instance has it. The caller tries again later and outside a
+ * transaction: a `CREATE INDEX CONCURRENTLY` of that instance waits for every transaction that had a
+ * snapshot when it looked, also for one that is only waiting for its lock.
  */
-async function waitForLock(
+async function tryLock(
   sql: SqlQueryable,
   lock: 'pg_try_advisory_lock' | 'pg_try_advisory_xact_lock',
-): Promise<void> {
-  for (;;) {
-    const { rows } = await sql.query<{ locked: boolean }>(`SELECT ${lock}(${LOCK_KEY}) AS locked`)
-    if (rows[0]?.locked === true) return
-    await setTimeout(LOCK_POLL_MS)
-  }
+): Promise<boolean> {
+  const { rows } = await sql.query<{ locked: boolean }>(`SELECT ${lock}(${LOCK_KEY}) AS locked`)
+  return rows[0]?.locked === true
 }
 
 interface Row {
@@ -190,7 +195,7 @@ async function apply(
 /** @returns whether it ran: another instance may have been first. */
 function applyAlone(sql: SqlClient, owner: string, migration: Migration): Promise<boolean> {
   const run = async (session: SqlQueryable): Promise<boolean> => {
-    await waitForLock(session, 'pg_try_advisory_lock')
+    while (!(await tryLock(session, 'pg_try_advisory_lock'))) await setTimeout(LOCK_POLL_MS)
     try {
       if ((await readLedger(session, owner)).has(migration.id)) return false
       await session.query(migration.sql)
