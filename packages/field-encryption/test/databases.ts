@@ -1,7 +1,6 @@
-import { PGlite } from '@electric-sql/pglite'
 import { pgcrypto } from '@electric-sql/pglite/contrib/pgcrypto'
 import { createSqlClient, type SqlClient } from '@parapet/kit'
-import { usePostgres } from '@parapet/testing'
+import { openPglite, usePostgres } from '@parapet/testing'
 import { Pool } from 'pg'
 import type { Test } from 'tap'
 
@@ -26,7 +25,7 @@ export async function withDatabases(
     await check(t, createSqlClient(postgres.pool), makePool)
   })
   await t.test('PGlite', async (t) => {
-    const db = await PGlite.create({ extensions: { pgcrypto } })
+    const db = await openPglite({ extensions: { pgcrypto } })
     t.after(() => db.close())
     await check(t, createSqlClient(db), null)
   })

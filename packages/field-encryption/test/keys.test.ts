@@ -1,11 +1,10 @@
-import { PGlite } from '@electric-sql/pglite'
 import {
   createMemoryKeyStore,
   createPostgresKeyStore,
   type KeyStore,
 } from '@parapet/field-encryption'
 import { createMemoryStore, createSqlClient, type SqlClient } from '@parapet/kit'
-import { usePostgres } from '@parapet/testing'
+import { openPglite, usePostgres } from '@parapet/testing'
 import t, { type Test } from 'tap'
 import { buildManaged, code, Note } from './fixtures.ts'
 
@@ -409,7 +408,7 @@ await t.test('all key stores meet the same contract', async (t) => {
     await t.rejects(mine.decryptRecord(row, { tenant: 'acme' }), code('FORGOTTEN', 410))
   })
   await t.test('PGlite, after a failed first call', async (t) => {
-    const db = await PGlite.create()
+    const db = await openPglite()
     t.after(() => db.close())
     const real = createSqlClient(db)
     let down = true

@@ -1,4 +1,3 @@
-import { PGlite } from '@electric-sql/pglite'
 import {
   createSqlClient,
   migrate,
@@ -6,7 +5,7 @@ import {
   type Migration,
   type SqlClient,
 } from '@parapet/kit'
-import { usePostgres } from '@parapet/testing'
+import { openPglite, usePostgres } from '@parapet/testing'
 import { Pool } from 'pg'
 import t, { type Test } from 'tap'
 
@@ -17,7 +16,7 @@ const first: Migration = {
 }
 const second: Migration = { id: '0002_add_mark', sql: 'ALTER TABLE notes ADD mark boolean' }
 
-const pglite = new PGlite()
+const pglite = await openPglite()
 t.after(() => pglite.close())
 
 /** Runs a test on PostgreSQL, and on PGlite in a new schema. */

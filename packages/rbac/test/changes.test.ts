@@ -1,5 +1,4 @@
 /** Grants: who made them, who may make them, their limits and their start. */
-import { PGlite } from '@electric-sql/pglite'
 import {
   createManualClock,
   createSqlClient,
@@ -7,6 +6,7 @@ import {
   type SecurityEvent,
 } from '@parapet/kit'
 import { createPostgresPolicyStore, definePolicy, rbac, type RbacOptions } from '@parapet/rbac'
+import { openPglite } from '@parapet/testing'
 import Fastify from 'fastify'
 import t, { type Test } from 'tap'
 
@@ -142,7 +142,7 @@ await t.test('grants respect the limits and prerequisites of the policy', async 
 })
 
 await t.test('a grant can start later, in memory and in PostgreSQL', async (t) => {
-  const db = await PGlite.create()
+  const db = await openPglite()
   t.after(() => db.close())
   for (const policyStore of [undefined, await createPostgresPolicyStore(createSqlClient(db))]) {
     const { app, clock } = await build(t, {

@@ -1,7 +1,7 @@
 /** Attribute types of database columns: a bad value matches no row, and driver values are read. */
-import { PGlite } from '@electric-sql/pglite'
 import { createManualClock } from '@parapet/kit'
 import { definePolicy, eq, gt, isIn, lte, not, or, type Condition, type Scope } from '@parapet/rbac'
+import { openPglite } from '@parapet/testing'
 import t from 'tap'
 import { Access } from '../src/decide/access.ts'
 import { Engine } from '../src/decide/engine.ts'
@@ -93,7 +93,7 @@ const anyOf: When = ({ resource, subject }) =>
   )
 
 await t.test('filters of exact columns agree with can() on the values of drivers', async (t) => {
-  const db = await PGlite.create()
+  const db = await openPglite()
   t.after(() => db.close())
   await db.exec(`
     CREATE TYPE doc_state AS ENUM ('draft', 'live');

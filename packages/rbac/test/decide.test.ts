@@ -1,5 +1,4 @@
 /** Decisions: the engine, explanations and filters against independent implementations. */
-import { PGlite } from '@electric-sql/pglite'
 import { createManualClock } from '@parapet/kit'
 import {
   after,
@@ -20,7 +19,7 @@ import {
   type AttributeSchema,
   type Filter,
 } from '@parapet/rbac'
-import { runs } from '@parapet/testing'
+import { openPglite, runs } from '@parapet/testing'
 import fc from 'fast-check'
 import t from 'tap'
 import { compileCondition } from '../src/conditions/compile-condition.ts'
@@ -222,7 +221,7 @@ const idOf = ({ id }: { readonly id: number }) => id
 await t.test(
   'a filter passes exactly the rows that can() allows, as a predicate and as SQL',
   async (t) => {
-    const db = await PGlite.create()
+    const db = await openPglite()
     t.after(() => db.close())
     await db.exec(`CREATE TABLE docs (id int PRIMARY KEY, owner_id text, state text, size float8,
                  live boolean, "at" timestamptz, tags text[])`)

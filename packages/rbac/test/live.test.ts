@@ -1,5 +1,4 @@
 /** The live policy of a fleet: publishing, following, limited grants and loss of contact. */
-import { PGlite } from '@electric-sql/pglite'
 import {
   createManualClock,
   createMemoryStore,
@@ -18,7 +17,7 @@ import {
   type PolicyStore,
   type RbacOptions,
 } from '@parapet/rbac'
-import { usePostgres, useRedis } from '@parapet/testing'
+import { openPglite, usePostgres, useRedis } from '@parapet/testing'
 import fc from 'fast-check'
 import Fastify, { type FastifyInstance } from 'fastify'
 import { Redis } from 'ioredis'
@@ -582,7 +581,7 @@ await t.test('the policy store in memory fulfils the contract', async (t) => {
 })
 
 await t.test('the policy store on PGlite fulfils the contract', async (t) => {
-  const db = await PGlite.create()
+  const db = await openPglite()
   t.after(() => db.close())
   await checkContract(t, await createPostgresPolicyStore(createSqlClient(db)))
 })

@@ -1,6 +1,6 @@
 /** The app on a database in memory, and the assertions that every refused request must pass. */
-import { PGlite } from '@electric-sql/pglite'
 import { createSqlClient, uuidV7, type SqlClient } from '@parapet/kit'
+import { openPglite } from '@parapet/testing'
 import type { FastifyInstance, InjectOptions } from 'fastify'
 import type { Test } from 'tap'
 import type { Role } from '../../src/access/policy.ts'
@@ -20,13 +20,17 @@ export interface TestDatabase {
 
 /** Opens a database and closes it after the test. */
 export async function openDatabase(t: Test): Promise<TestDatabase> {
-  const pglite = await PGlite.create()
+  const pglite = await openPglite()
   t.after(() => pglite.close())
-  const sql = createSqlClient(pglite)
+  return testDatabaseOf(createSqlClient(pglite))
+}
+
+/** A database that the caller opens and closes, for instance on a server. */
+export function testDatabaseOf(sql: SqlClient): TestDatabase {
   return {
     sql,
     rows: () => readRows(sql),
-    clear: () => pglite.exec('TRUNCATE users, content, artists'),
+    clear: () => sql.query('TRUNCATE users, content, artists'),
   }
 }
 
@@ -123,10 +127,14 @@ export function createClient(app: FastifyInstance, database: TestDatabase) {
     const body = payload === undefined ? undefined : { payload }
     return refuseRequest(t, refusal, { method, url, headers: who, ...body })
   }
+  const idOfEmail = async (email: string) => {
+    const text = 'SELECT id::text AS id FROM users WHERE email = $1'
+    return (await database.sql.query<{ id: string }>(text, [email])).rows[0]!.id
+  }
   /** Registers a user. @returns the id, the address, and the headers of a session with the role. */
   const register = async (role: Role, email = `${uuidV7()}@example.com`) => {
-    const { body } = await ask({}, 'POST', '/users', { email, displayName: role, password })
-    const id = String(body['id'])
+    await ask({}, 'POST', '/users', { email, displayName: role, password })
+    const id = await idOfEmail(email)
     return { id, email, headers: await signIn(app, role, id) }
   }
   /** Logs in with a password. */
