@@ -337,7 +337,8 @@ await t.test('a wrong order stops the boot and shows the right one', async (t) =
     `Wrong order of plugins: @parapet/rate-limits (phase "peer-limits") must be registered before @parapet/rbac (phase "authorization"). Register in this order:
   await app.register(securityHeaders) // headers
   await app.register(rateLimits) // peer-limits
-  await app.register(rbac) // authorization`,
+  await app.register(rbac) // authorization
+If a loader such as @fastify/autoload chooses the order, wrap the later plugin by fastify-plugin with "dependencies": [the "name" of the earlier one].`,
   )
   t.throws(() => declarePhase(app, 'x', 'first' as never), { code: 'PARAPET_KIT_INVALID_ARGUMENT' })
 })

@@ -71,7 +71,9 @@ export function declarePhase(app: FastifyInstance, plugin: string, phase: Phase)
       .map(({ plugin, phase }) => `  await app.register(${variableOf(plugin)}) // ${phase}`)
     throw new PARAPET_KIT_WRONG_ORDER(
       `${plugin} (phase "${phase}") must be registered before ${late.plugin} (phase "${late.phase}"). ` +
-        `Register in this order:\n${[...new Set(lines)].join('\n')}`,
+        `Register in this order:\n${[...new Set(lines)].join('\n')}\n` +
+        'If a loader such as @fastify/autoload chooses the order, wrap the later plugin by fastify-plugin ' +
+        'with "dependencies": [the "name" of the earlier one].',
     )
   }
   // An own property of this context: children inherit it, parents and siblings do not see it.
