@@ -101,6 +101,27 @@ await onBoth('an edited or inserted migration stops the run', async (t, sql) => 
   t.strictSame(await tables(sql), ['parapet_migrations'])
 })
 
+await onBoth('an independent migration may be added anywhere', async (t, sql) => {
+  const table = (name: string): Migration => ({
+    id: `0001_${name}`,
+    sql: `CREATE TABLE ${name} (id integer)`,
+    independent: true,
+  })
+  await migrate(sql, owner, [first, table('users')])
+  const all = [table('accounts'), first, table('users'), table('bills'), second]
+  t.strictSame((await migrate(sql, owner, all)).applied, ['0001_accounts', '0001_bills', second.id])
+  t.strictSame(await tables(sql), ['accounts', 'bills', 'notes', 'parapet_migrations', 'users'])
+  t.strictSame((await migrate(sql, owner, all)).applied, [])
+  const changed = { code: 'PARAPET_KIT_MIGRATION_CHANGED' }
+  const edited = [{ ...table('users'), sql: 'SELECT 1' }]
+  await t.rejects(migrate(sql, owner, edited), changed, 'it must not be edited either')
+  const late: Migration = { id: '0001_d', sql: 'SELECT 1' }
+  await t.rejects(migrate(sql, owner, [first, late, second]), changed, 'others keep their order')
+  await t.rejects(migrate(sql, owner, [table('users'), table('users')]), {
+    code: 'PARAPET_KIT_INVALID_ARGUMENT',
+  })
+})
+
 await onBoth('a failing migration changes nothing', async (t, sql) => {
   const broken: Migration = { id: '0002_broken', sql: 'CREATE TABLE half (); SELECT nonsense' }
   await t.rejects(migrate(sql, owner, [first, broken]), {

@@ -168,9 +168,11 @@ function pendingOf(
         owner,
         'was edited after it ran; undo the edit and add a new migration',
       )
-    } else if (pending.length > 0) {
+    } else if (migration.independent !== true) {
+      const before = pending.find(({ independent }) => independent !== true)
+      if (before === undefined) continue
       throw new PARAPET_KIT_MIGRATION_CHANGED(
-        pending[0]!.id,
+        before.id,
         owner,
         `sorts before "${migration.id}", which has run; give it a later number`,
       )

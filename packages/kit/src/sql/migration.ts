@@ -14,6 +14,11 @@ export interface Migration {
    * ledger. @default true
    */
   readonly inTransaction?: boolean
+  /**
+   * `true` for a migration that needs no other one of the list, such as the table of one entity: it may
+   * stand anywhere in the list, and be added before migrations that have run. @default false
+   */
+  readonly independent?: boolean
 }
 
 const CONTROL =
@@ -28,21 +33,24 @@ const ATOMIC_BODY = /\bbegin\s+atomic\b[\s\S]*?\bend\b(?=\s*(?:;|$))/gi
 /** @throws PARAPET_KIT_INVALID_ARGUMENT an id is malformed or out of order, or SQL controls the transaction. */
 export function requireSound(owner: string, migrations: readonly Migration[]): void {
   let previous = ''
-  for (const { id, sql } of migrations) {
+  const ids = new Set<string>()
+  for (const { id, sql, independent } of migrations) {
     const name = `migration "${id}" of "${owner}"`
-    if (!/^\d{4}_[a-z0-9_]+$/.test(id) || id <= previous) {
+    const isInOrder = independent === true ? !ids.has(id) : id > previous
+    if (!/^\d{4}_[a-z0-9_]+$/.test(id) || !isInOrder) {
       throw new PARAPET_KIT_INVALID_ARGUMENT(
         name,
         'must be named like 0001_create_events and sort after the one before it',
       )
     }
+    ids.add(id)
     const statements = sql.replaceAll(QUOTED, ' ').replaceAll(ATOMIC_BODY, ' ').split(';')
     const control = statements.find((statement) => CONTROL.test(statement.trim()))
     if (control !== undefined) {
       const problem = `must not contain "${control.trim()}": what it commits cannot be rolled back`
       throw new PARAPET_KIT_INVALID_ARGUMENT(name, problem)
     }
-    previous = id
+    if (independent !== true) previous = id
   }
 }
 
