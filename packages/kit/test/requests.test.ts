@@ -5,9 +5,12 @@ import {
   readFastifyInternal,
   requestSource,
   usePrincipal,
+  useSecurityEvents,
   type DeclaredRoute,
 } from '@parapet/kit'
 import Fastify from 'fastify'
+import { once } from 'node:events'
+import { connect, type AddressInfo } from 'node:net'
 import t from 'tap'
 
 declare module 'fastify' {
@@ -156,6 +159,38 @@ await t.test('the source of a request names what is known and leaves out the res
   ])
   await app.inject({ url: '/nowhere', headers: { 'user-agent': '' } })
   t.strictSame(sources.at(-1), { ip: '127.0.0.1', requestId: 'req-2', userAgent: '' })
+})
+
+await t.test('a client that hangs up early leaves its address in the events', async (t) => {
+  const app = Fastify()
+  t.after(() => app.close())
+  useSecurityEvents(app)
+  let hangUp = () => {}
+  app.get('/late', async (request) => {
+    const closed = once(request.raw.socket, 'close')
+    hangUp()
+    await closed
+    return requestSource(request)
+  })
+  const answered = new Promise<string>((resolve) => {
+    app.addHook('onSend', async (_request, _reply, payload) => resolve(String(payload)))
+  })
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  const { port } = app.server.address() as AddressInfo
+  const client = connect(port, '127.0.0.1')
+  hangUp = () => client.destroy()
+  client.write('GET /late HTTP/1.1\r\nHost: x\r\n\r\n')
+  t.match(JSON.parse(await answered), { ip: '127.0.0.1', route: 'GET /late' })
+})
+
+await t.test('a route of several methods is named by the method of the request', async (t) => {
+  const app = Fastify()
+  t.after(() => app.close())
+  app.all('/any/:id', async (request) => requestSource(request))
+  const { route } = (await app.inject({ method: 'DELETE', url: '/any/1' })).json<{
+    route: string
+  }>()
+  t.equal(route, 'DELETE /any/:id')
 })
 
 await t.test('a request without any plugin that adds principals has a source, too', async (t) => {

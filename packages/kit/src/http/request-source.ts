@@ -7,7 +7,7 @@ export interface RequestSource {
   /** The client address, as Fastify's `trustProxy` resolves it. */
   readonly ip: string
   readonly requestId: string
-  /** Method and pattern: `GET /users/:id`. Never the URL, which may carry secrets. */
+  /** Method of the request and pattern of its route: `GET /users/:id`. Never the URL, which may carry secrets. */
   readonly route?: string
   /** At most 512 characters. */
   readonly userAgent?: string
@@ -16,6 +16,15 @@ export interface RequestSource {
 }
 
 const MAX_USER_AGENT = 512
+
+/**
+ * Keeps the client address of a request for later: Node.js reads it from the open connection, and forgets
+ * it with the connection unless it was read before. Call it in `onRequest`, or a client that hangs up
+ * early leaves records without an address.
+ */
+export function keepAddress({ raw }: FastifyRequest): void {
+  void raw.socket.remoteAddress
+}
 
 /**
  * Describes the sender of a request.
@@ -28,12 +37,12 @@ export function requestSource(
   principal: Principal | null | undefined = request.principal,
 ): RequestSource {
   // A request that matches no route has no pattern.
-  const { method, url } = request.routeOptions
+  const { url } = request.routeOptions
   const userAgent = request.headers['user-agent']
   return {
     ip: request.ip,
     requestId: request.id,
-    ...(url === undefined ? undefined : { route: `${String(method)} ${url}` }),
+    ...(url === undefined ? undefined : { route: `${request.method} ${url}` }),
     ...(userAgent === undefined ? undefined : { userAgent: userAgent.slice(0, MAX_USER_AGENT) }),
     ...(principal ? { principalId: principal.id } : undefined),
     ...(principal?.sessionId === undefined ? undefined : { sessionId: principal.sessionId }),
