@@ -10,7 +10,7 @@ import {
 } from '@parapet/kit'
 import Fastify from 'fastify'
 import { once } from 'node:events'
-import { connect, type AddressInfo } from 'node:net'
+import { connect, type AddressInfo, type Socket } from 'node:net'
 import t from 'tap'
 
 declare module 'fastify' {
@@ -165,10 +165,10 @@ await t.test('a client that hangs up early leaves its address in the events', as
   const app = Fastify()
   t.after(() => app.close())
   useSecurityEvents(app)
-  let hangUp = () => {}
+  const clients: Socket[] = []
   app.get('/late', async (request) => {
     const closed = once(request.raw.socket, 'close')
-    hangUp()
+    clients[0]!.destroy()
     await closed
     return requestSource(request)
   })
@@ -177,9 +177,8 @@ await t.test('a client that hangs up early leaves its address in the events', as
   })
   await app.listen({ port: 0, host: '127.0.0.1' })
   const { port } = app.server.address() as AddressInfo
-  const client = connect(port, '127.0.0.1')
-  hangUp = () => client.destroy()
-  client.write('GET /late HTTP/1.1\r\nHost: x\r\n\r\n')
+  clients.push(connect(port, '127.0.0.1'))
+  clients[0]!.write('GET /late HTTP/1.1\r\nHost: x\r\n\r\n')
   t.match(JSON.parse(await answered), { ip: '127.0.0.1', route: 'GET /late' })
 })
 

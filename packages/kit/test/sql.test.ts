@@ -6,6 +6,7 @@ import {
   type SqlClient,
 } from '@parapet/kit'
 import { openPglite, usePostgres } from '@parapet/testing'
+import { EventEmitter, once } from 'node:events'
 import { Pool } from 'pg'
 import t, { type Test } from 'tap'
 
@@ -101,12 +102,13 @@ await onBoth('an edited or inserted migration stops the run', async (t, sql) => 
   t.strictSame(await tables(sql), ['parapet_migrations'])
 })
 
+const table = (name: string): Migration => ({
+  id: `0001_${name}`,
+  sql: `CREATE TABLE ${name} (id integer)`,
+  independent: true,
+})
+
 await onBoth('an independent migration may be added anywhere', async (t, sql) => {
-  const table = (name: string): Migration => ({
-    id: `0001_${name}`,
-    sql: `CREATE TABLE ${name} (id integer)`,
-    independent: true,
-  })
   await migrate(sql, owner, [first, table('users')])
   const all = [table('accounts'), first, table('users'), table('bills'), second]
   t.strictSame((await migrate(sql, owner, all)).applied, ['0001_accounts', '0001_bills', second.id])
@@ -284,8 +286,8 @@ await t.test('an instance that waits for the lock has no open transaction', asyn
   const client = createSqlClient(postgres.pool)
   let begun = 0
   let tries = 0
-  let resolve = () => {}
-  const third = new Promise<void>((done) => (resolve = done))
+  const tried = new EventEmitter()
+  const third = once(tried, 'third')
   const counting: SqlClient = {
     ...client,
     transaction: (work) => {
@@ -294,7 +296,7 @@ await t.test('an instance that waits for the lock has no open transaction', asyn
         work({
           ...transaction,
           query: (text, values) => {
-            if (text.includes('pg_try_advisory_xact_lock') && ++tries === 3) resolve()
+            if (text.includes('pg_try_advisory_xact_lock') && ++tries === 3) tried.emit('third')
             return transaction.query(text, values)
           },
         }),
