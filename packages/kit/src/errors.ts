@@ -58,12 +58,12 @@ export const PARAPET_KIT_STORE_UNAVAILABLE = createError(
 )
 
 /**
- * The memory store is full, and every entry in it is still needed. Fix: raise `maxBytes`, or use
- * Redis.
+ * The store is full, and every entry in it is still needed; reads still work. Fix: raise `maxBytes` of
+ * the memory store, or `maxmemory` of Redis; find out what fills it.
  */
 export const PARAPET_KIT_STORE_FULL = createError(
   'PARAPET_KIT_STORE_FULL',
-  'The memory store holds its maximum of %s bytes; raise "maxBytes" or use Redis',
+  'The store is full: %s',
   503,
 )
 
@@ -95,12 +95,43 @@ export const PARAPET_KIT_MIGRATION_FAILED = createError(
 )
 
 /**
+ * A migration did not get a lock in time: another instance migrates, or a transaction uses a table that
+ * the migration changes. Nothing was changed. Fix: end that transaction and start again, or raise
+ * `deadlineMs`.
+ */
+export const PARAPET_KIT_MIGRATION_BLOCKED = createError(
+  'PARAPET_KIT_MIGRATION_BLOCKED',
+  'The migrations of "%s" did not get their locks within %s ms: %s',
+  503,
+)
+
+/**
  * A sealed value cannot be opened: damaged, sealed under an unknown key, or for another context. Fix:
  * check that the old keys are still configured; the reason is not told on purpose.
  */
 export const PARAPET_KIT_CIPHER_OPEN_FAILED = createError(
   'PARAPET_KIT_CIPHER_OPEN_FAILED',
   'The sealed value cannot be opened',
+)
+
+/**
+ * The database did not answer in time, or gave no connection; the connection was closed, and whether the
+ * statement took effect is unknown. Fix: check the database, the network and the size of the pool; raise
+ * `deadlineMs` of `createSqlClient` for slow statements.
+ */
+export const PARAPET_KIT_SQL_TIMEOUT = createError(
+  'PARAPET_KIT_SQL_TIMEOUT',
+  'The database did not answer within %s ms',
+  503,
+)
+
+/**
+ * A statement was sent through a transaction or session that has ended, usually because a promise was
+ * not awaited. Fix: await every statement inside the function.
+ */
+export const PARAPET_KIT_TRANSACTION_ENDED = createError(
+  'PARAPET_KIT_TRANSACTION_ENDED',
+  'The %s has ended: await every statement before its function returns',
 )
 
 /**

@@ -2,7 +2,7 @@
  * `@parapet/kit`: what the Parapet plugins share. Mechanisms and contracts without policy, on nothing
  * but Node itself.
  */
-export { clientKey, createCidrMatcher, parseAddress } from './http/address.ts'
+export { clientKey, createCidrMatcher, parseAddress, parseClientAddress } from './http/address.ts'
 export {
   createSealer,
   keyIdOf,
@@ -107,15 +107,10 @@ export {
   type SecurityEventTypes,
   type Severity,
 } from './http/security-events.ts'
-export {
-  createSqlClient,
-  type PgliteLike,
-  type PgPoolLike,
-  type SqlClient,
-  type SqlQueryable,
-  type SqlResult,
-  type SqlTransaction,
-} from './sql/sql.ts'
+export { createSqlClient } from './sql/create-sql-client.ts'
+export type { PgliteLike } from './sql/pglite-client.ts'
+export type { PgPoolLike } from './sql/pool-client.ts'
+export type { SqlClient, SqlLimits, SqlQueryable, SqlResult, SqlTransaction } from './sql/sql.ts'
 export { kitEvents, useStoreEvents, type StoreEventsOptions } from './http/store-events.ts'
 export type {
   CountReading,

@@ -10,6 +10,7 @@ import {
   parseAddress,
   problemErrorHandler,
   problemNotFoundHandler,
+  secretsEqual,
   systemClock,
   takeRandom,
   toProblem,
@@ -44,6 +45,15 @@ await t.test('the system clock runs a task once and cancels one', async (t) => {
   await new Promise<void>((resolve) => void systemClock.schedule(1, resolve))
   clearTimeout(alive)
   t.ok(Math.abs(systemClock.now() - Date.now()) < 1000)
+})
+
+await t.test('the system clock waits longer than a timer of Node.js can', async (t) => {
+  let fired = false
+  const cancel = systemClock.schedule(2 ** 31 + 5, () => (fired = true))
+  // Node.js would fire such a timer after a millisecond, before this one.
+  await new Promise((resolve) => setTimeout(resolve, 5))
+  t.equal(fired, false)
+  cancel()
 })
 
 await t.test('a breaker opens, lets one probe through, and closes', async (t) => {
@@ -148,12 +158,37 @@ await t.test('one client has one key', (t) => {
     ['2001:0DB8:0000:0001::ffff', '2001:db8:0:1::/64'],
     ['fe80::1%eth0', 'fe80:0:0:0::/64'],
     ['::1', '0:0:0:0::/64'],
+    ['192.0.2.7:443', '192.0.2.7'],
+    ['[2001:db8:0:1::5]:443', '2001:db8:0:1::/64'],
+    ['[::ffff:192.0.2.7]:80', '192.0.2.7'],
+    ['64:ff9b::192.0.2.7', '192.0.2.7'],
+    ['::192.0.2.7', '192.0.2.7'],
+    ['64:ff9b:1::c000:207', '64:ff9b:1:0::/64'],
     ['', 'unknown'],
+    ['192.0.2.7:', 'unknown'],
+    ['192.0.2.7:443:1', 'unknown'],
     ['192.0.2.07', 'unknown'],
     ['192.0.2.256', 'unknown'],
     ['192.0.2.1%eth0', 'unknown'],
   ]
   for (const [address, key] of cases) t.equal(clientKey(address), key, address)
+  t.end()
+})
+
+await t.test('a CIDR block of IPv4 contains its addresses however a proxy writes them', (t) => {
+  const contains = createCidrMatcher(['203.0.113.0/24'])
+  for (const address of [
+    '203.0.113.9',
+    '203.0.113.9:51234',
+    '::ffff:203.0.113.9',
+    '[::ffff:203.0.113.9]:80',
+    '64:ff9b::203.0.113.9',
+  ]) {
+    t.equal(contains(address), true, address)
+  }
+  for (const address of ['203.0.114.9:1', '64:ff9b::203.0.114.9', 'unknown', '"203.0.113.9"']) {
+    t.equal(contains(address), false, address)
+  }
   t.end()
 })
 
@@ -252,6 +287,59 @@ await t.test(
     t.end()
   },
 )
+
+await t.test('anything that is thrown becomes a problem', async (t) => {
+  const unreadable = Object.defineProperty({}, 'statusCode', {
+    get() {
+      throw new Error('no')
+    },
+  })
+  t.equal(toProblem(unreadable).status, 500)
+  t.equal(toProblem({ status: 403, message: 'no' }).status, 403)
+  t.strictSame(toProblem({ validation: [{ message: 'a is bad', instancePath: '/a' }, null] }), {
+    type: 'about:blank',
+    title: 'Bad Request',
+    status: 400,
+    errors: [
+      { in: 'body', pointer: '/a', detail: 'a is bad' },
+      { in: 'body', pointer: '', detail: 'is invalid' },
+    ],
+  })
+  const member = fc.oneof(fc.anything(), fc.integer({ min: 100, max: 700 }))
+  const names = ['statusCode', 'status', 'message', 'code', 'validation', 'validationContext']
+  const thrown = fc.oneof(fc.anything(), fc.dictionary(fc.constantFrom(...names), member))
+  fc.assert(
+    fc.property(thrown, (error) => {
+      const { status, type } = toProblem(error, 'r')
+      return type === 'about:blank' && status >= 400 && status <= 599
+    }),
+    { numRuns: 2000 },
+  )
+})
+
+await t.test('an invalid header of an error is left out of its response', async (t) => {
+  const app = Fastify()
+  t.after(() => app.close())
+  app.setErrorHandler(problemErrorHandler)
+  app.get('/', async () => {
+    const headers = { 'retry-after': '7', 'x-bad': 'a\r\nset-cookie: s=1', 'a b': 'x' }
+    throw Object.assign(new Error('later'), { statusCode: 429, headers })
+  })
+  const response = await app.inject('/')
+  t.match(response.json(), { status: 429, detail: 'later' })
+  t.match(response.headers, { 'retry-after': '7', 'content-type': /problem\+json/ })
+  t.notOk('x-bad' in response.headers)
+})
+
+await t.test('secrets are compared as bytes, and missing ones equal nothing', (t) => {
+  t.equal(secretsEqual('a', 'a'), true)
+  t.equal(secretsEqual(Buffer.from('a'), 'a'), true)
+  t.equal(secretsEqual('\ud800', '\udfff'), false)
+  t.equal(secretsEqual('\ud800', '\ud800'), false)
+  t.equal(secretsEqual(undefined, 'a'), false)
+  t.equal(secretsEqual(null, ''), false)
+  t.end()
+})
 
 await t.test('Fastify responds with problem details', async (t) => {
   const app = Fastify({ ajv: { customOptions: { removeAdditional: false } } })

@@ -75,6 +75,38 @@ await t.test(
   },
 )
 
+await t.test('an event is flat, and its stamp cannot be replaced', (t) => {
+  const { events, clock, logged } = bus()
+  const seen: SecurityEvent[] = []
+  const list = ['a']
+  events.on('*', ({ details }) => {
+    t.throws(() => (details as unknown as { list: string[] }).list.push('b'), TypeError)
+  })
+  events.on('*', (event) => void seen.push(event))
+  const forged = { id: 'forged', time: 1, type: 'example.refused', anything: { nested: 1 } }
+  const details = { n: 1, list, nested: { a: 1 }, at: new Date(0), big: 1n, inf: Infinity }
+  for (let n = 0; n < 2; n++) {
+    events.emit('example.happened', { ...forged, ip: '192.0.2.1', details })
+  }
+  list.push('later')
+  t.equal(logged.length, 4, 'one line for each member that was left out')
+  const [event] = seen
+  t.not(event!.id, 'forged')
+  t.strictSame(
+    { ...event, id: '' },
+    {
+      id: '',
+      time: clock.now(),
+      type: 'example.happened',
+      severity: 'info',
+      outcome: 'success',
+      ip: '192.0.2.1',
+      details: { n: 1, list: ['a'] },
+    },
+  )
+  t.end()
+})
+
 await t.test('an error of a listener is logged and contained', async (t) => {
   const { events, logged } = bus()
   let reached = 0
@@ -270,9 +302,49 @@ await t.test('a principal is checked, copied and frozen', (t) => {
     { id: 'u1', roles: [], tenantId: '' },
     { id: 'u1', roles: [], authenticatedAt: '2026' },
     { id: 'u1', roles: [], amr: [1] },
+    { id: ' ', roles: [] },
+    { id: 'u1\n', roles: [] },
+    { id: 'u\ud800', roles: [] },
+    { id: 'u1', roles: ['a\u0000'] },
+    // eslint-disable-next-line no-sparse-arrays -- what a wrong join makes
+    { id: 'u1', roles: [, 'a'] },
+    { id: 'u1', roles: [], scope: ['read'] },
+    { id: 'u1', roles: [], scopes: undefined },
+    { id: 'u1', roles: [], tenant: 't1' },
+    { id: 'u1', roles: [], tenant_id: 't1' },
   ]
   for (const value of bad) t.throws(() => parsePrincipal(value), refused, JSON.stringify(value))
+  t.throws(() => parsePrincipal({ id: 'u1', roles: [], scope: 'read' }), {
+    message: /did you mean "scopes"/,
+  })
+  t.equal(parsePrincipal(principal), principal, 'a checked principal is not checked again')
   t.end()
+})
+
+await t.test('what a login sets as the principal is checked, copied and frozen', async (t) => {
+  const { app } = build(t)
+  const read = usePrincipal(app)
+  const given: unknown[] = [
+    { id: 'u1', roles: 'no-admin' },
+    { id: 5, roles: ['admin'] },
+    { id: 'u1', roles: ['editor'] },
+  ]
+  let next = 0
+  let handled = 0
+  app.addHook('onRequest', async (request) => {
+    request.principal = given[next++] as never
+    read(request)
+  })
+  app.get('/', async (request) => {
+    handled++
+    return { frozen: Object.isFrozen(request.principal), same: read(request) === request.principal }
+  })
+  for (let n = 0; n < 2; n++) {
+    const refused = await app.inject('/')
+    t.match(refused.json(), { statusCode: 500, code: 'PARAPET_KIT_INVALID_PRINCIPAL' })
+  }
+  t.equal(handled, 0)
+  t.strictSame((await app.inject('/')).json(), { frozen: true, same: true })
 })
 
 await t.test('an anonymous principal is null, and a login of the app is mapped once', async (t) => {

@@ -240,13 +240,30 @@ await t.test('a server that cannot serve counts as down; a wrong call does not',
     await t.rejects(store.count('k', windows), { code: 'PARAPET_KIT_STORE_FAILED' })
   }
   t.equal(store.state, 'closed')
-  await client.config('SET', 'maxmemory', '1')
-  for (let n = 0; n < 3; n++) {
-    await t.rejects(store.set('new', 'x', 1000), { ...unavailable, message: /OOM/ })
-  }
-  t.equal(store.state, 'open')
-  await client.config('SET', 'maxmemory', '0')
+  await client.config('SET', 'busy-reply-threshold', '1')
+  const other = client.duplicate()
+  t.after(() => other.disconnect())
+  const busy = other.call('EVAL', 'while true do end', 0).catch(() => {})
+  while (store.state !== 'open') await store.get('k').catch(() => {})
+  await client.call('SCRIPT', 'KILL')
+  await busy
   await untilAnswered(store)
+  t.equal(store.state, 'closed')
+})
+
+await t.test('a full server refuses writes and still answers reads', async (t) => {
+  const setup = await setUp(t)
+  if (setup === null) return
+  const { client, store } = setup
+  await store.set('session', 'alive', 60_000)
+  await client.config('SET', 'maxmemory', '1')
+  for (let n = 0; n < 10; n++) {
+    await t.rejects(store.set('new', 'x', 1000), {
+      code: 'PARAPET_KIT_STORE_FULL',
+      statusCode: 503,
+    })
+    t.equal(await store.get('session'), 'alive')
+  }
   t.equal(store.state, 'closed')
 })
 

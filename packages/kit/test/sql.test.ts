@@ -7,6 +7,7 @@ import {
 } from '@parapet/kit'
 import { openPglite, usePostgres } from '@parapet/testing'
 import { EventEmitter, once } from 'node:events'
+import { createServer, type AddressInfo } from 'node:net'
 import { Pool } from 'pg'
 import t, { type Test } from 'tap'
 
@@ -145,6 +146,86 @@ await onBoth('two concurrent runs run each migration once', async (t, sql) => {
   t.equal((await sql.query('SELECT 1 FROM parapet_migrations')).rowCount, 2)
 })
 
+await onBoth('a transaction is of no use after its end', async (t, sql) => {
+  let late: (() => Promise<unknown>)[] = []
+  await sql.transaction(async (transaction) => {
+    late = [() => transaction.query('SELECT 1'), () => transaction.script('SELECT 1')]
+  })
+  await t.rejects(
+    sql.transaction(async (transaction) => {
+      late.push(() => transaction.query('SELECT 1'))
+      throw new Error('changed my mind')
+    }),
+  )
+  await sql.session?.(async (session) => void late.push(() => session.query('SELECT 1')))
+  for (const each of late) {
+    await t.rejects(each(), { code: 'PARAPET_KIT_TRANSACTION_ENDED', statusCode: 500 })
+  }
+})
+
+await t.test('a connection that does not answer within the deadline is closed', async (t) => {
+  const postgres = await usePostgres(t)
+  if (postgres === null) return
+  const { pool } = postgres
+  const sql = createSqlClient(pool, { deadlineMs: 200 })
+  const timeout = { code: 'PARAPET_KIT_SQL_TIMEOUT', statusCode: 503 }
+  await t.rejects(sql.query('SELECT pg_sleep(20)'), timeout)
+  await t.rejects(
+    sql.transaction((transaction) => transaction.query('SELECT pg_sleep(20)')),
+    timeout,
+  )
+  t.equal(pool.totalCount, 0, 'neither connection returned to the pool')
+  const slow = await sql.transaction(
+    async (transaction) => (await transaction.query('SELECT pg_sleep(0.3)')).rowCount,
+    { deadlineMs: Infinity },
+  )
+  t.equal(slow, 1)
+})
+
+await t.test('a server that accepts connections and never answers is a timeout', async (t) => {
+  const server = createServer()
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.after(() => server.close())
+  const { port } = server.address() as AddressInfo
+  const pool = new Pool({ host: '127.0.0.1', port, user: 'x', connectionTimeoutMillis: 400 })
+  t.after(() => pool.end())
+  const sql = createSqlClient(pool, { deadlineMs: 100 })
+  const timeout = { code: 'PARAPET_KIT_SQL_TIMEOUT', statusCode: 503 }
+  await t.rejects(sql.query('SELECT 1'), timeout)
+  await t.rejects(migrate(sql, owner, [first]), timeout)
+})
+
+await t.test('a migration that cannot lock its table gives up and names the reason', async (t) => {
+  const postgres = await usePostgres(t)
+  if (postgres === null) return
+  const sql = createSqlClient(postgres.pool)
+  await migrate(sql, owner, [first])
+  const report = await postgres.pool.connect()
+  await report.query('BEGIN; SELECT * FROM notes')
+  await t.rejects(migrate(sql, owner, [first, second], { deadlineMs: 400 }), {
+    code: 'PARAPET_KIT_MIGRATION_BLOCKED',
+    statusCode: 503,
+    message: /lock timeout/,
+  })
+  const key = `hashtextextended('parapet_migrations:' || current_schema(), 0)`
+  await report.query(`COMMIT; SELECT pg_advisory_lock(${key})`)
+  await t.rejects(migrate(sql, owner, [first, second], { deadlineMs: 100 }), {
+    code: 'PARAPET_KIT_MIGRATION_BLOCKED',
+    message: /another instance migrates/,
+  })
+  report.release(true)
+  t.strictSame((await migrate(sql, owner, [first, second])).applied, [second.id])
+})
+
+await t.test('the ends of lines do not change a migration', async (t) => {
+  const sql = createSqlClient(pglite)
+  await pglite.exec('DROP SCHEMA public CASCADE; CREATE SCHEMA public')
+  await migrate(sql, owner, [{ id: '0001_x', sql: 'SELECT 1;\nSELECT 2' }])
+  const crlf = { id: '0001_x', sql: 'SELECT 1;\r\nSELECT 2' }
+  t.strictSame((await migrate(sql, owner, [crlf])).applied, [])
+})
+
 await t.test('migrations that are misnamed or out of order are refused', async (t) => {
   const sql = createSqlClient(pglite)
   const refused = { code: 'PARAPET_KIT_INVALID_ARGUMENT', statusCode: 500 }
@@ -242,6 +323,9 @@ await onBoth(
   },
 )
 
+/** CREATE INDEX CONCURRENTLY waits for the transactions of all other tests of the database. */
+const patient = { deadlineMs: 120_000 }
+
 const indexed = [
   { id: '0001_create', sql: 'CREATE TABLE rows (a int)' },
   {
@@ -265,7 +349,10 @@ await onBoth('a statement that needs no transaction runs alone and in order', as
   const found =
     "SELECT 1 FROM pg_class WHERE relname = 'rows' AND relnamespace = current_schema()::regnamespace"
   t.equal((await sql.query(found)).rows.length, 0, 'a dry run changes nothing')
-  const reports = await Promise.all([migrate(sql, owner, indexed), migrate(sql, owner, indexed)])
+  const reports = await Promise.all([
+    migrate(sql, owner, indexed, patient),
+    migrate(sql, owner, indexed, patient),
+  ])
   t.strictSame(
     reports.flatMap(({ applied }) => applied).toSorted(),
     indexed.map(({ id }) => id),

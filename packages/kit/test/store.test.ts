@@ -127,6 +127,33 @@ await t.test(
   },
 )
 
+await t.test('a jump of the machine clock neither keeps nor drops entries', async (t) => {
+  const clock = createManualClock()
+  let jumpMs = 0
+  const jumping = { ...clock, now: () => clock.now() + jumpMs, monotonic: clock.now }
+  const store = createMemoryStore({ clock: jumping })
+  const day = 86_400_000
+  await store.set('lock', '1', 500)
+  const limit = [{ windowMs: 1000, limit: 1 }]
+  await store.count('k', limit)
+  jumpMs = -day
+  const { windows } = await store.count('k', limit)
+  t.ok(windows[0]!.retryAfterMs <= 2000, `${windows[0]!.retryAfterMs}`)
+  clock.advance(501)
+  t.equal(await store.get('lock'), null, 'back')
+  await store.set('used', '1', 60_000)
+  jumpMs = day
+  t.equal(await store.get('used'), '1', 'forward')
+})
+
+await t.test('a misspelled limit of a window is refused', async (t) => {
+  const store = createMemoryStore()
+  await t.rejects(store.count('k', [{ windowMs: 1000, limt: 1 } as never]), {
+    code: 'PARAPET_KIT_INVALID_ARGUMENT',
+    message: /limt/,
+  })
+})
+
 await t.test('expired entries leave the memory store without being read', async (t) => {
   const clock = createManualClock()
   const store = createMemoryStore({ maxBytes: 100_000, clock })

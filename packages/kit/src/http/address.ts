@@ -61,17 +61,51 @@ function groupsOf(text: string): number[] | null {
   return bytes
 }
 
+/**
+ * Like {@link parseAddress}, for the address of a client as a proxy may write it: a port is dropped
+ * (`192.0.2.1:443`, `[2001:db8::1]:443`), and an IPv4 address in a translated form (NAT64, IPv4-compatible)
+ * gives the bytes of the IPv4 address.
+ *
+ * @see RFC 6052, section 2.1; RFC 4291, section 2.5.5.1
+ */
+export function parseClientAddress(text: string): Uint8Array | null {
+  const bytes = parseAddress(withoutPort(text))
+  return bytes !== null && isTranslated(bytes) ? untranslated(bytes) : bytes
+}
+
+function withoutPort(text: string): string {
+  return /^\[(.*)\](?::\d{1,5})?$/.exec(text)?.[1] ?? text.replace(V4_PORT, '$1')
+}
+
+const V4_PORT = /^([\d.]+):\d{1,5}$/
+
+/** `64:ff9b::/96`, or `::/96` without `::` and `::1`. */
+function isTranslated(bytes: AddressBytes): boolean {
+  const prefix = bytes.subarray(0, 12)
+  if (NAT64.every((byte, index) => byte === prefix[index])) return true
+  return prefix.every((byte) => byte === 0) && bytes.subarray(12, 15).some((byte) => byte !== 0)
+}
+
+const NAT64 = [0, 0x64, 0xff, 0x9b, 0, 0, 0, 0, 0, 0, 0, 0]
+
+function untranslated(bytes: AddressBytes): AddressBytes {
+  const mapped = new Uint8Array(16)
+  mapped.set([0xff, 0xff], 10)
+  mapped.set(bytes.subarray(12), 12)
+  return mapped
+}
+
 function isMapped(bytes: AddressBytes): boolean {
   return bytes[10] === 0xff && bytes[11] === 0xff && bytes.subarray(0, 10).every((b) => b === 0)
 }
 
 /**
  * The key of a client for counting and blocking: an IPv4 address unchanged, an IPv6 address as its
- * /64 (`2001:db8:0:1::/64`), because one client owns all of it; a v4-mapped address as IPv4. All that
- * is no address (the empty peer of a UNIX socket) shares one key.
+ * /64 (`2001:db8:0:1::/64`), because one client owns all of it; a v4-mapped or NAT64 address as IPv4,
+ * all without a port. All that is no address (the empty peer of a UNIX socket) shares one key.
  */
 export function clientKey(address: string): string {
-  const bytes = parseAddress(address)
+  const bytes = parseClientAddress(address)
   if (bytes === null) return 'unknown'
   if (isMapped(bytes)) return bytes.subarray(12).join('.')
   const groups: string[] = []
@@ -82,8 +116,9 @@ export function clientKey(address: string): string {
 }
 
 /**
- * Compiles addresses and CIDR blocks to a membership test. An IPv4 block contains v4-mapped
- * addresses, too; an address that cannot be parsed is in no block.
+ * Compiles addresses and CIDR blocks to a membership test. An IPv4 block contains its addresses in
+ * v4-mapped and NAT64 form, too, and with a port; what {@link parseClientAddress} cannot parse is in no
+ * block.
  *
  * @param blocks `192.0.2.0/24`, `2001:db8::/32`, or single addresses.
  * @throws PARAPET_KIT_INVALID_ARGUMENT a block is malformed, or has bits set after its prefix.
@@ -92,8 +127,10 @@ export function clientKey(address: string): string {
 export function createCidrMatcher(blocks: readonly string[]): (address: string) => boolean {
   const compiled = blocks.map(parseBlock)
   return (address) => {
-    const bytes = parseAddress(address)
-    return bytes !== null && compiled.some((block) => contains(block, bytes))
+    const bytes = parseAddress(withoutPort(address))
+    if (bytes === null) return false
+    const v4 = isTranslated(bytes) ? untranslated(bytes) : bytes
+    return compiled.some((block) => contains(block, bytes) || contains(block, v4))
   }
 }
 

@@ -33,13 +33,26 @@ declare module 'fastify' {
 const TEXTS = ['id', 'tenantId', 'sessionId'] as const
 const LISTS = ['roles', 'permissions', 'scopes', 'amr'] as const
 
+/** Names of other standards for a limit: to drop them would lift it. @see RFC 6749, section 3.3 */
+const MISNAMED = [
+  ['scope', 'scopes'],
+  ['tenant', 'tenantId'],
+  ['tenant_id', 'tenantId'],
+] as const
+
+/** Principals that {@link parsePrincipal} has made. */
+const parsed = new WeakSet<object>()
+
 /**
  * Checks what a login returned and makes a frozen copy with only the known members.
  *
- * @throws PARAPET_KIT_INVALID_PRINCIPAL an empty id, roles that are no array of names, a wrong type.
+ * @returns `value` itself, if it is such a copy.
+ * @throws PARAPET_KIT_INVALID_PRINCIPAL an empty id, roles that are no array of names, a wrong type, text
+ *   with control characters, or a limit under another name (`scope`).
  */
 export function parsePrincipal(value: unknown): Principal {
   if (typeof value !== 'object' || value === null) refuse('must be an object')
+  if (parsed.has(value)) return value as Principal
   // Getters of a class are read, members of a polluted Object.prototype are not.
   const inherited = (key: string) => key in Object.prototype && !Object.hasOwn(value, key)
   const source = (key: string): unknown =>
@@ -48,16 +61,24 @@ export function parsePrincipal(value: unknown): Principal {
   for (const key of TEXTS) {
     const text = source(key)
     if (text === undefined && key !== 'id') continue
-    if (typeof text !== 'string' || text === '') refuse(`"${key}" must be a non-empty string`)
+    if (!isName(text)) refuse(`"${key}" must be a non-empty string without control characters`)
     principal[key] = text
   }
   for (const key of LISTS) {
     const list = source(key)
     if (list === undefined && key !== 'roles') continue
-    if (!Array.isArray(list) || !list.every((item) => typeof item === 'string' && item !== '')) {
-      refuse(`"${key}" must be an array of non-empty strings`)
+    // Array.from fills the holes of a sparse array.
+    const names = Array.isArray(list) ? Array.from<unknown>(list) : [undefined]
+    if (!names.every(isName)) refuse(`"${key}" must be an array of non-empty strings`)
+    principal[key] = Object.freeze(names)
+  }
+  if (Object.hasOwn(value, 'scopes') && source('scopes') === undefined) {
+    refuse('"scopes" is undefined; leave it out where the credential has no limit, or write []')
+  }
+  for (const [wrong, right] of MISNAMED) {
+    if (source(wrong) !== undefined && source(right) === undefined) {
+      refuse(`"${wrong}" is unknown; did you mean "${right}"?`)
     }
-    principal[key] = Object.freeze([...(list as string[])])
   }
   const authenticatedAt = source('authenticatedAt')
   if (authenticatedAt !== undefined) {
@@ -66,8 +87,20 @@ export function parsePrincipal(value: unknown): Principal {
     }
     principal['authenticatedAt'] = authenticatedAt
   }
-  return Object.freeze(principal) as unknown as Principal
+  const frozen = Object.freeze(principal) as unknown as Principal
+  parsed.add(frozen)
+  return frozen
 }
+
+/** Other text breaks databases and digests later. */
+function isName(text: unknown): text is string {
+  return (
+    typeof text === 'string' && text.trim() !== '' && text.isWellFormed() && !CONTROL.test(text)
+  )
+}
+
+// eslint-disable-next-line no-control-regex -- it is what the expression is for
+const CONTROL = /[\0-\x1f\x7f]/
 
 function refuse(problem: string): never {
   throw new PARAPET_KIT_INVALID_PRINCIPAL(problem)
@@ -100,7 +133,7 @@ export interface PrincipalReader {
  * @param mapping the option `principal` of a plugin, for apps whose login is not `sessions`. It runs
  *   when a plugin first reads the principal and finds none, so the login may happen in any earlier hook.
  * @returns a reader: `request.principal`, or the result of the mapping, checked and kept on the request.
- * @throws PARAPET_KIT_INVALID_PRINCIPAL from the reader, when the mapping returns something else.
+ * @throws PARAPET_KIT_INVALID_PRINCIPAL from the reader, when the login or the mapping gave something else.
  */
 export function usePrincipal(app: FastifyInstance, mapping?: PrincipalMapping): PrincipalReader {
   if (!app.hasRequestDecorator('principal')) app.decorateRequest('principal', null)
@@ -134,7 +167,13 @@ function keep(request: FastifyRequest, found: unknown): void {
   if (found !== null) request.principal = parsePrincipal(found)
 }
 
-/** A context that was created before the decorator has no such member: the request is anonymous. */
+/**
+ * A context that was created before the decorator has no such member: the request is anonymous. What a
+ * login has set without kit is checked once, and replaced by the frozen copy.
+ */
 function readKnown(request: FastifyRequest): Principal | null {
-  return request.principal ?? null
+  // Typed by the declaration above; what it really is depends on the login.
+  const { principal } = request
+  if (principal === null || principal === undefined) return null
+  return parsed.has(principal) ? principal : (request.principal = parsePrincipal(principal))
 }

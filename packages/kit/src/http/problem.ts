@@ -1,11 +1,6 @@
 /** Errors as problem details that reveal only what a client may know. */
-import { STATUS_CODES } from 'node:http'
-import type {
-  FastifyError,
-  FastifyReply,
-  FastifyRequest,
-  FastifySchemaValidationError,
-} from 'fastify'
+import { STATUS_CODES, validateHeaderName, validateHeaderValue } from 'node:http'
+import type { FastifyReply, FastifyRequest } from 'fastify'
 
 /** The body of an error reply. @see RFC 9457, section 3 */
 export interface ProblemDetails {
@@ -39,35 +34,77 @@ const MAX_NAME = 64
  * only the status and a code of Parapet or Fastify are kept.
  */
 export function toProblem(error: unknown, requestId?: string): ProblemDetails {
-  const source = (typeof error === 'object' && error !== null ? error : {}) as Partial<FastifyError>
-  const claimed = source.statusCode ?? (source.validation === undefined ? 500 : 400)
-  const status = Number.isInteger(claimed) && claimed >= 400 && claimed <= 599 ? claimed : 500
+  try {
+    return problemOf(readError(error), requestId)
+  } catch {
+    // A getter of the error threw.
+    return problemOf({}, requestId)
+  }
+}
+
+/** The members of an error that are used. Anything can be thrown, so that any type may come. */
+interface ReadError {
+  readonly code?: unknown
+  readonly message?: unknown
+  readonly statusCode?: unknown
+  /** Errors of other frameworks have the status here; Fastify obeys both. */
+  readonly status?: unknown
+  readonly validation?: unknown
+  readonly validationContext?: unknown
+}
+
+function readError(error: unknown): ReadError {
+  return typeof error === 'object' && error !== null ? error : {}
+}
+
+function statusOf({ statusCode, status, validation }: ReadError): number {
+  const claimed = statusCode ?? status ?? (validation === undefined ? 500 : 400)
+  const isError = Number.isInteger(claimed) && Number(claimed) >= 400 && Number(claimed) <= 599
+  return isError ? Number(claimed) : 500
+}
+
+function problemOf(source: ReadError, requestId: string | undefined): ProblemDetails {
+  const status = statusOf(source)
   const client = status < 500
-  const { code } = source
+  const { code, message, validation, validationContext } = source
   return {
     type: 'about:blank',
     title: STATUS_CODES[status] ?? (client ? 'Client Error' : 'Server Error'),
     status,
-    ...(client && source.message ? { detail: source.message } : undefined),
+    ...(client && typeof message === 'string' && message !== '' ? { detail: message } : undefined),
     // The code of an operating system or a driver reveals what the server is built on.
     ...(typeof code === 'string' && /^(PARAPET|FST)_\w+$/.test(code) ? { code } : undefined),
     ...(requestId === undefined ? undefined : { requestId }),
-    ...(client && source.validation !== undefined
+    ...(client && Array.isArray(validation)
       ? {
-          errors: source.validation.slice(0, MAX_ERRORS).map((fault) => ({
-            in: source.validationContext ?? 'body',
-            pointer: fault.instancePath,
-            detail: describe(fault),
+          errors: validation.slice(0, MAX_ERRORS).map((fault: unknown) => ({
+            in: typeof validationContext === 'string' ? validationContext : 'body',
+            ...describe(readError(fault)),
           })),
         }
       : undefined),
   }
 }
 
-/** Names the surplus member of a closed object; the name came from the client. */
-function describe({ message = 'is invalid', params }: FastifySchemaValidationError): string {
-  const surplus = params['additionalProperty']
-  return typeof surplus === 'string' ? `${message}: "${surplus.slice(0, MAX_NAME)}"` : message
+/** A fault as Ajv describes it; other validators have other members. */
+interface Fault {
+  readonly instancePath?: unknown
+  readonly message?: unknown
+  readonly params?: unknown
+}
+
+function describe({ instancePath, message, params }: Fault): {
+  readonly pointer: string
+  readonly detail: string
+} {
+  const text = typeof message === 'string' ? message : 'is invalid'
+  // The name of the surplus member of a closed object came from the client.
+  const surplus = (params as { additionalProperty?: unknown } | null | undefined)
+    ?.additionalProperty
+  return {
+    pointer: typeof instancePath === 'string' ? instancePath : '',
+    detail: typeof surplus === 'string' ? `${text}: "${surplus.slice(0, MAX_NAME)}"` : text,
+  }
 }
 
 /**
@@ -82,9 +119,23 @@ export function problemErrorHandler(
   const problem = toProblem(error, request.id)
   if (problem.status >= 500) request.log.error({ err: error }, 'request failed')
   else request.log.info({ err: error }, 'request refused')
-  const headers = (error as { headers?: Record<string, string> } | null)?.headers
-  if (headers !== undefined) reply.headers(headers)
+  setHeaders(reply, error)
   void reply.code(problem.status).type(problemMediaType).send(problem)
+}
+
+/** Sets the headers of an error, without those that Node.js would refuse. */
+function setHeaders(reply: FastifyReply, error: unknown): void {
+  const headers = (error as { headers?: unknown } | null | undefined)?.headers
+  if (typeof headers !== 'object' || headers === null) return
+  for (const [name, value] of Object.entries(headers)) {
+    try {
+      validateHeaderName(name)
+      validateHeaderValue(name, value as string)
+      void reply.header(name, value)
+    } catch {
+      reply.request.log.warn({ header: name }, 'an error has an invalid header; it was left out')
+    }
+  }
 }
 
 /** A handler for `app.setNotFoundHandler`: 404 as {@link ProblemDetails}, without echoing the URL. */

@@ -7,6 +7,7 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { systemClock } from '../time/clock.ts'
 import { createUuidV7 } from '../crypto/uuid.ts'
+import { flatten } from './event-details.ts'
 import { keepAddress, requestSource, type RequestSource } from './request-source.ts'
 
 /**
@@ -119,6 +120,21 @@ declare module 'fastify' {
 
 /** A listener that emits an event for every event would never end; the surplus is dropped and logged. */
 const MAX_QUEUED = 10_000
+/** Bounds the memory; later names are left out without a log line. */
+const MAX_DROPPED_NAMES = 100
+
+const SUBJECT = [
+  'ip',
+  'requestId',
+  'route',
+  'userAgent',
+  'principalId',
+  'sessionId',
+  'action',
+  'resourceType',
+  'resourceId',
+] as const satisfies readonly (keyof SecurityEventSubject)[]
+
 const kBus = Symbol.for('@parapet/kit:security-events@0')
 
 /** Where the bus logs contained errors: `app.log` fits. */
@@ -148,6 +164,8 @@ export class SecurityEventBus implements SecurityEvents {
   /** Listeners by type, in order of registration, `'*'` merged in; rebuilt when the list changes. */
   readonly #audience = new Map<string, readonly AnyListener[]>()
   readonly #queue: AnyEvent[] = []
+  /** Members of details that were left out and logged. */
+  readonly #dropped = new Set<string>()
   readonly #log: EventLog
   readonly #now: () => number
   readonly #nextId: () => string
@@ -208,17 +226,28 @@ export class SecurityEventBus implements SecurityEvents {
   #build(type: string, fields: AnyFields, request: FastifyRequest | undefined): AnyEvent {
     const declaration = this.declarations.get(type)
     if (declaration === undefined) throw new TypeError(`event type "${type}" is not declared`)
-    const { details, ...subject } = fields
-    return Object.freeze({
+    const event: Record<string, unknown> = {
       id: this.#nextId(),
       time: this.#now(),
       type,
-      severity: declaration.severity,
-      outcome: declaration.outcome,
+      severity: fields.severity ?? declaration.severity,
+      outcome: fields.outcome ?? declaration.outcome,
       ...(request === undefined ? undefined : requestSource(request)),
-      ...subject,
-      details: Object.freeze({ ...details }),
-    })
+    }
+    // Only known members: a spread of a user's object must not replace the stamp.
+    for (const key of SUBJECT) if (fields[key] !== undefined) event[key] = fields[key]
+    event['details'] = flatten(fields.details, (member) => this.#dropMember(type, member))
+    return Object.freeze(event) as unknown as AnyEvent
+  }
+
+  #dropMember(type: string, key: string): void {
+    const name = `${type} ${key}`
+    if (this.#dropped.has(name) || this.#dropped.size >= MAX_DROPPED_NAMES) return
+    this.#dropped.add(name)
+    this.#log.error(
+      { type, member: key },
+      'a member of the details of a security event is neither a text, a number, a boolean nor a list of these; it was left out',
+    )
   }
 
   #drain(): void {

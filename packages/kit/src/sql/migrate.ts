@@ -1,6 +1,10 @@
 /** The migration runner: ordered SQL per package, one ledger table, one run at a time. */
 import { setTimeout } from 'node:timers/promises'
-import { PARAPET_KIT_MIGRATION_CHANGED, PARAPET_KIT_MIGRATION_FAILED } from '../errors.ts'
+import {
+  PARAPET_KIT_MIGRATION_BLOCKED,
+  PARAPET_KIT_MIGRATION_CHANGED,
+  PARAPET_KIT_MIGRATION_FAILED,
+} from '../errors.ts'
 import { checksumOf, requireSound, type Migration } from './migration.ts'
 import type { SqlClient, SqlQueryable, SqlTransaction } from './sql.ts'
 
@@ -8,6 +12,12 @@ import type { SqlClient, SqlQueryable, SqlTransaction } from './sql.ts'
 export interface MigrationOptions {
   /** Only reports what would run; it changes nothing. @default false */
   readonly dryRun?: boolean
+  /**
+   * How long to try for locks, in milliseconds: for that of the ledger while another instance migrates,
+   * and for tables that open transactions use. A statement waits for a table for at most a quarter of it
+   * at a time, because everything that uses the table waits behind it. @default 8000
+   */
+  readonly deadlineMs?: number
 }
 
 /** What {@link migrate} did. */
@@ -44,6 +54,8 @@ const HAS_LEDGER = `SELECT to_regclass(format('%I.parapet_migrations', current_s
 /** Per schema, as the ledger is: two schemas of one database can migrate at the same time. */
 const LOCK_KEY = `hashtextextended('parapet_migrations:' || current_schema(), 0)`
 const LOCK_POLL_MS = 50
+/** SQLSTATE lock_not_available: `lock_timeout` ended a wait. */
+const LOCK_NOT_AVAILABLE = '55P03'
 
 /**
  * Brings the tables of one package up to date: runs, in one transaction and under an advisory lock,
@@ -56,6 +68,7 @@ const LOCK_POLL_MS = 50
  * @throws PARAPET_KIT_MIGRATION_CHANGED a migration that has run was edited, or a new one sorts
  *   before one that has run; nothing was changed.
  * @throws PARAPET_KIT_MIGRATION_FAILED a statement failed; its transaction was rolled back.
+ * @throws PARAPET_KIT_MIGRATION_BLOCKED a lock was not free within the deadline.
  * @throws PARAPET_KIT_INVALID_ARGUMENT ids that are malformed, repeated or out of order, or SQL that
  *   controls the transaction.
  */
@@ -63,30 +76,79 @@ export async function migrate(
   sql: SqlClient,
   owner: string,
   migrations: readonly Migration[],
-  { dryRun = false }: MigrationOptions = {},
+  { dryRun = false, deadlineMs = 8000 }: MigrationOptions = {},
 ): Promise<MigrationReport> {
   requireSound(owner, migrations)
-  const known = new Set(migrations.map(({ id }) => id))
+  // A database that does not answer at all is found within the deadline of the client.
+  await sql.query('SELECT 1')
+  const patience = createPatience(owner, deadlineMs)
   const applied: string[] = []
   for (;;) {
-    const step = await sql.transaction(async (transaction) => {
-      const ledger = await lockLedger(transaction, owner, dryRun)
-      if (ledger === null) return null
-      const pending = pendingOf(owner, migrations, ledger)
-      const alone = pending.findIndex(({ inTransaction }) => inTransaction === false)
-      const batch = dryRun || alone === -1 ? pending : pending.slice(0, alone)
-      if (!dryRun) for (const each of batch) await apply(transaction, owner, each)
-      const unknown = [...ledger.keys()].filter((id) => !known.has(id))
-      return { batch, next: dryRun || alone === -1 ? undefined : pending[alone]!, unknown }
-    })
-    if (step === null) {
-      await setTimeout(LOCK_POLL_MS)
-      continue
-    }
-    const { batch, next, unknown } = step
-    applied.push(...batch.map(({ id }) => id))
+    const { batch, next, unknown } = await patience.retry(() =>
+      sql.transaction(
+        (transaction) =>
+          applyNext(transaction, { owner, migrations, dryRun, lockTimeoutMs: deadlineMs / 4 }),
+        // Statements of migrations may take long.
+        { deadlineMs: Infinity },
+      ),
+    )
+    applied.push(...batch)
     if (next === undefined) return { applied, unknown }
-    if (await applyAlone(sql, owner, next)) applied.push(next.id)
+    if (await patience.retry(() => applyAlone(sql, owner, next))) applied.push(next.id)
+  }
+}
+
+/** What {@link applyNext} needs. */
+interface Plan {
+  readonly owner: string
+  readonly migrations: readonly Migration[]
+  readonly dryRun: boolean
+  readonly lockTimeoutMs: number
+}
+
+/** Runs the pending migrations up to the first one that needs no transaction. @returns `null`: locked. */
+async function applyNext(
+  transaction: SqlTransaction,
+  { owner, migrations, dryRun, lockTimeoutMs }: Plan,
+) {
+  const ledger = await lockLedger(transaction, owner, dryRun)
+  if (ledger === null) return null
+  const pending = pendingOf(owner, migrations, ledger)
+  const alone = pending.findIndex(({ inTransaction }) => inTransaction === false)
+  const batch = dryRun || alone === -1 ? pending : pending.slice(0, alone)
+  if (!dryRun && batch.length > 0) {
+    await transaction.script(`SET LOCAL lock_timeout = ${Math.ceil(lockTimeoutMs)}`)
+    for (const each of batch) await apply(transaction, owner, each)
+  }
+  const known = new Set(migrations.map(({ id }) => id))
+  return {
+    batch: batch.map(({ id }) => id),
+    next: dryRun || alone === -1 ? undefined : pending[alone]!,
+    unknown: [...ledger.keys()].filter((id) => !known.has(id)),
+  }
+}
+
+/** Repeats a step until it gets its locks, for at most `deadlineMs` in all. */
+function createPatience(owner: string, deadlineMs: number) {
+  const end = performance.now() + deadlineMs
+  return {
+    async retry<T>(step: () => Promise<T | null>): Promise<T> {
+      for (;;) {
+        let reason = 'another instance migrates'
+        try {
+          const result = await step()
+          if (result !== null) return result
+        } catch (error) {
+          const { cause } = error as { readonly cause?: { readonly code?: unknown } }
+          if (cause?.code !== LOCK_NOT_AVAILABLE) throw error
+          reason = (error as Error).message
+        }
+        if (performance.now() >= end) {
+          throw new PARAPET_KIT_MIGRATION_BLOCKED(owner, deadlineMs, reason)
+        }
+        await setTimeout(LOCK_POLL_MS)
+      }
+    },
   }
 }
 
@@ -194,10 +256,10 @@ async function apply(
   await record(transaction, owner, migration)
 }
 
-/** @returns whether it ran: another instance may have been first. */
-function applyAlone(sql: SqlClient, owner: string, migration: Migration): Promise<boolean> {
-  const run = async (session: SqlQueryable): Promise<boolean> => {
-    while (!(await tryLock(session, 'pg_try_advisory_lock'))) await setTimeout(LOCK_POLL_MS)
+/** @returns whether it ran: another instance may have been first. `null`: locked. */
+function applyAlone(sql: SqlClient, owner: string, migration: Migration): Promise<boolean | null> {
+  const run = async (session: SqlQueryable): Promise<boolean | null> => {
+    if (!(await tryLock(session, 'pg_try_advisory_lock'))) return null
     try {
       if ((await readLedger(session, owner)).has(migration.id)) return false
       await session.query(migration.sql)
@@ -208,7 +270,7 @@ function applyAlone(sql: SqlClient, owner: string, migration: Migration): Promis
       await session.query(`SELECT pg_advisory_unlock(${LOCK_KEY})`)
     }
   }
-  return sql.session === undefined ? run(sql) : sql.session(run)
+  return sql.session === undefined ? run(sql) : sql.session(run, { deadlineMs: Infinity })
 }
 
 /** @returns whether it was not in the ledger: callers in one PGlite session share its locks. */

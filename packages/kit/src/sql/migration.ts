@@ -54,7 +54,7 @@ export function requireSound(owner: string, migrations: readonly Migration[]): v
   }
 }
 
-/** The checksum of the text, as in the ledger. */
+/** The checksum of the text, as in the ledger. A checkout may have changed the line ends. */
 export function checksumOf({ sql }: Migration): string {
-  return createHash('sha256').update(sql).digest('hex')
+  return createHash('sha256').update(sql.replaceAll('\r\n', '\n')).digest('hex')
 }

@@ -48,7 +48,11 @@ export class ExpiringMap<V> {
     const bytes = valueBytes + ENTRY_BYTES + 2 * key.length
     for (let step = 0; step < SWEEP_STEPS; step++) this.#sweepOne()
     if (!this.#fits(key, bytes)) this.#sweepAll()
-    if (!this.#fits(key, bytes)) throw new PARAPET_KIT_STORE_FULL(this.#maxBytes)
+    if (!this.#fits(key, bytes)) {
+      throw new PARAPET_KIT_STORE_FULL(
+        `the memory store holds its maximum of ${this.#maxBytes} bytes; raise "maxBytes" or use Redis`,
+      )
+    }
     this.#bytes += bytes - (this.#entries.get(key)?.bytes ?? 0)
     this.#entries.set(key, { value, expiresAt, bytes })
   }

@@ -74,6 +74,13 @@ interface Slot<K extends Kind = Kind> {
 
 const COUNTER_BYTES = 96
 
+/** The time at creation plus what has passed since: entries outlive no jump of the machine's clock. */
+function steadyClock({ now, monotonic }: Clock): () => number {
+  if (monotonic === undefined) return now
+  const offset = now() - monotonic()
+  return () => Math.floor(offset + monotonic())
+}
+
 class MemoryStore implements Store {
   readonly state = 'closed'
   readonly #slots: ExpiringMap<Slot>
@@ -83,7 +90,7 @@ class MemoryStore implements Store {
   #closed = false
 
   constructor({ maxBytes, clock, onError }: Required<MemoryStoreOptions>) {
-    this.#now = () => clock.now()
+    this.#now = steadyClock(clock)
     this.#slots = new ExpiringMap(maxBytes, this.#now)
     this.#onError = onError
   }

@@ -4,6 +4,7 @@ import type { Clock } from '../time/clock.ts'
 import { withDeadline } from '../time/deadline.ts'
 import {
   PARAPET_KIT_STORE_FAILED,
+  PARAPET_KIT_STORE_FULL,
   PARAPET_KIT_STORE_TIMEOUT,
   PARAPET_KIT_STORE_UNAVAILABLE,
 } from '../errors.ts'
@@ -23,9 +24,13 @@ export interface RedisClientLike {
   off(event: string, listener: (...args: string[]) => void): unknown
 }
 
-/** Error replies that mean "not now" rather than "wrong call". */
-const UNAVAILABLE =
-  /^(LOADING|CLUSTERDOWN|MASTERDOWN|NOREPLICAS|TRYAGAIN|OOM|BUSY|MISCONF|NOAUTH)\b/
+/** Error replies of a server that serves nobody now: they count as failures. */
+const UNAVAILABLE = /^(LOADING|CLUSTERDOWN|MASTERDOWN|TRYAGAIN|BUSY|NOAUTH)\b/
+
+/** Error replies of a server that refuses writes only: it still answers reads. */
+const UNWRITABLE = /^(NOREPLICAS|MISCONF)\b/
+
+const FULL_REDIS = 'Redis has no memory left: raise "maxmemory" or find what fills it'
 
 /** Statuses from which a connection soon becomes ready by itself. */
 const STARTING = new Set(['wait', 'connecting', 'connect'])
@@ -151,16 +156,22 @@ export class RedisExchange {
     const answered = error instanceof Error && error.name === 'ReplyError'
     if (answered && !UNAVAILABLE.test(message)) {
       this.#breaker.succeed()
+      if (message.startsWith('OOM')) return new PARAPET_KIT_STORE_FULL(FULL_REDIS, { cause: error })
+      if (UNWRITABLE.test(message)) return unavailable(message, error)
       const reason = message.startsWith('WRONGTYPE')
         ? 'the key holds another kind of value'
         : message.replace(/^ERR /, '')
       return new PARAPET_KIT_STORE_FAILED(reason, { cause: error })
     }
     this.#breaker.fail()
-    // Only the first word of a reply, and nothing of a connection error: its text holds addresses.
-    const reason = answered ? message.split(' ', 1)[0] : 'the connection was lost'
-    return new PARAPET_KIT_STORE_UNAVAILABLE(reason, { cause: error })
+    return unavailable(answered ? message : undefined, error)
   }
+}
+
+/** Tells only the first word of a reply, and nothing of a connection error: its text holds addresses. */
+function unavailable(reply: string | undefined, cause: unknown): Error {
+  const reason = reply === undefined ? 'the connection was lost' : reply.split(' ', 1)[0]
+  return new PARAPET_KIT_STORE_UNAVAILABLE(reason, { cause })
 }
 
 /** The address leads to a replica. */

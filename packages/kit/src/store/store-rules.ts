@@ -41,7 +41,15 @@ export function requireMemberBounds(ttlMs: number, maxMembers: number): void {
 
 export function requireCount(windows: readonly CountWindow[], amount: number): void {
   requireInteger('the number of windows', windows.length, 1, MAX_WINDOWS)
-  for (const { windowMs, limit } of windows) {
+  for (const { windowMs, limit, ...unknown } of windows) {
+    const [name] = Object.keys(unknown)
+    // A misspelled limit would be no limit.
+    if (name !== undefined) {
+      throw new PARAPET_KIT_INVALID_ARGUMENT(
+        `a window's "${name}"`,
+        'is unknown; known are windowMs and limit',
+      )
+    }
     requireDuration('windowMs', windowMs)
     if (limit !== undefined) requireInteger('limit', limit, 0, Number.MAX_SAFE_INTEGER)
   }

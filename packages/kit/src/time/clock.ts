@@ -5,6 +5,11 @@ export interface Clock {
   /** Milliseconds since the Unix epoch. */
   readonly now: () => number
   /**
+   * Milliseconds since some moment, which never jump when the clock of the machine is set: for
+   * durations within this process. @default `now`
+   */
+  readonly monotonic?: () => number
+  /**
    * Runs `task` once, `delayMs` from now. The timer never keeps the process alive.
    *
    * @returns a function that cancels the task; it may be called late or twice.
@@ -12,12 +17,23 @@ export interface Clock {
   readonly schedule: (delayMs: number, task: () => void) => () => void
 }
 
+/** A longer timer of Node.js fires at once. */
+const LONGEST_TIMER_MS = 2 ** 31 - 1
+
 /** The machine's clock. */
 export const systemClock: Clock = Object.freeze({
   now: Date.now,
+  monotonic: () => performance.now(),
   schedule(delayMs: number, task: () => void) {
-    const timer = setTimeout(task, delayMs)
-    timer.unref()
+    let left = delayMs
+    let timer: NodeJS.Timeout
+    const wait = (): void => {
+      const step = Math.min(left, LONGEST_TIMER_MS)
+      left -= step
+      timer = setTimeout(left > 0 ? wait : task, step)
+      timer.unref()
+    }
+    wait()
     return () => clearTimeout(timer)
   },
 })
