@@ -1,32 +1,32 @@
 /** Builds the service from the options. */
-import { createMemoryStore, type Cipher, type Store } from '@parapet/kit'
+import {
+  createLocalCipher,
+  createMemoryStore,
+  parseCipherKeys,
+  type Cipher,
+  type Store,
+} from '@parapet/kit'
 import type { AccountRepository } from './account/account-repository.ts'
 import { createSqlAccounts } from './account/accounts-postgres.ts'
 import { createStoreAccounts } from './account/accounts-store.ts'
 import { createAccounts } from './account/accounts.ts'
-import { createBackupCodes, hashBackupCodes } from './backup-codes/backup-code.ts'
+import { BACKUP_CODE_BITS, createBackupCodes, hashBackupCodes } from './backup-codes/backup-code.ts'
 import { BackupCodes } from './backup-codes/backup-codes.ts'
-import {
-  applyProfile,
-  cipherOf,
-  deviationsOf,
-  refuseOption,
-  requireUnguessable,
-} from './boot-checks.ts'
 import { createDevices } from './devices/remembered-devices.ts'
+import { PARAPET_MFA_NO_KEY } from './errors.ts'
 import type { FactorContext, Notice } from './factors/context.ts'
 import { createAddressLimits } from './limits/address-limits.ts'
+import { requireUnguessable } from './limits/guess-probability.ts'
 import type { AttemptLimits } from './limits/wrong-codes.ts'
-import type { MfaSettings } from './options.ts'
+import { refuseOption, type MfaSettings } from './options.ts'
 import type { PendingCeremony } from './passkeys/challenges.ts'
-import { createPasskeys, type Passkeys } from './passkeys/passkeys.ts'
-import { CEREMONY_MS } from './passkeys/webauthn-client-data.ts'
-import type { Profiled } from './profiles/profile.ts'
+import type { Passkeys } from './passkeys/passkeys.ts'
 import { createSessionProofs } from './proofs/session-proofs.ts'
 import type { CallPort } from './service/call-port.ts'
 import { createMfa, type Mfa } from './service/mfa.ts'
 import { createResets, type RevokeSessions } from './service/reset-and-recovery.ts'
 import { createOneTimeTokens, type OneTimeTokens } from './tokens/one-time-token.ts'
+import { liveCodes } from './totp/totp-code.ts'
 import { TotpEnrolments } from './totp/totp-enrolment.ts'
 import { createTotpVerification } from './totp/totp-verification.ts'
 
@@ -41,13 +41,11 @@ export interface Ports {
 export interface Assembled {
   readonly mfa: Mfa
   readonly context: FactorContext
-  /** The settings with the defaults of the profile. */
-  readonly effective: Profiled
-  /** Deviations from the standards, one sentence each. */
-  readonly deviations: readonly string[]
   /** Closes the memory store if it was created here. */
   readonly close: () => Promise<void>
 }
+
+type CreateTokens = <T>(kind: string, ttlMs: number) => OneTimeTokens<T>
 
 const TICKET_MS = 600_000
 
@@ -56,16 +54,13 @@ const TICKET_MS = 600_000
  *
  * @throws PARAPET_MFA_NO_KEY, PARAPET_MFA_GUESSABLE, PARAPET_MFA_INVALID_OPTION
  */
-export function assemble(settings: MfaSettings, ports: Ports): Assembled {
+export async function assemble(settings: MfaSettings, ports: Ports): Promise<Assembled> {
   const cipher = cipherOf(settings)
-  const effective = applyProfile(settings)
-  const { window, learnedWindow, deviceMaxAgeSeconds } = effective
-  const totp = { ...settings.totp, window, learnedWindow }
-  const probability = requireUnguessable(settings, totp)
+  const { totp, deviceMaxAgeSeconds } = settings
+  const probability = guessProbabilityOf(settings)
   const store = settings.store ?? createMemoryStore({ clock: settings.clock })
-  const tokens = <T>(kind: string, ttlMs: number): OneTimeTokens<T> =>
-    createOneTimeTokens<T>(store, cipher, kind, ttlMs)
-  const context = createContext(settings, effective, ports, { store, cipher })
+  const tokens: CreateTokens = (kind, ttlMs) => createOneTimeTokens(store, cipher, kind, ttlMs)
+  const context = createContext(settings, ports, { store, cipher })
   const backupCodes = new BackupCodes(context, settings.backupCodes)
   const mfa = createMfa({
     context,
@@ -81,7 +76,7 @@ export function assemble(settings: MfaSettings, ports: Ports): Assembled {
     }),
     totpVerification: createTotpVerification(context, totp),
     backupCodes,
-    passkeys: passkeysOf(settings, context, tokens('challenge', CEREMONY_MS)),
+    passkeys: await loadPasskeys(settings, context, tokens),
     devices: createDevices(context, { maxAgeSeconds: deviceMaxAgeSeconds }),
     deviceMaxAgeSeconds,
     resets: createResets(context, backupCodes, revokeSessionsOf(settings, ports.callPort)),
@@ -90,19 +85,18 @@ export function assemble(settings: MfaSettings, ports: Ports): Assembled {
   const close = async () => {
     if (settings.store === undefined) await store.close()
   }
-  return { mfa, context, effective, deviations: deviationsOf(settings, effective), close }
+  return { mfa, context, close }
 }
 
 function createContext(
   settings: MfaSettings,
-  { proofMaxAgeSeconds }: Profiled,
   { emit, onNotifyFailed }: Ports,
   { store, cipher }: { readonly store: Store; readonly cipher: Cipher },
 ): FactorContext {
   const now = (): number => settings.clock.now()
   return {
-    accounts: createAccounts(repositoryOf(settings, store), cipher),
-    sessionProofs: createSessionProofs(store, proofMaxAgeSeconds * 1000, now),
+    accounts: createAccounts(repositoryOf(settings, store), cipher, settings.clock),
+    sessionProofs: createSessionProofs(store, settings.proofMaxAgeSeconds * 1000, now),
     addressLimits: createAddressLimits(store, addressLimitsOf(settings), now),
     now,
     limits: settings.throttle,
@@ -111,12 +105,37 @@ function createContext(
   }
 }
 
-function passkeysOf(
+function cipherOf({ cipher, keys }: MfaSettings): Cipher {
+  if (cipher !== undefined) return cipher
+  if (keys === undefined) throw new PARAPET_MFA_NO_KEY()
+  try {
+    return createLocalCipher(parseCipherKeys(keys))
+  } catch (error) {
+    return refuseOption(`"keys" cannot be read: ${(error as Error).message}`)
+  }
+}
+
+function guessProbabilityOf({
+  totp,
+  throttle: { failuresPer30Days },
+  backupCodes,
+  maxGuessProbability,
+}: MfaSettings): number {
+  const { digits } = totp
+  const codes = { digits, liveCodes: liveCodes(totp), failuresPer30Days }
+  const backup = { backupCodes, backupCodeBits: BACKUP_CODE_BITS }
+  return requireUnguessable({ ...codes, ...backup }, maxGuessProbability)
+}
+
+/** Passkeys, and the library that verifies them, take longer to load than all the rest. */
+async function loadPasskeys(
   { passkeys, issuer }: MfaSettings,
   factors: FactorContext,
-  challenges: OneTimeTokens<PendingCeremony>,
-): Passkeys | undefined {
+  tokens: CreateTokens,
+): Promise<Passkeys | undefined> {
   if (passkeys === undefined) return undefined
+  const { CHALLENGE_MS, createPasskeys } = await import('./passkeys/passkeys.ts')
+  const challenges = tokens<PendingCeremony>('challenge', CHALLENGE_MS)
   return createPasskeys({ factors, relyingParty: { ...passkeys, rpName: issuer }, challenges })
 }
 
@@ -126,9 +145,6 @@ function revokeSessionsOf({ revokeSessions }: MfaSettings, callPort: CallPort): 
 }
 
 function repositoryOf({ accounts, sql }: MfaSettings, store: Store): AccountRepository {
-  if (accounts !== undefined && sql !== undefined) {
-    refuseOption('"sql" and "accounts" exclude each other, got both: remove one')
-  }
   return accounts ?? (sql === undefined ? createStoreAccounts(store) : createSqlAccounts(sql))
 }
 

@@ -79,6 +79,17 @@ export const PARAPET_MFA_LOGIN_REQUIRED = createError<[]>(
 )
 
 /**
+ * Thrown when a user who has no factor yet enrols one and logged in longer ago than
+ * `manageMaxAgeSeconds`, so that a stolen session cannot enrol a factor of the thief.
+ * Fix: let the user log in again, then enrol.
+ */
+export const PARAPET_MFA_RECENT_LOGIN_REQUIRED = createError<[]>(
+  'PARAPET_MFA_RECENT_LOGIN_REQUIRED',
+  'The first factor can be enrolled only soon after a login; log in again, then enrol it',
+  401,
+)
+
+/**
  * Thrown when the session has no proof of a second factor that is strong and recent enough, or when
  * the factors have changed since the proof was created.
  * Fix: verify a factor as the `WWW-Authenticate` header says, then send the request again.

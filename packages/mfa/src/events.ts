@@ -18,6 +18,7 @@ declare module '@parapet/kit' {
     'mfa.locked': { method: Method; failures: number }
     'mfa.backup_code_used': { left: number }
     'mfa.reset': { by: string; recovery: boolean }
+    'mfa.forgotten': Record<string, never>
     'mfa.challenged': { reason: 'unproved' | 'unenrolled' | 'missed'; acr: string }
     'mfa.device_remembered': { deviceId: string }
     'mfa.device_revoked': { devices: number }
@@ -66,6 +67,11 @@ export const events = {
     severity: 'high',
     outcome: 'success',
     description: 'All factors of an account were removed, by an administrator or in a recovery.',
+  },
+  'mfa.forgotten': {
+    severity: 'high',
+    outcome: 'success',
+    description: 'The service erased the account of a user, with all factors.',
   },
   'mfa.challenged': {
     severity: 'info',

@@ -13,8 +13,8 @@ import { events } from './events.ts'
 import type { FactorContext } from './factors/context.ts'
 import { addRoutes } from './http/routes.ts'
 import { StepUp } from './http/step-up.ts'
-import { resolveOptions, type MfaOptions } from './options.ts'
-import { loadWebauthn } from './passkeys/webauthn-library.ts'
+import { resolveOptions, type MfaOptions, type MfaSettings } from './options.ts'
+import { findDeviations } from './profiles/profile.ts'
 import { createCallPort } from './service/call-port.ts'
 import type { Mfa } from './service/mfa.ts'
 import type { MfaRule } from './step-up/rules.ts'
@@ -34,9 +34,16 @@ export * from './errors.ts'
 export type * from './events.ts'
 export type { CodeVerified } from './factors/code-attempt.ts'
 export type { Notice, Origin } from './factors/context.ts'
-export type { MfaOptions, PasskeyOptions, SignIn, ThrottleOptions, TotpOptions } from './options.ts'
-export type { AccountName, Elevate } from './http/route-tools.ts'
-export type { TrustLogin } from './http/trusted-login.ts'
+export type {
+  AccountName,
+  Elevate,
+  MfaOptions,
+  PasskeyOptions,
+  SignIn,
+  ThrottleOptions,
+  TotpOptions,
+  TrustLogin,
+} from './options.ts'
 export type { Passkey } from './passkeys/passkey.ts'
 export type { MfaProof } from './proofs/proof.ts'
 export type { Mfa, MfaStatus, MfaTotp } from './service/mfa.ts'
@@ -75,11 +82,9 @@ async function mfaPlugin(app: FastifyInstance, options: MfaOptions): Promise<voi
   const onNotifyFailed = (error: unknown): void =>
     app.log.error({ err: error }, 'mfa could not notify the user: the option "notify" threw')
   const callPort = createCallPort(settings.clock)
-  const assembled = assemble(settings, { emit, onNotifyFailed, callPort })
-  const { mfa, context, effective, deviations, close } = assembled
+  const { mfa, context, close } = await assemble(settings, { emit, onNotifyFailed, callPort })
   if (settings.sql !== undefined) await migrateAccounts(settings.sql)
-  if (settings.passkeys !== undefined) await loadWebauthn()
-  logSettings(app, options, deviations)
+  logSettings(app, settings)
 
   app.decorate('mfa', mfa)
   app.addHook('onClose', close)
@@ -88,22 +93,16 @@ async function mfaPlugin(app: FastifyInstance, options: MfaOptions): Promise<voi
   const parts = { ...shared, devices: mfa.devices, securityEvents, roles, trustLogin }
   const stepUp = new StepUp(app, parts)
   if (!settings.routes) return
-  const { prefix, adminRoles, manageMaxAgeSeconds, accountName, signIn, elevate } = settings
-  const { deviceMaxAgeSeconds } = effective
-  const hasPasskeys = settings.passkeys !== undefined
-  const limits = { adminRoles, hasPasskeys, manageMaxAgeSeconds, deviceMaxAgeSeconds }
-  const callbacks = { callPort, accountName, signIn, elevate }
-  await app.register(
-    async (child) => addRoutes(child, { ...shared, mfa, stepUp, ...limits, ...callbacks }),
-    { prefix },
-  )
+  const { prefix, adminRoles, manageMaxAgeSeconds, deviceMaxAgeSeconds, passkeys } = settings
+  const limits = { adminRoles, manageMaxAgeSeconds, deviceMaxAgeSeconds, passkeys }
+  const { accountName, signIn, elevate } = settings
+  const routes = { ...shared, ...limits, mfa, stepUp, callPort, accountName, signIn, elevate }
+  await app.register(async (child) => addRoutes(child, routes), { prefix })
 }
 
-function logSettings(
-  app: FastifyInstance,
-  { profile, store, sql, accounts }: MfaOptions,
-  deviations: readonly string[],
-): void {
+function logSettings(app: FastifyInstance, settings: MfaSettings): void {
+  const { profile, store, sql, accounts } = settings
+  const deviations = findDeviations(settings)
   if (deviations.length > 0) {
     const level = profile === undefined ? 'info' : 'warn'
     app.log[level]({ deviations }, 'mfa settings deviate from a standard, see "deviations"')

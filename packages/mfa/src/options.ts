@@ -1,4 +1,4 @@
-/** The options, their defaults, and the function that reads them. */
+/** The options, their defaults, and the function that reads and checks them. */
 import {
   option,
   optionGroup,
@@ -8,6 +8,7 @@ import {
   type Clock,
   type OptionReader,
   type OptionSettings,
+  type Principal,
   type PrincipalMapping,
   type SqlClient,
   type Store,
@@ -16,13 +17,10 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { AccountRepository } from './account/account-repository.ts'
 import { PARAPET_MFA_INVALID_OPTION } from './errors.ts'
 import type { Notice } from './factors/context.ts'
-import type { AccountName, Elevate } from './http/route-tools.ts'
-import type { TrustLogin } from './http/trusted-login.ts'
-import type { Profile } from './profiles/profile.ts'
+import { profiles, type Profile, type Profiled } from './profiles/profile.ts'
 import type { MfaProof } from './proofs/proof.ts'
-import type { RevokeSessions } from './service/reset-and-recovery.ts'
 import type { RoleRequirement } from './step-up/rules.ts'
-import type { TotpAlgorithm } from './totp/totp-code.ts'
+import type { TotpAlgorithm, TotpSettings } from './totp/totp-code.ts'
 
 /** Starts a session for a user who logged in with a passkey alone. Its result is the response. */
 export type SignIn = (
@@ -30,6 +28,34 @@ export type SignIn = (
   request: FastifyRequest,
   reply: FastifyReply,
 ) => Promise<object>
+
+/**
+ * Renews the tokens of the session that has shown a factor. It starts a session with a new id, calls
+ * `app.mfa.assure(proof, id)` before its tokens leave, and ends the old one.
+ *
+ * @returns what the response carries besides the proof, such as tokens; `null` if the session is of
+ *   another login and goes on under its id.
+ */
+export type Elevate = (
+  proof: MfaProof,
+  request: FastifyRequest,
+  reply: FastifyReply,
+) => Promise<object | null>
+
+/** Names the account of a user, as authenticator apps and passkey pickers show it. */
+export type AccountName = (
+  request: FastifyRequest,
+  principal: Principal,
+) => string | Promise<string>
+
+/**
+ * Says what the login of a caller has proved by itself: `'aal2'` two factors, `'phr'` a
+ * phishing-resistant factor among them, `null` or `undefined` nothing that is trusted.
+ */
+export type TrustLogin = (
+  principal: Principal,
+  request: FastifyRequest,
+) => 'aal2' | 'phr' | null | undefined
 
 /** The relying party of passkeys. */
 export interface PasskeyOptions {
@@ -127,7 +153,7 @@ export interface MfaOptions {
   /** Gives a session new tokens after a proof. @default its old tokens are lifted with it */
   readonly elevate?: Elevate
   /** Ends a user's sessions after a reset. @default only this plugin's proofs are revoked */
-  readonly revokeSessions?: RevokeSessions
+  readonly revokeSessions?: (userId: string) => Promise<void>
   /** Notifies a user of a change to the account, out of band. @default users are not notified */
   readonly notify?: (notice: Notice) => void | Promise<void>
   /** Stricter defaults for a standard. @default none */
@@ -213,7 +239,7 @@ export const optionTable = {
   trustLogin: option.optional(option.callback<TrustLogin>()),
   signIn: option.optional(option.callback<SignIn>()),
   elevate: option.optional(option.callback<Elevate>()),
-  revokeSessions: option.optional(option.callback<RevokeSessions>()),
+  revokeSessions: option.optional(option.callback<(userId: string) => Promise<void>>()),
   notify: option.optional(option.callback<(notice: Notice) => void | Promise<void>>()),
   profile: option.optional(option.oneOf(['aal2', 'asvs'])),
   prefix: option.text({
@@ -226,12 +252,47 @@ export const optionTable = {
   clock: option.port<Clock>(['now', 'schedule'], { default: systemClock }),
 } satisfies Record<keyof MfaOptions, OptionReader<unknown>>
 
-/** The options with defaults, except for those that depend on the profile. */
-export type MfaSettings = OptionSettings<typeof optionTable>
+type ReadOptions = OptionSettings<typeof optionTable>
+
+/** The options with all defaults. */
+export interface MfaSettings
+  extends Omit<ReadOptions, 'totp' | keyof Profiled>, Omit<Profiled, keyof TotpSettings> {
+  readonly totp: TotpSettings
+}
+
+/** Options of which one can be set at most. */
+const EXCLUSIVE = [
+  ['cipher', 'keys'],
+  ['sql', 'accounts'],
+] as const
 
 /** Reads the options at boot. @throws PARAPET_MFA_INVALID_OPTION */
 export function resolveOptions(options: unknown): MfaSettings {
-  return readOptions('@parapet/mfa', options, optionTable, PARAPET_MFA_INVALID_OPTION)
+  const settings = readOptions('@parapet/mfa', options, optionTable, PARAPET_MFA_INVALID_OPTION)
+  for (const [one, other] of EXCLUSIVE) {
+    if (settings[one] === undefined || settings[other] === undefined) continue
+    refuseOption(`"${one}" and "${other}" exclude each other, got both: remove one`)
+  }
+  const defaults = profiles[settings.profile ?? 'none']
+  const { totp, deviceMaxAgeSeconds, proofMaxAgeSeconds } = settings
+  const window = totp.window ?? defaults.window
+  const learnedWindow = totp.learnedWindow ?? Math.min(window, defaults.learnedWindow)
+  if (learnedWindow > window) {
+    refuseOption(
+      `"totp.learnedWindow" must be at most totp.window, ${window}, got ${learnedWindow}`,
+    )
+  }
+  return {
+    ...settings,
+    totp: { ...totp, window, learnedWindow },
+    deviceMaxAgeSeconds: deviceMaxAgeSeconds ?? defaults.deviceMaxAgeSeconds,
+    proofMaxAgeSeconds: proofMaxAgeSeconds ?? defaults.proofMaxAgeSeconds,
+  }
+}
+
+/** @throws PARAPET_MFA_INVALID_OPTION */
+export function refuseOption(fault: string): never {
+  throw new PARAPET_MFA_INVALID_OPTION('@parapet/mfa', `  ${fault}`)
 }
 
 function checkProbability(value: unknown): string | undefined {

@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs'
-import { PGlite } from '@electric-sql/pglite'
+import type { PGlite } from '@electric-sql/pglite'
 import {
   createLocalCipher,
   createMemoryStore,
@@ -18,7 +18,7 @@ import {
   migrations,
   type AccountRepository,
 } from '@parapet/mfa'
-import { usePostgres, useRedis } from '@parapet/testing'
+import { openPglite, usePostgres, useRedis } from '@parapet/testing'
 import { Redis } from 'ioredis'
 import t, { type Test } from 'tap'
 import { openAccount } from '../src/account/sealed-account.ts'
@@ -32,7 +32,7 @@ async function redisStore(t: Test): Promise<Store | null> {
   const redis = await useRedis(t)
   if (redis === null) return null
   const client = new Redis(redis.url)
-  const store = createRedisStore({ client, prefix: redis.prefix })
+  const store = createRedisStore({ client, prefix: redis.prefix, deadlineMs: 20_000 })
   t.after(async () => {
     await store.close()
     client.disconnect()
@@ -49,11 +49,10 @@ async function postgres(t: Test): Promise<SqlClient | null> {
 }
 
 let embedded: Promise<PGlite> | undefined
-t.after(async () => (await embedded)?.close())
 
 /** One database for all tests, because opening it takes seconds; it is emptied each time. */
 async function pglite(): Promise<SqlClient> {
-  const sql = createSqlClient(await (embedded ??= PGlite.create()))
+  const sql = createSqlClient(await (embedded ??= openPglite()))
   await migrate(sql, '@parapet/mfa', migrations)
   await sql.query('DELETE FROM mfa_accounts')
   return sql
@@ -320,3 +319,6 @@ await t.test('the vectors of docs/spec/mfa-account.md hold', async (t) => {
     await t.rejects(openAccount(cipher, userId, sealed), refusal, fault)
   }
 })
+
+// Not in `t.after`, which runs when the process is idle: an open PGlite keeps it busy.
+await (await embedded)?.close()

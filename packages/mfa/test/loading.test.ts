@@ -14,8 +14,11 @@ const HOOKS = `data:text/javascript,${encodeURIComponent(`
     return next(url, context)
   }`)}`
 
-/** The packages below node_modules that a process loads for an app with these options. */
-async function packagesOf(options: string, more = ''): Promise<ReadonlySet<string>> {
+/**
+ * What a process loads for an app with these options: packages below node_modules by name, and files of
+ * this package by their path below `src`.
+ */
+async function loadedBy(options: string, more = ''): Promise<ReadonlySet<string>> {
   const script = `
     import { register } from 'node:module'
     register(${JSON.stringify(HOOKS)})
@@ -30,27 +33,36 @@ async function packagesOf(options: string, more = ''): Promise<ReadonlySet<strin
   const cwd = fileURLToPath(new URL('..', import.meta.url))
   const { stdout } = await run(file, args, { cwd, maxBuffer: 10_000_000 })
   const names = stdout.matchAll(/\/node_modules\/((?:@[\w.-]+\/)?[\w.-]+)\/(?!.*\/node_modules\/)/g)
-  return new Set([...names].map(([, name]) => name!))
+  const files = stdout.matchAll(/\/packages\/mfa\/src\/(\S+)/g)
+  return new Set([...names, ...files].map(([, name]) => name!))
 }
 
 await t.test(
   'an app without passkeys loads no library for them, and no schema builder',
   async (t) => {
-    const loaded = await packagesOf('')
-    t.ok(loaded.has('otpauth'), 'the names are seen')
-    for (const name of ['@simplewebauthn/server', '@sinclair/typebox', 'qrcode']) {
+    const loaded = await loadedBy('')
+    t.ok(loaded.has('otpauth') && loaded.has('totp/totp-code.ts'), 'the names are seen')
+    for (const name of [
+      '@simplewebauthn/server',
+      '@sinclair/typebox',
+      'qrcode',
+      'passkeys/passkeys.ts',
+      'passkeys/webauthn-registration.ts',
+      'passkeys/webauthn-authentication.ts',
+      'totp/qr-code.ts',
+    ]) {
       t.notOk(loaded.has(name), name)
     }
   },
 )
 
 await t.test('the library is loaded at boot if passkeys are configured', async (t) => {
-  const loaded = await packagesOf(`passkeys: { rpId: 'a.test', origins: ['https://a.test'] }`)
+  const loaded = await loadedBy(`passkeys: { rpId: 'a.test', origins: ['https://a.test'] }`)
   t.ok(loaded.has('@simplewebauthn/server'))
   t.notOk(loaded.has('@sinclair/typebox'))
 })
 
 await t.test('the encoder of QR codes is loaded by the first enrolment', async (t) => {
-  const loaded = await packagesOf('', `await app.mfa.totp.begin({ id: 'a', name: 'a' })`)
+  const loaded = await loadedBy('', `await app.mfa.totp.begin({ id: 'a', name: 'a' })`)
   t.ok(loaded.has('qrcode'))
 })

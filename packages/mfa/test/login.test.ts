@@ -64,7 +64,7 @@ await t.test('a second factor of an identity provider counts if it is trusted', 
 })
 
 await t.test('a trustLogin that returns something else trusts nothing', async (t) => {
-  for (const value of [true, undefined, 'aal1', Promise.resolve('aal2')]) {
+  for (const value of [true, {}, 'aal1', Promise.resolve('aal2')]) {
     const { app, as } = await build(t, { trustLogin: (() => value) as never })
     app.get('/reports', { config: { mfa: 'required' } }, async () => t.fail('the handler ran'))
     const reply = await as('alice', { url: '/reports', authenticatedAt: 1 })

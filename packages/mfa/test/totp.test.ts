@@ -258,7 +258,7 @@ await t.test(
     for (const label of ['alice@example.org', 'urn:user:42', 'Zoë Müller', 'x'.repeat(200)]) {
       const secret = createTotpSecret()
       const uri = totpUri('Acme & Söhne', label, secret, settings)
-      const { dataUrl, svg } = await drawQr(uri)
+      const { dataUrl, svg } = drawQr(uri)
       const bytes = Buffer.from(dataUrl.replace('data:image/png;base64,', ''), 'base64')
       const { data, width, height } = PNG.sync.read(bytes)
       t.equal(jsQR.default(new Uint8ClampedArray(data), width, height)?.data, uri, label)

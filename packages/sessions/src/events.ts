@@ -39,6 +39,14 @@ declare module '@parapet/kit' {
       startedIp: string | null
       startedUserAgent: string | null
     }
+    'sessions.api_key_created': {
+      name: string
+      roles: string[]
+      scopes: string[]
+      /** Milliseconds since the Unix epoch. */
+      expiresAt: number
+    }
+    'sessions.api_key_rotated': { expiresAt: number }
     'sessions.revoked': { scope: RevocationScope; reason: string }
     'sessions.token_refused': {
       /** `malformed`, `unknown_key`, `signature`, `claims`, `expired`, `revoked` or `api_key`. */
@@ -80,10 +88,20 @@ export const events = {
     outcome: 'failure',
     description: 'A refresh token was used twice, so it may be stolen. The session was ended.',
   },
+  'sessions.api_key_created': {
+    severity: 'info',
+    outcome: 'success',
+    description: 'An API key was created. Its id is the resource.',
+  },
+  'sessions.api_key_rotated': {
+    severity: 'info',
+    outcome: 'success',
+    description: 'The secret of an API key was replaced.',
+  },
   'sessions.revoked': {
     severity: 'info',
     outcome: 'success',
-    description: 'A token, a session, all sessions of a user or all sessions were revoked.',
+    description: 'A token, sessions of a user or of all users, or API keys were revoked.',
   },
   'sessions.token_refused': {
     severity: 'low',

@@ -1,5 +1,5 @@
 /** API keys, and the contract of every repository. */
-import { PGlite } from '@electric-sql/pglite'
+import type { PGlite } from '@electric-sql/pglite'
 import {
   createManualClock,
   createMemoryStore,
@@ -9,7 +9,7 @@ import {
   type SqlClient,
   type Store,
 } from '@parapet/kit'
-import { usePostgres, useRedis } from '@parapet/testing'
+import { openPglite, usePostgres, useRedis } from '@parapet/testing'
 import { Redis } from 'ioredis'
 import t, { type Test } from 'tap'
 import { migrateApiKeys, createSqlApiKeys } from '../src/api-keys/repository-postgres.ts'
@@ -111,6 +111,30 @@ function watched(real: ApiKeyRepository) {
   })
   return { repository, calls, failing }
 }
+
+await t.test('every change of an API key is an event, and a refusal names the key', async (t) => {
+  const { app, events, refuses } = await build(t)
+  const { apiKeys } = app.sessions
+  const { key, text } = await apiKeys.create({ ownerId: 'user-1', name: 'ci', scopes: ['a'] })
+  await apiKeys.rotate(key.id, 0)
+  await refuses(text, 'the rotated secret')
+  t.equal(await apiKeys.revoke(key.id), true)
+  t.equal(await apiKeys.revoke(key.id), false)
+  await apiKeys.revokeAll('user-1')
+  const owner = { principalId: 'user-1' }
+  const resource = { resourceType: 'api-key', resourceId: key.id }
+  const { expiresAt } = key
+  const created = { name: 'ci', roles: [], scopes: ['a'], expiresAt }
+  t.match(events, [
+    { type: 'sessions.api_key_created', ...owner, ...resource, details: created },
+    { type: 'sessions.api_key_rotated', ...owner, ...resource, details: { expiresAt } },
+    { type: 'sessions.token_refused', ...resource, details: { reason: 'api_key' } },
+    { type: 'sessions.revoked', ...resource, details: { scope: 'api-key' } },
+    { type: 'sessions.revoked', ...owner, details: { scope: 'api-key' } },
+  ])
+  t.equal(events.length, 5)
+  t.notMatch(JSON.stringify(events), text)
+})
 
 await t.test('the last use of a key is written once a minute', async (t) => {
   const clock = createManualClock(Date.UTC(2026, 0, 15))
@@ -237,10 +261,9 @@ let embedded: Promise<PGlite> | undefined
 
 /** One database for all tests of this file, because opening one takes seconds. */
 async function pglite(): Promise<SqlClient> {
-  embedded ??= PGlite.create()
+  embedded ??= openPglite()
   return createSqlClient(await embedded)
 }
-t.after(async () => (await embedded)?.close())
 
 await t.test('the contract holds in memory', (t) =>
   contract(t, createStoreApiKeys(createMemoryStore())),
@@ -313,3 +336,6 @@ await t.test('while the database is down, an API key gets 503', async (t) => {
   t.notMatch(body, /password of/)
   await refuses('pak_nonsense', 'a malformed key needs no query')
 })
+
+// Not in `t.after`, which runs when the process is idle: an open PGlite keeps it busy.
+await (await embedded)?.close()

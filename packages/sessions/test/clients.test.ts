@@ -72,7 +72,7 @@ await t.test(
 )
 
 await t.test('a refresh takes both spellings, and an empty JSON body is no error', async (t) => {
-  const { post } = await routes(t)
+  const { app, post, start } = await routes(t)
   const login = { login: 'ada', password: 'right' }
   const { refresh_token } = (await post('/auth/login', login)).json<Tokens>()
   const snake = await post('/auth/refresh', { refresh_token })
@@ -82,6 +82,15 @@ await t.test('a refresh takes both spellings, and an empty JSON body is no error
   const json = { 'content-type': 'application/json', 'content-length': '0' }
   t.same(refusalOf(await post('/auth/refresh', undefined, json)), REFRESH_REFUSED)
   t.equal((await post('/auth/logout', undefined, json)).statusCode, 204)
+  // Without a length, as with DELETE.
+  const bare = { 'content-type': 'application/json' }
+  t.same(refusalOf(await post('/auth/refresh', undefined, bare)), REFRESH_REFUSED)
+  t.equal((await post('/auth/logout', undefined, bare)).statusCode, 204)
+  const { accessToken, sessionId } = await start()
+  const headers = { ...bare, authorization: `Bearer ${accessToken}` }
+  for (const url of ['/auth/sessions', `/auth/sessions/${sessionId}`]) {
+    t.equal((await app.inject({ method: 'DELETE', url, headers })).statusCode, 204, url)
+  }
 })
 
 await t.test('odd login names are refused, and a database that is down is 503', async (t) => {

@@ -1,5 +1,6 @@
 /** Cookies: their attributes, cross-site requests, duplicates and look-alikes. */
 import fastifyCookie from '@fastify/cookie'
+import { createMemoryStore } from '@parapet/kit'
 import { sessions } from '@parapet/sessions'
 import Fastify from 'fastify'
 import t from 'tap'
@@ -31,6 +32,37 @@ async function cookieApp(t: Parameters<typeof build>[0]) {
   const jar = Object.fromEntries(reply.cookies.map(({ name, value }) => [name, value]))
   return { ...built, reply, jar, checks }
 }
+
+await t.test('the own login route of an app sets no cookies for another site', async (t) => {
+  const { app } = await build(t, { cookies })
+  app.post('/own', { config: { sessions: 'ignored' } }, async (_request, reply) =>
+    app.sessions.hand(reply, await app.sessions.start({ id: 'user-7', roles: [] })),
+  )
+  const post = (headers: Record<string, string>) =>
+    app.inject({ method: 'POST', url: '/own', headers })
+  const evil = await post({ 'sec-fetch-site': 'cross-site', origin: 'https://evil.example' })
+  t.same([refusalOf(evil), evil.cookies], [CROSS_SITE, []])
+  const own = await post({ 'sec-fetch-site': 'same-origin' })
+  t.equal(own.cookies.length, 2)
+  const native = await post({})
+  t.match(native.json(), { access_token: /./ }, 'a client that is no browser')
+})
+
+await t.test('a logout deletes the cookies even while the store is down', async (t) => {
+  const store = createMemoryStore()
+  const { app } = await build(t, { cookies, store, prefix: '/auth' })
+  const { accessToken, refreshToken } = await app.sessions.start({ id: 'user-1', roles: [] })
+  await store.close()
+  const cookie = `__Host-session=${accessToken}; __Host-refresh=${refreshToken}`
+  const headers = { cookie, host: 'api.example.com', 'sec-fetch-site': 'same-origin' }
+  const reply = await app.inject({ method: 'POST', url: '/auth/logout', headers })
+  t.equal(reply.statusCode, 503)
+  const ended = reply.cookies.map(({ name, maxAge, value }) => [name, maxAge, value])
+  t.same(ended, [
+    ['__Host-session', 0, ''],
+    ['__Host-refresh', 0, ''],
+  ])
+})
 
 await t.test('cookies are HttpOnly, Secure, SameSite=Strict and bound to the host', async (t) => {
   const { reply } = await cookieApp(t)

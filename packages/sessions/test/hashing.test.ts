@@ -3,6 +3,7 @@ import { createPrivateKey } from 'node:crypto'
 import { createPasswordCheck, generateKey, hashPassword, needsRehash } from '@parapet/sessions'
 import t from 'tap'
 import { HashQueue, hashQueue } from '../src/passwords/hash-queue.ts'
+import { createCheck } from '../src/passwords/password-check.ts'
 import { build, reader, refusalOf } from './build.ts'
 
 const BUSY = [503, 'PARAPET_SESSIONS_BUSY']
@@ -16,7 +17,7 @@ function createWork() {
 const settle = () => new Promise<void>((resolve) => void setImmediate(resolve))
 
 await t.test('few hashes run at once, some wait in order, and the rest is refused', async (t) => {
-  const queue = new HashQueue({ maxRunning: 2, maxWaiting: 3 })
+  const queue = new HashQueue({ maxRunning: 2, maxWaiting: 3 }, async () => {})
   const { ends, work } = createWork()
   const done: number[] = []
   const runs = [1, 2, 3, 4, 5].map((n) => queue.run(work).then(() => done.push(n)))
@@ -35,6 +36,48 @@ await t.test('few hashes run at once, some wait in order, and the rest is refuse
   await t.rejects(failing, /no memory/)
   t.same(queue.state, { running: 0, waiting: 0, refused: 1 }, 'a failure frees its place')
 })
+
+await t.test(
+  'a refusal waits as long as Retry-After says, up to 1000 at once, and costs no query',
+  async (t) => {
+    const held: (() => void)[] = []
+    const waits: number[] = []
+    const queue = new HashQueue({ maxRunning: 1, maxWaiting: 0 }, (ms) => {
+      waits.push(ms)
+      return new Promise<void>((resolve) => void held.push(resolve))
+    })
+    const { ends, work } = createWork()
+    const running = queue.run(work)
+    let lookups = 0
+    const findAccount = async () => {
+      lookups++
+      return null
+    }
+    const library = async () => t.fail('no password is hashed') as never
+    const check = createCheck({ findAccount }, { library, queue })
+    let refused = 0
+    const guesses = Array.from({ length: 1001 }, () =>
+      check({ login: 'a', password: 'x' }).then(
+        () => t.fail('it is refused'),
+        (error: Error) => {
+          refused++
+          t.match(error, { code: BUSY[1], statusCode: 503, headers: { 'retry-after': '1' } })
+        },
+      ),
+    )
+    await settle()
+    t.same([held.length, refused, queue.state.refused], [1000, 1, 1001], 'one is sent at once')
+    t.same([...new Set(waits)], [1000])
+    for (const release of held) release()
+    await Promise.all(guesses)
+    t.equal(lookups, 0)
+    const last = queue.run(work).catch(() => {})
+    t.equal(held.length, 1001, 'the places of the refusals are free again')
+    held.at(-1)!()
+    ends.shift()!()
+    await Promise.all([running, last])
+  },
+)
 
 await t.test(
   'beyond the queue a login is 503 with Retry-After, and a refresh still works',

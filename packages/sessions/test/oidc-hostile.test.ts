@@ -146,7 +146,6 @@ function invalidResponsesOf({ claims, issuer }: HostileProvider): Record<string,
     'not JSON': replying('<html>'),
     'an empty body': replying(''),
     'an error of OAuth': replying({ error: 'invalid_grant' }, 400),
-    'a failure': replying({}, 500),
     'a redirect': replying({}, 302),
   }
 }
@@ -156,7 +155,7 @@ await t.test('an invalid response of the provider starts no session', async (t) 
   const invalid = invalidResponsesOf(provider)
   const valid = { ...provider.script }
   const names = Object.keys(invalid)
-  t.ok(names.length >= 40, `${names.length} invalid responses`)
+  t.ok(names.length >= 39, `${names.length} invalid responses`)
   const first = await build(t, provider)
   t.equal(await logIn(first, provider), '200', 'the valid response is accepted')
   for (const name of names) {
@@ -169,6 +168,19 @@ await t.test('an invalid response of the provider starts no session', async (t) 
       ['sessions.login_failed'],
       `${name}: an event, and no session started`,
     )
+  }
+})
+
+await t.test('a provider that fails is 503, and no failed login', async (t) => {
+  const provider = await startHostileProvider(t)
+  for (const status of [500, 502, 503]) {
+    for (const body of ['', '<html>', { error: 'server_error' }]) {
+      Object.assign(provider.script, replying(body, status))
+      const built = await build(t, provider)
+      const name = `${status} ${JSON.stringify(body)}`
+      t.equal(await logIn(built, provider), '503 PARAPET_SESSIONS_UNAVAILABLE', name)
+      t.same(built.events, [], name)
+    }
   }
 })
 

@@ -66,6 +66,25 @@ await t.test('a logout with only the access token ends its session', async (t) =
   await refuses(access_token)
 })
 
+await t.test('a logout with an expired access token ends its session', async (t) => {
+  const { app, post, logIn, clock, refuses } = await buildRoutes(t)
+  const { access_token, refresh_token } = await logIn()
+  clock.advance(20 * 60_000)
+  await refuses(access_token, 'it has expired')
+  const forged = `${access_token.slice(0, -4)}AAAA`
+  for (const token of [forged, access_token]) {
+    const headers = { authorization: `Bearer ${token}` }
+    const out = await app.inject({ method: 'POST', url: '/auth/logout', headers })
+    t.equal(out.statusCode, 204)
+    const after = await post('/auth/refresh', {
+      refresh_token: token === forged ? 'x' : refresh_token,
+    })
+    t.same(refusalOf(after), REFRESH_REFUSED)
+    if (token === forged) t.equal((await app.sessions.list('ada')).length, 1, 'it lives on')
+  }
+  t.same(await app.sessions.list('ada'), [])
+})
+
 await t.test('a failed login is an event that does not name the account', async (t) => {
   const { post, events } = await buildRoutes(t)
   const failed = await post('/auth/login', { login: 'ada', password: 'wrong' })

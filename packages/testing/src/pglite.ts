@@ -1,6 +1,6 @@
 /** PGlite for tests: one whose cluster was created once on this machine, and not again for each test. */
 import { randomUUID } from 'node:crypto'
-import { openAsBlob } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { tmpdir, userInfo } from 'node:os'
 import { join } from 'node:path'
@@ -17,7 +17,8 @@ export async function openPglite(
   options: Pick<PGliteOptions, 'dataDir' | 'extensions'> = {},
 ): Promise<PGlite> {
   const { PGlite } = await import('@electric-sql/pglite')
-  const loadDataDir = await openAsBlob(await (emptyCluster ??= findOrCreate()))
+  // Not `openAsBlob`: its file handle would stay open.
+  const loadDataDir = new Blob([await readFile(await (emptyCluster ??= findOrCreate()))])
   return PGlite.create({ ...options, loadDataDir })
 }
 
@@ -30,15 +31,12 @@ async function findOrCreate(): Promise<string> {
   // The folder belongs to one user, who alone can write to it.
   const folder = join(tmpdir(), `parapet-pglite-${userInfo().uid}`)
   await mkdir(folder, { recursive: true, mode: 0o700 })
-  const path = join(folder, `${version}.tar`)
-  try {
-    await openAsBlob(path)
-    return path
-  } catch {
-    // Not there yet.
-  }
+  const path = join(folder, `cluster-${version}.tar`)
+  if (existsSync(path)) return path
   const { PGlite } = await import('@electric-sql/pglite')
   const db = await PGlite.create()
+  // The dump is of a running cluster. The timer of its recovery would keep the process alive.
+  await db.exec('ALTER SYSTEM SET log_startup_progress_interval = 0')
   const dump = await db.dumpDataDir('none')
   await db.close()
   // Complete under its name at once: other test processes look for it at the same time.

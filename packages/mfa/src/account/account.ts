@@ -94,8 +94,10 @@ export function hasFactor(account: Account): boolean {
 
 /**
  * Returns the account with changed factors: in a new epoch and without remembered devices, because
- * an attacker who held the old factor may have had a device remembered.
+ * an attacker who held the old factor may have had a device remembered. Backup codes go with the last
+ * factor, which they replace.
  */
 export function changeFactors(account: Account, changes: Partial<Account>): Account {
-  return { ...account, devices: [], ...changes, epoch: account.epoch + 1 }
+  const next = { ...account, devices: [], ...changes, epoch: account.epoch + 1 }
+  return hasFactor(next) ? next : { ...next, backupCodes: null }
 }

@@ -1,5 +1,5 @@
 /** Reads accounts, and changes them by compare-and-set. */
-import { conflict, retryConflicts, type Cipher } from '@parapet/kit'
+import { conflict, retryConflicts, withDeadline, type Cipher, type Clock } from '@parapet/kit'
 import { PARAPET_MFA_BUSY, PARAPET_MFA_INVALID_ARGUMENT } from '../errors.ts'
 import { createAccount, type Account } from './account.ts'
 import type { AccountRepository, CredentialChange, StoredAccount } from './account-repository.ts'
@@ -30,9 +30,12 @@ export interface Accounts {
 
 const MAX_USER_ID = 300
 
+/** How long a storage may take for one call. */
+const DEADLINE_MS = 5000
+
 /** Combines storage and cipher. */
-export function createAccounts(storage: AccountRepository, cipher: Cipher): Accounts {
-  const repository = withBusyErrors(storage)
+export function createAccounts(storage: AccountRepository, cipher: Cipher, clock: Clock): Accounts {
+  const repository = withBusyErrors(storage, clock)
   const open = async (userId: string, stored: StoredAccount | null): Promise<Account> =>
     stored === null ? createAccount() : openAccount(cipher, userId, stored.sealed)
   const load = async (userId: string): Promise<{ account: Account; version: number }> => {
@@ -71,8 +74,12 @@ export function createAccounts(storage: AccountRepository, cipher: Cipher): Acco
   }
 }
 
-/** Replaces the storage's own errors by PARAPET_MFA_BUSY, with the original as `cause` for the log. */
-function withBusyErrors(storage: AccountRepository): AccountRepository {
+/**
+ * Replaces the storage's own errors by PARAPET_MFA_BUSY, with the original as `cause` for the log. A storage
+ * that does not answer is an error too: a database may hang instead of failing.
+ */
+function withBusyErrors(storage: AccountRepository, clock: Clock): AccountRepository {
+  const orBusy = <T>(work: () => Promise<T>): Promise<T> => callStorage(work, clock)
   return {
     load: (userId) => orBusy(() => storage.load(userId)),
     save: (...change) => orBusy(() => storage.save(...change)),
@@ -81,9 +88,9 @@ function withBusyErrors(storage: AccountRepository): AccountRepository {
   }
 }
 
-async function orBusy<T>(work: () => Promise<T>): Promise<T> {
+async function callStorage<T>(work: () => Promise<T>, clock: Clock): Promise<T> {
   try {
-    return await work()
+    return await withDeadline(work(), DEADLINE_MS, () => new PARAPET_MFA_BUSY(), clock)
   } catch (error) {
     const { code } = error as { readonly code?: unknown }
     if (typeof code === 'string' && code.startsWith('PARAPET_')) throw error

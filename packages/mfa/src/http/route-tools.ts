@@ -1,8 +1,9 @@
 /** What the handlers of all routes share. */
 import type { Principal, usePrincipal } from '@parapet/kit'
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { PARAPET_MFA_LOGIN_REQUIRED } from '../errors.ts'
+import { PARAPET_MFA_LOGIN_REQUIRED, PARAPET_MFA_RECENT_LOGIN_REQUIRED } from '../errors.ts'
 import type { FactorContext, Origin } from '../factors/context.ts'
+import type { AccountName, Elevate, SignIn } from '../options.ts'
 import { loginMethods, type MfaProof } from '../proofs/proof.ts'
 import { renewSession } from '../service/assure.ts'
 import type { CallPort } from '../service/call-port.ts'
@@ -22,11 +23,10 @@ export interface RouteParts {
   readonly adminRoles: readonly string[]
   readonly manageMaxAgeSeconds: number
   readonly deviceMaxAgeSeconds: number
-  readonly hasPasskeys: boolean
+  /** The option; without it there are no routes for passkeys. */
+  readonly passkeys: object | undefined
   /** Starts a session after a login with a passkey alone; its result is the response. */
-  readonly signIn:
-    | ((proof: MfaProof, request: FastifyRequest, reply: FastifyReply) => Promise<object>)
-    | undefined
+  readonly signIn: SignIn | undefined
   readonly elevate: Elevate | undefined
 }
 
@@ -40,7 +40,10 @@ export interface RouteTools extends RouteParts {
   readonly nameOf: (request: FastifyRequest) => Promise<string>
   /** Requires a proof not older than `manageMaxAgeSeconds`. @throws PARAPET_MFA_STEP_UP_REQUIRED */
   readonly requireFresh: (request: FastifyRequest, reply: FastifyReply) => Promise<void>
-  /** Returns the caller, who may change factors: with a recent proof, or without any factor yet. */
+  /**
+   * Returns the caller, who may change factors: with a recent proof, or after a recent login if there is
+   * no factor yet.
+   */
   readonly requireManager: (request: FastifyRequest, reply: FastifyReply) => Promise<Principal>
   readonly originOf: (request: FastifyRequest) => Origin
   /**
@@ -61,32 +64,13 @@ interface ProofView extends Pick<MfaProof, 'method' | 'amr' | 'provedAt'> {
   readonly aal: number
 }
 
-/** Names the account of a user, as authenticator apps and passkey pickers show it. */
-export type AccountName = (
-  request: FastifyRequest,
-  principal: Principal,
-) => string | Promise<string>
-
-/**
- * Renews the tokens of the session that has shown a factor. It starts a session with a new id, calls
- * `app.mfa.assure(proof, id)` before its tokens leave, and ends the old one.
- *
- * @returns what the response carries besides the proof, such as tokens; `null` if the session is of
- *   another login and goes on under its id.
- */
-export type Elevate = (
-  proof: MfaProof,
-  request: FastifyRequest,
-  reply: FastifyReply,
-) => Promise<object | null>
-
 /** Creates the functions. */
 export function createTools(parts: RouteParts): RouteTools {
   const { mfa, stepUp, principalOf, callPort, elevate } = parts
   const fresh = compileRequirement({ maxAgeSeconds: parts.manageMaxAgeSeconds }, null)
   const requireCaller = (request: FastifyRequest): Principal => {
     const principal = principalOf(request)
-    if (principal === null) throw new PARAPET_MFA_LOGIN_REQUIRED()
+    if (principal === null) throw challenge(new PARAPET_MFA_LOGIN_REQUIRED(), 'Bearer')
     return principal
   }
   const requireSession = (request: FastifyRequest): Principal => {
@@ -104,7 +88,7 @@ export function createTools(parts: RouteParts): RouteTools {
     async requireManager(request, reply) {
       const caller = requireSession(request)
       const { enrolled, passkeys } = await mfa.status(caller.id)
-      if (!enrolled) return caller
+      if (!enrolled) return requireRecentLogin(parts, caller)
       const rule = stepUp.withRoles(request, fresh)
       // A user who must have a passkey and has none yet may enrol it with another factor.
       const phishingResistant = rule.phishingResistant && passkeys.length > 0
@@ -120,6 +104,31 @@ export function createTools(parts: RouteParts): RouteTools {
       return { ...result, ...viewOf(proof), aal }
     },
   }
+}
+
+/**
+ * Where there is no factor to prove, the login is the proof: a stolen session must not enrol a factor of
+ * the thief. A login that does not say when it took place is accepted.
+ *
+ * @throws PARAPET_MFA_RECENT_LOGIN_REQUIRED
+ * @see OWASP ASVS 5.0, 7.5.1
+ */
+function requireRecentLogin(
+  { factors, manageMaxAgeSeconds }: RouteParts,
+  caller: Principal,
+): Principal {
+  const { authenticatedAt } = caller
+  if (authenticatedAt === undefined) return caller
+  if (factors.now() - authenticatedAt < manageMaxAgeSeconds * 1000) return caller
+  throw challenge(
+    new PARAPET_MFA_RECENT_LOGIN_REQUIRED(),
+    `Bearer error="insufficient_user_authentication", max_age="${manageMaxAgeSeconds}"`,
+  )
+}
+
+/** An error that tells the client how to authenticate. @see RFC 9110, section 11.6.1; RFC 9470 */
+function challenge(error: Error, header: string): Error {
+  return Object.assign(error, { headers: { 'www-authenticate': header } })
 }
 
 /** Where an attempt of the caller comes from, and what the login before has shown. */

@@ -1,5 +1,5 @@
 /** Adds all routes of the plugin. */
-import type { FastifyInstance } from 'fastify'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { addAccountRoutes } from './account-routes.ts'
 import { addCodeRoutes } from './code-routes.ts'
 import { addPasskeyLogin, addPasskeyRoutes } from './passkey-routes.ts'
@@ -12,11 +12,23 @@ export async function addRoutes(app: FastifyInstance, parts: RouteParts): Promis
   app.addHook('onRequest', async (_request, reply) => {
     reply.header('cache-control', 'no-store')
   })
-  if (parts.hasPasskeys) addPasskeyLogin(app, tools)
+  app.addHook('onRequest', acceptEmptyBody)
+  if (parts.passkeys !== undefined) addPasskeyLogin(app, tools)
   await app.register(async (own) => {
     own.addHook('onRequest', async (request) => parts.principalOf.load(request))
     addAccountRoutes(own, tools)
     addCodeRoutes(own, tools)
-    if (parts.hasPasskeys) addPasskeyRoutes(own, tools)
+    if (parts.passkeys !== undefined) addPasskeyRoutes(own, tools)
   })
+}
+
+/**
+ * Many clients send `content-type: application/json` with every request. An empty body is no error where
+ * a route needs none.
+ *
+ * @see RFC 9112, section 6.3: without these headers a request has no body
+ */
+async function acceptEmptyBody({ headers }: FastifyRequest): Promise<void> {
+  const length = headers['content-length'] ?? '0'
+  if (length === '0' && headers['transfer-encoding'] === undefined) delete headers['content-type']
 }

@@ -14,6 +14,7 @@ import {
   PARAPET_MFA_LOGIN_REQUIRED,
   PARAPET_MFA_STEP_UP_REQUIRED,
 } from '../errors.ts'
+import type { TrustLogin } from '../options.ts'
 import { decideStepUp, type StepUpContext } from '../step-up/decide-step-up.ts'
 import {
   anyFactor,
@@ -25,7 +26,7 @@ import {
 } from '../step-up/rules.ts'
 import { acrOf, wwwAuthenticate } from '../step-up/www-authenticate.ts'
 import { createSessionGuard, type RequireSession } from './session-guard.ts'
-import { createTrustedLogin, type TrustLogin } from './trusted-login.ts'
+import { createTrustedLogin } from './trusted-login.ts'
 
 /** What step-up needs. */
 export interface StepUpParts extends StepUpContext {

@@ -1,4 +1,5 @@
-/** The probability that an attacker guesses a code within the limits. */
+/** The probability that an attacker guesses a code within the limits, and its bound. */
+import { PARAPET_MFA_GUESSABLE } from '../errors.ts'
 
 /** What {@link guessProbability} depends on. */
 export interface GuessSettings {
@@ -25,4 +26,17 @@ export function guessProbability(settings: GuessSettings): number {
   const backup = settings.backupCodes / 2 ** settings.backupCodeBits
   // log1p and expm1 keep the digits that 1 - p would round away.
   return -Math.expm1(settings.failuresPer30Days * (Math.log1p(-code) + Math.log1p(-backup)))
+}
+
+/** The probability of a guess, if it is within the bound. @throws PARAPET_MFA_GUESSABLE */
+export function requireUnguessable(settings: GuessSettings, bound: number): number {
+  const probability = guessProbability(settings)
+  if (probability <= bound) return probability
+  const { failuresPer30Days, liveCodes, digits } = settings
+  throw new PARAPET_MFA_GUESSABLE(
+    probability.toPrecision(3),
+    String(bound),
+    `${failuresPer30Days} attempts at ${liveCodes} live codes of ${digits} digits; ` +
+      'lower throttle.failuresPer30Days or totp.window, or raise totp.digits',
+  )
 }

@@ -8,6 +8,7 @@ import { beginEnrolment, finishEnrolment } from './enrol-passkey.ts'
 import { passkeyIdOf, viewPasskey, type Passkey } from './passkey.ts'
 import { beginVerification, finishVerification } from './verify-passkey.ts'
 import type { AssertionOptions } from './webauthn-authentication.ts'
+import { CEREMONY_MS } from './webauthn-client-data.ts'
 import type { RegistrationOptions } from './webauthn-registration.ts'
 
 /** Enrols, verifies, renames and revokes passkeys. */
@@ -39,6 +40,9 @@ export interface Passkeys {
   /** @param passkeyId the short {@link Passkey.id}. @throws PARAPET_MFA_NOT_FOUND */
   revoke(userId: string, passkeyId: string, origin?: Origin): Promise<void>
 }
+
+/** How long a challenge is valid: as long as a browser waits for its user. */
+export const CHALLENGE_MS = CEREMONY_MS
 
 /** Creates the passkeys of one relying party. */
 export function createPasskeys(context: PasskeyContext): Passkeys {

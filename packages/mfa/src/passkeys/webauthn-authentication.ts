@@ -1,8 +1,11 @@
 /** WebAuthn authentication: options for the browser, and verification of its response. */
-import type {
-  AuthenticationResponseJSON,
-  PublicKeyCredentialRequestOptionsJSON,
+import {
+  generateAuthenticationOptions,
+  verifyAuthenticationResponse,
+  type AuthenticationResponseJSON,
+  type PublicKeyCredentialRequestOptionsJSON,
 } from '@simplewebauthn/server'
+import { cose, decodeCredentialPublicKey } from '@simplewebauthn/server/helpers'
 import type { StoredPasskey } from '../account/account.ts'
 import { isEcdsaSignature } from './ecdsa-signature.ts'
 import {
@@ -14,7 +17,6 @@ import {
   toDescriptor,
   type RelyingParty,
 } from './webauthn-client-data.ts'
-import { loadWebauthn } from './webauthn-library.ts'
 
 /** JSON for `PublicKeyCredential.parseRequestOptionsFromJSON`. */
 export type AssertionOptions = PublicKeyCredentialRequestOptionsJSON
@@ -34,7 +36,6 @@ export async function createAssertionOptions(
   challenge: string,
   passkeys: readonly StoredPasskey[],
 ): Promise<AssertionOptions> {
-  const { generateAuthenticationOptions } = await loadWebauthn()
   return generateAuthenticationOptions({
     rpID: relyingParty.rpId,
     challenge: bytesOf(challenge),
@@ -59,10 +60,9 @@ export async function verifyAssertion(
   passkey: StoredPasskey,
 ): Promise<Assertion | null> {
   if (!isFrameAllowed(relyingParty, response) || !hasKnownForm(response)) return null
-  const { verifyAuthenticationResponse } = await loadWebauthn()
   const authentication = response as AuthenticationResponseJSON
   const verification = await orNull(async () => {
-    await requireStrictSignature(passkey, authentication)
+    requireStrictSignature(passkey, authentication)
     return verifyAuthenticationResponse({
       response: authentication,
       expectedChallenge: challenge,
@@ -87,11 +87,10 @@ export async function verifyAssertion(
   }
 }
 
-async function requireStrictSignature(
+function requireStrictSignature(
   passkey: StoredPasskey,
   { response }: AuthenticationResponseJSON,
-): Promise<void> {
-  const { cose, decodeCredentialPublicKey } = await loadWebauthn()
+): void {
   const key = decodeCredentialPublicKey(bytesOf(passkey.publicKey))
   if (key.get(cose.COSEKEYS.kty) !== cose.COSEKTY.EC2) return
   if (!isEcdsaSignature(bytesOf(response.signature))) throw new Error('not strict DER')

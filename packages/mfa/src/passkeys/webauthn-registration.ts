@@ -1,8 +1,11 @@
 /** WebAuthn registration: options for the browser, and verification of its response. */
-import type {
-  PublicKeyCredentialCreationOptionsJSON,
-  RegistrationResponseJSON,
+import {
+  generateRegistrationOptions,
+  verifyRegistrationResponse,
+  type PublicKeyCredentialCreationOptionsJSON,
+  type RegistrationResponseJSON,
 } from '@simplewebauthn/server'
+import { decodeAttestationObject } from '@simplewebauthn/server/helpers'
 import type { StoredPasskey } from '../account/account.ts'
 import {
   bytesOf,
@@ -13,7 +16,6 @@ import {
   toDescriptor,
   type RelyingParty,
 } from './webauthn-client-data.ts'
-import { loadWebauthn } from './webauthn-library.ts'
 
 /** JSON for `PublicKeyCredential.parseCreationOptionsFromJSON`. */
 export type RegistrationOptions = PublicKeyCredentialCreationOptionsJSON
@@ -40,7 +42,6 @@ export async function createRegistrationOptions(
   userName: string,
   existing: readonly StoredPasskey[],
 ): Promise<RegistrationOptions> {
-  const { generateRegistrationOptions } = await loadWebauthn()
   const { userVerification } = relyingParty
   return generateRegistrationOptions({
     rpID: relyingParty.rpId,
@@ -71,7 +72,6 @@ export async function verifyRegistration(
   now: number,
 ): Promise<StoredPasskey | null> {
   if (!isFrameAllowed(relyingParty, response) || !hasKnownForm(response)) return null
-  const { decodeAttestationObject, verifyRegistrationResponse } = await loadWebauthn()
   const registration = response as RegistrationResponseJSON
   const verification = await orNull(async () => {
     const attestation = bytesOf(registration.response.attestationObject)

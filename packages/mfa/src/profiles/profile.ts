@@ -24,35 +24,38 @@ export const profiles: Readonly<Record<Profile | 'none', Profiled>> = Object.fre
 })
 
 /** The settings that {@link findDeviations} compares with the standards. */
-export interface EffectiveSettings extends Profiled {
-  readonly hasPasskeys: boolean
-  /** Whether `notify` is set. */
-  readonly notifiesUsers: boolean
-  /** Whether `revokeSessions` is set. */
-  readonly revokesSessions: boolean
-  /** Whether a session gets new tokens when it has shown a factor. */
-  readonly renewsSessions: boolean
-  /** Roles with a grace period. */
-  readonly gracedRoles: readonly string[]
+export interface ComparedSettings {
+  readonly profile: Profile | undefined
+  readonly totp: { readonly window: number }
+  readonly deviceMaxAgeSeconds: number
+  readonly proofMaxAgeSeconds: number
+  readonly roles: Readonly<Record<string, { readonly graceSeconds: number }>>
+  readonly routes: boolean
+  readonly passkeys: object | undefined
+  readonly notify: object | undefined
+  readonly revokeSessions: object | undefined
+  readonly elevate: object | undefined
 }
 
 interface Requirement {
   readonly standard: Profile
-  readonly isViolated: (settings: EffectiveSettings) => boolean
-  readonly text: (settings: EffectiveSettings) => string
+  readonly isViolated: (settings: ComparedSettings) => boolean
+  readonly text: (settings: ComparedSettings) => string
 }
 
-const isRemembering = (settings: EffectiveSettings) => settings.deviceMaxAgeSeconds > 0
-const hasGrace = (settings: EffectiveSettings) => settings.gracedRoles.length > 0
-const graceText = ({ gracedRoles }: EffectiveSettings) =>
-  `graceSeconds lets these roles work without a second factor: ${gracedRoles.join(', ')}`
+const isRemembering = (settings: ComparedSettings) => settings.deviceMaxAgeSeconds > 0
+const gracedRoles = ({ roles }: ComparedSettings) =>
+  Object.keys(roles).filter((role) => roles[role]!.graceSeconds > 0)
+const hasGrace = (settings: ComparedSettings) => gracedRoles(settings).length > 0
+const graceText = (settings: ComparedSettings) =>
+  `graceSeconds lets these roles work without a second factor: ${gracedRoles(settings).join(', ')}`
 
 /** Every requirement that a setting can violate, with what to set. */
 const REQUIREMENTS: readonly Requirement[] = [
   {
     standard: 'asvs',
-    isViolated: ({ window }) => window > 0,
-    text: ({ window }) =>
+    isViolated: ({ totp }) => totp.window > 0,
+    text: ({ totp: { window } }) =>
       'ASVS 6.5.5: a code must be valid for 30 s; ' +
       `totp.window ${window} accepts it for ${(2 * window + 1) * 30} s`,
   },
@@ -77,18 +80,18 @@ const REQUIREMENTS: readonly Requirement[] = [
   },
   {
     standard: 'aal2',
-    isViolated: ({ hasPasskeys }) => !hasPasskeys,
+    isViolated: ({ passkeys }) => passkeys === undefined,
     text: () =>
       'NIST SP 800-63B-4, 2.2.2: a phishing-resistant factor must be offered; set "passkeys"',
   },
   {
     standard: 'aal2',
-    isViolated: ({ notifiesUsers }) => !notifiesUsers,
+    isViolated: ({ notify }) => notify === undefined,
     text: () => 'NIST SP 800-63B-4, 4.6: users must be notified of changes; set "notify"',
   },
   {
     standard: 'asvs',
-    isViolated: ({ notifiesUsers }) => !notifiesUsers,
+    isViolated: ({ notify }) => notify === undefined,
     text: () => 'ASVS 6.3.7: users must be notified of changes; set "notify"',
   },
   {
@@ -103,12 +106,13 @@ const REQUIREMENTS: readonly Requirement[] = [
   },
   {
     standard: 'asvs',
-    isViolated: ({ renewsSessions }) => !renewsSessions,
+    // Without routes the application verifies factors, and then renews its sessions itself.
+    isViolated: ({ elevate, routes }) => elevate === undefined && routes,
     text: () => 'ASVS 7.2.4: a proof must renew the tokens of the session; set "elevate"',
   },
   {
     standard: 'asvs',
-    isViolated: ({ revokesSessions }) => !revokesSessions,
+    isViolated: ({ revokeSessions }) => revokeSessions === undefined,
     text: () => 'ASVS 7.4.3: a reset must end the sessions of the user; set "revokeSessions"',
   },
 ]
@@ -117,10 +121,8 @@ const REQUIREMENTS: readonly Requirement[] = [
  * Lists where the settings deviate from the standard of the profile, or from every standard without a
  * profile. One sentence each: the requirement, then the setting.
  */
-export function findDeviations(
-  settings: EffectiveSettings,
-  profile: Profile | undefined,
-): string[] {
+export function findDeviations(settings: ComparedSettings): string[] {
+  const { profile } = settings
   return REQUIREMENTS.filter(({ standard }) => profile === undefined || profile === standard)
     .filter(({ isViolated }) => isViolated(settings))
     .map(({ text }) => text(settings))

@@ -2,7 +2,7 @@
 import { hasFactor, type Account } from '../account/account.ts'
 import type { BackupCodes } from '../backup-codes/backup-codes.ts'
 import type { Devices } from '../devices/remembered-devices.ts'
-import { PARAPET_MFA_INVALID_ARGUMENT } from '../errors.ts'
+import { PARAPET_MFA_INVALID_ARGUMENT, PARAPET_MFA_PASSKEY_REFUSED } from '../errors.ts'
 import type { CodeVerified } from '../factors/code-attempt.ts'
 import type { FactorContext, Origin } from '../factors/context.ts'
 import { viewPasskey, type Passkey } from '../passkeys/passkey.ts'
@@ -73,7 +73,7 @@ export interface Mfa extends Resets {
    */
   assure(proof: MfaProof, sessionId: string): Promise<void>
   status(userId: string): Promise<MfaStatus>
-  /** Erases everything about a user. */
+  /** Erases everything about a user, whose password is enough from then on. */
   forget(userId: string): Promise<void>
   /** The probability, computed at boot, that an attacker guesses a code within 30 days. */
   readonly guessProbability: number
@@ -118,7 +118,11 @@ export function createMfa(parts: MfaParts): Mfa {
       deviceMaxAgeSeconds: parts.deviceMaxAgeSeconds,
       assure: (proof, sessionId) => assure(context, proof, sessionId),
       verifyCode: async (...attempt) => (await verify(...attempt)).proof,
-      verifyPasskey: async (...attempt) => requirePasskeys().verify(...attempt),
+      verifyPasskey: async (...attempt) => {
+        // The client sent it although it was not offered.
+        if (parts.passkeys === undefined) throw new PARAPET_MFA_PASSKEY_REFUSED()
+        return parts.passkeys.verify(...attempt)
+      },
       passkeyOptions: async (userId) => requirePasskeys().assertionOptions(userId),
     }),
     ...parts.resets,
@@ -127,6 +131,7 @@ export function createMfa(parts: MfaParts): Mfa {
     async forget(userId) {
       await context.accounts.remove(userId)
       await context.sessionProofs.clear(userId)
+      context.emit('mfa.forgotten', userId, {}, {})
     },
     guessProbability: parts.guessProbability,
   }

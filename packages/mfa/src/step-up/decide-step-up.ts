@@ -1,7 +1,6 @@
 /** Decides whether a session meets a step-up rule. */
 import type { Principal } from '@parapet/kit'
-import { hasFactor, type Account } from '../account/account.ts'
-import type { Devices } from '../devices/remembered-devices.ts'
+import { hasFactor, type Account, type RememberedDevice } from '../account/account.ts'
 import type { FactorContext } from '../factors/context.ts'
 import type { SessionProof } from '../proofs/session-proofs.ts'
 import { hashText } from '../tokens/hash-text.ts'
@@ -26,10 +25,16 @@ export interface StepUpVerdict {
   readonly enrolmentDueAt: number | null
 }
 
+/** Reads remembered devices. */
+interface DeviceReader {
+  /** The device of a cookie, if it is one of the account, not expired, and the same kind of browser. */
+  recognise(account: Account, cookie: string, userAgent: string): RememberedDevice | null
+}
+
 /** What decisions need. */
 export interface StepUpContext {
   readonly factors: FactorContext
-  readonly devices: Devices
+  readonly devices: DeviceReader
 }
 
 /** Decides about one request. It rejects, so the request is refused, while the store is down. */

@@ -3,6 +3,7 @@
  * costs a tenth of the `qrcode` package's own renderer.
  */
 import { crc32, deflateSync } from 'node:zlib'
+import qrcode from 'qrcode'
 
 /** A QR code in the two forms a page can show. */
 export interface QrCode {
@@ -17,9 +18,8 @@ const QUIET = 4
 /** PNG pixels per module. */
 const SCALE = 5
 
-/** Draws a text with error correction level M. The first call loads the encoder. */
-export async function drawQr(text: string): Promise<QrCode> {
-  const { default: qrcode } = await import('qrcode')
+/** Draws a text with error correction level M. */
+export function drawQr(text: string): QrCode {
   const { size, data } = qrcode.create(text, { errorCorrectionLevel: 'M' }).modules
   const isDark = (x: number, y: number): boolean => data[y * size + x] === 1
   const png = encodePng(size, isDark).toString('base64')

@@ -5,13 +5,13 @@ import {
   PARAPET_MFA_NOT_FOUND,
   PARAPET_MFA_TICKET_REFUSED,
 } from '../errors.ts'
-import { failed, runAttempt, type Outcome } from '../factors/attempt.ts'
+import { failed, type Outcome } from '../factors/attempt.ts'
 import type { CodeVerified } from '../factors/code-attempt.ts'
 import { issueProof, revokeProofs, type FactorContext, type Origin } from '../factors/context.ts'
 import { normalizeCode } from '../factors/typed-code.ts'
 import { NO_FAILURES } from '../limits/wrong-codes.ts'
 import type { OneTimeTokens } from '../tokens/one-time-token.ts'
-import { drawQr, type QrCode } from './qr-code.ts'
+import type { QrCode } from './qr-code.ts'
 import { createTotpSecret, decideTotp, totpUri, type TotpSettings } from './totp-code.ts'
 
 /** What a user is shown, once, to enrol an authenticator app. */
@@ -77,14 +77,25 @@ export class TotpEnrolments {
     const ticket = await tickets.issue({ userId: id, secret, backupCodes, epoch })
     const uri = totpUri(issuer, labelOf(name), secret, totp)
     const expiresAt = this.#context.now() + ticketTtlMs
-    return { ticket, secret, uri, qr: await drawQr(uri), backupCodes, expiresAt }
+    // Loaded by the first enrolment, because most processes enrol nobody for a long time.
+    const { drawQr } = await import('./qr-code.ts')
+    return { ticket, secret, uri, qr: drawQr(uri), backupCodes, expiresAt }
   }
 
-  /** Replaces the secret and the backup codes of the account in one write. */
-  confirm(userId: string, ticket: string, code: string, origin: Origin): Promise<CodeVerified> {
-    return runAttempt(this.#context, { userId, method: 'totp', origin }, () =>
-      this.#confirm(userId, ticket, normalizeCode(code), origin),
-    )
+  /**
+   * Replaces the secret and the backup codes of the account in one write. A wrong code is not counted: it
+   * guesses nothing, because the caller has been shown the secret, and it must make no other user of the
+   * address wait.
+   */
+  async confirm(
+    userId: string,
+    ticket: string,
+    code: string,
+    origin: Origin,
+  ): Promise<CodeVerified> {
+    const outcome = await this.#confirm(userId, ticket, normalizeCode(code), origin)
+    if (!outcome.ok) throw outcome.error
+    return outcome.value
   }
 
   /** @throws PARAPET_MFA_NOT_FOUND */

@@ -1,7 +1,7 @@
 /** The `onRequest` hook: authenticates requests and sets `request.principal`. */
 import type { Principal } from '@parapet/kit'
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { looksLikeApiKey } from '../api-keys/key-text.ts'
+import { looksLikeApiKey, parseApiKey } from '../api-keys/key-text.ts'
 import { PARAPET_SESSIONS_UNAUTHENTICATED } from '../errors.ts'
 import type { ApiKeyCaller, Authenticator, CredentialFault } from '../service/authenticator.ts'
 import type { AccessToken } from '../tokens/access-token.ts'
@@ -29,10 +29,15 @@ export function createAuthenticate(settings: AuthenticateSettings) {
   const { authenticator, apiKeyPrefix, ruleOf, readCredential, sessionCookie } = settings
   const { ignoresForeignTokens } = settings
 
-  function refuse(request: FastifyRequest, reply: FastifyReply, reason: CredentialFault): never {
+  function refuse(
+    request: FastifyRequest,
+    reply: FastifyReply,
+    reason: CredentialFault,
+    keyId?: string,
+  ): never {
     // Otherwise the browser would be refused on optional routes as well, until the cookie expires.
     if (sessionCookie?.read(request) !== undefined) sessionCookie.clear(reply)
-    authenticator.emitRefused(reason, request)
+    authenticator.emitRefused(reason, request, keyId)
     return refuseAnonymous(reply)
   }
 
@@ -46,7 +51,9 @@ export function createAuthenticate(settings: AuthenticateSettings) {
     if (text === null) return admitAnonymous(request, reply, rule)
     if (looksLikeApiKey(text, apiKeyPrefix)) {
       const caller = await authenticator.checkApiKey(text)
-      if (caller === null) return refuse(request, reply, 'api_key')
+      if (caller === null) {
+        return refuse(request, reply, 'api_key', parseApiKey(text, apiKeyPrefix)?.id)
+      }
       request.principal = principalOfKey(caller)
       return
     }
@@ -61,9 +68,13 @@ export function createAuthenticate(settings: AuthenticateSettings) {
   }
 }
 
-/** Another plugin may have authenticated the request. */
+/**
+ * Another plugin may have authenticated the request. In a context that is older than this plugin, requests
+ * lack the decorator, and the principal is `undefined`.
+ */
 function admitAnonymous(request: FastifyRequest, reply: FastifyReply, rule: SessionRule): void {
-  if (rule === 'required' && request.principal === null) refuseAnonymous(reply)
+  const isAnonymous = (request.principal ?? null) === null
+  if (rule === 'required' && isAnonymous) refuseAnonymous(reply)
 }
 
 function usesHeader({ headers }: FastifyRequest): boolean {

@@ -23,7 +23,12 @@ export interface HandedTokens {
 
 /** The decorator `app.sessions`. */
 export interface Sessions extends SessionOperations {
-  /** Sends the tokens of a grant, for your own login route: sets the cookies, or returns the body. */
+  /**
+   * Sends the tokens of a grant, for your own login route: sets the cookies, or returns the body.
+   *
+   * @throws PARAPET_SESSIONS_CROSS_SITE another site sent the request, so its user did not ask for the
+   *   cookies: a page could log its visitors in to an account of the attacker.
+   */
   hand(reply: FastifyReply, grant: SessionGrant): HandedTokens
   /** Tells the browser to delete the own cookies, for your own logout route. */
   forget(reply: FastifyReply): void
@@ -59,15 +64,17 @@ export function createTokenTransport(settings: TransportSettings): TokenTranspor
     Math.max(0, Math.floor((time - clock.now()) / 1000))
   const usesCookies = (request: FastifyRequest): boolean =>
     cookies !== undefined && (isBrowser(request) || hasOwnCookie(request.headers.cookie))
+  const requireOwnSite = (request: FastifyRequest): void => {
+    if (cookies === undefined || !usesCookies(request)) return
+    requireSameOrigin(request, cookies.trustedOrigins)
+  }
 
   return {
     usesCookies,
     sessionCookie,
-    requireSameOrigin(request) {
-      if (cookies === undefined || !usesCookies(request)) return
-      requireSameOrigin(request, cookies.trustedOrigins)
-    },
+    requireSameOrigin: requireOwnSite,
     hand(reply, grant) {
+      requireOwnSite(reply.request)
       const expiresIn = secondsUntil(grant.accessExpiresAt)
       void reply.header('cache-control', 'no-store')
       const base = { token_type: 'Bearer', expires_in: expiresIn } as const

@@ -34,11 +34,25 @@ export async function exchangeCode(
       idTokenExpected: true,
     })
   } catch (error) {
-    const isUnreachable = error instanceof TypeError || (error as Error).name === 'TimeoutError'
-    const Refusal = isUnreachable ? PARAPET_SESSIONS_UNAVAILABLE : PARAPET_SESSIONS_SSO_REFUSED
+    const Refusal = isOutage(error) ? PARAPET_SESSIONS_UNAVAILABLE : PARAPET_SESSIONS_SSO_REFUSED
     throw new Refusal({ cause: error })
   }
   const claims = tokens.claims()!
   if (isForThisLogin(claims, tokens, clientId)) return claims
   throw new PARAPET_SESSIONS_SSO_REFUSED()
+}
+
+/** The codes of the library for a provider that does not answer in time. */
+const OUTAGES: ReadonlySet<unknown> = new Set(['OAUTH_TIMEOUT', 'OAUTH_ABORT'])
+
+/** Whether the provider failed, and did not refuse: no connection, no answer in time, or a 5xx. */
+function isOutage(error: unknown): boolean {
+  // What `fetch` throws without a connection.
+  if (error instanceof TypeError) return true
+  for (let at = error; at instanceof Error; at = at.cause) {
+    const { name, code, status, cause } = at as Error & { code?: unknown; status?: unknown }
+    if (name === 'TimeoutError' || OUTAGES.has(code)) return true
+    if (Number(cause instanceof Response ? cause.status : status) >= 500) return true
+  }
+  return false
 }

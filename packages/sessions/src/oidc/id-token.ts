@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto'
 import { PARAPET_SESSIONS_UNAVAILABLE } from '../errors.ts'
 import { parseJsonSegment } from '../tokens/parse-jws.ts'
 import { isName, isNameList } from '../users/names.ts'
-import type { LoginProof, SessionUser } from '../users/user.ts'
+import { requireUser, type LoginProof, type SessionUser } from '../users/user.ts'
 import type { ProviderSettings } from './provider.ts'
 
 /** The claims of a verified ID token. */
@@ -54,7 +54,8 @@ export async function userOf(
   const roles = [...new Set(values.flatMap((value) => mapped(value, roleMap)))]
   if (findUser === undefined) return { id: `${name}:${claims.sub}`, roles }
   try {
-    return await findUser({ provider: name, subject: claims.sub, claims, roles })
+    const found = await findUser({ provider: name, subject: claims.sub, claims, roles })
+    return found === null || found === undefined ? null : requireUser(found)
   } catch (error) {
     throw new PARAPET_SESSIONS_UNAVAILABLE({ cause: error })
   }

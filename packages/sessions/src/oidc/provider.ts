@@ -44,8 +44,13 @@ export interface OidcProviderOptions {
    * second step. @default none: the method is `oidc`
    */
   readonly trustedMethods?: TrustedMethods | undefined
-  /** Maps the profile to a user; `null` refuses the login. @default `<provider>:<subject>` and the roles */
-  readonly findUser?: ((profile: ProviderProfile) => Promise<SessionUser | null>) | undefined
+  /**
+   * Maps the profile to a user; `null` or `undefined` refuses the login.
+   * @default `<provider>:<subject>` and the roles
+   */
+  readonly findUser?:
+    | ((profile: ProviderProfile) => Promise<SessionUser | null | undefined>)
+    | undefined
   readonly [allowInsecureProvider]?: true
 }
 

@@ -3,9 +3,13 @@
  * a few guessing clients would slow down every other request. Few hashes run at once, some wait, and
  * the rest is refused. The queue belongs to the process, as the threads do.
  *
+ * A refusal is sent as late as the client may try again: a client that guesses as fast as it is answered
+ * would otherwise fill the event loop with refusals.
+ *
  * @see https://nodejs.org/api/cli.html#uv_threadpool_sizesize
  */
 import { availableParallelism } from 'node:os'
+import { setTimeout } from 'node:timers/promises'
 import { PARAPET_SESSIONS_BUSY } from '../errors.ts'
 
 /** The limits of the queue. */
@@ -24,16 +28,25 @@ export interface HashingState {
   readonly refused: number
 }
 
+/** `Retry-After` of a refusal. */
+const RETRY_SECONDS = 1
+/** How many refusals wait; further ones are sent at once, so that they cannot fill the memory. */
+const MAX_HELD = 1000
+
 /** A queue with limits; {@link hashQueue} is that of the process. */
 export class HashQueue {
   readonly #waiting: (() => void)[] = []
   #maxRunning: number
   #maxWaiting: number
+  readonly #pause: (ms: number) => Promise<unknown>
   #running = 0
   #refused = 0
+  #held = 0
 
-  constructor(limits: HashLimits = {}) {
+  /** @param pause waits for some milliseconds; tests pass their own. */
+  constructor(limits: HashLimits = {}, pause: (ms: number) => Promise<unknown> = setTimeout) {
     const { maxRunning, maxWaiting = 50 } = limits
+    this.#pause = pause
     this.#maxRunning = maxRunning ?? defaultRunning()
     this.#maxWaiting = maxWaiting
   }
@@ -48,10 +61,17 @@ export class HashQueue {
     this.#maxWaiting = maxWaiting
   }
 
+  /** Before the work that prepares a hash. @throws PARAPET_SESSIONS_BUSY too many are waiting. */
+  async requireRoom(): Promise<void> {
+    if (this.#isFull()) await this.#refuse()
+  }
+
   /** Runs the work when it is its turn. @throws PARAPET_SESSIONS_BUSY too many are waiting. */
   async run<T>(work: () => Promise<T>): Promise<T> {
-    if (this.#running >= this.#maxRunning) await this.#wait()
-    else this.#running++
+    if (this.#isFull()) await this.#refuse()
+    if (this.#running >= this.#maxRunning) {
+      await new Promise<void>((resolve) => void this.#waiting.push(resolve))
+    } else this.#running++
     try {
       return await work()
     } finally {
@@ -62,12 +82,18 @@ export class HashQueue {
     }
   }
 
-  #wait(): Promise<void> {
-    if (this.#waiting.length >= this.#maxWaiting) {
-      this.#refused++
-      throw Object.assign(new PARAPET_SESSIONS_BUSY(), { headers: { 'retry-after': '1' } })
+  #isFull(): boolean {
+    return this.#running >= this.#maxRunning && this.#waiting.length >= this.#maxWaiting
+  }
+
+  async #refuse(): Promise<never> {
+    this.#refused++
+    if (this.#held < MAX_HELD) {
+      this.#held++
+      await this.#pause(RETRY_SECONDS * 1000).finally(() => this.#held--)
     }
-    return new Promise((resolve) => void this.#waiting.push(resolve))
+    const headers = { 'retry-after': String(RETRY_SECONDS) }
+    throw Object.assign(new PARAPET_SESSIONS_BUSY(), { headers })
   }
 }
 

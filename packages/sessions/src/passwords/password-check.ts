@@ -27,10 +27,12 @@ export interface AuthenticatedUser extends SessionUser {
 }
 
 /**
- * The port of the login route: returns the user, or `null` to refuse. Errors with a `statusCode` are
+ * The port of the login route: returns the user, or `null` or `undefined` to refuse. Errors with a `statusCode` are
  * sent as they are, others become 503.
  */
-export type CredentialCheck = (credentials: Credentials) => Promise<AuthenticatedUser | null>
+export type CredentialCheck = (
+  credentials: Credentials,
+) => Promise<AuthenticatedUser | null | undefined>
 
 /** An account with a password. */
 export interface PasswordAccount {
@@ -43,8 +45,8 @@ export interface PasswordAccount {
 
 /** The options of {@link createPasswordCheck}. */
 export interface PasswordCheckOptions {
-  /** Finds the account for a login name; `null` if there is none. */
-  readonly findAccount: (login: string) => Promise<PasswordAccount | null>
+  /** Finds the account for a login name; `null` or `undefined` if there is none. */
+  readonly findAccount: (login: string) => Promise<PasswordAccount | null | undefined>
   /**
    * Saves a stronger hash of the password that was just verified. Write it only if the stored hash is
    * still `previousHash`; otherwise it would undo a password change that happened meanwhile.
@@ -78,7 +80,9 @@ export function createCheck(
   }
 
   return async ({ login, password }) => {
-    const account = await findAccount(login)
+    // A refused guess costs no query.
+    await queue.requireRoom()
+    const account = (await findAccount(login)) ?? null
     // One place in the queue for all the work of a login, so that no login waits twice.
     const { isRight, renewed } = await queue.run(async () => {
       const argon2 = await library()

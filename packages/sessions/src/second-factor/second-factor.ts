@@ -49,11 +49,24 @@ const DEADLINE_MS = 10_000
  *
  * @throws PARAPET_SESSIONS_UNAVAILABLE it did not answer, or threw an error without a `statusCode`.
  */
-export async function callPort<T>(call: () => Promise<T>): Promise<T> {
+export async function callPort<T>(call: () => Promise<T>): Promise<T>
+/** @param read checks what the port returned; what it throws becomes 503. */
+export async function callPort<T, U>(call: () => Promise<T>, read: (answer: T) => U): Promise<U>
+export async function callPort<T>(
+  call: () => Promise<T>,
+  read: (answer: T) => unknown = (answer) => answer,
+): Promise<unknown> {
+  let answer: T
   try {
-    return await withDeadline(call(), DEADLINE_MS, () => new PARAPET_SESSIONS_UNAVAILABLE())
+    answer = await withDeadline(call(), DEADLINE_MS, () => new PARAPET_SESSIONS_UNAVAILABLE())
   } catch (error) {
     if (typeof (error as { statusCode?: unknown } | null)?.statusCode === 'number') throw error
+    throw new PARAPET_SESSIONS_UNAVAILABLE({ cause: error })
+  }
+  try {
+    return read(answer)
+  } catch (error) {
+    // The message may name a value of the application, which must not be sent to the client.
     throw new PARAPET_SESSIONS_UNAVAILABLE({ cause: error })
   }
 }

@@ -10,6 +10,7 @@ import type { AccessToken, TokenFault } from '../tokens/access-token.ts'
 import type { TokenVerifier } from '../tokens/verify-jwt.ts'
 import type { RequestLike } from '../users/request-like.ts'
 import type { SessionUser } from '../users/user.ts'
+import { resourceOf } from './reported-api-keys.ts'
 
 /** Why a credential is refused. It is written to security events and never sent in a response. */
 export type CredentialFault = TokenFault | 'revoked' | 'api_key'
@@ -43,8 +44,8 @@ export interface Authenticator {
   checkToken(text: string): AccessToken | CredentialFault | Promise<AccessToken | CredentialFault>
   /** The valid API key and its owner, or `null`. @throws PARAPET_SESSIONS_UNAVAILABLE */
   checkApiKey(text: string): Promise<ApiKeyCaller | null>
-  /** Emits that the credential of a request was refused. */
-  emitRefused(reason: CredentialFault, request: RequestLike): void
+  /** Emits that the credential of a request was refused. @param keyId of an API key. */
+  emitRefused(reason: CredentialFault, request: RequestLike, keyId?: string): void
 }
 
 /** Creates the check of credentials. */
@@ -81,8 +82,9 @@ export function createAuthenticator(settings: AuthenticatorSettings): Authentica
       const owner = await lookUpUser(findUser, key.ownerId)
       return owner === null ? null : { key, user: limitedTo(key, owner) }
     },
-    emitRefused(reason, request) {
-      securityEvents.emit('sessions.token_refused', { details: { reason } }, request)
+    emitRefused(reason, request, keyId) {
+      const key = keyId === undefined ? undefined : resourceOf(keyId)
+      securityEvents.emit('sessions.token_refused', { ...key, details: { reason } }, request)
     },
   }
 }

@@ -1,9 +1,18 @@
 /** The steps behind the login and logout routes. */
 import { createHmac } from 'node:crypto'
 import type { SecurityEvents } from '@parapet/kit'
-import { PARAPET_SESSIONS_LOGIN_FAILED, PARAPET_SESSIONS_NOT_FOUND } from '../errors.ts'
+import {
+  PARAPET_SESSIONS_LOGIN_FAILED,
+  PARAPET_SESSIONS_NOT_FOUND,
+  PARAPET_SESSIONS_UNAVAILABLE,
+} from '../errors.ts'
 import type { FinishedLogin, SingleSignOn, StartedLogin } from '../oidc/single-sign-on.ts'
-import type { CredentialCheck, Credentials } from '../passwords/password-check.ts'
+import type {
+  AuthenticatedUser,
+  CredentialCheck,
+  Credentials,
+} from '../passwords/password-check.ts'
+import { requireProof, requireUser, type LoginProof, type SessionUser } from '../users/user.ts'
 import { callPort } from '../second-factor/second-factor.ts'
 import { deriveKey } from '../secrets/derive-key.ts'
 import type { SessionContext } from '../session/context.ts'
@@ -86,6 +95,8 @@ export function createLoginService(settings: LoginServiceSettings): LoginService
     try {
       return await singleSignOn.finish(provider, query, cookie)
     } catch (error) {
+      // A provider that is down has refused nobody.
+      if (error instanceof PARAPET_SESSIONS_UNAVAILABLE) throw error
       const details = { method: `oidc:${provider}`, loginHash: null }
       securityEvents.emit('sessions.login_failed', { details }, request)
       throw error
@@ -94,14 +105,13 @@ export function createLoginService(settings: LoginServiceSettings): LoginService
 
   return {
     async logIn(check, credentials, step) {
-      const found = await callPort(() => check(credentials))
+      const found = await callPort(() => check(credentials), readUser)
       if (found === null) {
         const details = { method: 'pwd', loginHash: hashLogin(credentials.login) }
         securityEvents.emit('sessions.login_failed', { details }, step.request)
         throw new PARAPET_SESSIONS_LOGIN_FAILED()
       }
-      const { amr, ...user } = found
-      return secondStep.begin(user, amr === undefined ? {} : { amr }, step)
+      return secondStep.begin(found.user, found.proof, step)
     },
     async endReplaced(refreshToken, request) {
       const ended = await endSessionByRefreshToken(context, refreshToken)
@@ -115,7 +125,8 @@ export function createLoginService(settings: LoginServiceSettings): LoginService
     },
     async logOut({ refreshToken, accessToken }, request) {
       let ended = await endSessionByRefreshToken(context, refreshToken)
-      const token = ended === null ? verifyToken(accessToken ?? '') : null
+      // A logout needs to know the session, which an expired token names as well.
+      const token = ended === null ? verifyToken(accessToken ?? '', { evenExpired: true }) : null
       if (token !== null && typeof token === 'object') {
         ended = await endSession(context, token.sessionId)
       }
@@ -129,6 +140,17 @@ export function createLoginService(settings: LoginServiceSettings): LoginService
       emitEnded(securityEvents, { sessionId, userId }, 'by the user', request)
     },
   }
+}
+
+/** Reads what the credential check returned; `null`: it refused. */
+function readUser(
+  found: AuthenticatedUser | null | undefined,
+): { readonly user: SessionUser; readonly proof: LoginProof } | null {
+  if (found === null || found === undefined) return null
+  const { amr, ...user } = found
+  const proof = amr === undefined ? {} : { amr }
+  requireProof(proof, 0)
+  return { user: requireUser(user), proof }
 }
 
 /**

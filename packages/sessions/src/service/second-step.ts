@@ -17,6 +17,7 @@ import {
 import { lookUpUser, type SessionContext } from '../session/context.ts'
 import { endSession } from '../session/end-session.ts'
 import type { SessionGrant } from '../session/grant.ts'
+import { isNameList } from '../users/names.ts'
 import { joinProofs, type ShownFactor } from '../users/shown-factor.ts'
 import { requireProof, requireUser, type LoginProof, type SessionUser } from '../users/user.ts'
 import type { SessionOperations } from './operations.ts'
@@ -88,7 +89,10 @@ class PortedSecondStep implements SecondStep {
     const user = requireUser(given)
     const first = requireProof(proof, context.now())
     const circumstances = { ...step, amr: first.amr }
-    const methods = await callPort(() => secondFactor.methodsOf(user.id, circumstances))
+    const methods = await callPort(
+      () => secondFactor.methodsOf(user.id, circumstances),
+      requireMethods,
+    )
     if (methods.length === 0) return sessions.start(user, proof, request)
     const born = birthOf(await context.epochs.open(user.id))
     const ticket = await this.#pending.add({ user, proof: first, born })
@@ -103,7 +107,7 @@ class PortedSecondStep implements SecondStep {
   ): Promise<{ readonly methods: readonly string[]; readonly passkey?: object }> {
     const [{ user, proof }, port] = await this.#requirePending(ticket)
     const circumstances = { ...step, amr: proof.amr }
-    const methods = await callPort(() => port.methodsOf(user.id, circumstances))
+    const methods = await callPort(() => port.methodsOf(user.id, circumstances), requireMethods)
     if (port.passkeyOptions === undefined || !methods.includes('passkey')) return { methods }
     const passkey = await callPort(() => port.passkeyOptions!(user.id, circumstances))
     return { methods, passkey }
@@ -160,4 +164,10 @@ class PortedSecondStep implements SecondStep {
     const details = { method: 'second-factor', loginHash: null }
     this.#settings.securityEvents.emit('sessions.login_failed', { principalId, details }, request)
   }
+}
+
+/** An answer that cannot be read must not count as "no second step". */
+function requireMethods(methods: readonly string[]): readonly string[] {
+  if (isNameList(methods)) return methods
+  throw new TypeError('"secondFactor.methodsOf" must return an array of names')
 }

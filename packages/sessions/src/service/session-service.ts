@@ -34,6 +34,7 @@ import type { LoginProof, SessionUser } from '../users/user.ts'
 import type { Authenticator } from './authenticator.ts'
 import { emitEnded, emitRevoked } from './emit-revoked.ts'
 import type { RevocationTarget, SessionOperations, UserTarget } from './operations.ts'
+import { createReportedApiKeys } from './reported-api-keys.ts'
 
 /** What a {@link SessionService} needs. */
 export interface SessionServiceSettings {
@@ -52,7 +53,7 @@ export class SessionService implements SessionOperations {
 
   constructor(settings: SessionServiceSettings) {
     this.#settings = settings
-    this.apiKeys = settings.apiKeys
+    this.apiKeys = createReportedApiKeys(settings.apiKeys, settings.securityEvents)
   }
 
   get revocationState(): RevocationList['state'] {
@@ -143,9 +144,9 @@ export class SessionService implements SessionOperations {
   }
 
   async disableUser(userId: string): Promise<void> {
-    const { context, securityEvents } = this.#settings
+    const { context, securityEvents, apiKeys } = this.#settings
     await endAllSessions(context, requireUserId(userId))
-    await this.apiKeys.revokeAll(userId)
+    await apiKeys.revokeAll(userId)
     emitRevoked(securityEvents, 'user', 'the user was disabled', { principalId: userId })
   }
 
@@ -166,12 +167,12 @@ export class SessionService implements SessionOperations {
   }
 
   async #revokeUser(target: UserTarget, reason: string): Promise<void> {
-    const { context, securityEvents } = this.#settings
+    const { context, securityEvents, apiKeys } = this.#settings
     const { exceptSessionId, keepApiKeys = exceptSessionId !== undefined } = target
     const userId = requireUserId(target.userId)
     if (exceptSessionId === undefined) await endAllSessions(context, userId)
     else await endOtherSessions(context, userId, requireId('exceptSessionId', exceptSessionId))
-    if (!keepApiKeys) await this.apiKeys.revokeAll(userId)
+    if (!keepApiKeys) await apiKeys.revokeAll(userId)
     emitRevoked(securityEvents, 'user', reason, { principalId: userId })
   }
 
@@ -206,9 +207,6 @@ function requireId(name: string, id: string): string {
 
 function requireUserId(id: string): string {
   if (isUserId(id)) return id
-  throw new PARAPET_SESSIONS_INVALID_ARGUMENT(
-    'userId',
-    'a string of 1 to 300 characters',
-    describeValue(id),
-  )
+  const expected = 'a string of 1 to 300 characters'
+  throw new PARAPET_SESSIONS_INVALID_ARGUMENT('userId', expected, describeValue(id))
 }

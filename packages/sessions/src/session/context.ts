@@ -9,8 +9,8 @@ import { requireUser, type SessionUser } from '../users/user.ts'
 import type { SessionLifetimes } from './record.ts'
 import type { TokenUses } from './token-uses.ts'
 
-/** Looks up the current state of a user; `null` ends the session. */
-export type FindUser = (userId: string) => Promise<SessionUser | null>
+/** Looks up the current state of a user; `null` or `undefined` ends the session. */
+export type FindUser = (userId: string) => Promise<SessionUser | null | undefined>
 
 /** The ports and settings of sessions. A function that uses the store rejects with the store's error. */
 export interface SessionContext {
@@ -34,16 +34,14 @@ const late = (): Error => new PARAPET_SESSIONS_UNAVAILABLE()
 /**
  * The user as of now; `null` if the user is gone or the lookup returned another one.
  *
- * @throws PARAPET_SESSIONS_UNAVAILABLE the lookup failed or did not answer.
+ * @throws PARAPET_SESSIONS_UNAVAILABLE the lookup failed, did not answer, or returned no user.
  */
 export async function lookUpUser(findUser: FindUser, userId: string): Promise<SessionUser | null> {
-  let found: SessionUser | null
   try {
-    found = await withDeadline(findUser(userId), LOOKUP_DEADLINE_MS, late)
+    const found = (await withDeadline(findUser(userId), LOOKUP_DEADLINE_MS, late)) ?? null
+    const current = found === null ? null : requireUser(found)
+    return current?.id === userId ? current : null
   } catch (error) {
     throw new PARAPET_SESSIONS_UNAVAILABLE({ cause: error })
   }
-  if (found === null) return null
-  const current = requireUser(found)
-  return current.id === userId ? current : null
 }

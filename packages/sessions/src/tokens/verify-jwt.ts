@@ -18,14 +18,18 @@ export interface TokenVerifierSettings {
 
 /**
  * Checks everything but revocation: returns the content of the token, or why it is refused. Never
- * throws, and no two calls share the object that they return.
+ * throws, and no two calls share the object that they return. With `evenExpired`, an expired token is
+ * read too: it names its session, and nothing may be granted for it.
  */
-export type TokenVerifier = (token: string) => AccessToken | TokenFault
+export type TokenVerifier = (
+  token: string,
+  options?: { readonly evenExpired?: boolean },
+) => AccessToken | TokenFault
 
 /** Creates the verifier of access tokens. */
 export function createTokenVerifier(settings: TokenVerifierSettings): TokenVerifier {
   const { ring, issuer, audience, lifetimeMs, now } = settings
-  return (token) => {
+  return (token, { evenExpired = false } = {}) => {
     const segments = splitJws(token)
     if (segments === null) return 'malformed'
     const key = findKey(ring, segments)
@@ -39,7 +43,7 @@ export function createTokenVerifier(settings: TokenVerifierSettings): TokenVerif
       return 'signature'
     }
     if (claims['iss'] !== issuer || claims['aud'] !== audience) return 'claims'
-    return readClaims(claims, lifetimeMs, now())
+    return readClaims(claims, lifetimeMs, now(), evenExpired)
   }
 }
 

@@ -2,9 +2,12 @@
 import type { FastifyRequest } from 'fastify'
 
 /**
- * A route hook: many clients send `content-type: application/json` with every POST. Where the body is
+ * A route hook: many clients send `content-type: application/json` with every request. Where the body is
  * optional, an empty one is no error.
+ *
+ * @see RFC 9112, section 6.3: without these headers a request has no body
  */
 export async function acceptEmptyBody({ headers }: FastifyRequest): Promise<void> {
-  if (headers['content-length'] === '0') delete headers['content-type']
+  const length = headers['content-length'] ?? '0'
+  if (length === '0' && headers['transfer-encoding'] === undefined) delete headers['content-type']
 }

@@ -50,8 +50,10 @@ export function registerLoginRoutes(app: FastifyInstance, settings: LoginRouteSe
   app.post(`${prefix}/logout`, logout, async (request, reply) => {
     transport.requireSameOrigin(request)
     const refreshToken = transport.refreshTokenOf(request)
-    await logins.logOut({ refreshToken, accessToken: readCredential(request) }, request)
+    const accessToken = readCredential(request)
+    // First, because the browser must forget its tokens even while the store is down.
     transport.forget(reply)
+    await logins.logOut({ refreshToken, accessToken }, request)
     return reply.code(204).send(null)
   })
 }

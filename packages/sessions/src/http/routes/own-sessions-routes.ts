@@ -3,6 +3,7 @@ import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { PARAPET_SESSIONS_UNAUTHENTICATED } from '../../errors.ts'
 import type { Service } from '../../service/create-service.ts'
 import type { AccessToken } from '../../tokens/access-token.ts'
+import { acceptEmptyBody } from './empty-body.ts'
 import { ownRoute } from './route-config.ts'
 import { routeSchemas } from './schemas.ts'
 
@@ -28,14 +29,14 @@ export function registerOwnSessionsRoutes(
     }
   })
 
-  const endOthers = { schema: routeSchemas.endOthers, config }
+  const endOthers = { schema: routeSchemas.endOthers, config, onRequest: acceptEmptyBody }
   app.delete(`${prefix}/sessions`, endOthers, async (request, reply) => {
     const { user, sessionId } = requireToken(request)
     await sessions.revoke({ userId: user.id, exceptSessionId: sessionId }, 'by the user')
     return reply.code(204).send(null)
   })
 
-  const endOne = { schema: routeSchemas.endOne, config }
+  const endOne = { schema: routeSchemas.endOne, config, onRequest: acceptEmptyBody }
   app.delete<{ Params: { readonly id: string } }>(
     `${prefix}/sessions/:id`,
     endOne,

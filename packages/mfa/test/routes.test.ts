@@ -1,0 +1,167 @@
+import { createMemoryStore } from '@parapet/kit'
+import { createStoreAccounts } from '@parapet/mfa'
+import t from 'tap'
+import { Authenticator, RELYING_PARTY } from './authenticator.ts'
+import { begin, build, codeAt, enrol, enrolPasskey, outcome, post, wrongCode } from './helpers.ts'
+
+const REMOVED = { totp: null, backupCodesLeft: 0, enrolled: false }
+
+await t.test('a user without a factor enrols the first one only soon after a login', async (t) => {
+  const { app, as, clock } = await build(t, { passkeys: RELYING_PARTY, manageMaxAgeSeconds: 300 })
+  const begun = await begin({ app, clock }, 'alice')
+  const { challenge } = await app.mfa.passkeys.registrationOptions({ id: 'alice', name: 'a' })
+  const code = codeAt(begun.secret, clock.now())
+  const response = new Authenticator().create({ challenge })
+  const authenticatedAt = clock.now() - 300_000
+  const changes = [
+    post('/mfa/totp'),
+    post('/mfa/totp/confirm', { ticket: begun.ticket, code }),
+    post('/mfa/passkeys/options'),
+    post('/mfa/passkeys', { response, name: 'Laptop' }),
+  ]
+  for (const change of changes) {
+    const reply = await as('alice', { ...change, authenticatedAt })
+    t.equal(outcome(reply), '401 RECENT_LOGIN_REQUIRED', change.url as string)
+    const header = 'Bearer error="insufficient_user_authentication", max_age="300"'
+    t.equal(reply.headers['www-authenticate'], header)
+  }
+  t.match(await app.mfa.status('alice'), { ...REMOVED, passkeys: [] }, 'nothing was enrolled')
+  const recent = { ...changes[1]!, authenticatedAt: authenticatedAt + 1 }
+  t.equal(outcome(await as('alice', recent)), '200', 'a login within the time')
+  t.equal(outcome(await as('bob', post('/mfa/totp'))), '201', 'a login that reports no time')
+})
+
+await t.test('wrong first codes of one user make no other user of the address wait', async (t) => {
+  const built = await build(t)
+  const { secret, backupCodes } = await enrol(built, 'alice')
+  const { as, clock } = built
+  const begun = await begin(built, 'mallory', secret)
+  const code = wrongCode(begun.secret, clock.now())
+  const confirm = post('/mfa/totp/confirm', { ticket: begun.ticket, code })
+  for (let i = 0; i < 30; i++) {
+    t.equal(outcome(await as('mallory', { ...confirm, ip: '192.0.2.1' })), '403 CODE_REFUSED')
+  }
+  for (const right of [codeAt(secret, clock.now()), backupCodes[0]]) {
+    const reply = await as('alice', { ...post('/mfa/verify', { code: right }), ip: '192.0.2.1' })
+    t.equal(outcome(reply), '200')
+  }
+})
+
+await t.test('a storage that never answers is 503', async (t) => {
+  const memory = createStoreAccounts(createMemoryStore())
+  let isHung = false
+  const calls: (() => void)[] = []
+  const accounts = new Proxy(memory, {
+    get(target, name) {
+      const value = Reflect.get(target, name) as (...args: unknown[]) => unknown
+      return (...args: unknown[]) => {
+        if (!isHung) return value.apply(target, args)
+        for (const called of calls.splice(0)) called()
+        return new Promise(() => {})
+      }
+    },
+  })
+  const built = await build(t, { accounts })
+  const { app, as, clock } = built
+  app.get('/reports', { config: { mfa: 'required' } }, async () => 'reports')
+  const { secret } = await enrol(built, 'alice')
+  isHung = true
+  const context = { request: { ip: '192.0.2.1', headers: {} }, amr: ['pwd'], setHeader: () => {} }
+  const login = async () => {
+    const code = await app.mfa.secondFactor.methodsOf('alice', context).then(
+      () => 'no error',
+      (error: { code: string }) => error.code,
+    )
+    return code === 'PARAPET_MFA_BUSY' ? '503 BUSY' : code
+  }
+  const asked: Record<string, () => Promise<string>> = {
+    'a code': async () =>
+      outcome(await as('alice', post('/mfa/verify', { code: codeAt(secret, clock.now()) }))),
+    'the status': async () => outcome(await as('alice', { url: '/mfa' })),
+    'a route with a rule': async () => outcome(await as('alice', { url: '/reports' })),
+    'the second step of a login': login,
+  }
+  for (const [what, ask] of Object.entries(asked)) {
+    const called = new Promise<void>((resolve) => void calls.push(resolve))
+    const reply = ask()
+    await called
+    await new Promise(setImmediate)
+    clock.advance(5000)
+    t.equal(await reply, '503 BUSY', what)
+  }
+})
+
+await t.test('an empty body of type JSON is no error where a route needs none', async (t) => {
+  const { as } = await build(t, { passkeys: RELYING_PARTY })
+  const headers = { 'content-type': 'application/json' }
+  const send = async (method: 'POST' | 'DELETE', url: string, more = {}) =>
+    outcome(await as('alice', { method, url, headers: { ...headers, ...more } }))
+  t.equal(await send('POST', '/mfa/totp'), '201')
+  t.equal(await send('POST', '/mfa/totp', { 'content-length': '0' }), '201')
+  t.equal(await send('POST', '/mfa/passkeys/options'), '200')
+  t.equal(await send('DELETE', '/mfa/devices'), '204')
+  t.equal(await send('DELETE', '/mfa/totp'), '404 NOT_FOUND')
+  t.equal(await send('POST', '/mfa/backup-codes'), '404 NOT_FOUND')
+  t.equal(await send('POST', '/mfa/verify'), '400 FST_ERR_VALIDATION', 'this route needs one')
+})
+
+await t.test('a caller without a session reads and changes nothing', async (t) => {
+  const built = await build(t)
+  const { app, as } = built
+  await enrol(built, 'alice')
+  await app.mfa.devices.remember('alice', 'Browser')
+  const [device] = await app.mfa.devices.list('alice')
+  const requests = [
+    { url: '/mfa' },
+    { method: 'DELETE', url: '/mfa/devices' },
+    { method: 'DELETE', url: `/mfa/devices/${device!.id}` },
+    post('/mfa/recover', { codes: ['7K2QM-9ZPX4-W0DT', '7K2QM-9ZPX4-W0DV'] }),
+  ] as const
+  for (const request of requests) {
+    const reply = await as('alice', { ...request, session: '' })
+    t.equal(outcome(reply), '403 SESSION_REQUIRED', request.url as string)
+  }
+  t.equal((await app.mfa.devices.list('alice')).length, 1)
+  const anonymous = await app.inject('/mfa')
+  t.equal(outcome(anonymous), '401 LOGIN_REQUIRED')
+  t.equal(anonymous.headers['www-authenticate'], 'Bearer', 'RFC 9110, section 11.6.1')
+})
+
+await t.test('the backup codes go with the last factor', async (t) => {
+  const built = await build(t, { passkeys: RELYING_PARTY })
+  const { app } = built
+  const { backupCodes } = await enrol(built, 'alice')
+  await enrolPasskey(built, 'alice')
+  await app.mfa.totp.remove('alice')
+  t.match(await app.mfa.status('alice'), { enrolled: true, backupCodesLeft: 4 })
+  const [passkey] = await app.mfa.passkeys.list('alice')
+  await app.mfa.passkeys.revoke('alice', passkey!.id)
+  t.match(await app.mfa.status('alice'), REMOVED)
+  await t.rejects(app.mfa.verify('alice', backupCodes[0]!), {
+    code: 'PARAPET_MFA_CODE_REFUSED',
+    statusCode: 403,
+  })
+})
+
+await t.test('erasing an account is an event', async (t) => {
+  const built = await build(t)
+  await enrol(built, 'alice')
+  built.events.length = 0
+  await built.app.mfa.forget('alice')
+  t.match(built.events, [{ type: 'mfa.forgotten', severity: 'high', principalId: 'alice' }])
+})
+
+await t.test('a passkey that was not offered is refused as the input of the client', async (t) => {
+  const { app } = await build(t)
+  const context = { request: { ip: '192.0.2.1', headers: {} }, amr: ['pwd'], setHeader: () => {} }
+  await t.rejects(app.mfa.secondFactor.verify('alice', { passkey: {} }, context), {
+    code: 'PARAPET_MFA_PASSKEY_REFUSED',
+    statusCode: 403,
+  })
+})
+
+await t.test('a `trustLogin` that returns nothing trusts nothing', async (t) => {
+  const { app, as } = await build(t, { trustLogin: () => undefined })
+  app.get('/reports', { config: { mfa: 'required' } }, async () => 'reports')
+  t.equal(outcome(await as('alice', { url: '/reports' })), '403 ENROLMENT_REQUIRED')
+})
