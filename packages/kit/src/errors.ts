@@ -115,6 +115,16 @@ export const PARAPET_KIT_CIPHER_OPEN_FAILED = createError(
 )
 
 /**
+ * The option `principal` of a plugin, which looks up the caller, did not answer in time; the request is
+ * refused. Fix: give the lookup a deadline of its own, and check what it asks.
+ */
+export const PARAPET_KIT_PRINCIPAL_TIMEOUT = createError(
+  'PARAPET_KIT_PRINCIPAL_TIMEOUT',
+  'The caller could not be looked up within %s ms',
+  503,
+)
+
+/**
  * The database did not answer in time, or gave no connection; the connection was closed, and whether the
  * statement took effect is unknown. Fix: check the database, the network and the size of the pool; raise
  * `deadlineMs` of `createSqlClient` for slow statements.

@@ -1,6 +1,7 @@
 /** The authenticated caller: one shape for every login, at `request.principal`. */
 import type { FastifyInstance, FastifyRequest } from 'fastify'
-import { PARAPET_KIT_INVALID_PRINCIPAL } from '../errors.ts'
+import { PARAPET_KIT_INVALID_PRINCIPAL, PARAPET_KIT_PRINCIPAL_TIMEOUT } from '../errors.ts'
+import { withDeadline } from '../time/deadline.ts'
 
 /** An authenticated caller: a person or a machine. Frozen. */
 export interface Principal {
@@ -29,6 +30,9 @@ declare module 'fastify' {
     principal: Principal | null
   }
 }
+
+/** How long an asynchronous mapping may take. */
+const MAPPING_DEADLINE_MS = 5000
 
 const TEXTS = ['id', 'tenantId', 'sessionId'] as const
 const LISTS = ['roles', 'permissions', 'scopes', 'amr'] as const
@@ -123,6 +127,7 @@ export interface PrincipalReader {
    *
    * @returns a promise where the mapping is asynchronous: await it before reading.
    * @throws PARAPET_KIT_INVALID_PRINCIPAL the mapping returned something else.
+   * @throws PARAPET_KIT_PRINCIPAL_TIMEOUT the mapping did not answer within 5 s.
    */
   load(request: FastifyRequest): Promise<void> | undefined
 }
@@ -149,13 +154,14 @@ export function usePrincipal(app: FastifyInstance, mapping?: PrincipalMapping): 
       keep(request, found)
       return undefined
     }
-    return found.then((each) => {
+    const late = () => new PARAPET_KIT_PRINCIPAL_TIMEOUT(MAPPING_DEADLINE_MS)
+    return withDeadline(found, MAPPING_DEADLINE_MS, late).then((each) => {
       loaded.add(request)
       return keep(request, each)
     })
   }
   const read = (request: FastifyRequest): Principal | null => {
-    const pending = request.principal === null ? load(request) : undefined
+    const pending = (request.principal ?? null) === null ? load(request) : undefined
     if (pending === undefined) return readKnown(request)
     pending.catch(() => {})
     return refuse('the mapping is asynchronous, and the principal is read before its promise')
