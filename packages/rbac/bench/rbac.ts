@@ -150,12 +150,10 @@ function handMap({ permissions, flat, questions }: Case): () => number {
 
 function accessFor(engine: Engine, principal: Principal): Access {
   return new Access(
-    engine,
+    { engine, version: 0, stale: false, grantedTo: () => undefined, nextChange: () => Infinity },
     { facts: {}, factTimeoutMs: 1000, clock: systemClock, challenge: 'Bearer' },
     {
       principal,
-      granted: undefined,
-      stale: false,
       environment: () => ({ time: 0 }),
       subject: () => undefined,
       report: () => {},

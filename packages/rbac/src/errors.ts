@@ -39,6 +39,17 @@ export const PARAPET_RBAC_UNDECLARED_ROUTES = createError<[routes: string]>(
 )
 
 /**
+ * Thrown at boot if routes are outside of the context in which rbac is registered, so that it does not
+ * guard them. The usual cause is a plugin file without `fastify-plugin`. Fix: register rbac on the root,
+ * or wrap the file in `fp`; if the routes need no guard, say why in the option `outside` and remove their
+ * rules.
+ */
+export const PARAPET_RBAC_OUTSIDE_ROUTES = createError<[routes: string]>(
+  'PARAPET_RBAC_OUTSIDE_ROUTES',
+  'rbac is registered in a context of its own, so it does not guard these routes. Register it on the root, or wrap its file in fastify-plugin. If the routes need no guard, say why in the option "outside"; a route with a rule always needs one:\n%s',
+)
+
+/**
  * Thrown if a function is called with an argument outside its documented range. Fix: pass what the
  * message asks for.
  */
@@ -107,6 +118,27 @@ export const PARAPET_RBAC_STALE = createError<[]>(
 )
 
 /**
+ * Thrown if a table of the policy store in PostgreSQL lacks its only row. The instance keeps its last
+ * policy for `maxStalenessMs`. Fix: restore the table from a backup.
+ */
+export const PARAPET_RBAC_DAMAGED_STORE = createError<[table: string]>(
+  'PARAPET_RBAC_DAMAGED_STORE',
+  'The table "%s" of the policy store must have exactly one row, but it has none; restore it from a backup',
+  503,
+)
+
+/**
+ * Thrown if the policy store has not answered a change within `maxStalenessMs`. The change may still be
+ * stored later. Fix: restore the connection to the policy store, then read `app.rbac.revision` and
+ * `app.rbac.policyDigest` before you try again.
+ */
+export const PARAPET_RBAC_OUTCOME_UNKNOWN = createError<[timeoutMs: number]>(
+  'PARAPET_RBAC_OUTCOME_UNKNOWN',
+  'The policy store did not answer within %d ms, so the change may or may not be stored. Read the revision and the policy before you try again',
+  503,
+)
+
+/**
  * Sent if a request to an AuthZEN route is malformed. Fix: send a body that follows the schema in the
  * OpenAPI description.
  */
@@ -126,8 +158,8 @@ export const PARAPET_RBAC_MATRIX_MISMATCH = createError<[mismatches: string]>(
 )
 
 /**
- * Sent if an asynchronous `principal`, or a lookup for AuthZEN, takes longer than `factTimeoutMs`. Fix:
- * make the lookup faster, or raise `factTimeoutMs`.
+ * Sent if an asynchronous `principal`, the `resource` of a rule or a lookup for AuthZEN takes longer
+ * than `factTimeoutMs`. Fix: make the lookup faster, or raise `factTimeoutMs`.
  */
 export const PARAPET_RBAC_LOOKUP_TIMEOUT = createError<[lookup: string, timeoutMs: number]>(
   'PARAPET_RBAC_LOOKUP_TIMEOUT',
@@ -162,6 +194,25 @@ export const PARAPET_RBAC_NOT_DELEGATED = createError<[role: string]>(
   'PARAPET_RBAC_NOT_DELEGATED',
   'You may not grant or revoke the role "%s"',
   403,
+)
+
+/**
+ * Thrown if a grant would last longer than the right of the acting principal to grant the role: that right
+ * comes from a role for a limited time. Fix: choose an earlier `until`, or let another principal act.
+ */
+export const PARAPET_RBAC_GRANT_TOO_LONG = createError<[role: string, limit: string]>(
+  'PARAPET_RBAC_GRANT_TOO_LONG',
+  'You may grant the role "%s" only until %s, when your own right to grant it ends',
+  403,
+)
+
+/**
+ * Thrown at boot if the policy store has another policy than the option `policy`, and `onDifference` is
+ * `fail`. Fix: publish the policy of this version, or correct the option.
+ */
+export const PARAPET_RBAC_POLICY_DIFFERS = createError<[changes: string]>(
+  'PARAPET_RBAC_POLICY_DIFFERS',
+  'The option "policy" is not in force, because the policy store has another policy. Publish it, or set "onDifference". It would change:\n%s',
 )
 
 /**

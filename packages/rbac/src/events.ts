@@ -10,6 +10,11 @@ declare module '@parapet/kit' {
       roles: readonly string[]
       reason: Reason
       policyDigest: string
+      /**
+       * 0: this event is one denial, the first of its kind in a minute. Otherwise the number of further
+       * ones until the end of that minute: same route, principal (or client), permissions and reason.
+       */
+      suppressed: number
     }
     'rbac.allowed': {
       permissions: readonly string[]
@@ -22,6 +27,8 @@ declare module '@parapet/kit' {
       roles: readonly string[]
       reason: Reason
       policyDigest: string
+      /** As in `rbac.denied`. */
+      suppressed: number
     }
     'rbac.routes_undeclared': {
       /** At most 100 of them. */
@@ -35,6 +42,19 @@ declare module '@parapet/kit' {
       /** One sentence for each change, at most 100. */
       changes: readonly string[]
       reason?: string
+    }
+    /** The details have at most 100 sentences of each list. */
+    'rbac.policy_differs': {
+      policyDigest: string
+      optionDigest: string
+      /** What the option would change. */
+      changes: readonly string[]
+    }
+    'rbac.waiver_ended': { findings: readonly string[] }
+    'rbac.report_ended': {
+      /** The last day of the mode. */
+      until: string
+      reason: string
     }
     'rbac.role_granted': {
       role: string
@@ -53,7 +73,8 @@ export const events = {
   'rbac.denied': {
     severity: 'low',
     outcome: 'failure',
-    description: 'A route guard or `authorize` denied access.',
+    description:
+      'A route guard or `authorize` denied access. Repetitions within a minute are one further event with their number (`suppressed`).',
   },
   'rbac.allowed': {
     severity: 'info',
@@ -64,7 +85,8 @@ export const events = {
   'rbac.denial_reported': {
     severity: 'low',
     outcome: 'success',
-    description: 'The mode `report` allowed access that would have been denied.',
+    description:
+      'The mode `report` allowed access that would have been denied. Repetitions are folded as those of `rbac.denied`.',
   },
   'rbac.routes_undeclared': {
     severity: 'medium',
@@ -75,6 +97,22 @@ export const events = {
     severity: 'medium',
     outcome: 'success',
     description: 'This instance published a policy.',
+  },
+  'rbac.policy_differs': {
+    severity: 'medium',
+    outcome: 'unknown',
+    description:
+      'The app started with the policy of the policy store, which differs from its option `policy`.',
+  },
+  'rbac.waiver_ended': {
+    severity: 'medium',
+    outcome: 'unknown',
+    description: 'The app started with mistakes in its policy whose waivers have ended.',
+  },
+  'rbac.report_ended': {
+    severity: 'high',
+    outcome: 'unknown',
+    description: 'The app started after the last day of the mode `report`, so it refuses requests.',
   },
   'rbac.role_granted': {
     severity: 'medium',

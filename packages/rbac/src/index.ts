@@ -7,7 +7,7 @@
 import { declarePhase, useSecurityEvents } from '@parapet/kit'
 import type { FastifyInstance, FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
-import type { RequestRbac } from './decide/access.ts'
+import type { RequestRbac } from './decide/request-rbac.ts'
 import type { RbacRule } from './decide/rule-config.ts'
 import { events } from './events.ts'
 import { createRbac, type Rbac } from './http/app-rbac.ts'
@@ -15,6 +15,7 @@ import { serveAuthzen } from './http/authzen-routes.ts'
 import { openPolicy, openReportMode, reportUndeclared } from './http/open-policy.ts'
 import { decorateHiding } from './http/hidden-reply.ts'
 import { RouteDocuments } from './http/openapi.ts'
+import { requireNoneOutside } from './http/outside-routes.ts'
 import { decorateRequests } from './http/request-rbac.ts'
 import { RouteGuard } from './http/route-guard.ts'
 import { RouteRules } from './http/route-rules.ts'
@@ -25,7 +26,7 @@ export type * from './authzen/evaluation.ts'
 export type { AttributeSchema, AttributeType, AttributeValue } from './attributes/attributes.ts'
 export type * from './conditions/condition.ts'
 export * from './conditions/operators.ts'
-export type { RequestRbac } from './decide/access.ts'
+export type { RequestRbac } from './decide/request-rbac.ts'
 export type { FactFinder, FactQuestion } from './decide/facts.ts'
 export type { SqlFragment, SqlNaming } from './decide/filter-sql.ts'
 export type { Filter } from './decide/filter.ts'
@@ -42,13 +43,19 @@ export { testMatrix, type TestMatrixOptions, type TestMatrixReport } from './htt
 export type { PolicyDiff, RightChange, RouteChange } from './live/diff.ts'
 export { createMemoryPolicyStore } from './live/policy-store-memory.ts'
 export { createPostgresPolicyStore } from './live/policy-store-postgres.ts'
-export type { PolicyChange, PolicyState, PolicyStore, TimedGrant } from './live/policy-store.ts'
-export type { AuthzenOptions, DecisionHook, RbacOptions } from './options.ts'
+export type {
+  PolicyChange,
+  PolicyMark,
+  PolicyState,
+  PolicyStore,
+  TimedGrant,
+} from './live/policy-store.ts'
+export type { AuthzenOptions, DecisionHook, RbacOptions, RbacPrincipalMapping } from './options.ts'
 export { definePolicy, fromMap } from './policy/define-policy.ts'
 export { decodePolicy, encodePolicy } from './policy/encode-policy.ts'
 export type * from './policy/policy-types.ts'
 export type { ExplainContext, Explanation } from './review/explain.ts'
-export type { PolicyFinding, PolicyLintRule, PolicyWaiver } from './review/lint.ts'
+export type { PolicyFinding, PolicyLintRule, PolicyWaiver } from './lint/lint.ts'
 export type { Matrix, MatrixRow } from './review/matrix.ts'
 export type { DenyTrace, GrantTrace } from './review/trace-grants.ts'
 export type { Holder } from './review/who-can.ts'
@@ -75,23 +82,26 @@ async function rbacPlugin(app: FastifyInstance, options: RbacOptions): Promise<v
   const settings = resolveOptions(options)
   declarePhase(app, NAME, 'authorization')
   const securityEvents = useSecurityEvents(app, events)
-  const live = await openPolicy(app, settings)
-  const reportMode = openReportMode(app, settings)
+  const live = await openPolicy(app, settings, securityEvents)
+  const reportMode = openReportMode(app, settings, securityEvents)
   const access = decorateRequests(app, live, settings, securityEvents, reportMode)
   const documents = new RouteDocuments(settings.securityScheme)
   const rules = new RouteRules(app, {
     engine: () => live.engine,
     routes: settings.routes,
     document: (route, rule, context) => documents.add(route, rule, context),
-    tolerate: reportMode.isActive
-      ? (routes) => reportUndeclared(app, routes, securityEvents)
-      : undefined,
+    tolerate:
+      settings.report === undefined
+        ? undefined
+        : (routes) => reportUndeclared(app, routes, securityEvents, reportMode.isActive),
   })
+  requireNoneOutside(app, settings.outside)
   decorateHiding(app)
   const guard = new RouteGuard(app, settings.hook, {
     ruleOf: (request) => rules.ofRequest(request),
     accessOf: access.accessOf,
     load: access.load,
+    loadResource: access.loadResource,
     anonymous: (request) => access.createAccess(request, null),
     isReporting: () => reportMode.isActive,
   })

@@ -8,7 +8,6 @@ import {
   type OptionReader,
   type OptionSettings,
   type Principal,
-  type PrincipalMapping,
   type Store,
 } from '@parapet/kit'
 import type { FastifyRequest } from 'fastify'
@@ -18,7 +17,7 @@ import type { RbacRule as Rule } from './decide/rule-config.ts'
 import { PARAPET_RBAC_INVALID_OPTION } from './errors.ts'
 import type { PolicyStore } from './live/policy-store.ts'
 import type { Policy } from './policy/policy-types.ts'
-import { lintRules, type PolicyWaiver } from './review/lint.ts'
+import { lintRules, type PolicyWaiver } from './lint/lint.ts'
 import { endOfDay } from './routes/report-mode.ts'
 
 type RbacRule = Rule<FastifyRequest>
@@ -31,8 +30,16 @@ export interface AuthzenOptions {
   readonly rule: RbacRule
   /** The public origin of this service, as `https://pdp.example.com`, for the discovery document. */
   readonly baseUrl: string
-  /** Loads the attributes of a resource. @default its `properties` and `id` in the request */
+  /**
+   * Loads the attributes of a resource; `null`: there is none. @default its `id`, and what
+   * `trustedResourceProperties` names
+   */
   readonly resource?: ResourceLoader
+  /**
+   * The `properties` of a resource that the caller of the API may state: a caller that states `ownerId`
+   * decides by itself who the owner is. Not together with `resource`. @default none: they are unknown
+   */
+  readonly trustedResourceProperties?: readonly string[]
   /**
    * Loads the attributes that the policy declares under `subject`, as the option `subject` does for
    * requests. Required if the policy declares any.
@@ -49,6 +56,11 @@ export interface AuthzenOptions {
   readonly maxEvaluations?: number
 }
 
+/** Returns the principal of a request; `null` or `undefined`: there is none. */
+export type RbacPrincipalMapping = (
+  request: FastifyRequest,
+) => Principal | null | undefined | Promise<Principal | null | undefined>
+
 /** The hook in which the rules of routes are decided. */
 export type DecisionHook = 'onRequest' | 'preParsing' | 'preHandler'
 
@@ -57,10 +69,11 @@ export interface RbacOptions {
   /** The policy, from `definePolicy` or `fromMap`. It seeds an empty policy store. */
   readonly policy: Policy
   /**
-   * Returns the principal of a request, if the login does not set `request.principal`; may be
-   * asynchronous. It runs in the hook that decides, also for public routes.
+   * Returns the principal of a request, if the login does not set `request.principal`; `null` or
+   * `undefined`: there is none. It may be asynchronous. It runs in the hook that decides, also for public
+   * routes.
    */
-  readonly principal?: PrincipalMapping
+  readonly principal?: RbacPrincipalMapping
   /** Returns the attributes that the policy declares under `subject`. @default none */
   readonly subject?: (
     principal: Principal,
@@ -71,12 +84,19 @@ export interface RbacOptions {
   /** A finder for each fact that the policy declares. @default none */
   readonly facts?: Readonly<Record<string, FactFinder>>
   /**
-   * The deadline for a fact, 1 to 60 000 ms; a late fact is unknown. An asynchronous `principal` and
-   * the lookups of `authzen` have the same deadline; a late one gets 503. @default 1000
+   * The deadline for a fact, 1 to 60 000 ms; a late fact is unknown. An asynchronous `principal`, the
+   * `resource` of a rule and the lookups of `authzen` have the same deadline; a late one gets 503.
+   * @default 1000
    */
   readonly factTimeoutMs?: number
   /** Rules of routes that other plugins declare: `'GET /docs'`, or `'GET /docs/**'` for all below it. */
   readonly routes?: Readonly<Record<string, RbacRule>>
+  /**
+   * Why routes outside of the context in which the plugin is registered are not guarded, in 3 to 200
+   * characters: for an app whose contexts differ on purpose. Such routes have no guard at all, unless
+   * their context has an rbac of its own. @default routes outside stop the boot
+   */
+  readonly outside?: string
   /**
    * The hook in which rules are decided. `preParsing` comes after the route's own `onRequest` hooks,
    * `preHandler` after its own `preHandler` hooks, when the body has been parsed and validated: every
@@ -88,9 +108,21 @@ export interface RbacOptions {
    * `app.rbac.report()` and emit events. Requires `report`. @default 'enforce'
    */
   readonly mode?: 'enforce' | 'report'
-  /** Why nothing is refused, and the last day of it, as `2027-03-01`: at most one year ahead. */
+  /**
+   * Why nothing is refused, and the last day of it (in UTC), as `2027-03-01`: at most one year ahead.
+   * From the day after, requests are refused, also those of routes without a rule.
+   */
   readonly report?: { readonly reason: string; readonly until: string }
-  /** Findings of the lint that do not stop the boot. @default none */
+  /**
+   * What to do at boot if the policy store has another policy than the option `policy`. The stored one is
+   * in force: `warn` reports it, `fail` stops the boot, and `publish` puts the option in force in the whole
+   * fleet, over everything that was published since. @default 'warn'
+   */
+  readonly onDifference?: 'warn' | 'fail' | 'publish'
+  /**
+   * Findings of the lint that do not stop the boot. After its last day, a waiver accepts nothing in
+   * `publish` and `lint`; at boot its findings are reported. @default none
+   */
   readonly waivers?: readonly PolicyWaiver[]
   /** The `WWW-Authenticate` header of a 401 response. @default 'Bearer' */
   readonly challenge?: string
@@ -135,17 +167,19 @@ export const optionTable = {
       ? undefined
       : `must be a policy made by definePolicy or fromMap, got ${kindOf(value)}`,
   ),
-  principal: option.optional(option.callback<PrincipalMapping>()),
+  principal: option.optional(option.callback<RbacPrincipalMapping>()),
   subject: option.optional(option.callback<NonNullable<RbacOptions['subject']>>()),
   environment: option.optional(option.callback<NonNullable<RbacOptions['environment']>>()),
   facts: option.map(option.callback<FactFinder>(), { default: {} }),
   factTimeoutMs: option.milliseconds({ max: 60_000, default: 1000 }),
   routes: option.map(rule, { default: {} }),
+  outside: option.optional(option.text({ min: 3, max: 200 })),
   hook: option.oneOf(['onRequest', 'preParsing', 'preHandler'], { default: 'onRequest' }),
   mode: option.oneOf(['enforce', 'report'], { default: 'enforce' }),
   report: option.optional(
     optionGroup({ reason: option.text({ min: 3, max: 200 }), until: option.text({ max: 10 }) }),
   ),
+  onDifference: option.oneOf(['warn', 'fail', 'publish'], { default: 'warn' }),
   waivers: option.list(
     optionGroup({
       rule: option.text({ max: 64 }),
@@ -170,6 +204,7 @@ export const optionTable = {
       resource: option.optional(option.callback<ResourceLoader>()),
       attributes: option.optional(option.callback<AttributeLoader>()),
       trustedProperties: option.list(option.text({ max: 128 }), { default: [] }),
+      trustedResourceProperties: option.list(option.text({ max: 128 }), { default: [] }),
       prefix: option.text({ pattern: /^\/[\w/.-]*\w$/, default: '/access/v1' }),
       maxEvaluations: option.integer({ min: 1, max: 10_000, default: 100 }),
     }),
@@ -194,12 +229,23 @@ export function resolveOptions(options: unknown): RbacSettings {
     if (ROUTE_NAME.test(name)) continue
     faults.push(`  "routes" must have keys such as 'GET /docs/**', got "${name}"`)
   }
+  faults.push(...openRootFaults(settings))
   faults.push(...dateFaults(settings), ...authzenFaults(settings))
   if (settings.store !== undefined && settings.policyStore === undefined) {
     faults.push('  "store" requires "policyStore", a policy store that all instances share')
   }
   if (faults.length > 0) throw new PARAPET_RBAC_INVALID_OPTION('@parapet/rbac', faults.join('\n'))
   return settings
+}
+
+/** Every route that somebody forgets would be public. */
+function openRootFaults({ routes }: RbacSettings): string[] {
+  return Object.entries(routes)
+    .filter(([name, raw]) => name.endsWith(' /**') && typeof raw === 'object' && 'public' in raw)
+    .map(([name]) => {
+      const single = name.slice(0, -1)
+      return `  "routes" has the entry "${name}" with a public rule, which makes every forgotten route public; name single routes, such as "${single}" for the files of a site, or give them a prefix`
+    })
 }
 
 function dateFaults({ mode, report, waivers, clock }: RbacSettings): string[] {
@@ -219,6 +265,9 @@ function dateFaults({ mode, report, waivers, clock }: RbacSettings): string[] {
 
 /** The option `subject` cannot serve AuthZEN if it reads the request, which is that of another service. */
 function authzenFaults({ authzen, subject }: RbacSettings): string[] {
+  if (authzen?.resource !== undefined && authzen.trustedResourceProperties.length > 0) {
+    return ['  "authzen.trustedResourceProperties" must be empty if "authzen.resource" is set']
+  }
   if (authzen === undefined || authzen.attributes !== undefined || (subject?.length ?? 0) < 2) {
     return []
   }

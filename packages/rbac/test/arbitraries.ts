@@ -2,6 +2,8 @@
 import type { Principal } from '@parapet/kit'
 import type { Condition } from '@parapet/rbac'
 import fc from 'fast-check'
+import type { Engine } from '../src/decide/engine.ts'
+import type { PolicyInForce } from '../src/decide/policy-in-force.ts'
 
 export const PERMISSIONS = [
   'doc:read',
@@ -177,3 +179,14 @@ export const request = fc.record({
   friend: fc.option(fc.boolean(), { nil: undefined }),
 })
 export type Request = typeof request extends fc.Arbitrary<infer T> ? T : never
+
+/** A policy that never changes. */
+export function constantPolicy(engine: Engine): PolicyInForce {
+  return {
+    engine,
+    version: 0,
+    stale: false,
+    grantedTo: () => undefined,
+    nextChange: () => Infinity,
+  }
+}

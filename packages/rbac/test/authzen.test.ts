@@ -29,6 +29,7 @@ async function build(
       subject,
       rule: { public: 'a test' },
       baseUrl: 'https://pdp.example.com',
+      ...(options.resource === undefined ? { trustedResourceProperties: ['ownerID'] } : {}),
       ...options,
     },
   })
@@ -355,6 +356,7 @@ await t.test(
         rule: { public: 'a test' },
         baseUrl: 'https://pdp.example.com',
         trustedProperties: ['department', 'roles'],
+        trustedResourceProperties: ['department', 'id'],
       },
     })
     const edit = (subjectProperties: object, properties: object, context?: object) =>
@@ -426,6 +428,7 @@ await t.test(
       subject: ({ id }: { readonly id: string }) => ({ id, roles: ['user'] }),
       rule: { public: 'a test' },
       baseUrl: 'https://pdp.example.com',
+      trustedResourceProperties: ['department'],
     }
     for (const options of [
       { subject: departmentOf, authzen },
@@ -456,6 +459,35 @@ await t.test(
     )
   },
 )
+
+await t.test('a caller states no attribute of a resource, and no other type', async (t) => {
+  const authzen = {
+    subject: ({ id }: { readonly id: string }) => ({ id, roles: ['user'] }),
+    rule: { public: 'a test' },
+    baseUrl: 'https://pdp.example.com',
+  }
+  const decide = async (options: Partial<AuthzenOptions>, resource: object, name = 'edit') => {
+    const app = Fastify()
+    t.after(() => app.close())
+    const policy = department
+    await app.register(rbac, { policy, subject: departmentOf, authzen: { ...authzen, ...options } })
+    return (await ask(app, { ...own, action: { name }, resource })).body.decision
+  }
+  const trusted = { trustedResourceProperties: ['department'] }
+  const { resource } = own
+  t.equal(await decide({}, resource), false, 'the default')
+  t.equal(await decide({ trustedProperties: ['department'] }, resource), false, 'of a subject')
+  t.equal(await decide(trusted, resource), true)
+  t.equal(await decide({ resource: () => ({ department: 'HR' }) }, resource), false, 'a loader')
+  t.equal(await decide(trusted, resource, 'record:edit'), true, 'the full name of the permission')
+  const invoice = { ...resource, type: 'invoice' }
+  t.equal(await decide(trusted, invoice, 'record:edit'), false, 'the types contradict each other')
+  await t.rejects(() => decide({ ...trusted, resource: () => null }, resource), {
+    code: 'PARAPET_RBAC_INVALID_OPTION',
+    statusCode: 500,
+    message: /"authzen.trustedResourceProperties" must be empty if "authzen.resource" is set/,
+  })
+})
 
 await t.test('a lookup for AuthZEN that never ends gets 503', async (t) => {
   const clock = createManualClock()

@@ -1,8 +1,9 @@
 /** What stops the start of an app: undeclared routes, invalid rules and invalid options. */
 import { definePolicy, rbac, type RbacOptions } from '@parapet/rbac'
-import Fastify from 'fastify'
+import Fastify, { type FastifyInstance } from 'fastify'
 import t from 'tap'
-import { build, policy } from './content-app.ts'
+import { as, build, policy, principal } from './content-app.ts'
+import { allows, recordHandlers, refuses } from './refusals.ts'
 
 await t.test('routes without a rule stop the boot, and the error lists all of them', async (t) => {
   const { app } = await build(t)
@@ -116,4 +117,117 @@ await t.test('a fact without a finder stops the boot', async (t) => {
       message: /facts\.known: is declared in the policy but has no finder/,
     },
   )
+})
+
+const tomorrow = () => new Date(Date.now() + 86_400_000).toISOString().slice(0, 10)
+
+const inner = (options: Partial<RbacOptions> = {}, url = '/inside') =>
+  async function inContext(child: FastifyInstance) {
+    await child.register(rbac, { policy, principal, ...options })
+    child.get(url, { config: { rbac: 'settings:manage' } }, async () => 'inside')
+  }
+
+await t.test('a route outside of the context of rbac stops the boot', async (t) => {
+  const rule = { config: { rbac: 'settings:manage' } } as const
+  const cases: readonly [string, (app: FastifyInstance) => void, Partial<RbacOptions>, RegExp][] = [
+    [
+      'a sibling',
+      (app) => void app.register(async (c) => void c.get('/open', () => '')),
+      {},
+      /GET \/open$/,
+    ],
+    ['the root', (app) => void app.get('/open', () => ''), {}, /GET \/open$/],
+    [
+      'with a rule',
+      (app) => void app.get('/ruled', rule, () => ''),
+      {},
+      /GET \/ruled \(has a rule\)/,
+    ],
+    [
+      'with a rule, and the option',
+      (app) => void app.get('/ruled', rule, () => ''),
+      { outside: 'a test' },
+      /GET \/ruled \(has a rule\)/,
+    ],
+    [
+      'in the mode report',
+      (app) => void app.get('/open', () => ''),
+      { mode: 'report', report: { reason: 'adoption', until: tomorrow() } },
+      /GET \/open$/,
+    ],
+  ]
+  for (const [name, declare, options, message] of cases) {
+    for (const isFirst of [true, false]) {
+      const app = Fastify()
+      t.after(() => app.close())
+      if (isFirst) declare(app)
+      void app.register(inner(options))
+      if (!isFirst) declare(app)
+      await t.rejects(
+        async () => app.ready(),
+        { code: 'PARAPET_RBAC_OUTSIDE_ROUTES', statusCode: 500, message },
+        name,
+      )
+    }
+  }
+})
+
+await t.test(
+  'contexts with an rbac of their own, and routes that "outside" explains',
+  async (t) => {
+    const app = Fastify()
+    t.after(() => app.close())
+    const handled = recordHandlers(app)
+    void app.register(inner({}, '/one'))
+    void app.register(inner({}, '/two'))
+    await app.ready()
+    for (const url of ['/one', '/two']) {
+      await refuses(t, { app, handled }, 403, { url, headers: as('ann', 'viewer') })
+      await allows(t, { app }, { url, headers: as('root', 'admin') })
+    }
+    const mixed = Fastify()
+    t.after(() => mixed.close())
+    const mixedHandled = recordHandlers(mixed)
+    mixed.get('/site', async () => 'site')
+    void mixed.register(inner({ outside: 'the site has no accounts' }))
+    await allows(t, { app: mixed }, { url: '/site' })
+    await refuses(t, { app: mixed, handled: mixedHandled }, 401, { url: '/inside' })
+  },
+)
+
+await t.test('a public rule cannot cover every route, but the files of a site', async (t) => {
+  for (const name of ['GET /**', '* /**']) {
+    const app = Fastify()
+    t.after(() => app.close())
+    await t.rejects(
+      async () => {
+        await app.register(rbac, { policy, routes: { [name]: { public: 'a site' } } })
+      },
+      {
+        code: 'PARAPET_RBAC_INVALID_OPTION',
+        statusCode: 500,
+        message: /makes every forgotten route public; name single routes, such as "(GET|\*) \/\*"/,
+      },
+      name,
+    )
+  }
+  const site = {
+    policy,
+    routes: { 'GET /*': { public: 'a site' }, 'PUT /**': 'content:write' },
+  } as const
+  const app = Fastify()
+  t.after(() => app.close())
+  await app.register(rbac, site)
+  app.get('/*', async () => 'file')
+  app.put('/*', async () => 'file')
+  await allows(t, { app }, { url: '/index.html' })
+  const forgetful = Fastify()
+  t.after(() => forgetful.close())
+  await forgetful.register(rbac, { policy, routes: { 'GET /*': { public: 'a site' } } })
+  forgetful.get('/*', async () => 'file')
+  forgetful.get('/a/secret', async () => 'secret')
+  await t.rejects(async () => forgetful.ready(), {
+    code: 'PARAPET_RBAC_UNDECLARED_ROUTES',
+    message: /GET \/a\/secret$/,
+  })
 })

@@ -5,7 +5,13 @@ import {
   type Principal,
   type SecurityEvent,
 } from '@parapet/kit'
-import { createPostgresPolicyStore, definePolicy, rbac, type RbacOptions } from '@parapet/rbac'
+import {
+  createMemoryPolicyStore,
+  createPostgresPolicyStore,
+  definePolicy,
+  rbac,
+  type RbacOptions,
+} from '@parapet/rbac'
 import { openPglite } from '@parapet/testing'
 import Fastify from 'fastify'
 import t, { type Test } from 'tap'
@@ -161,5 +167,74 @@ await t.test('a grant can start later, in memory and in PostgreSQL', async (t) =
       code: 'PARAPET_RBAC_INVALID_ARGUMENT',
       message: /"from" must be an integer less than "until"/,
     })
+  }
+})
+
+await t.test('a role for a limited time cannot outlive itself by delegation', async (t) => {
+  const policy = definePolicy({ ...source, delegation: { editor: ['editor', 'auditor'] } })
+  const { app, clock } = await build(t, { policy })
+  const temporary = { id: 'temp', roles: [] }
+  await app.rbac.grant('editor', 'temp', as(null))
+  const late = { until: until + 1, by: temporary }
+  for (const [role, grantee] of [
+    ['editor', 'temp'],
+    ['editor', 'friend'],
+    ['auditor', temporary],
+  ] as const) {
+    await t.rejects(() => app.rbac.grant(role, grantee, late), {
+      code: 'PARAPET_RBAC_GRANT_TOO_LONG',
+      statusCode: 403,
+      message: /"(editor|auditor)" only until 2026-01-01T00:00:10.000Z/,
+    })
+  }
+  t.equal(app.rbac.grants().length, 1, 'nothing was granted')
+  await app.rbac.grant('editor', 'friend', as(temporary))
+  await t.rejects(
+    () => app.rbac.grant('editor', 'temp', { until: until + 1, by: { id: 'friend', roles: [] } }),
+    { code: 'PARAPET_RBAC_GRANT_TOO_LONG', statusCode: 403 },
+    'nor with the help of a friend',
+  )
+  await app.rbac.grant('editor', 'other', { until: until + 1, by: { id: 'e', roles: ['editor'] } })
+  clock.advance(10_000)
+  await t.rejects(() => app.rbac.revoke('editor', 'other', as(temporary)), {
+    code: 'PARAPET_RBAC_NOT_DELEGATED',
+    statusCode: 403,
+  })
+})
+
+await t.test('delegation is checked again if another change was stored first', async (t) => {
+  const policy = definePolicy({ ...source, delegation: { admin: ['editor'] } })
+  const policyStore = createMemoryPolicyStore()
+  const one = await build(t, { policy, policyStore })
+  const two = await build(t, { policy, policyStore })
+  await one.app.rbac.grant('admin', 'temp', as(null))
+  await two.app.rbac.refresh()
+  await one.app.rbac.revoke('admin', 'temp', as(null))
+  await t.rejects(() => two.app.rbac.grant('editor', 'eve', as({ id: 'temp', roles: [] })), {
+    code: 'PARAPET_RBAC_NOT_DELEGATED',
+    statusCode: 403,
+  })
+  t.same(two.app.rbac.grants(), [])
+})
+
+await t.test('what is no principal is refused with a code', async (t) => {
+  const { app } = await build(t)
+  for (const value of ['ann', {}, { id: 'x' }, { id: 1, roles: [] }, { roles: [] }, 5]) {
+    const who = value as never
+    const calls: (() => unknown)[] = [
+      () => app.rbac.grant('editor', 'bob', { until, by: who }),
+      () => app.rbac.revoke('editor', 'bob', { by: who }),
+      () => app.rbac.publish(open, { by: who }),
+      async () => app.rbac.explain(who, 'doc:read'),
+    ]
+    // The id of a principal can be passed as text.
+    if (typeof value !== 'string') calls.push(() => app.rbac.grant('editor', who, { until }))
+    for (const call of calls) {
+      await t.rejects(async () => call(), {
+        code: 'PARAPET_RBAC_INVALID_ARGUMENT',
+        statusCode: 500,
+        message: /must be a principal such as \{ id: 'ann', roles: \[\] \}/,
+      })
+    }
   }
 })

@@ -3,6 +3,7 @@ import { createManualClock } from '@parapet/kit'
 import { definePolicy, eq, gt, isIn, lte, not, or, type Condition, type Scope } from '@parapet/rbac'
 import { openPglite } from '@parapet/testing'
 import t from 'tap'
+import { constantPolicy } from './arbitraries.ts'
 import { Access } from '../src/decide/access.ts'
 import { Engine } from '../src/decide/engine.ts'
 import { compilePolicy } from '../src/policy/compile-policy.ts'
@@ -35,12 +36,10 @@ function accessFor(when: When, id: string, attributes: object = {}): Access {
     roles: { r: { when: { 'doc:read': when } } },
   })
   return new Access(
-    new Engine(compilePolicy(policy)),
+    constantPolicy(new Engine(compilePolicy(policy))),
     { facts: {}, factTimeoutMs: 1, clock: createManualClock(), challenge: 'Bearer' },
     {
       principal: { id, roles: ['r'] },
-      granted: undefined,
-      stale: false,
       subject: () => ({ ...attributes }),
       environment: () => ({ time: 0 }),
       report: () => {},

@@ -37,6 +37,7 @@ import { compilePolicy } from '../src/policy/compile-policy.ts'
 import { explain } from '../src/review/explain.ts'
 import {
   condition,
+  constantPolicy,
   NOW,
   PERMISSIONS,
   policySource,
@@ -51,12 +52,10 @@ import { oracle } from './oracle.ts'
 function accessOf(engine: Engine, { principal, subject, load, friend }: Request): Access {
   const facts = { friend: () => friend }
   return new Access(
-    engine,
+    constantPolicy(engine),
     { facts, factTimeoutMs: 1000, clock: createManualClock(NOW), challenge: 'Bearer' },
     {
       principal,
-      granted: undefined,
-      stale: false,
       environment: () => ({ time: NOW, ip: undefined, attributes: { load } }),
       subject: () => subject,
       report: () => {},

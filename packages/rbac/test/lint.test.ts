@@ -1,5 +1,5 @@
 /** The lint of policies: mistakes stop the boot and publishing, unless they are waived. */
-import { createManualClock } from '@parapet/kit'
+import { createManualClock, type SecurityEvent } from '@parapet/kit'
 import { and, definePolicy, eq, gt, isIn, lt, ne, not, rbac, type Policy } from '@parapet/rbac'
 import Fastify from 'fastify'
 import t, { type Test } from 'tap'
@@ -101,10 +101,9 @@ await t.test('conditions and roles that make sense are not reported', async (t) 
   t.same(app.rbac.lint(), [])
 })
 
-await t.test('a waiver that has ended, or of no rule, stops the boot', async (t) => {
+await t.test('an invalid waiver stops the boot', async (t) => {
   const clock = createManualClock(Date.UTC(2026, 5, 30))
   for (const [waiver, message] of [
-    [{ until: '2026-06-29' }, /"waivers\[0\]\.until" must be today or later/],
     [{ until: '2027-08-01' }, /must be within one year/],
     [{ until: '2026-02-30' }, /must be a day/],
     [{ until: '2026-06-30', rule: 'NO-RULE' }, /must be one of DEAD-CONDITION/],
@@ -115,5 +114,30 @@ await t.test('a waiver that has ended, or of no rule, stops the boot', async (t)
       statusCode: 500,
       message,
     })
+  }
+})
+
+await t.test('a waiver that has ended is reported at boot, and accepts nothing new', async (t) => {
+  const clock = createManualClock(Date.UTC(2026, 5, 30))
+  const [change, rule] = mistakes[0]!
+  const policy = define(change)
+  const waivers = [{ rule, reason: 'a test', until: '2026-06-30' }]
+  for (const isOver of [false, true]) {
+    const app = Fastify()
+    t.after(() => app.close())
+    await app.register(rbac, { policy, clock, waivers })
+    const events: SecurityEvent[] = []
+    app.securityEvents.on('rbac.waiver_ended', (event) => void events.push(event))
+    await app.ready()
+    t.equal(events.length, isOver ? 1 : 0, 'the app starts in any case')
+    t.equal(app.rbac.lint().length, isOver ? 1 : 0)
+    if (isOver) {
+      t.match(events[0]?.details, { findings: [`(${rule})`] })
+      await t.rejects(() => app.rbac.publish(policy), { code: 'PARAPET_RBAC_POLICY_LINT' })
+    } else {
+      await app.rbac.publish(policy)
+    }
+    clock.advance(86_400_000)
+    t.equal(app.rbac.lint().length, 1, 'it ends in a running instance as well')
   }
 })

@@ -4,6 +4,7 @@ import {
   createMemoryStore,
   createRedisStore,
   createSqlClient,
+  type SecurityEvent,
   type Store,
 } from '@parapet/kit'
 import {
@@ -158,39 +159,6 @@ await t.test('a policy that is invalid or that breaks a route is not published',
   t.equal(await statusOf(app, '/write', 'writer'), 200, 'the old policy is in force')
 })
 
-await t.test('a request uses one policy even if another is published meanwhile', async (t) => {
-  const app = Fastify()
-  t.after(() => app.close())
-  await app.register(rbac, { policy: before, principal })
-  const decisions: boolean[][] = []
-  app.addHook('onRequest', async (request) => {
-    if (request.url !== '/across') return
-    const first = request.rbac.can('doc:write')
-    await app.rbac.publish(app.rbac.policy.roles['owner'] === undefined ? after : before)
-    decisions.push([first, request.rbac.can('doc:write')])
-  })
-  app.get(
-    '/across',
-    {
-      config: {
-        rbac: {
-          permission: 'doc:write',
-          resource: async () => {
-            await app.rbac.publish(app.rbac.policy.roles['owner'] === undefined ? after : before)
-            return { ownerId: 'someone else' }
-          },
-        },
-      },
-    },
-    async ({ rbac: access }) => {
-      decisions.push([access.can('doc:write')])
-      return 'in'
-    },
-  )
-  t.equal(await statusOf(app, '/across', 'writer'), 200, 'allowed by the policy at its start')
-  t.same(decisions, [[true, true], [true]])
-})
-
 await t.test('if two instances publish at once, one of them gets a conflict', async (t) => {
   const policyStore = createMemoryPolicyStore()
   const [one, two] = [await instance(t, { policyStore }), await instance(t, { policyStore })]
@@ -264,7 +232,7 @@ await t.test(
     })
     const later = encodePolicy(after).replace('"version":1', '"version":2')
     const change = { kind: 'publish', policy: later, digest: '0'.repeat(64) } as const
-    await policyStore.change(change, app.rbac.revision, clock.now())
+    await policyStore.change(change, (await policyStore.load(null))!, clock.now())
     await t.rejects(app.rbac.refresh(), {
       code: 'PARAPET_RBAC_INVALID_POLICY',
       message: /version: must be 1/,
@@ -275,7 +243,7 @@ await t.test(
       { code: 'PARAPET_RBAC_INVALID_POLICY', statusCode: 500 },
       'it cannot replace a policy that it cannot read',
     )
-    t.equal((await policyStore.load(-1))?.policy, later)
+    t.equal((await policyStore.load(null))?.policy, later)
     clock.advance(10_001)
     await denies(t, app, 503, '/read', 'reader')
   },
@@ -420,7 +388,7 @@ await t.test(
     ]
     for (const policy of damaged) {
       const broken: PolicyStore = {
-        load: async () => ({ revision: 3, policy, grants: [] }),
+        load: async () => ({ revision: 3, changeId: 'c', policy, grants: [] }),
         change: async () => null,
       }
       const app = Fastify()
@@ -445,7 +413,7 @@ await t.test(
     const digest = '0'.repeat(64)
     await policyStore.change(
       { kind: 'publish', policy: encodePolicy(gone), digest },
-      app.rbac.revision,
+      (await policyStore.load(null))!,
       0,
     )
     await app.rbac.refresh()
@@ -539,41 +507,39 @@ await t.test('instances converge after any order of publishing and granting', as
 
 /** The contract of a policy store. */
 async function checkContract(t: Test, policyStore: PolicyStore): Promise<void> {
-  t.same(await policyStore.load(-1), { revision: 0, policy: null, grants: [] })
-  const results = await Promise.all(
-    [1, 2, 3].map(() =>
-      policyStore.change({ kind: 'publish', policy: encodePolicy(before), digest: 'd1' }, 0, 0),
-    ),
-  )
-  t.same(
-    results.filter((each) => each !== null),
-    [1],
-    'one of three concurrent changes is stored',
-  )
-  t.equal(await policyStore.load(1), null, 'the revision is known')
+  const empty = (await policyStore.load(null))!
+  t.match(empty, { revision: 0, policy: null, grants: [] })
+  const publication = { kind: 'publish', policy: encodePolicy(before), digest: 'd1' } as const
+  const results = await Promise.all([1, 2, 3].map(() => policyStore.change(publication, empty, 0)))
+  const stored = results.filter((each) => each !== null)
+  t.match(stored, [{ revision: 1 }], 'one of three concurrent changes is stored')
+  const first = stored[0]!
+  t.equal(await policyStore.load(first), null, 'the state is known')
+  t.match(await policyStore.load({ ...first, changeId: 'x' }), first, 'a state of another history')
+  t.equal(await policyStore.change(publication, { ...first, changeId: 'x' }, 0), null)
   const now = 1_700_000_000_000
   const grant = { principalId: 'ann', role: 'writer', until: now + 500 }
-  t.equal(await policyStore.change({ kind: 'grant', grant }, 1, now), 2)
-  t.equal(
-    await policyStore.change({ kind: 'grant', grant: { ...grant, until: now + 700 } }, 2, now),
-    3,
+  const longer = { ...grant, until: now + 700 }
+  const second = (await policyStore.change({ kind: 'grant', grant }, first, now))!
+  const third = (await policyStore.change({ kind: 'grant', grant: longer }, second, now))!
+  const revocation = { kind: 'revoke', principalId: 'bob', role: 'writer' } as const
+  const fourth = (await policyStore.change(revocation, third, now))!
+  const marks = [empty, first, second, third, fourth]
+  t.same(
+    marks.map(({ revision }) => revision),
+    [0, 1, 2, 3, 4],
   )
-  t.equal(
-    await policyStore.change({ kind: 'revoke', principalId: 'bob', role: 'writer' }, 3, now),
-    4,
-  )
-  t.same(await policyStore.load(1), {
-    revision: 4,
+  t.equal(new Set(marks.map(({ changeId }) => changeId)).size, 5, 'every change has its own id')
+  t.same(await policyStore.load(first), {
+    ...fourth,
     policy: encodePolicy(before),
-    grants: [{ ...grant, until: now + 700 }],
+    grants: [longer],
   })
-  t.equal(
-    await policyStore.change({ kind: 'revoke', principalId: 'ann', role: 'reader' }, 1, now),
-    null,
-  )
+  t.equal(await policyStore.change({ ...revocation, principalId: 'ann' }, first, now), null)
   const publish = { kind: 'publish', policy: encodePolicy(after), digest: 'd2' } as const
-  t.equal(await policyStore.change(publish, 4, now + 700), 5, 'expired grants are deleted')
-  t.same(await policyStore.load(4), { revision: 5, policy: encodePolicy(after), grants: [] })
+  const last = await policyStore.change(publish, fourth, now + 700)
+  t.match(last, { revision: 5 }, 'expired grants are deleted')
+  t.same(await policyStore.load(fourth), { ...last, policy: encodePolicy(after), grants: [] })
 }
 
 await t.test('the policy store in memory fulfils the contract', async (t) => {
@@ -624,3 +590,141 @@ await t.test(
     t.same(two.rbac.policy, policies[0].status === 'fulfilled' ? after : before)
   },
 )
+
+await t.test(
+  'after a failover that loses a change, instances do not keep what was lost',
+  async (t) => {
+    const postgres = await usePostgres(t)
+    if (postgres === null) return
+    const sql = createSqlClient(postgres.pool)
+    const policyStore = await createPostgresPolicyStore(sql)
+    const tables = ['rbac_revision', 'rbac_policies', 'rbac_grants']
+    const one = await instance(t, { ...withoutTimer, policyStore })
+    const two = await instance(t, { ...withoutTimer, policyStore })
+    await one.rbac.grant('writer', 'ann', { until: Date.now() + 1e6 })
+    await two.rbac.refresh()
+    for (const table of tables) await sql.query(`CREATE TABLE old_${table} AS TABLE ${table}`)
+    await one.rbac.publish(after)
+    for (const table of tables) {
+      await sql.query(`DELETE FROM ${table}`)
+      await sql.query(`INSERT INTO ${table} SELECT * FROM old_${table}`)
+    }
+    await two.rbac.revoke('writer', 'ann')
+    t.equal(one.rbac.revision, two.rbac.revision, 'the numbers are equal, the states are not')
+    await one.rbac.refresh()
+    t.same(one.rbac.policy, before, 'the lost policy is not in force')
+    t.same(one.rbac.grants(), [], 'the revoked role is gone')
+    await denies(t, one, 403, '/write', 'reader')
+    await one.rbac.publish(after)
+    await two.rbac.refresh()
+    t.same(two.rbac.policy, after)
+    await sql.query('DELETE FROM rbac_revision')
+    const damaged: (() => Promise<unknown>)[] = [
+      () => one.rbac.publish(before),
+      () => one.rbac.refresh(),
+    ]
+    for (const change of damaged) {
+      await t.rejects(change, { code: 'PARAPET_RBAC_DAMAGED_STORE', statusCode: 503 })
+    }
+  },
+)
+
+await t.test('the clock of one instance does not delete grants that others use', async (t) => {
+  const postgres = await usePostgres(t)
+  if (postgres === null) return
+  const policyStore = await createPostgresPolicyStore(createSqlClient(postgres.pool))
+  const day = 86_400_000
+  const one = await instance(t, { ...withoutTimer, policyStore })
+  const fast = await instance(t, {
+    ...withoutTimer,
+    policyStore,
+    clock: createManualClock(Date.now() + 2 * day),
+  })
+  await one.rbac.grant('writer', 'ann', { until: Date.now() + day })
+  await fast.rbac.grant('writer', 'bob', { until: Date.now() + 3 * day })
+  await one.rbac.refresh()
+  t.equal(one.rbac.grants().length, 2)
+  t.equal(await statusOf(one, '/write', 'reader'), 200)
+})
+
+await t.test(
+  'a change that the policy store does not answer gets 503, and may come late',
+  async (t) => {
+    const clock = createManualClock()
+    const memory = createMemoryPolicyStore()
+    const waiting: (() => void)[] = []
+    let isHung = false
+    const policyStore: PolicyStore = {
+      ...memory,
+      async change(...parts) {
+        if (isHung) await new Promise<void>((resolve) => void waiting.push(resolve))
+        return memory.change(...parts)
+      },
+    }
+    const app = await instance(t, { policyStore, clock, refreshMs: 1000, maxStalenessMs: 5000 })
+    isHung = true
+    const until = clock.now() + 1e6
+    const changes: (() => Promise<unknown>)[] = [
+      () => app.rbac.publish(after),
+      () => app.rbac.grant('writer', 'ann', { until }),
+      () => app.rbac.revoke('writer', 'ann'),
+    ]
+    for (const change of changes) {
+      const outcome = t.rejects(change, { code: 'PARAPET_RBAC_OUTCOME_UNKNOWN', statusCode: 503 })
+      clock.advance(5000)
+      await outcome
+    }
+    await app.rbac.refresh()
+    const late = t.rejects(app.rbac.publish(after), { code: 'PARAPET_RBAC_OUTCOME_UNKNOWN' })
+    clock.advance(5000)
+    await late
+    await app.rbac.refresh()
+    t.same(app.rbac.policy, before)
+    waiting.at(-1)!()
+    while (app.rbac.revision === 1) await new Promise((resolve) => setImmediate(resolve))
+    t.same(app.rbac.policy, after, 'a change that is stored late is in force at once')
+  },
+)
+
+await t.test('a stored policy that differs from the option is reported at boot', async (t) => {
+  const start = async (policyStore: PolicyStore, options: Partial<RbacOptions>) => {
+    const app = Fastify()
+    t.after(() => app.close())
+    await app.register(rbac, { policy: after, principal, policyStore, ...options })
+    const events: SecurityEvent[] = []
+    app.securityEvents.on('*', (event) => void events.push(event))
+    await app.ready()
+    return { app, events }
+  }
+  const policyStore = createMemoryPolicyStore()
+  const old = await instance(t, { policyStore })
+  const warned = await start(policyStore, {})
+  t.same(warned.app.rbac.policy, before, 'the stored policy is in force')
+  t.match(warned.events, [
+    {
+      type: 'rbac.policy_differs',
+      details: {
+        policyDigest: old.rbac.policyDigest,
+        changes: old.rbac.diff(after).text.slice(0, 1),
+      },
+    },
+  ])
+  await t.rejects(() => start(policyStore, { onDifference: 'fail' }), {
+    code: 'PARAPET_RBAC_POLICY_DIFFERS',
+    statusCode: 500,
+    message: /"owner"/,
+  })
+  t.same((await policyStore.load(null))?.policy, encodePolicy(before))
+  const together = await Promise.all(
+    [1, 2, 3].map(() => start(policyStore, { onDifference: 'publish' })),
+  )
+  for (const { app } of together) t.same(app.rbac.policy, after)
+  t.equal((await policyStore.load(null))?.revision, 2, 'three starts publish once')
+  const published = together.flatMap(({ events }) => events)
+  t.match(published, [
+    { type: 'rbac.policy_published', details: { previousDigest: old.rbac.policyDigest } },
+  ])
+  t.equal(published.length, 1)
+  const { events } = await start(policyStore, { onDifference: 'fail' })
+  t.same(events, [], 'there is no difference')
+})

@@ -3,8 +3,9 @@ import { createManualClock, problemErrorHandler } from '@parapet/kit'
 import { definePolicy, eq, or, rbac } from '@parapet/rbac'
 import Fastify, { type FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
+import { EventFold } from '../src/decide/event-fold.ts'
 import { as, build, policy, principal, records, resource } from './content-app.ts'
-import { allows, recordHandlers, refuses } from './refusals.ts'
+import { allows, createSignal, recordHandlers, refuses } from './refusals.ts'
 
 const either = (headers = {}) => ({ url: '/either', headers })
 const settings = (headers = {}) => ({ url: '/settings', headers })
@@ -89,6 +90,79 @@ await t.test('hideAs gives a refusal the reply of an unknown path', async (t) =>
   t.same(handled, [], 'no handler runs')
   await allows(t, built, { url: '/content/live', headers: as('vic', 'viewer') })
   await refuses(t, built, 401, { url: '/content/live' }, 'authentication comes first')
+})
+
+await t.test('hideAs does not tell a foreign resource from one that does not exist', async (t) => {
+  const { app } = await build(t)
+  app.setNotFoundHandler((_request, reply) => reply.code(404).send({ gone: true }))
+  const missing: Record<string, () => unknown> = {
+    foreign: () => ({ ownerId: 'bob' }),
+    null: () => null,
+    undefined: () => undefined,
+    async: async () => {
+      throw Object.assign(new Error('no such doc'), { statusCode: 404 })
+    },
+    sync: () => {
+      throw Object.assign(new Error('no such doc'), { status: 404 })
+    },
+  }
+  const handled: string[] = []
+  const load = ({ params }: { params: unknown }) => missing[(params as { id: string }).id]!()
+  const rule = { permission: 'content:write', resource: load, hideAs: 404 } as const
+  app.get('/hidden/:id', { config: { rbac: rule } }, async () => void handled.push('hidden'))
+  const unknown = await app.inject({ url: '/no/such/path', headers: as('ann', 'author') })
+  for (const id of Object.keys(missing)) {
+    const reply = await app.inject({ url: `/hidden/${id}`, headers: as('ann', 'author') })
+    t.equal(reply.statusCode, 404, id)
+    t.equal(reply.body, unknown.body, id)
+    t.same(Object.keys(reply.headers), Object.keys(unknown.headers), id)
+  }
+  t.same(handled, [], 'the handler does not run')
+})
+
+await t.test('mask copies no function, which could reveal a field', async (t) => {
+  const { app } = await build(t)
+  app.get(
+    '/masked',
+    { config: { rbac: { authenticated: 'a test' } } },
+    async ({ rbac: access }) => {
+      const record = { id: 'live', live: true, ownerId: 'ann' }
+      return access.mask('content:read', { ...record, toJSON: () => record })
+    },
+  )
+  const reply = await allows(t, { app }, { url: '/masked', headers: as('bob', 'viewer') })
+  t.same(reply.json(), { id: 'live', live: true })
+})
+
+await t.test('a resource that is never loaded gets 503', async (t) => {
+  const clock = createManualClock()
+  const { app } = await build(t, { clock, factTimeoutMs: 200 })
+  const handled: string[] = []
+  const wait = createSignal()
+  const resource = () => {
+    wait.send()
+    return new Promise(() => {})
+  }
+  app.put(
+    '/hung',
+    { config: { rbac: { permission: 'content:write', resource } } },
+    async () => void handled.push('hung'),
+  )
+  const pending = app.inject({ method: 'PUT', url: '/hung', headers: as('root', 'admin') })
+  const reply = pending.then((each) => each)
+  await wait.received
+  await new Promise((resolve) => setImmediate(resolve))
+  clock.advance(200)
+  t.match((await reply).json(), { statusCode: 503, code: 'PARAPET_RBAC_LOOKUP_TIMEOUT' })
+  t.same(handled, [], 'the handler does not run')
+})
+
+await t.test('a principal of undefined is anonymous', async (t) => {
+  for (const principal of [() => undefined, async () => undefined]) {
+    const { app, handled } = await build(t, { principal })
+    await refuses(t, { app, handled }, 401, { url: '/settings' })
+    await allows(t, { app }, { url: '/health' })
+  }
 })
 
 await t.test('a handler can use the loaded resource and request further decisions', async (t) => {
@@ -284,7 +358,7 @@ await t.test('requirePermission uses the resource that the rule has loaded', asy
   })
 })
 
-await t.test('events report every denied decision and a sample of the allowed ones', async (t) => {
+await t.test('events report a denied decision and a sample of the allowed ones', async (t) => {
   const { app, events } = await build(t)
   await app.inject(settings(as('ann', 'editor')))
   await app.inject(settings(as('root', 'admin')))
@@ -313,6 +387,64 @@ await t.test('events report every denied decision and a sample of the allowed on
   const some = await build(t, { allowedSampleRatio: 0.5 })
   for (let i = 0; i < 64; i++) await some.app.inject(settings(as('root', 'admin')))
   t.ok(some.events.length > 5 && some.events.length < 59, `${some.events.length} of 64`)
+})
+
+await t.test('repeated denials are one event a minute, with their number', async (t) => {
+  const clock = createManualClock()
+  const { app, events } = await build(t, { clock })
+  for (let i = 0; i < 200; i++) {
+    await app.inject({ url: '/settings', remoteAddress: '192.0.2.1' })
+    await app.inject({ ...settings(as('bob', 'viewer')), remoteAddress: `2001:db8::${i + 1}` })
+  }
+  await app.inject({ url: '/settings', remoteAddress: '192.0.2.2' })
+  await app.inject({ url: '/me', remoteAddress: '192.0.2.1' })
+  t.equal(events.length, 4, 'two clients, two routes, one principal')
+  t.match(
+    events.map(({ details }) => details),
+    [{ suppressed: 0 }, { suppressed: 0 }, { suppressed: 0 }, { suppressed: 0 }],
+  )
+  clock.advance(60_000)
+  const route = 'GET /settings'
+  const [anonymous, bob, ...others] = events.slice(4)
+  t.same(others, [], 'what was not repeated is not reported again')
+  t.match(anonymous, {
+    type: 'rbac.denied',
+    ip: '192.0.2.1',
+    route,
+    details: { reason: 'anonymous', suppressed: 199 },
+  })
+  t.match(bob, { principalId: 'bob', route, details: { reason: 'no_grant', suppressed: 199 } })
+  t.notOk('requestId' in bob!, 'it stands for many requests')
+  await app.inject({ url: '/settings', remoteAddress: '192.0.2.1' })
+  await app.inject({ url: '/settings', remoteAddress: '192.0.2.1' })
+  t.equal(events.length, 7, 'a new minute begins with an event')
+  await app.close()
+  t.match(events[7], { details: { suppressed: 1 } }, 'the rest is reported when the app closes')
+})
+
+await t.test('the memory of the fold of events is limited', (t) => {
+  const clock = createManualClock()
+  const reports: [string, number][] = []
+  const fold = new EventFold<string>({
+    clock,
+    maxKeys: 100,
+    report: (value, suppressed) => void reports.push([value, suppressed]),
+  })
+  const add = (key: string) => fold.add({ key, value: key }, { key: 'rest', value: 'others' })
+  let first = 0
+  for (let i = 0; i < 10_000; i++) if (add(`client ${i}`)) first++
+  t.equal(first, 101, 'one event for each key, and one for all others')
+  add('client 7')
+  clock.advance(60_000)
+  t.same(reports, [
+    ['client 7', 1],
+    ['others', 9899],
+  ])
+  t.equal(add('client 9999'), true, 'there is room again')
+  clock.advance(-30_000_000)
+  t.equal(add('client 9999'), true, 'a clock that was set back does not suppress for hours')
+  fold.close()
+  t.end()
 })
 
 await t.test('the option routes gives rules to routes of other plugins', async (t) => {
@@ -346,7 +478,7 @@ await t.test('the plugin guards only the context in which it is registered', asy
   t.after(() => app.close())
   const handled = recordHandlers(app)
   await app.register(async (child) => {
-    await child.register(rbac, { policy, principal })
+    await child.register(rbac, { policy, principal, outside: 'a test of the context' })
     child.get('/inside', { config: { rbac: 'settings:manage' } }, async () => 'inside')
   })
   app.get('/outside', async () => 'outside')

@@ -647,7 +647,12 @@ await t.test('in a whole app, only the router generates code from text', async (
   const caller = { id: 'ann', roles: ['user'] }
   const app = await build(t, caller, {
     policy: owned,
-    authzen: { subject: () => caller, rule: 'doc:read', baseUrl: 'https://pdp.example.com' },
+    authzen: {
+      subject: () => caller,
+      rule: 'doc:read',
+      baseUrl: 'https://pdp.example.com',
+      trustedResourceProperties: ['ownerId'],
+    },
   })
   const own = { permission: 'doc:write', resource: () => ({ ownerId: 'ann' }) } as const
   app.put('/', { config: { rbac: own } }, async (request) => {

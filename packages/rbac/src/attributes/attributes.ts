@@ -42,7 +42,8 @@ export type AttributeValue<A> = A extends AttributeType ? AttributeValues[A] : n
 type Scalar = string | number | bigint | boolean
 export type Normal = Scalar | readonly unknown[]
 
-const RFC_3339 = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)$/
+const RFC_3339 =
+  /^\d{4}-\d\d-\d\dT(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d{1,9})?(?:Z|[+-](?:[01]\d|2[0-3]):[0-5]\d)$/
 
 const readers: Readonly<Record<AttributeType, (value: unknown) => Normal | undefined>> = {
   string: (value) => (typeof value === 'string' ? value : undefined),
@@ -84,10 +85,18 @@ const LATEST_TIME = 8_640_000_000_000_000
 /** Returns whole milliseconds since the epoch, or `undefined` if the value is not a valid time. */
 function readTime(value: unknown): number | undefined {
   if (value instanceof Date) return readTime(value.getTime())
-  const time = typeof value === 'string' && RFC_3339.test(value) ? Date.parse(value) : value
+  const time = typeof value === 'string' ? parseTime(value) : value
   if (typeof time !== 'number') return undefined
   const isInRange = (time >= EARLIEST_TIME && time <= LATEST_TIME) || Math.abs(time) === Infinity
   return isInRange ? Math.floor(time) : undefined
+}
+
+/** `Date.parse` reads 30 February as 2 March. */
+function parseTime(text: string): number | undefined {
+  if (!RFC_3339.test(text)) return undefined
+  const day = Date.parse(`${text.slice(0, 10)}T00:00:00Z`)
+  const isReal = new Date(day).getUTCDate() === Number(text.slice(8, 10))
+  return isReal ? Date.parse(text) : undefined
 }
 
 /**

@@ -1,6 +1,5 @@
 /** Evaluates AuthZEN requests with a permission, or with the rule of a route of this app. */
 import { parsePrincipal, withDeadline, type Principal } from '@parapet/kit'
-import { readMember } from '../attributes/attributes.ts'
 import { Access, type AccessServices } from '../decide/access.ts'
 import type { PolicyInForce } from '../decide/policy-in-force.ts'
 import type { DeclaredRoute, RuleNode } from '../decide/route-rule.ts'
@@ -10,6 +9,7 @@ import {
   ipOf,
   permissionFor,
   routePattern,
+  statedOf,
   type AttributeLoader,
   type AuthzenEvaluation,
   type ResourceLoader,
@@ -29,6 +29,8 @@ export interface EvaluateServices {
   readonly loadAttributes: AttributeLoader | undefined
   /** Properties of a subject that the caller may state. */
   readonly trustedProperties: readonly string[]
+  /** Properties of a resource that the caller may state. */
+  readonly trustedResourceProperties: readonly string[]
 }
 
 interface Question {
@@ -50,12 +52,12 @@ export function createEvaluate(services: EvaluateServices): Evaluate {
     const principal = parsePrincipal(found)
     const attributes = await look('authzen.attributes', () => loadAttributes?.(principal, subject))
     const access = accessFor(services, principal, attributes, evaluation)
-    const question = questionOf(access, routes, evaluation)
+    const question = questionOf(services.policy, routes, evaluation)
     if (typeof question === 'boolean') return question
     const { node, permissions } = question
     const loaded =
       loadResource === undefined
-        ? attributesOf(resource)
+        ? attributesOf(resource, services.trustedResourceProperties)
         : await look('authzen.resource', () => loadResource(resource))
     const { allowed } = await access.decide(node, permissions, loaded)
     return allowed
@@ -76,14 +78,9 @@ function accessFor(
   attributes: Readonly<Record<string, unknown>> | undefined,
   { subject, action, context }: AuthzenEvaluation,
 ): Access {
-  const stated = trustedProperties.flatMap((name) => {
-    const value = readMember(subject.properties, name)
-    return value === undefined ? [] : [[name, value] as const]
-  })
-  return new Access(policy.engine, access, {
+  const stated = statedOf(subject.properties, trustedProperties)
+  return new Access(policy, access, {
     principal,
-    granted: policy.grantedTo(principal.id),
-    stale: policy.stale,
     subject: () => ({ ...attributes, ...Object.fromEntries(stated) }),
     environment: () => ({
       time: access.clock.now(),
@@ -96,7 +93,7 @@ function accessFor(
 }
 
 function questionOf(
-  { engine }: Access,
+  { engine }: PolicyInForce,
   routes: readonly DeclaredRoute[],
   evaluation: AuthzenEvaluation,
 ): Question | boolean {

@@ -119,17 +119,41 @@ export function endsBatch(semantic: Semantic, decision: boolean): boolean {
   return semantic === (decision ? 'permit_on_first_permit' : 'deny_on_first_deny')
 }
 
-/** Returns the declared permission: `todo:update` for the type `todo` and the action `update`, or `update`. */
+/**
+ * Returns the declared permission: `todo:update` for the type `todo` and the action `update`, or
+ * `update`. An action that names another type than the resource has none.
+ */
 export function permissionFor(
   { action, resource }: AuthzenEvaluation,
   isDeclared: (permission: string) => boolean,
 ): string | undefined {
-  return [`${resource.type}:${action.name}`, action.name].find(isDeclared)
+  const full = `${resource.type}:${action.name}`
+  if (isDeclared(full)) return full
+  const isOtherType = action.name.includes(':') && !action.name.startsWith(`${resource.type}:`)
+  return !isOtherType && isDeclared(action.name) ? action.name : undefined
 }
 
-/** Returns the attributes of a resource: its properties and its id, which no property can override. */
-export function attributesOf({ id, properties }: AuthzenResource): object {
-  return Object.assign(Object.create(null) as object, properties, { id })
+/** Returns the attributes of a resource: trusted properties, and its id, which none can override. */
+export function attributesOf(
+  { id, properties }: AuthzenResource,
+  trusted: readonly string[],
+): object {
+  return Object.assign(
+    Object.create(null) as object,
+    Object.fromEntries(statedOf(properties, trusted)),
+    { id },
+  )
+}
+
+/** Returns the properties that the caller states and may state. */
+export function statedOf(
+  properties: Properties | undefined,
+  trusted: readonly string[],
+): (readonly [string, unknown])[] {
+  return trusted.flatMap((name) => {
+    const value = readMember(properties, name)
+    return value === undefined ? [] : [[name, value] as const]
+  })
 }
 
 /** Returns `ip` from the context. The address of the connection is that of the calling service. */

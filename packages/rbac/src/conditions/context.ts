@@ -6,6 +6,7 @@ import {
   type AttributeSchema,
   type Normal,
 } from '../attributes/attributes.ts'
+import { readAddress } from './address.ts'
 import type { Reference } from './nodes.ts'
 
 /** The attributes of the environment of a decision. */
@@ -39,7 +40,7 @@ export const subjectAttributes = {
   amr: 'string[]',
 } as const satisfies AttributeSchema
 
-/** Attributes that every condition can read as `environment.*`. */
+/** Attributes that every condition can read as `environment.*`. `ip` is read in its canonical form. */
 export const environmentAttributes = {
   time: 'time',
   ip: 'string',
@@ -68,7 +69,7 @@ function compileRawReader(
   if (root === 'fact') return (context) => context.facts?.get(name)
   if (root === 'environment') {
     if (name === 'time') return (context) => context.environment.time
-    if (name === 'ip') return (context) => context.environment.ip
+    if (name === 'ip') return (context) => readAddress(context.environment.ip)
     return (context) => readMember(context.environment.attributes, name)
   }
   if (name === 'id') return (context) => context.principal.id

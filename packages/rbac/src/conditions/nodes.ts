@@ -2,7 +2,7 @@
 import type { AttributeType, Normal } from '../attributes/attributes.ts'
 import type { Comparison } from './condition.ts'
 
-/** The result of a condition. `null` is unknown: an attribute is missing or has another type. */
+/** The result of a condition. `null` is unknown: an attribute is missing or cannot be read. */
 export type Truth = boolean | null
 
 /** Where an attribute comes from. */
@@ -37,7 +37,8 @@ export type Node =
   | {
       readonly op: 'test'
       readonly left: Term
-      readonly test: (value: Normal) => boolean
+      /** `null`: the value has the type, but nothing can be read from it. */
+      readonly test: (value: Normal) => Truth
       readonly text: string
     }
   | { readonly op: 'value'; readonly value: boolean | null }

@@ -2,7 +2,8 @@
  * The operators that build conditions. A condition is data: it can be compiled, explained, turned
  * into SQL and sent as JSON.
  *
- * If an attribute is missing or has another type, a comparison is unknown, as with NULL in SQL. A
+ * If an attribute is missing, has another type or is text that cannot be read as an address or a
+ * time, a comparison is unknown, as with NULL in SQL. A
  * grant applies only if its condition is true. A deny rule applies unless its condition is false.
  */
 import { PARAPET_RBAC_INVALID_ARGUMENT } from '../errors.ts'
@@ -78,9 +79,10 @@ export function exists(left: Ref): Condition {
 }
 
 /**
- * The IP address is in one of the CIDR blocks. It cannot test an attribute of the resource.
+ * The IP address is in one of the CIDR blocks. It cannot test an attribute of the resource. A port is
+ * ignored. An IPv4 address behind the prefix 64:ff9b::/96 of NAT64 counts as that IPv4 address.
  *
- * @see RFC 4632
+ * @see RFC 4632, RFC 6052
  */
 export function cidr(left: Ref<string>, blocks: readonly string[]): Condition {
   return { op: 'cidr', left: { ref: left.ref }, blocks }

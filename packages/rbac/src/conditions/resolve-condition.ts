@@ -1,8 +1,8 @@
 /** Resolves a stored condition: looks up and types every attribute, normalizes every constant. */
-import { createCidrMatcher } from '@parapet/kit'
 import { isExact, readerOf, type AttributeType, type Normal } from '../attributes/attributes.ts'
+import { createAddressTest, readAddress } from './address.ts'
 import type { Comparison, Condition, Operand, TimeWindow } from './condition.ts'
-import type { Literal, Node, Reference, Root, Term } from './nodes.ts'
+import type { Literal, Node, Reference, Root, Term, Truth } from './nodes.ts'
 import { createTimeWindow } from './time-window.ts'
 
 /** Returns the type of an attribute, or `undefined` if the policy does not declare it. */
@@ -55,9 +55,9 @@ function resolveTest(
   try {
     const [test, text] =
       condition.op === 'cidr'
-        ? [createCidrMatcher(condition.blocks), `in ${condition.blocks.join(', ')}`]
+        ? [createAddressTest(condition.blocks), `in ${condition.blocks.join(', ')}`]
         : [createTimeWindow(condition), describeWindow(condition)]
-    return { op: 'test', left, test: test as (value: Normal) => boolean, text }
+    return { op: 'test', left, test: test as (value: Normal) => Truth, text }
   } catch (error) {
     fault(`${condition.op}: ${(error as Error).message}`)
     return { op: 'value', value: null }
@@ -93,7 +93,27 @@ function resolveSides(
     fault(`${op} cannot compare ${show(left ?? null)} with ${show(right ?? null)}`)
     return null
   }
+  if (isAddress(known)) {
+    const constants = [sides.left, sides.right].flatMap(constantsOf)
+    const wrong = constants.find((each) => readAddress(each) !== each)
+    if (wrong !== undefined)
+      fault(`${op} compares ${show(known)} with the constant ${describeAddress(wrong)}`)
+  }
   return sides as { left: Term; right: Term }
+}
+
+function isAddress({ root, name }: Reference): boolean {
+  return root === 'environment' && name === 'ip'
+}
+
+function constantsOf(term: Term): readonly unknown[] {
+  return term.kind === 'literal' ? [term.value].flat() : []
+}
+
+function describeAddress(value: unknown): string {
+  const canonical = readAddress(value)
+  const advice = canonical === undefined ? 'which is no address' : `write "${canonical}"`
+  return `${JSON.stringify(value)}, but reads it in its canonical form: ${advice}`
 }
 
 /**

@@ -7,10 +7,10 @@ const MINUTES_PER_DAY = 1440
 /**
  * Compiles a window.
  *
- * @returns whether a time, in milliseconds since the epoch, is inside.
+ * @returns whether a time, in milliseconds since the epoch, is inside; `null` if it is infinite.
  * @throws RangeError if a time, a day or the time zone is invalid, or if the window is empty.
  */
-export function createTimeWindow(window: TimeWindow): (time: number) => boolean {
+export function createTimeWindow(window: TimeWindow): (time: number) => boolean | null {
   const from = minutesOf(window.from)
   const until = minutesOf(window.until)
   const days = window.days.map((day) => DAYS.indexOf(day))
@@ -20,7 +20,7 @@ export function createTimeWindow(window: TimeWindow): (time: number) => boolean 
   const read = createLocalClock(window.timeZone)
   const opensOn = new Set(days)
   return (time) => {
-    if (!Number.isFinite(time)) return false
+    if (!Number.isFinite(time)) return null
     const { day, minute } = read(time)
     if (from < until) return opensOn.has(day) && minute >= from && minute < until
     // After midnight the window belongs to the day on which it opened.

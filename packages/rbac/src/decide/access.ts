@@ -1,4 +1,4 @@
-/** The decisions of one request. All of them use the same policy. */
+/** The decisions of one request. Each uses the policy, the grants and the time of its own moment. */
 import type { Clock, Principal } from '@parapet/kit'
 import type { DecisionContext, Environment } from '../conditions/context.ts'
 import {
@@ -9,14 +9,16 @@ import {
   PARAPET_RBAC_UNKNOWN_PERMISSION,
 } from '../errors.ts'
 import type { Permission } from '../policy/policy-types.ts'
-import type { Engine } from './engine.ts'
 import { createFilter, type Filter } from './filter.ts'
 import { findFacts, type FactFinder } from './facts.ts'
 import { maskRecord } from './mask.ts'
+import type { PolicyInForce } from './policy-in-force.ts'
 import type { Decision, Reason } from './reasons.ts'
-import { isAllowed, type Rights } from './rights.ts'
+import type { RequestRbac } from './request-rbac.ts'
+import { isAllowed } from './rights.ts'
 import type { RuleNode } from './route-rule.ts'
 import { decideNode, factsFor } from './rule-guard.ts'
+import { isCurrent, lookUpStanding, type Standing } from './standing.ts'
 
 /** What the decisions of all requests share. */
 export interface AccessServices {
@@ -31,12 +33,9 @@ export interface AccessServices {
 /** What the decisions of one request depend on. */
 export interface AccessSource {
   readonly principal: Principal | null
-  /** Roles that the principal has for a limited time. */
-  readonly granted: readonly string[] | undefined
-  readonly stale: boolean
-  /** Called at most once, when a condition needs it. */
+  /** Called when a condition needs it, at most once in a millisecond. */
   readonly environment: () => Environment
-  /** Returns attributes that the policy declares under `subject`. Called at most once. */
+  /** Returns attributes that the policy declares under `subject`. Called as often as `environment`. */
   readonly subject: () => Readonly<Record<string, unknown>> | undefined
   /** Receives the decisions of guards and of `authorize`, but not those of `can`. */
   readonly report: (permissions: readonly string[], decision: Decision) => void
@@ -45,65 +44,37 @@ export interface AccessSource {
 const UNAUTHENTICATED: Decision = { allowed: false, reason: 'anonymous' }
 const STALE: Decision = { allowed: false, reason: 'stale' }
 
-/** The interface of `request.rbac`. */
-export interface RequestRbac {
-  /** The resource that the rule of the route has loaded; otherwise `undefined`. */
-  readonly resource: unknown
-  /**
-   * Whether the principal has a permission. Facts are unknown here: if a permission depends on a
-   * fact, use {@link RequestRbac.authorize}.
-   *
-   * @param resource the resource that conditions read. Without it, conditions on it are unknown.
-   * @throws PARAPET_RBAC_UNKNOWN_PERMISSION
-   */
-  can(permission: Permission, resource?: unknown): boolean
-  /**
-   * Resolves if the principal has a permission, and rejects otherwise.
-   *
-   * @throws PARAPET_RBAC_UNAUTHENTICATED if the request has no principal.
-   * @throws PARAPET_RBAC_DENIED
-   * @throws PARAPET_RBAC_STALE
-   * @throws PARAPET_RBAC_UNKNOWN_PERMISSION
-   */
-  authorize(permission: Permission, resource?: unknown): Promise<void>
-  /**
-   * Returns the rule that rows of the resource type must satisfy.
-   *
-   * @throws PARAPET_RBAC_UNKNOWN_PERMISSION
-   * @throws PARAPET_RBAC_FACT_IN_FILTER if a fact decides.
-   */
-  filter(permission: Permission): Filter
-  /**
-   * Returns a copy of a record without the fields that the principal may not read. If the permission
-   * itself is refused, the copy is empty.
-   *
-   * @throws PARAPET_RBAC_UNKNOWN_PERMISSION
-   * @throws PARAPET_RBAC_INVALID_ARGUMENT if it is not one record; mask the members of a list one by one.
-   */
-  mask<T extends object>(permission: Permission, record: T): Partial<T>
-}
-
 /** Makes the decisions of one request. */
 export class Access implements RequestRbac {
-  readonly engine: Engine
   readonly principal: Principal | null
-  /** `null`: there is no principal, or the policy is stale. */
-  readonly rights: Rights | null
   resource: unknown = undefined
-  readonly #permissionIds: ReadonlyMap<string, number>
+  readonly #policy: PolicyInForce
   readonly #services: AccessServices
   readonly #source: AccessSource
+  readonly #first: Standing
+  #standing: Standing
+  #readAt = NaN
   #environment: Environment | undefined
-  #subject: Readonly<Record<string, unknown>> | null | undefined = null
+  #subject: Readonly<Record<string, unknown>> | undefined
 
-  constructor(engine: Engine, services: AccessServices, source: AccessSource) {
-    const { principal, granted, stale } = source
-    this.engine = engine
-    this.#permissionIds = engine.permissionIds
-    this.principal = principal
+  constructor(policy: PolicyInForce, services: AccessServices, source: AccessSource) {
+    this.principal = source.principal
+    this.#policy = policy
     this.#services = services
     this.#source = source
-    this.rights = principal === null || stale ? null : engine.rightsOf(principal, granted)
+    this.#first = this.#standing = lookUpStanding(policy, source.principal, services.clock)
+  }
+
+  /** Returns what the principal may do now. */
+  current(): Standing {
+    const { clock } = this.#services
+    if (isCurrent(this.#standing, this.#policy, clock)) return this.#standing
+    return (this.#standing = lookUpStanding(this.#policy, this.principal, clock))
+  }
+
+  /** Whether nothing has changed since the request began. */
+  isUnchanged(): boolean {
+    return this.current() === this.#first
   }
 
   can(permission: Permission, resource?: unknown): boolean {
@@ -111,16 +82,16 @@ export class Access implements RequestRbac {
   }
 
   #allows(permission: string, resource: unknown): boolean {
-    const id = this.#permissionIds.get(permission)
+    const { engine, rights } = this.current()
+    const id = engine.permissionIds.get(permission)
     if (id === undefined) throw new PARAPET_RBAC_UNKNOWN_PERMISSION(permission)
-    const { rights } = this
     if (rights === null) return false
     if (isAllowed(rights, id)) return true
-    return this.engine.decide(rights, id, this.#context(resource, undefined)).allowed
+    return engine.decide(rights, id, this.#context(resource, undefined)).allowed
   }
 
   async authorize(permission: Permission, resource?: unknown): Promise<void> {
-    if (!this.engine.permissionIds.has(permission)) {
+    if (!this.#policy.engine.permissionIds.has(permission)) {
       throw new PARAPET_RBAC_UNKNOWN_PERMISSION(permission)
     }
     const decision = await this.decide({ op: 'permission', permission }, [permission], resource)
@@ -130,9 +101,10 @@ export class Access implements RequestRbac {
   }
 
   filter(permission: Permission): Filter {
-    const id = this.engine.permissionIds.get(permission)
+    const { engine, rights } = this.current()
+    const id = engine.permissionIds.get(permission)
     if (id === undefined) throw new PARAPET_RBAC_UNKNOWN_PERMISSION(permission)
-    return createFilter(this.engine, this.rights, id, this.#context(undefined, undefined))
+    return createFilter(engine, rights, id, this.#context(undefined, undefined))
   }
 
   mask<T extends object>(permission: Permission, record: T): Partial<T> {
@@ -140,7 +112,8 @@ export class Access implements RequestRbac {
       const got = Array.isArray(record) ? 'an array' : record === null ? 'null' : typeof record
       throw new PARAPET_RBAC_INVALID_ARGUMENT('"record"', `must be a single object, got ${got}`)
     }
-    return maskRecord(this.engine, permission, record, (each) => this.#allows(each, record))
+    const { engine } = this.current()
+    return maskRecord(engine, permission, record, (each) => this.#allows(each, record))
   }
 
   /** Decides a rule. Returns a promise only if a fact is needed. */
@@ -149,13 +122,13 @@ export class Access implements RequestRbac {
     permissions: readonly string[],
     resource: unknown,
   ): Decision | Promise<Decision> {
-    const { rights } = this
+    const { engine, rights } = this.current()
     if (rights === null) return this.principal === null ? UNAUTHENTICATED : STALE
-    const facts = factsFor(permissions, this.engine, rights)
+    const facts = factsFor(permissions, engine, rights)
     if (facts.length === 0) {
-      return decideNode(node, this.engine, rights, this.#context(resource, undefined))
+      return decideNode(node, engine, rights, this.#context(resource, undefined))
     }
-    return this.#decideWithFacts(node, rights, facts, resource)
+    return this.#decideWithFacts(node, permissions, facts, resource)
   }
 
   report(permissions: readonly string[], decision: Decision): void {
@@ -172,10 +145,11 @@ export class Access implements RequestRbac {
 
   async #decideWithFacts(
     node: RuleNode,
-    rights: Rights,
+    permissions: readonly string[],
     names: readonly string[],
     resource: unknown,
   ): Promise<Decision> {
+    const standing = this.current()
     const { facts, clock, factTimeoutMs } = this.#services
     const { principal, environment } = this.#context(resource, undefined)
     const found = await findFacts(
@@ -184,16 +158,26 @@ export class Access implements RequestRbac {
         Object.hasOwn(facts, name) ? facts[name]!({ principal, resource, environment }) : undefined,
       { clock, timeoutMs: factTimeoutMs },
     )
-    return decideNode(node, this.engine, rights, this.#context(resource, found))
+    const { engine, rights } = standing
+    // A role may have been revoked during the lookup.
+    if (rights === null || this.current() !== standing) {
+      return this.decide(node, permissions, resource)
+    }
+    return decideNode(node, engine, rights, this.#context(resource, found))
   }
 
   #context(resource: unknown, facts: ReadonlyMap<string, unknown> | undefined): DecisionContext {
-    if (this.#subject === null) this.#subject = this.#source.subject()
+    const now = this.#services.clock.now()
+    if (now !== this.#readAt) {
+      this.#subject = this.#source.subject()
+      this.#environment = this.#source.environment()
+      this.#readAt = now
+    }
     return {
       principal: this.principal ?? NO_PRINCIPAL,
       subject: this.#subject,
       resource,
-      environment: (this.#environment ??= this.#source.environment()),
+      environment: this.#environment!,
       facts,
     }
   }

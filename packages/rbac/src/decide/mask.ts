@@ -2,7 +2,7 @@
 import type { Engine } from './engine.ts'
 
 /**
- * Leaves out every field that has a permission of its own which is refused.
+ * Leaves out every field that has a permission of its own which is refused, and every function.
  *
  * @param permission the permission for the whole record. Its resource type declares the fields.
  * @param allows decides a permission on this record.
@@ -18,8 +18,11 @@ export function maskRecord<T extends object>(
   const type = permission.split(':', 1)[0]!
   const { fields } = engine.model.policy
   const fieldPermissions = Object.hasOwn(fields, type) ? fields[type]! : {}
+  // A method such as `toJSON` could reveal what the copy leaves out.
   const readable = Object.entries(record).filter(
-    ([name]) => !Object.hasOwn(fieldPermissions, name) || allows(fieldPermissions[name]!),
+    ([name, value]) =>
+      typeof value !== 'function' &&
+      (!Object.hasOwn(fieldPermissions, name) || allows(fieldPermissions[name]!)),
   )
   return Object.fromEntries(readable) as Partial<T>
 }

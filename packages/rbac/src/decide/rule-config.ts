@@ -11,10 +11,14 @@ export type RuleTerm<P extends string = Permission> =
 export interface RbacResource<Request> {
   /**
    * Loads the resource once, after validation and before the handler, into `request.rbac.resource`.
-   * `null` and `undefined` mean that it does not exist; conditions on it are then unknown.
+   * Return `null` if there is none; conditions on it are then unknown. The loader has the deadline
+   * `factTimeoutMs`; after it, the request gets 503.
    */
   readonly resource?: (request: Request) => unknown
-  /** A refusal, and a resource that does not exist, get the reply of an unknown path. */
+  /**
+   * A refusal of a principal, and a resource that does not exist (`null`, or an error with the status
+   * 404), get the reply of an unknown path. Without a principal the reply is 401 in both cases.
+   */
   readonly hideAs?: 404
 }
 

@@ -12,7 +12,7 @@ import { compilePolicy } from '../policy/compile-policy.ts'
 import type { Permission, Policy, PolicyDocument } from '../policy/policy-types.ts'
 import { readPolicy } from '../policy/read-policy.ts'
 import { explainInForce, type ExplainContext, type Explanation } from '../review/explain.ts'
-import { lintPolicy, type PolicyFinding } from '../review/lint.ts'
+import { activeWaivers, lintPolicy, type PolicyFinding } from '../lint/lint.ts'
 import { createMatrix, type Matrix } from '../review/matrix.ts'
 import { whoCan, type Holder } from '../review/who-can.ts'
 import type { AccessReport, ReportMode } from '../routes/report-mode.ts'
@@ -153,7 +153,7 @@ function publication(
     live,
     routes: rules.declared,
     facts: settings.facts,
-    waivers: settings.waivers,
+    waivers: activeWaivers(settings.waivers, settings.clock.now()),
     announce: (details) =>
       securityEvents.emit(
         'rbac.policy_published',
@@ -179,7 +179,7 @@ function createReview({
     lint: (policy) =>
       lintPolicy(
         policy === undefined ? live.engine.model : compilePolicy(readPolicy(policy)),
-        waivers,
+        activeWaivers(waivers, clock.now()),
       ),
     scaffold: () => printScaffold(rules.undeclared(), live.engine.model.policy.permissions),
     report: () => reportMode.report(rules.undeclared()),

@@ -80,6 +80,7 @@ export function serveAuthzen(
     loadResource: authzen.resource,
     loadAttributes: authzen.attributes ?? subjectLoader(settings.subject),
     trustedProperties: authzen.trustedProperties,
+    trustedResourceProperties: authzen.trustedResourceProperties,
   })
   declareAuthzenRoutes(app, authzen, evaluate)
 }

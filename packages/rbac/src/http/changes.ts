@@ -1,8 +1,13 @@
 /** Grants and revocations of roles, and who is responsible for a change. */
 import type { Principal, SecurityEvents } from '@parapet/kit'
 import type { FastifyRequest } from 'fastify'
-import { PARAPET_RBAC_INVALID_ARGUMENT, PARAPET_RBAC_NOT_DELEGATED } from '../errors.ts'
-import { mayDelegate } from '../live/grants.ts'
+import { requirePrincipal } from '../decide/require-principal.ts'
+import {
+  PARAPET_RBAC_GRANT_TOO_LONG,
+  PARAPET_RBAC_INVALID_ARGUMENT,
+  PARAPET_RBAC_NOT_DELEGATED,
+} from '../errors.ts'
+import { endOfDelegation } from '../live/grants.ts'
 import type { LivePolicy } from '../live/live-policy.ts'
 import type { Role } from '../policy/policy-types.ts'
 
@@ -28,6 +33,7 @@ export interface RoleChanges {
    * @throws PARAPET_RBAC_SEPARATION_OF_DUTY
    * @throws PARAPET_RBAC_ASSIGNMENT_LIMIT
    * @throws PARAPET_RBAC_NOT_DELEGATED if the acting principal may not grant the role.
+   * @throws PARAPET_RBAC_GRANT_TOO_LONG if its own right to grant the role ends before `until`.
    * @throws PARAPET_RBAC_INVALID_ARGUMENT if the role is unknown or a time is out of range.
    */
   grant(
@@ -46,19 +52,22 @@ export function createChanges(live: LivePolicy, securityEvents: SecurityEvents):
   return {
     async grant(role, principal, { from, until, ...context }) {
       const { reason, fields, request } = eventOf(context)
-      requireDelegate(live, context, role)
       const grantee = idOf(principal)
       const held = typeof principal === 'string' ? [] : principal.roles
       const start = from === undefined ? {} : { from }
-      await live.grant({ principalId: grantee, role, ...start, until }, held)
+      await live.grant({ principalId: grantee, role, ...start, until }, held, () => {
+        const limit = requireDelegate(live, context, role)
+        if (until > limit) {
+          throw new PARAPET_RBAC_GRANT_TOO_LONG(role, new Date(limit).toISOString())
+        }
+      })
       const details = { role, grantee, ...start, until, ...reason }
       securityEvents.emit('rbac.role_granted', { ...fields, details }, request)
     },
     async revoke(role, principal, context = {}) {
       const { reason, fields, request } = eventOf(context)
-      requireDelegate(live, context, role)
       const grantee = idOf(principal)
-      await live.revoke(grantee, role)
+      await live.revoke(grantee, role, () => void requireDelegate(live, context, role))
       const details = { role, grantee, ...reason }
       securityEvents.emit('rbac.role_revoked', { ...fields, details }, request)
     },
@@ -92,13 +101,18 @@ export function eventOf(context: ChangeContext): ChangeEvent {
 
 function actorOf({ by, request }: ChangeContext): Principal | null | undefined {
   // Without a request nobody is known; with one, it may be anonymous.
-  return by === undefined ? request?.principal : by
+  if (by === undefined) return request?.principal
+  return by === null ? null : requirePrincipal(by, '"by"')
 }
 
-/** @throws PARAPET_RBAC_NOT_DELEGATED */
-function requireDelegate(live: LivePolicy, context: ChangeContext, role: string): void {
+/**
+ * Returns until when the acting principal may grant the role.
+ *
+ * @throws PARAPET_RBAC_NOT_DELEGATED
+ */
+function requireDelegate(live: LivePolicy, context: ChangeContext, role: string): number {
   const { model } = live.engine
-  if (model.policy.delegation === undefined || context.by === null) return
+  if (model.policy.delegation === undefined || context.by === null) return Infinity
   const by = actorOf(context)
   if (by === undefined) {
     throw new PARAPET_RBAC_INVALID_ARGUMENT(
@@ -106,12 +120,12 @@ function requireDelegate(live: LivePolicy, context: ChangeContext, role: string)
       'is required, because the policy has "delegation"; pass by: null if the application itself acts',
     )
   }
-  const roles = by === null ? [] : [...by.roles, ...(live.grantedTo(by.id) ?? [])]
-  if (by === null || !mayDelegate(model, by, roles, role)) {
-    throw new PARAPET_RBAC_NOT_DELEGATED(role)
-  }
+  const limit =
+    by === null ? -Infinity : endOfDelegation(model, by, live.activeGrantsOf(by.id), role)
+  if (limit === -Infinity) throw new PARAPET_RBAC_NOT_DELEGATED(role)
+  return limit
 }
 
 function idOf(principal: Principal | string): string {
-  return typeof principal === 'string' ? principal : principal.id
+  return typeof principal === 'string' ? principal : requirePrincipal(principal, '"principal"').id
 }

@@ -7,14 +7,13 @@ import {
   type SecurityEvents,
 } from '@parapet/kit'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
-import { randomInt } from 'node:crypto'
 import { Access } from '../decide/access.ts'
-import type { Engine } from '../decide/engine.ts'
 import type { PolicyInForce } from '../decide/policy-in-force.ts'
-import type { Decision } from '../decide/reasons.ts'
 import { PARAPET_RBAC_LOOKUP_TIMEOUT } from '../errors.ts'
-import type { RbacSettings } from '../options.ts'
+import type { RbacPrincipalMapping, RbacSettings } from '../options.ts'
 import type { ReportMode } from '../routes/report-mode.ts'
+import { createDecisionReporter, type DecisionReporter } from './decision-events.ts'
+import type { GuardSettings } from './route-guard.ts'
 
 const kAccess = Symbol('@parapet/rbac:access')
 
@@ -28,6 +27,7 @@ export interface RequestAccess {
   readonly createAccess: CreateAccess
   /** Runs the option `principal`; absent if there is none. */
   readonly load: ((request: FastifyRequest) => Promise<void> | undefined) | undefined
+  readonly loadResource: GuardSettings['loadResource']
 }
 
 /** Adds `request.rbac` to the app. */
@@ -40,7 +40,8 @@ export function decorateRequests(
 ): RequestAccess {
   const { principal: mapping } = settings
   const principalOf = usePrincipal(app, mapping && limitMapping(mapping, settings))
-  const create = accessFactory(policy, settings, securityEvents, reportMode)
+  const report = createDecisionReporter(app, securityEvents, settings, reportMode)
+  const create = accessFactory(policy, settings, report, reportMode)
 
   const accessOf = (request: FastifyRequest): Access => {
     const holder = request as { [kAccess]?: Access | null }
@@ -48,7 +49,7 @@ export function decorateRequests(
     const known = holder[kAccess]
     // The login may run later or change the principal, so decisions for another one are not reused.
     if (known && known.principal === principal) return known
-    return (holder[kAccess] = create(request, principal, known?.engine ?? policy.engine))
+    return (holder[kAccess] = create(request, principal))
   }
 
   app.decorateRequest(kAccess, null)
@@ -59,43 +60,61 @@ export function decorateRequests(
   })
   return {
     accessOf,
-    createAccess: (request, principal) => create(request, principal, policy.engine),
+    createAccess: create,
     load: mapping && ((request) => principalOf.load(request)),
+    loadResource(load, request) {
+      const found = load(request as never)
+      return isThenable(found) ? limitLookup('resource', Promise.resolve(found), settings) : found
+    },
   }
 }
 
 /** Limits how long an asynchronous mapping takes, and repeats its error if the principal is read later. */
-function limitMapping(
-  mapping: PrincipalMapping,
-  { factTimeoutMs, clock }: RbacSettings,
-): PrincipalMapping {
+function limitMapping(mapping: RbacPrincipalMapping, settings: RbacSettings): PrincipalMapping {
   const failures = new WeakMap<FastifyRequest, Error>()
   return (request) => {
     const failure = failures.get(request)
     if (failure !== undefined) throw failure
-    const found = mapping(request)
-    if (!(found instanceof Promise)) return found
-    const late = (): Error => new PARAPET_RBAC_LOOKUP_TIMEOUT('principal', factTimeoutMs)
-    return withDeadline(found, factTimeoutMs, late, clock).catch((error: Error) => {
-      failures.set(request, error)
-      throw error
-    })
+    const found: unknown = mapping(request)
+    if (!(found instanceof Promise)) return (found ?? null) as Principal | null
+    return limitLookup('principal', found as Promise<Principal | null | undefined>, settings).then(
+      // Logins leave `undefined` where there is nobody.
+      (each) => each ?? null,
+      (error: Error) => {
+        failures.set(request, error)
+        throw error
+      },
+    )
   }
+}
+
+/** Query builders are thenable without being promises. */
+function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return (
+    typeof value === 'object' && value !== null && typeof Reflect.get(value, 'then') === 'function'
+  )
+}
+
+/** Limits how long a lookup takes. @throws PARAPET_RBAC_LOOKUP_TIMEOUT */
+function limitLookup<T>(
+  name: string,
+  answer: Promise<T>,
+  { factTimeoutMs, clock }: Pick<RbacSettings, 'factTimeoutMs' | 'clock'>,
+): Promise<T> {
+  const late = (): Error => new PARAPET_RBAC_LOOKUP_TIMEOUT(name, factTimeoutMs)
+  return withDeadline(answer, factTimeoutMs, late, clock)
 }
 
 function accessFactory(
   policy: PolicyInForce,
   settings: RbacSettings,
-  securityEvents: SecurityEvents,
+  report: DecisionReporter,
   reportMode: ReportMode,
-): (request: FastifyRequest, principal: Principal | null, engine: Engine) => Access {
-  const report = createDecisionReporter(securityEvents, settings.allowedSampleRatio, reportMode)
+): CreateAccess {
   const services = { ...settings, isReporting: () => reportMode.isActive }
-  return (request, principal, engine) =>
-    new Access(engine, services, {
+  return (request, principal) =>
+    new Access(policy, services, {
       principal,
-      granted: principal === null ? undefined : policy.grantedTo(principal.id),
-      stale: policy.stale,
       subject: () => (principal === null ? undefined : settings.subject?.(principal, request)),
       environment: () => ({
         time: settings.clock.now(),
@@ -103,51 +122,6 @@ function accessFactory(
         attributes: settings.environment?.(request),
       }),
       report: (permissions, decision) =>
-        report(request, principal, engine.digest, permissions, decision),
+        report(request, principal, policy.engine.digest, permissions, decision),
     })
-}
-
-/** Reports one decision. */
-type DecisionReporter = (
-  request: FastifyRequest,
-  principal: Principal | null,
-  policyDigest: string,
-  permissions: readonly string[],
-  decision: Decision,
-) => void
-
-const STEPS = 2 ** 32
-
-/**
- * Creates the reporter.
- *
- * @param allowedSampleRatio the share of allowed decisions to emit, 0 to 1.
- * @param reportMode counts the denials while nothing is refused.
- */
-function createDecisionReporter(
-  securityEvents: SecurityEvents,
-  allowedSampleRatio: number,
-  reportMode: ReportMode,
-): DecisionReporter {
-  const isSampled = createSampler(allowedSampleRatio)
-  return (request, principal, policyDigest, permissions, { allowed, reason }) => {
-    if (allowed && !isSampled()) return
-    const isTolerated = !allowed && reportMode.isActive
-    if (isTolerated) {
-      const { method, url } = request.routeOptions
-      reportMode.count(`${String(method)} ${url ?? ''}`, reason, permissions)
-    }
-    securityEvents.emit(
-      allowed ? 'rbac.allowed' : isTolerated ? 'rbac.denial_reported' : 'rbac.denied',
-      { details: { permissions, roles: principal?.roles ?? [], reason, policyDigest } },
-      request,
-    )
-  }
-}
-
-/** Samples at random: a caller must not be able to predict which requests are recorded. */
-function createSampler(ratio: number): () => boolean {
-  if (ratio === 0) return () => false
-  if (ratio === 1) return () => true
-  return () => randomInt(STEPS) < ratio * STEPS
 }

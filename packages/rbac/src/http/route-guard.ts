@@ -31,6 +31,11 @@ export interface GuardSettings {
   readonly load: ((request: FastifyRequest) => Promise<void> | undefined) | undefined
   /** Returns the decisions of a request whose principal could not be loaded, in the report mode. */
   readonly anonymous: (request: FastifyRequest) => Access
+  /** Loads the resource of a rule. @throws PARAPET_RBAC_LOOKUP_TIMEOUT */
+  readonly loadResource: (
+    load: NonNullable<RouteRule['resource']>,
+    request: FastifyRequest,
+  ) => unknown
   /** Whether denials are reported only. */
   readonly isReporting: () => boolean
   /** Continues a request that is not refused here. */
@@ -122,7 +127,8 @@ function createDecision(settings: GuardSettings): GuardHook {
     const compiled = ruleOf(request)
     if (compiled?.rule.kind === 'public') return admit(reply, done)
     const access = accessFor(request, settings)
-    if (compiled === undefined || access.rights === null) {
+    const { engine, rights } = access.current()
+    if (compiled === undefined || rights === null) {
       const reason =
         access.principal === null ? 'anonymous' : compiled === undefined ? 'missed' : 'stale'
       access.report(compiled?.rule.permissions ?? [], { allowed: false, reason })
@@ -131,7 +137,7 @@ function createDecision(settings: GuardSettings): GuardHook {
       return admit(reply, done)
     }
     const { rule } = compiled
-    const right = compiled.guardOf(access.engine).rightOf(access.rights)
+    const right = compiled.guardOf(engine).rightOf(rights)
     if (right === 'allow') {
       if (rule.resource === undefined) access.report(rule.permissions, GRANTED)
       else if (rule.hides) keepHeaders(request, reply)
@@ -176,21 +182,33 @@ function createHeaderHook(ruleOf: GuardSettings['ruleOf']): GuardHook {
   }
 }
 
-/** Loads the resource of the rule and decides with it. */
+/**
+ * Loads the resource of the rule and decides with it. A rule without one is decided again only if the
+ * policy or a grant has changed since: a slow upload must not keep a right that was revoked meanwhile.
+ */
 async function guardResource(
   request: FastifyRequest,
   reply: FastifyReply,
   settings: GuardSettings,
 ): Promise<unknown> {
   const rule = settings.ruleOf(request)?.rule
-  if (rule?.resource === undefined || request.is404 || isHidden(request)) return undefined
+  if (rule === undefined || rule.kind === 'public' || request.is404 || isHidden(request)) {
+    return undefined
+  }
   const access = accessFor(request, settings)
+  if (rule.resource === undefined) {
+    if (access.isUnchanged() || isTolerated(request)) return undefined
+    return (await decide(request, reply, access, rule, settings)) ? undefined : reply
+  }
   const isReporting = settings.isReporting()
-  const load = rule.resource as (request: FastifyRequest) => unknown
   try {
-    access.resource = await load(request)
+    access.resource = await settings.loadResource(rule.resource, request)
   } catch (error) {
-    if (!isReporting) throw error
+    if (!isReporting) {
+      if (!rule.hides || !isNotFound(error)) throw error
+      hide(request, reply)
+      return reply
+    }
     access.report(rule.permissions, { allowed: false, reason: 'condition_failed' })
     return undefined
   }
@@ -200,6 +218,16 @@ async function guardResource(
     return reply
   }
   return (await decide(request, reply, access, rule, settings)) ? undefined : reply
+}
+
+/** Loaders throw it as often as they return `null`: it must not differ from a refusal. */
+function isNotFound(error: unknown): boolean {
+  if (typeof error !== 'object' || error === null) return false
+  const { statusCode, status } = error as {
+    readonly statusCode?: unknown
+    readonly status?: unknown
+  }
+  return (statusCode ?? status) === 404
 }
 
 /** Returns the error, and sets its headers for error handlers that ignore `error.headers`. */

@@ -11,7 +11,7 @@ import {
 } from '../errors.ts'
 import { createNamedRoutes, type NamedRoutes } from '../routes/named-routes.ts'
 import { permissionOf } from './permission-hook.ts'
-import { listRoutes, type RouterRoute } from './router-routes.ts'
+import { isInside, listRoutes, type RouterRoute } from './router-routes.ts'
 
 /** What {@link RouteRules} needs. */
 export interface RouteRuleServices {
@@ -130,6 +130,7 @@ export class RouteRules {
       known.set(name, (known.get(name) ?? new Set()).add(rule))
     }
     for (const route of listRoutes(app) ?? []) {
+      if (!isInside(route.owner, app)) continue
       const { method, url } = route
       const name = `${method} ${url}`
       const compiled = this.#ofRouterRoute(route, name)

@@ -7,6 +7,8 @@ export interface RouterRoute {
   readonly url: string
   /** The config that `request.routeOptions` returns for the route. */
   readonly config: object
+  /** The context that has declared it. */
+  readonly owner: unknown
 }
 
 /** What find-my-way passes to `buildPrettyMeta`. */
@@ -16,8 +18,8 @@ interface PrintedRoute {
 }
 
 /**
- * Lists the routes of an app and its child contexts, with the HEAD routes that Fastify adds. Fastify
- * has no list of routes, but its printer visits every route: this passes a visitor to the printer.
+ * Lists the routes of all contexts, with the HEAD routes that Fastify adds. Fastify has no list of
+ * routes, but its printer visits every route: this passes a visitor to the printer.
  *
  * @returns `undefined` if this version of Fastify does not call the visitor. Callers must refuse
  *   requests of routes that they do not know.
@@ -28,10 +30,8 @@ export function listRoutes(app: FastifyInstance): RouterRoute[] | undefined {
   const visit = ({ method, store }: PrintedRoute): object => {
     visits++
     const config = store?.config
-    const owner = store?.server
-    const isInside = owner === app || Object.prototype.isPrototypeOf.call(app, owner as object)
-    if (typeof config?.url === 'string' && typeof method === 'string' && isInside) {
-      routes.push({ method, url: config.url, config })
+    if (typeof config?.url === 'string' && typeof method === 'string') {
+      routes.push({ method, url: config.url, config, owner: store?.server })
     }
     return {}
   }
@@ -49,4 +49,9 @@ export function listRoutes(app: FastifyInstance): RouterRoute[] | undefined {
   } catch {
     return undefined
   }
+}
+
+/** Whether a context is `app` or one of its children, whose routes the hooks of `app` guard. */
+export function isInside(owner: unknown, app: FastifyInstance): boolean {
+  return owner === app || Object.prototype.isPrototypeOf.call(app, owner as object)
 }

@@ -26,13 +26,23 @@ export class TimedGrants {
   /** Returns the roles that a principal has now; `undefined`: none. */
   rolesOf(principalId: string, clock: Pick<Clock, 'now'>): readonly string[] | undefined {
     if (this.#byPrincipal.size === 0) return undefined
-    const grants = this.#byPrincipal.get(principalId)
-    if (grants === undefined) return undefined
-    const now = clock.now()
-    const roles = grants
-      .filter(({ from = now, until }) => from <= now && until > now)
-      .map(({ role }) => role)
+    if (!this.#byPrincipal.has(principalId)) return undefined
+    const roles = this.activeOf(principalId, clock.now()).map(({ role }) => role)
     return roles.length === 0 ? undefined : roles
+  }
+
+  /** Returns the grants of a principal that have started and not expired. */
+  activeOf(principalId: string, now: number): readonly TimedGrant[] {
+    const grants = this.#byPrincipal.get(principalId) ?? []
+    return grants.filter(({ from = now, until }) => from <= now && until > now)
+  }
+
+  /** Returns when the roles of a principal next change; `Infinity`: never. */
+  nextChange(principalId: string, now: number): number {
+    if (this.#byPrincipal.size === 0) return Infinity
+    const grants = this.#byPrincipal.get(principalId) ?? []
+    const times = grants.flatMap(({ from = now, until }) => [from, until])
+    return Math.min(...times.filter((time) => time > now))
   }
 
   /** Returns the roles that a principal has now or will have. */
@@ -139,22 +149,28 @@ function requireValid(
 }
 
 /**
- * Whether a principal may grant and revoke a role. A credential that is limited by scopes may not.
+ * Returns until when a principal may grant and revoke a role; `-Infinity`: it may not. A credential that
+ * is limited by scopes may not. A role that the principal has for a limited time delegates until its end,
+ * so that no role outlives itself by being passed on.
  *
- * @param roles of the principal, with those it has for a limited time.
+ * @param timed roles that the principal has now for a limited time.
  */
-export function mayDelegate(
+export function endOfDelegation(
   model: PolicyModel,
   by: Principal,
-  roles: readonly string[],
+  timed: readonly TimedGrant[],
   role: string,
-): boolean {
-  const { delegation } = model.policy
-  if (delegation === undefined) return true
-  if (by.scopes !== undefined && !by.scopes.includes('*')) return false
-  const held = closureOf(model, roles)
-  return Object.entries(delegation).some(
-    ([delegate, grantable]) =>
-      grantable.includes(role) && hasBit(held, model.roleIds.get(delegate)!),
+): number {
+  const { delegation = {} } = model.policy
+  if (by.scopes !== undefined && !by.scopes.includes('*')) return -Infinity
+  const delegates = Object.keys(delegation).filter((each) => delegation[each]!.includes(role))
+  const mayGrant = (roles: readonly string[]): boolean => {
+    const held = closureOf(model, roles)
+    return delegates.some((each) => hasBit(held, model.roleIds.get(each)!))
+  }
+  if (mayGrant(by.roles)) return Infinity
+  return Math.max(
+    -Infinity,
+    ...timed.filter((each) => mayGrant([each.role])).map(({ until }) => until),
   )
 }

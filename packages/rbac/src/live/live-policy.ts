@@ -6,19 +6,25 @@ import {
   conflict,
   followSharedState,
   retryConflicts,
-  withDeadline,
   type Clock,
   type SharedState,
   type Store,
 } from '@parapet/kit'
 import { Engine } from '../decide/engine.ts'
 import type { PolicyInForce } from '../decide/policy-in-force.ts'
-import { PARAPET_RBAC_CONFLICT, PARAPET_RBAC_STALE } from '../errors.ts'
+import { PARAPET_RBAC_CONFLICT } from '../errors.ts'
 import { compilePolicy } from '../policy/compile-policy.ts'
 import { decodePolicy, encodePolicy } from '../policy/encode-policy.ts'
 import type { PolicyDocument } from '../policy/policy-types.ts'
 import { requireGrant, TimedGrants } from './grants.ts'
-import type { PolicyChange, PolicyState, PolicyStore, TimedGrant } from './policy-store.ts'
+import { LimitedStore } from './limited-store.ts'
+import type {
+  PolicyChange,
+  PolicyMark,
+  PolicyState,
+  PolicyStore,
+  TimedGrant,
+} from './policy-store.ts'
 
 /** See {@link LivePolicy.open}. */
 export interface LivePolicySettings {
@@ -40,8 +46,10 @@ const MAX_RETRY_MS = 5000
 export class LivePolicy implements PolicyInForce {
   readonly #settings: LivePolicySettings
   readonly #shared: SharedState
+  readonly #store: LimitedStore
   #engine: Engine
-  #revision = -1
+  #mark: PolicyMark | null = null
+  #version = 0
   #grants = new TimedGrants()
   #contactAt: number
   #isPublished = false
@@ -49,6 +57,7 @@ export class LivePolicy implements PolicyInForce {
   private constructor(settings: LivePolicySettings, engine: Engine) {
     const { store, clock, refreshMs, maxStalenessMs, onError } = settings
     this.#settings = settings
+    this.#store = new LimitedStore(settings)
     this.#engine = engine
     this.#contactAt = clock.now()
     this.#shared = followSharedState({
@@ -77,14 +86,18 @@ export class LivePolicy implements PolicyInForce {
     return live
   }
 
-  /** The engine in force. Use one engine for a whole request, so that it sees a single policy. */
+  /** The engine in force. Use one engine for a whole decision, so that it sees a single policy. */
   get engine(): Engine {
     return this.#engine
   }
 
   /** The revision of the policy store that this instance has loaded. */
   get revision(): number {
-    return this.#revision
+    return this.#mark?.revision ?? 0
+  }
+
+  get version(): number {
+    return this.#version
   }
 
   get stale(): boolean {
@@ -96,6 +109,17 @@ export class LivePolicy implements PolicyInForce {
 
   grantedTo(principalId: string): readonly string[] | undefined {
     return this.#grants.rolesOf(principalId, this.#settings.clock)
+  }
+
+  nextChange(principalId: string, now: number): number {
+    // `stale` begins one millisecond after the limit.
+    const staleAt = this.#contactAt + this.#settings.maxStalenessMs + 1
+    return Math.min(staleAt, this.#grants.nextChange(principalId, now))
+  }
+
+  /** Returns the grants of a principal that have started and not expired. */
+  activeGrantsOf(principalId: string): readonly TimedGrant[] {
+    return this.#grants.activeOf(principalId, this.#settings.clock.now())
   }
 
   /** Returns the grants that have not expired. */
@@ -126,13 +150,19 @@ export class LivePolicy implements PolicyInForce {
    * Grants a role for a limited time. The checks are repeated if another change was stored first.
    *
    * @param held roles that the principal is known to have.
+   * @param requireAllowed throws if the change is not allowed.
    * @throws PARAPET_RBAC_INVALID_ARGUMENT
    * @throws PARAPET_RBAC_SEPARATION_OF_DUTY
    * @throws PARAPET_RBAC_CONFLICT if 64 other changes were stored first.
    */
-  async grant(grant: TimedGrant, held: readonly string[]): Promise<void> {
+  async grant(
+    grant: TimedGrant,
+    held: readonly string[],
+    requireAllowed: () => void,
+  ): Promise<void> {
     await retryConflicts(
       async () => {
+        requireAllowed()
         requireGrant(this.#engine.model, this.#grants, grant, held, this.#settings.clock.now())
         return this.#change({ kind: 'grant', grant })
       },
@@ -141,9 +171,12 @@ export class LivePolicy implements PolicyInForce {
   }
 
   /** Revokes a grant. @throws PARAPET_RBAC_CONFLICT if 64 other changes were stored first. */
-  async revoke(principalId: string, role: string): Promise<void> {
+  async revoke(principalId: string, role: string, requireAllowed: () => void): Promise<void> {
     await retryConflicts(
-      () => this.#change({ kind: 'revoke', principalId, role }),
+      async () => {
+        requireAllowed()
+        return this.#change({ kind: 'revoke', principalId, role })
+      },
       () => new PARAPET_RBAC_CONFLICT(),
     )
   }
@@ -154,46 +187,50 @@ export class LivePolicy implements PolicyInForce {
 
   /** If several instances start at once, one of them seeds and the others load what it stored. */
   async #seed(seed: PolicyDocument): Promise<void> {
-    const { policyStore, clock } = this.#settings
     const policy = encodePolicy(seed)
     const change = { kind: 'publish', policy, digest: this.#engine.digest } as const
-    await policyStore.change(change, this.#revision, clock.now())
+    await this.#store.change(change, this.#mark!, () => {})
     await this.#load()
   }
 
   async #change(change: PolicyChange): Promise<undefined | typeof conflict> {
-    const { policyStore, clock, onError } = this.#settings
-    const revision = await policyStore.change(change, this.#revision, clock.now())
+    const { onError } = this.#settings
+    const mark = await this.#store.change(change, this.#mark!, (answer) => {
+      // A change that is stored after the deadline is in force as well.
+      answer.then((late) => (late === null ? undefined : this.#spread(late))).catch(onError)
+    })
+    if (mark !== null) await this.#spread(mark)
+    // The caller must see the change that was stored first.
+    else await this.refresh()
+    return mark === null ? conflict : undefined
+  }
+
+  async #spread({ revision }: PolicyMark): Promise<void> {
+    const { onError } = this.#settings
     try {
-      // In a conflict as well: the caller must see the change that was stored first.
       await this.refresh()
     } finally {
       // The change is stored, so a failed notification must not look like a failed change.
-      if (revision !== null) await this.#shared.announce(String(revision)).catch(onError)
+      await this.#shared.announce(String(revision)).catch(onError)
     }
-    return revision === null ? conflict : undefined
   }
 
   async #load(): Promise<void> {
-    const { policyStore, clock, maxStalenessMs } = this.#settings
-    const startedAt = clock.now()
-    const answer = policyStore.load(this.#revision)
-    // Without a deadline, a load that never ends would block every later one.
-    const state = await (maxStalenessMs === Infinity
-      ? answer
-      : withDeadline(answer, maxStalenessMs, () => new PARAPET_RBAC_STALE(), clock))
+    const startedAt = this.#settings.clock.now()
+    const state = await this.#store.load(this.#mark)
     // An older revision is accepted: the store may have been restored from a backup.
     if (state !== null) this.#apply(state)
     this.#contactAt = startedAt
   }
 
   /** Does everything that can fail first, so that a state is applied as a whole or not at all. */
-  #apply({ revision, policy, grants }: PolicyState): void {
+  #apply({ revision, changeId, policy, grants }: PolicyState): void {
     if (policy !== null && policy !== encodePolicy(this.#engine.model.policy)) {
       this.#engine = new Engine(compilePolicy(decodePolicy(policy)))
     }
     this.#grants = new TimedGrants(grants)
     this.#isPublished = policy !== null
-    this.#revision = revision
+    this.#mark = { revision, changeId }
+    this.#version++
   }
 }

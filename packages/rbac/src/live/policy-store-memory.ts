@@ -1,15 +1,22 @@
 /** The policy store in memory. */
-import type { PolicyChange, PolicyState, PolicyStore } from './policy-store.ts'
+import { randomUUID } from 'node:crypto'
+import {
+  isSameState,
+  type PolicyChange,
+  type PolicyState,
+  type PolicyStore,
+} from './policy-store.ts'
 
 /** Creates a policy store in memory, for a single instance and for tests. It is lost on restart. */
 export function createMemoryPolicyStore(): PolicyStore {
-  let state: PolicyState = { revision: 0, policy: null, grants: [] }
+  let state: PolicyState = { revision: 0, changeId: '', policy: null, grants: [] }
   return {
-    load: async (known) => (known === state.revision ? null : state),
+    load: async (known) => (isSameState(state, known) ? null : state),
     change: async (change, known, now) => {
-      if (known !== state.revision) return null
-      state = { ...applyChange(state, change, now), revision: known + 1 }
-      return state.revision
+      if (!isSameState(state, known)) return null
+      const mark = { revision: known.revision + 1, changeId: randomUUID() }
+      state = { ...applyChange(state, change, now), ...mark }
+      return mark
     },
   }
 }

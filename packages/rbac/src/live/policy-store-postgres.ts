@@ -1,6 +1,15 @@
 /** The policy store in PostgreSQL. It keeps every published policy and the current grants. */
 import { migrate, type Migration, type SqlClient, type SqlTransaction } from '@parapet/kit'
-import type { PolicyChange, PolicyState, PolicyStore, TimedGrant } from './policy-store.ts'
+import { randomUUID } from 'node:crypto'
+import { PARAPET_RBAC_DAMAGED_STORE } from '../errors.ts'
+import {
+  isSameState,
+  type PolicyChange,
+  type PolicyMark,
+  type PolicyState,
+  type PolicyStore,
+  type TimedGrant,
+} from './policy-store.ts'
 
 const migrations: readonly Migration[] = [
   {
@@ -29,6 +38,10 @@ const migrations: readonly Migration[] = [
     id: '0002_start_of_grants',
     sql: 'ALTER TABLE rbac_grants ADD COLUMN starts_at timestamptz',
   },
+  {
+    id: '0003_change_id',
+    sql: "ALTER TABLE rbac_revision ADD COLUMN change_id text NOT NULL DEFAULT ''",
+  },
 ]
 
 /**
@@ -41,25 +54,41 @@ export async function createPostgresPolicyStore(sql: SqlClient): Promise<PolicyS
   await migrate(sql, '@parapet/rbac', migrations)
   return {
     async load(known) {
-      const { rows } = await sql.query<{ revision: string }>(
-        'SELECT revision::text FROM rbac_revision',
+      const { rows } = await sql.query<MarkRow>(
+        'SELECT revision::text, change_id FROM rbac_revision',
       )
-      if (Number(rows[0]!.revision) === known) return null
+      if (isSameState(markOf(rows[0]), known)) return null
       // A snapshot, so that all rows belong to one revision.
       return sql.transaction(readState)
     },
     change: (change, known, now) =>
       sql.transaction(async (transaction) => {
+        const mark = { revision: known.revision + 1, changeId: randomUUID() }
         const { rowCount } = await transaction.query(
-          'UPDATE rbac_revision SET revision = revision + 1 WHERE revision = $1',
-          [known],
+          `UPDATE rbac_revision SET revision = $1, change_id = $2
+            WHERE revision = $3 AND change_id = $4`,
+          [mark.revision, mark.changeId, known.revision, known.changeId],
         )
         if (rowCount === 0) return null
-        await transaction.query('DELETE FROM rbac_grants WHERE ends_at <= $1', [isoOf(now)])
-        await writeChange(transaction, change, known + 1)
-        return known + 1
+        // The clock of one instance must not delete what others still use.
+        await transaction.query('DELETE FROM rbac_grants WHERE ends_at <= least($1, now())', [
+          isoOf(now),
+        ])
+        await writeChange(transaction, change, mark.revision)
+        return mark
       }),
   }
+}
+
+interface MarkRow {
+  readonly revision: string
+  readonly change_id: string
+}
+
+/** @throws PARAPET_RBAC_DAMAGED_STORE */
+function markOf(row: MarkRow | undefined): PolicyMark {
+  if (row === undefined) throw new PARAPET_RBAC_DAMAGED_STORE('rbac_revision')
+  return { revision: Number(row.revision), changeId: row.change_id }
 }
 
 interface GrantRow {
@@ -71,8 +100,8 @@ interface GrantRow {
 
 async function readState(transaction: SqlTransaction): Promise<PolicyState> {
   await transaction.query('SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY')
-  const head = await transaction.query<{ revision: string; document: string | null }>(
-    `SELECT revision::text,
+  const head = await transaction.query<MarkRow & { readonly document: string | null }>(
+    `SELECT revision::text, change_id,
             (SELECT document FROM rbac_policies ORDER BY revision DESC LIMIT 1) AS document
        FROM rbac_revision`,
   )
@@ -88,8 +117,8 @@ async function readState(transaction: SqlTransaction): Promise<PolicyState> {
     ...(from === null ? undefined : { from }),
     until,
   }))
-  const { revision, document } = head.rows[0]!
-  return { revision: Number(revision), policy: document, grants }
+  const [row] = head.rows
+  return { ...markOf(row), policy: row?.document ?? null, grants }
 }
 
 async function writeChange(

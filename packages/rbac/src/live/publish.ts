@@ -12,7 +12,7 @@ import { compilePolicy } from '../policy/compile-policy.ts'
 import type { Policy, PolicyDocument } from '../policy/policy-types.ts'
 import type { PolicyModel } from '../policy/policy-model.ts'
 import { readPolicy } from '../policy/read-policy.ts'
-import { lintPolicy, type PolicyWaiver } from '../review/lint.ts'
+import { lintPolicy, type PolicyWaiver } from '../lint/lint.ts'
 import { diffPolicies, type PolicyDiff } from './diff.ts'
 import type { LivePolicy } from './live-policy.ts'
 
@@ -27,8 +27,8 @@ export interface PublishServices {
   readonly announce: (details: SecurityEventTypes['rbac.policy_published']) => void
 }
 
-/** The limit keeps the event small. */
-const MAX_CHANGES = 100
+/** The limit keeps events small. */
+export const MAX_CHANGES = 100
 
 /**
  * Publishes a policy.

@@ -8,6 +8,7 @@ import type { DecisionContext } from '../conditions/context.ts'
 import { printNode } from '../conditions/print-condition.ts'
 import type { PolicyInForce } from '../decide/policy-in-force.ts'
 import type { Reason } from '../decide/reasons.ts'
+import { requirePrincipal } from '../decide/require-principal.ts'
 import { covers, type PolicyModel } from '../policy/policy-model.ts'
 import {
   pathsOf,
@@ -170,6 +171,7 @@ export function explainInForce(
 ): Explanation {
   const { model } = policy.engine
   if (principal === null) return explain(model, [], permission, null)
+  requirePrincipal(principal, '"principal"')
   const roles = [...principal.roles, ...(policy.grantedTo(principal.id) ?? [])]
   const explanation = explain(model, roles, permission, {
     principal,

@@ -31,8 +31,17 @@ export interface PolicyWaiver {
   /** The finding. @default all findings of the rule */
   readonly where?: string | undefined
   readonly reason: string
-  /** The last day of the waiver, as `2027-03-01`: at most one year ahead. */
+  /** The last day of the waiver (in UTC), as `2027-03-01`: at most one year ahead. */
   readonly until: string
+}
+
+/** Returns the waivers whose last day has not passed. */
+export function activeWaivers(
+  waivers: readonly PolicyWaiver[],
+  now: number,
+): readonly PolicyWaiver[] {
+  const today = new Date(now).toISOString().slice(0, 10)
+  return waivers.filter(({ until }) => until >= today)
 }
 
 /** Returns the mistakes of a policy that are not waived. */
