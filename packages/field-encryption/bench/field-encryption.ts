@@ -11,7 +11,7 @@ import {
 import { createFiles } from '../src/files/files.ts'
 import { createAead } from '../src/crypto/aead.ts'
 import { contextHead, joinContext } from '../src/crypto/field-context.ts'
-import { createKeyRing } from '../src/keys/key-ring.ts'
+import { createKeyRing } from '../src/key-ring/key-ring.ts'
 import { generateKeyset } from '../src/crypto/keyset.ts'
 import { Encrypted } from '../src/schema/encrypted.ts'
 import { RecordCipher } from '../src/rows/record-cipher.ts'
@@ -43,7 +43,13 @@ const cipher = new RecordCipher(
   compileTable('users', schema, {}, { hasSubjects: false, clock: systemClock }),
 )
 const ring = createKeyRing(generateKeyset())
-const place = { tenant: 'acme', rowId: '0190a1c2-0000-7000-8000', ring, indexRing: ring }
+const place = {
+  tenant: 'acme',
+  rowId: '0190a1c2-0000-7000-8000',
+  formerRowIds: () => [],
+  ring,
+  indexRing: ring,
+}
 const record = { id: '1', email: text }
 const row = cipher.seal(record, place)
 const everything = { roles: null }

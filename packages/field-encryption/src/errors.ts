@@ -95,9 +95,10 @@ export const PARAPET_FIELD_ENCRYPTION_NOT_DECRYPTED = createError<[column: strin
 )
 
 /**
- * Thrown when a response has a field that is never revealed, or a form that cannot be masked.
- * Fix: return decrypted objects that match the response schema, and register the plugin with
- * `await` before the routes.
+ * Thrown when a response has a field that is never revealed, a form that cannot be masked, or a success
+ * status without a schema beside one with `Encrypted`; or when a mask or a role function fails.
+ * Fix: return decrypted objects that match the response schema, give each success status a schema, and
+ * register the plugin with `await` before the routes.
  */
 export const PARAPET_FIELD_ENCRYPTION_REVEAL_REFUSED = createError<[reason: string]>(
   'PARAPET_FIELD_ENCRYPTION_REVEAL_REFUSED',

@@ -5,6 +5,7 @@ declare module '@parapet/kit' {
   interface SecurityEventTypes {
     'field_encryption.decrypted': { table: string; column: string; count: number }
     'field_encryption.denied': { table: string; code: string; count: number }
+    'field_encryption.created': { tenant: string; keyId: number }
     'field_encryption.rotated': { tenant: string; primaryKeyId: number; previousKeyId: number }
     'field_encryption.forgotten': { tenant: string; reason: string }
     'field_encryption.key_unavailable': { tenant: string; served: boolean }
@@ -25,6 +26,12 @@ export const events = {
     description:
       'Stored values could not be decrypted: damaged, moved, not encrypted, or without keys. The ' +
       'first time at once; repetitions within a minute in one event with their `count`.',
+  },
+  'field_encryption.created': {
+    severity: 'info',
+    outcome: 'success',
+    description:
+      'A tenant got its first keys. For a tenant with data it means that its keys were lost.',
   },
   'field_encryption.rotated': {
     severity: 'info',

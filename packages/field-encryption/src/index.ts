@@ -66,7 +66,7 @@ export { mask, type Mask } from './schema/masks.ts'
 export type { FieldEncryption } from './service.ts'
 export type { MigrationOptions, TableSql } from './sql/migration.ts'
 export { withPrincipal, type WithPrincipalOptions } from './sql/row-level-security.ts'
-export type { Row, RowChange, RowSource } from './sql/row-source.ts'
+export type { Row, RowChange, RowSource } from './rows/row-source.ts'
 export type { MigrationStages } from './sql/stages.ts'
 export {
   createJsonImporter,
@@ -74,7 +74,7 @@ export {
   type JsonImporterOptions,
 } from './reencryption/json-importer.ts'
 export type { ReencryptOptions, ReencryptRun } from './reencryption/reencrypt-run.ts'
-export type { ReencryptProgress } from './reencryption/reencrypt.ts'
+export type { FailedRow, ReencryptProgress } from './reencryption/reencrypt.ts'
 export type { StatusOptions, TableStatus } from './reencryption/table-status.ts'
 export type { PlaintextOptions } from './rows/plaintext-columns.ts'
 export type * from './rows/table-options.ts'
@@ -92,6 +92,9 @@ declare module 'fastify' {
 }
 
 const NAME = '@parapet/field-encryption'
+const NOT_AT_ROOT =
+  'field-encryption is registered in a child context: responses of other contexts are not masked. ' +
+  'Register it at the root, or wrap the plugin that registers it with fastify-plugin.'
 
 async function fieldEncryptionPlugin(
   app: FastifyInstance,
@@ -99,6 +102,7 @@ async function fieldEncryptionPlugin(
 ): Promise<void> {
   const settings = resolveOptions(options)
   declarePhase(app, NAME, 'masking')
+  if (Object.getPrototypeOf(app) !== Object.prototype) app.log.warn(NOT_AT_ROOT)
   const securityEvents = useSecurityEvents(app, events)
   const principalOf = usePrincipal(app, settings.principal)
   const { service, reports, hasTables, start, close } = createService({

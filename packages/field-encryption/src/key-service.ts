@@ -1,6 +1,6 @@
 /** Assembles the source and the administration of keys: one fixed keyset, or keys in the key store. */
 import type { SecurityEvents } from '@parapet/kit'
-import type { KeySource } from './keys/key-ring.ts'
+import type { KeySource } from './key-ring/key-ring.ts'
 import { parseKeyset } from './crypto/keyset-json.ts'
 import { readReceiptKey } from './key-admin/erasure-receipt.ts'
 import { createFixedKeyAdmin, createKeyAdmin, type KeyAdmin } from './key-admin/key-admin.ts'
@@ -28,6 +28,8 @@ export interface KeyService {
   /** Subscribes to the key changes of the other instances. */
   readonly start: () => Promise<void>
   readonly close: () => Promise<void>
+  /** Checks that stored keys can be unwrapped. */
+  readonly check: () => Promise<void>
 }
 
 const NEAR_LIMIT =
@@ -46,6 +48,7 @@ function createFixedKeys(keyset: string, { warn }: KeyServicePorts): KeyService 
     hasSubjects: false,
     isSettled: async () => true,
     start: async () => {},
+    check: async () => {},
     close: async () => {},
   }
 }
@@ -58,6 +61,8 @@ function createManagedKeys(ports: KeyServicePorts): KeyService {
     keyStore: settings.keyStore!,
     clock,
     deadlineMs: settings.deadlineMs,
+    onCreated: (tenant, keyId) =>
+      ports.events.emit('field_encryption.created', { details: { tenant, keyId } }),
   })
   const keys = createCache(ports, repository)
   const changes = followKeyChanges({
@@ -72,8 +77,9 @@ function createManagedKeys(ports: KeyServicePorts): KeyService {
     keys,
     admin,
     hasSubjects: true,
-    isSettled: async (tenant) => (await admin.keyStatus({ tenant })).settled,
+    isSettled: async (tenant) => (await admin.keyStatus({ tenant }))?.settled === true,
     start: () => changes.start(),
+    check: () => repository.check(),
     async close() {
       await changes.stop()
       await keys.flush().catch((error: unknown) => {

@@ -1,13 +1,17 @@
 /** Assembles `app.fieldEncryption`. It does not depend on Fastify. */
 import { withDeadline, type Cipher } from '@parapet/kit'
+import { callOption, checkCall } from './call-options.ts'
 import { createAeadCipher } from './crypto/keyset-cipher.ts'
-import { PARAPET_FIELD_ENCRYPTION_KEY_UNAVAILABLE } from './errors.ts'
+import {
+  PARAPET_FIELD_ENCRYPTION_INVALID_ARGUMENT,
+  PARAPET_FIELD_ENCRYPTION_KEY_UNAVAILABLE,
+} from './errors.ts'
 import type { FileStore } from './files/file-store.ts'
 import { createFiles, type Files } from './files/files.ts'
 import type { KeyAdmin } from './key-admin/key-admin.ts'
 import { createKeyService, type KeyService, type KeyServicePorts } from './key-service.ts'
 import type { FieldEncryptionSettings } from './options.ts'
-import type { KeyProvider, KeyProviderDescription } from './providers/provider.ts'
+import type { KeyProviderDescription } from './providers/provider.ts'
 import { createDecryptionReports, type DecryptionReports } from './reports/decryption-reports.ts'
 import { createTable } from './table/encrypted-table.ts'
 import { requireRing } from './rows/row-places.ts'
@@ -30,7 +34,11 @@ export interface FieldEncryption extends KeyAdmin {
   cipher(tenant?: string): Cipher
   /** The provider that holds the root key; `null` with a fixed keyset. */
   readonly provider: KeyProviderDescription | null
-  /** Resolves if the provider can answer now; rejects otherwise. */
+  /**
+   * Resolves if the provider and the key store answer now, and the provider unwraps stored keys.
+   *
+   * @throws PARAPET_FIELD_ENCRYPTION_KEY_UNAVAILABLE
+   */
   health(): Promise<void>
 }
 
@@ -66,7 +74,7 @@ export function createService(ports: KeyServicePorts): FieldEncryptionService {
 
 function assembleService(
   { settings }: KeyServicePorts,
-  { keys, admin, hasSubjects, isSettled }: KeyService,
+  { keys, admin, hasSubjects, isSettled, check }: KeyService,
   reports: DecryptionReports,
   tables: { count: number },
 ): FieldEncryption {
@@ -79,13 +87,14 @@ function assembleService(
     release: (target) => replaceForeignErrors(admin.release(target)),
     keyStatus: (target) => replaceForeignErrors(admin.keyStatus(target)),
     provider: provider?.describe() ?? null,
-    health: async () => provider && checkHealth(provider, settings),
+    health: () => checkHealth(settings, check),
     files: (store) => createFiles(store, keys),
-    cipher: (tenant = '') =>
-      createAeadCipher(async () => {
-        const [ring] = await keys.find([{ tenant, subject: null }], true)
-        return requireRing(ring).aead
-      }),
+    cipher(tenant = '') {
+      checkCall('cipher', { tenant }, { tenant: callOption.name })
+      const loadAead = async () =>
+        requireRing((await keys.find([{ tenant, subject: null }], true))[0]).aead
+      return keepCells(createAeadCipher(loadAead))
+    },
     table(name, schema, options = {}) {
       tables.count++
       return createTable(name, schema, options, {
@@ -99,13 +108,36 @@ function assembleService(
   }
 }
 
+/** The context of a cell begins with `fe1`, that of a key, a file or an index with `fe-`. */
+const OWN_CONTEXT = /^fe(?:1$|-)/
+
+/** With a fixed keyset a cipher has the keys of the tables, so it must not seal what a table would open. */
+function keepCells(cipher: Cipher): Cipher {
+  return {
+    open: (text, context) => cipher.open(text, context),
+    async seal(plaintext, context) {
+      if (!OWN_CONTEXT.test(context[0] ?? '')) return cipher.seal(plaintext, context)
+      throw new PARAPET_FIELD_ENCRYPTION_INVALID_ARGUMENT(
+        'the context of a cipher',
+        'must not begin with "fe1" or "fe-": use a table',
+      )
+    },
+  }
+}
+
 /** A provider that never answers must not keep a readiness check waiting. */
-function checkHealth(provider: KeyProvider, { deadlineMs, clock }: FieldEncryptionSettings) {
-  const late = () =>
-    Object.assign(new PARAPET_FIELD_ENCRYPTION_KEY_UNAVAILABLE(), {
-      cause: new Error(`The provider gave no answer in ${deadlineMs} ms`),
-    })
-  return withDeadline(provider.health(), deadlineMs, late, clock)
+async function checkHealth(
+  { provider, deadlineMs, clock }: FieldEncryptionSettings,
+  check: () => Promise<void>,
+): Promise<void> {
+  const late = () => new Error(`The provider gave no answer in ${deadlineMs} ms`)
+  try {
+    if (provider !== undefined) await withDeadline(provider.health(), deadlineMs, late, clock)
+    await check()
+  } catch (cause) {
+    // Another root key than that of the stored keys: they are no damaged value.
+    throw Object.assign(new PARAPET_FIELD_ENCRYPTION_KEY_UNAVAILABLE(), { cause })
+  }
 }
 
 /** Errors of the key store and the provider become the cause of a 503: their messages may have internals. */

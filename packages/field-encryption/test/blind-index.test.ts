@@ -1,7 +1,7 @@
 import { blind, compound, Encrypted, parseKeyset } from '@parapet/field-encryption'
 import { Type } from '@sinclair/typebox'
 import t from 'tap'
-import { createIndexer } from '../src/blind-index/indexer.ts'
+import { createIndexer } from '../src/key-ring/indexer.ts'
 import { normalizeText } from '../src/blind-index/normalizers.ts'
 import { buildFixed, code, keyset } from './fixtures.ts'
 

@@ -20,7 +20,7 @@ import { createManualClock } from '@parapet/kit'
 import { runs } from '@parapet/testing'
 import S3rver from 's3rver'
 import t, { type Test } from 'tap'
-import { createKeyRing } from '../src/keys/key-ring.ts'
+import { createKeyRing } from '../src/key-ring/key-ring.ts'
 import { createFiles } from '../src/files/files.ts'
 import { buildFixed, code, collect, folderOf, keyset, openFailed, readSpec } from './fixtures.ts'
 
@@ -297,6 +297,24 @@ await t.test('a failed S3 upload closes its source', async (t) => {
   const full = createS3FileStore({ client, bucket: 'x' })
   await t.rejects(full.write('a', source()), { message: 'full' })
   t.equal(closed, 1)
+})
+
+await t.test('a name that cannot be stored, and a source of text, are refused', async (t) => {
+  const { app } = await buildFixed(t)
+  const folder = folderOf(t)
+  const files = app.fieldEncryption.files(createLocalFileStore(folder))
+  await files.put('a/b', Readable.from([Buffer.from('x')]))
+  for (const name of ['a', 'a/b/c', 'x'.repeat(300)]) {
+    const error = await t.rejects(
+      files.put(name, Readable.from([Buffer.from('x')])),
+      code('INVALID_ARGUMENT'),
+      name.slice(0, 10),
+    )
+    t.notMatch(String(error), folder)
+  }
+  const text = Readable.from(['text']) as AsyncIterable<never>
+  await t.rejects(files.put('t', text), code('INVALID_ARGUMENT'))
+  await t.rejects(files.put('t', text, { tennant: 'x' } as never), code('INVALID_ARGUMENT'))
 })
 
 await t.test('a folder, or a name that the disk does not support, is a missing file', async (t) => {

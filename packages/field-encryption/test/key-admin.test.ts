@@ -30,9 +30,9 @@ await t.test('after a rotation old rows are readable and new rows use the new ke
   await t.rejects(service.rotate(), inUse, 'the last rotation is not finished')
   await t.rejects(service.retire(report.primaryKeyId), inUse, 'it is the primary key')
   await t.rejects(service.retire(report.previousKeyId), inUse, 'an instance may still seal with it')
-  t.equal((await service.keyStatus()).settled, false)
+  t.equal((await service.keyStatus())?.settled, false)
   clock.advance(600_001)
-  t.strictSame((await service.keyStatus()).settled, true)
+  t.strictSame((await service.keyStatus())?.settled, true)
   await service.retire(report.previousKeyId)
   await t.rejects(notes.decryptRecord(old), code('OPEN_FAILED'), 'its key is destroyed')
   t.equal((await notes.decryptRecord(fresh)).text, 'new')
@@ -75,6 +75,7 @@ await t.test('forget makes all rows of a subject unreadable, and no others', asy
     { id: '2', user: 'bob', text: 'b' },
   ])
   t.match(events, [
+    { type: 'field_encryption.created', details: { tenant: '' } },
     { type: 'field_encryption.forgotten', resourceId: 'ann', details: { reason: 'gdpr-17' } },
   ])
   const stated = verifyReceipt(receipt, receiptKeys.publicKey)
@@ -82,7 +83,8 @@ await t.test('forget makes all rows of a subject unreadable, and no others', asy
   t.equal(stated!.keyIds.length, 1)
   const again = await service.forget({ subject: 'ann', reason: 'gdpr-17' })
   t.match(verifyReceipt(again, receiptKeys.publicKey), { iat: 1_700_000_000, keyIds: [] })
-  await service.forget({ subject: 'never seen', reason: 'gdpr-17' })
+  const unknown = await service.forget({ subject: 'never seen', reason: 'gdpr-17' })
+  t.strictSame(verifyReceipt(unknown, receiptKeys.publicKey)?.keyIds, [], 'it certifies no keys')
   await t.rejects(mine.encryptRecord({ id: '3', user: 'never seen', text: 'x' }), gone)
 })
 

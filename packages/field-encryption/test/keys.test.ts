@@ -426,7 +426,7 @@ await t.test('all key stores meet the same contract', async (t) => {
 await t.test('the uses of a key are counted across processes', async (t) => {
   const { notes, keyStore, app, service } = await buildManaged(t)
   await notes.encryptMany(Array.from({ length: 5000 }, (_, i) => ({ id: `${i}`, text: 'x' })))
-  const { primaryKeyId } = await service.keyStatus()
+  const { primaryKeyId } = (await service.keyStatus())!
   await app.close()
   t.equal(await keyStore.addUses('', '', primaryKeyId, 0), 5000)
 })
@@ -449,7 +449,7 @@ await t.test('concurrent and failed writes of the usage count count every use on
   const { notes, app, service } = await buildManaged(t, { keyStore })
   const many = Array.from({ length: 5000 }, (_, i) => ({ id: `${i}`, text: 'x' }))
   for (let i = 0; i < 3; i++) await notes.encryptMany(many)
-  const { primaryKeyId } = await service.keyStatus()
+  const { primaryKeyId } = (await service.keyStatus())!
   gate.open()
   await app.close()
   t.equal(await real.addUses('', '', primaryKeyId, 0), 15_000)

@@ -74,7 +74,10 @@ await t.test(
     rows.set('b', broken)
     rows.set('c', { id: 'c', text: 'still plaintext', n: 7 })
     t.match(await notes.status({ source }), { plaintext: 2, staleRows: 1, safeToDestroy: [] })
-    t.match(await notes.reencrypt({ source }), { rewritten: 0, failed: ['c'] })
+    t.match(await notes.reencrypt({ source }), {
+      rewritten: 0,
+      failed: [{ cursor: 'c', code: 'PARAPET_FIELD_ENCRYPTION_PLAINTEXT_FOUND' }],
+    })
     t.match(await notes.reencrypt({ source, adoptPlaintext: true }), {
       rewritten: 1,
       failed: [],
@@ -86,7 +89,7 @@ await t.test(
     const adopted = await notes.reencrypt({ source, adoptPlaintext: true })
     t.match(
       adopted,
-      { rewritten: 0, failed: ['a'] },
+      { rewritten: 0, failed: [{ cursor: 'a' }] },
       'a truncated ciphertext is not adopted as plaintext',
     )
     t.equal(rows.get('a'), torn)
@@ -120,7 +123,7 @@ await t.test('JSON values of another library are imported, and damaged ones are 
   t.match(await notes.decryptRecord(row), { text: 'ünïcode', n: 42 })
   const damaged = { ...seal('x'), authTag: '00'.repeat(16) }
   row = { id: '1', text: JSON.stringify(damaged), n: row['n'] }
-  t.match(await notes.reencrypt({ source, importer }), { rewritten: 0, failed: ['1'] })
+  t.match(await notes.reencrypt({ source, importer }), { rewritten: 0, failed: [{ cursor: '1' }] })
   await t.rejects(importer.open('{}'), code('OPEN_FAILED'))
   const odd = [
     '',

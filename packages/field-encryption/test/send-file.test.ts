@@ -24,6 +24,11 @@ async function serve(t: Test) {
     }),
   )
   app.get('/none', (request, reply) => sendFile(request, reply, files, { name: 'none' }))
+  app.get('/by-name', (request, reply) =>
+    sendFile(request, reply, app.fieldEncryption.files(createLocalFileStore('/')), {
+      name: (request.query as { name: string }).name,
+    }),
+  )
   const get = (range?: string) =>
     app.inject({ url: '/a', headers: range === undefined ? {} : { range } })
   return { app, folder, plain, get }
@@ -79,6 +84,21 @@ await t.test('sendFile refuses a range outside the file and a missing file', asy
   const missing = await app.inject('/none')
   t.equal(missing.statusCode, 404)
   t.match(missing.json(), { code: 'PARAPET_FIELD_ENCRYPTION_FILE_NOT_FOUND' })
+  for (const name of ['../x', 'é', 'a/', '', 'x\0', 'x'.repeat(600)]) {
+    const odd = await app.inject({ url: '/by-name', query: { name } })
+    t.equal(odd.statusCode, 404, JSON.stringify(name).slice(0, 20))
+  }
+})
+
+await t.test('an error response has no headers of the file', async (t) => {
+  const { app, get } = await serve(t)
+  const changed = await app.inject({ url: '/a', headers: { 'if-match': '"other"' } })
+  t.equal(changed.statusCode, 412)
+  const refused = await get('bytes=99999999-')
+  t.equal(refused.statusCode, 416)
+  for (const { headers } of [changed, refused]) {
+    t.notMatch(Object.keys(headers).join(), /etag|accept-ranges|content-disposition/)
+  }
 })
 
 await t.test('sendFile closes the connection before a damaged segment', async (t) => {
@@ -88,4 +108,5 @@ await t.test('sendFile closes the connection before a damaged segment', async (t
   const refused = await get('bytes=0-1')
   t.equal(refused.statusCode, 500)
   t.match(refused.json(), { code: 'PARAPET_FIELD_ENCRYPTION_OPEN_FAILED' })
+  t.notMatch(Object.keys(refused.headers).join(), /etag|ranges|content-range/)
 })

@@ -163,6 +163,16 @@ async function checkReads(t: Test, sql: SqlClient): Promise<void> {
   await sql.query(`UPDATE users SET email = 'older@x' WHERE id = 2`)
   t.match(await rowOf(2), { emailSealed: null, email_idx: null }, 'an outdated one is removed')
   t.equal((await users.decryptRecord(await rowOf(2))).emailSealed, 'older@x')
+  const source = users.sql.rowSource(sql)
+  const sealed = (await users.encryptRecord({ id: '4', emailSealed: 'x' }))['emailSealed']
+  await sql.query(`UPDATE users SET email = 'pe1.hello' WHERE id = 4`)
+  await sql.query(`UPDATE users SET email = $1 WHERE id = 3`, [sealed])
+  const adopted = await users.reencrypt({ source, adoptPlaintext: true, cursor: '["2"]' })
+  const failed = { cursor: '["3"]', code: 'PARAPET_FIELD_ENCRYPTION_CIPHERTEXT_FOUND' }
+  t.match(adopted, { rewritten: 1, failed: [failed] })
+  t.match(await rowOf(4), { emailSealed: /^pe1\.[\w-]{40,}/ })
+  const hello = (await users.decryptRecord(await rowOf(4))).emailSealed
+  t.equal(hello, 'pe1.hello', 'a plaintext column holds plaintext, whatever it looks like')
   clock.advance(END - clock.now() - 1)
   await t.resolves(users.decryptRecord(await rowOf(1)))
   clock.advance(1)
@@ -190,7 +200,10 @@ async function checkInPlace(t: Test, sql: SqlClient): Promise<void> {
   const broken = { code: 'PARAPET_KIT_MIGRATION_FAILED' }
   await t.rejects(migrate(sql, 'notes', [...prepare, ...validate]), broken)
   const source = notes.sql.rowSource(sql)
-  t.match(await notes.reencrypt({ source }), { rewritten: 0, failed: ['["1"]', '["2"]'] })
+  t.match(await notes.reencrypt({ source }), {
+    rewritten: 0,
+    failed: [{ cursor: '["1"]' }, { cursor: '["2"]' }],
+  })
   t.match(await notes.reencrypt({ source, adoptPlaintext: true }), { rewritten: 2, failed: [] })
   await migrate(sql, 'notes', [...prepare, ...validate, ...drop])
   await t.rejects(sql.query(`UPDATE notes SET text = 'x'`), { code: '23514' })
@@ -222,6 +235,11 @@ async function checkIds(t: Test, sql: SqlClient): Promise<void> {
   t.equal((await step(names[0]!, ['a'])).applied.length, 0, 'the older version starts again')
   await t.rejects(sql.query(`INSERT INTO ${names[0]} VALUES ('1', 'plain')`), { code: '23514' })
   await t.rejects(sql.query(`INSERT INTO ${names[0]} (id, b) VALUES ('1', 'x')`), { code: '23514' })
+  const both = [...names, `aaa_${randomUUID().slice(0, 8)}`].toSorted()
+  await sql.query(`CREATE TABLE ${both[0]} (id text PRIMARY KEY)`)
+  const list = both.map((name) => tableOf(name, ['a']).sql.migration())
+  for (const order of [list, list.toReversed()]) await migrate(sql, owner, order)
+  t.equal((await migrate(sql, owner, list)).applied.length, 0, 'one list for several tables')
   t.match(
     tableOf(names[0]!, ['a']).sql.migration().id,
     /^0001_field_encryption_bees_\w+_[0-9a-f]{8}$/,

@@ -229,10 +229,15 @@ await t.test("kit's cipher and a table open each other's values", async (t) => {
   t.equal((await kit.open(row['email'] as string, context)).toString(), 'a@b.c')
   const sealed = await kit.seal('b@c.d', context)
   t.equal((await users.decryptRecord({ id: 'u-1', email: sealed })).email, 'b@c.d')
-  for (const cipher of [app.fieldEncryption.cipher(), createKeysetCipher(keyset)]) {
+  const [own, free] = [app.fieldEncryption.cipher(), createKeysetCipher(keyset)]
+  for (const cipher of [own, free]) {
     t.equal((await cipher.open(sealed, context)).toString(), 'b@c.d')
-    t.equal((await kit.open(await cipher.seal('x', context), context)).toString(), 'x')
   }
+  t.equal((await kit.open(await free.seal('x', context), context)).toString(), 'x')
+  for (const parts of [context, ['fe-key1', 'acme'], ['fe-file1']]) {
+    await t.rejects(own.seal('forged', parts), code('INVALID_ARGUMENT'), 'no cell can be forged')
+  }
+  await t.resolves(own.seal('x', ['mfa', 'fe1']))
 })
 
 await t.test(

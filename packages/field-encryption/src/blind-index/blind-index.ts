@@ -57,8 +57,12 @@ const DEFAULT_PREFIX_BITS = 16
 const MAX_PREFIX = 64
 const MAX_MEMBERS = 8
 
+const OPTION_NAMES = ['normalize', 'bits', 'unique', 'prefix']
+
 /** Declares a blind index. @throws PARAPET_FIELD_ENCRYPTION_INVALID_ARGUMENT */
 export function blind(options: BlindIndexOptions = {}): BlindIndex {
+  const misspelled = Object.keys(options).find((name) => !OPTION_NAMES.includes(name))
+  if (misspelled !== undefined) refuse(misspelled, `one of ${OPTION_NAMES.join(', ')}`)
   const { normalize = [], unique = false, prefix = 0 } = options
   const { bits = defaultBits(unique, prefix) } = options
   const least = unique ? MIN_UNIQUE_BITS : MIN_BITS

@@ -1,8 +1,9 @@
 /** The start of an encrypted file: a magic number and the file's own key, wrapped by a keyset. */
 import { createSecretKey, type KeyObject } from 'node:crypto'
 import { encodeContext, keyIdOf, SEALED_OVERHEAD_BYTES, takeRandom } from '@parapet/kit'
+import { callOption, checkCall } from '../call-options.ts'
 import type { Aead } from '../crypto/aead.ts'
-import type { KeyRing, KeySource } from '../keys/key-ring.ts'
+import type { KeyRing, KeySource } from '../key-ring/key-ring.ts'
 import {
   PARAPET_FIELD_ENCRYPTION_FORGOTTEN,
   PARAPET_FIELD_ENCRYPTION_OPEN_FAILED,
@@ -16,6 +17,7 @@ export interface FileScope {
   readonly subject?: string
 }
 
+const fileScopeTable = { tenant: callOption.name, subject: callOption.text }
 const MAGIC = Buffer.from('PEF1')
 const FILE_KEY_BYTES = 32
 /** The length of the prefix before Tink's stream. */
@@ -90,7 +92,13 @@ function createPrefix(aead: Aead, bytes: Buffer, context: Buffer): Buffer {
   return Buffer.concat([MAGIC, aead.seal(bytes, context)])
 }
 
-/** The associated data that binds a file to its name and tenant. */
-export function fileContext(name: string, { tenant = '' }: FileScope): Buffer {
+/**
+ * The associated data that binds a file to its name and tenant.
+ *
+ * @throws PARAPET_FIELD_ENCRYPTION_INVALID_ARGUMENT the scope is invalid.
+ */
+export function fileContext(name: string, scope: FileScope): Buffer {
+  checkCall<FileScope>('a file', scope, fileScopeTable)
+  const { tenant = '' } = scope
   return encodeContext(['fe-file1', tenant, name])
 }

@@ -6,7 +6,7 @@
  */
 import { createHash, type KeyObject } from 'node:crypto'
 import { Readable } from 'node:stream'
-import type { KeySource } from '../keys/key-ring.ts'
+import type { KeySource } from '../key-ring/key-ring.ts'
 import {
   PARAPET_FIELD_ENCRYPTION_INVALID_ARGUMENT,
   PARAPET_FIELD_ENCRYPTION_OPEN_FAILED,
@@ -109,7 +109,8 @@ class EncryptedFiles implements Files {
   async put(name: string, source: AsyncIterable<Uint8Array>, scope: FileScope = {}) {
     const context = fileContext(requireName(name), scope)
     const { key, prefix } = await this.#fileKeys.create(scope, context)
-    await this.#store.write(name, concat(prefix, sealStream(source, key, context, PARAMETERS)))
+    const sealed = sealStream(requireBytes(source), key, context, PARAMETERS)
+    await this.#store.write(name, concat(prefix, sealed))
   }
 
   async get(name: string, scope: FileScope = {}, range?: FileRange): Promise<OpenFile> {
@@ -202,6 +203,19 @@ function plainSizeOf(storedBytes: number): number {
   return size
 }
 
+/** @throws PARAPET_FIELD_ENCRYPTION_INVALID_ARGUMENT a piece is no bytes: a stream of text. */
+async function* requireBytes(source: AsyncIterable<unknown>): AsyncGenerator<Uint8Array> {
+  for await (const piece of source) {
+    if (!(piece instanceof Uint8Array)) {
+      throw new PARAPET_FIELD_ENCRYPTION_INVALID_ARGUMENT(
+        'the source of a file',
+        `must yield Uint8Array, got ${typeof piece}`,
+      )
+    }
+    yield piece
+  }
+}
+
 async function* concat(
   first: Uint8Array,
   rest: AsyncIterable<Uint8Array>,
@@ -210,8 +224,13 @@ async function* concat(
   yield* rest
 }
 
+/** Whether a text can be the name of a file. */
+export function isFileName(name: string): boolean {
+  return typeof name === 'string' && name.length <= MAX_NAME_LENGTH && NAME.test(name)
+}
+
 function requireName(name: string): string {
-  if (typeof name !== 'string' || name.length > MAX_NAME_LENGTH || !NAME.test(name)) {
+  if (!isFileName(name)) {
     throw new PARAPET_FIELD_ENCRYPTION_INVALID_ARGUMENT(
       'the name of a file',
       `must be at most ${MAX_NAME_LENGTH} characters: parts of letters, digits, ".", "_" and "-", ` +

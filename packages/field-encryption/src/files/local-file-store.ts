@@ -3,7 +3,10 @@ import { Readable } from 'node:stream'
 import { mkdir, open, rename, rm, unlink, type FileHandle } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import { takeRandom } from '@parapet/kit'
-import { PARAPET_FIELD_ENCRYPTION_FILE_NOT_FOUND } from '../errors.ts'
+import {
+  PARAPET_FIELD_ENCRYPTION_FILE_NOT_FOUND,
+  PARAPET_FIELD_ENCRYPTION_INVALID_ARGUMENT,
+} from '../errors.ts'
 import type { FileStore, StoredFile, StoredRange } from './file-store.ts'
 
 /** Only the user of this process may read the files. */
@@ -16,7 +19,7 @@ export function createLocalFileStore(root: string): FileStore {
   const home = resolve(root)
   const pathOf = (name: string) => join(home, name)
   return {
-    write: (name, source) => writeFile(pathOf(name), source),
+    write: (name, source) => writeFile(pathOf(name), source).catch(refuseTaken),
     async read(name, range) {
       const file = await openFile(pathOf(name))
       const stream = await file.read(range)
@@ -59,6 +62,19 @@ async function writeFile(path: string, source: AsyncIterable<Uint8Array>): Promi
     await rm(draft, { force: true })
     throw error
   }
+}
+
+/** Codes for a name that cannot be that of a new file. */
+const TAKEN = new Set(['ENAMETOOLONG', 'ENOTDIR', 'EEXIST', 'EISDIR', 'ENOTEMPTY'])
+
+/** The message of the disk has the path of the folder, and Fastify sends messages to the client. */
+function refuseTaken(error: NodeJS.ErrnoException): never {
+  if (error.syscall === undefined || !TAKEN.has(error.code ?? '')) throw error
+  const refused = new PARAPET_FIELD_ENCRYPTION_INVALID_ARGUMENT(
+    'the name of a file',
+    'must have parts of at most 255 bytes, and not be that of a folder or below another file',
+  )
+  throw Object.assign(refused, { cause: error })
 }
 
 /** Codes for a name that is not a file: absent, a folder, below a file, or too long for the disk. */

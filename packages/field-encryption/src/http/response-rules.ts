@@ -1,17 +1,18 @@
 /** Compiles what is encrypted in the responses of a route, and by which roles it is disclosed. */
 import { compileRouteRule, missedRoute } from '@parapet/kit'
-import type { FastifyInstance, FastifyRequest, RouteOptions } from 'fastify'
+import type {
+  FastifyInstance,
+  FastifyRequest,
+  preSerializationAsyncHookHandler,
+  RouteOptions,
+} from 'fastify'
 import {
   PARAPET_FIELD_ENCRYPTION_INVALID_SCHEMA,
   PARAPET_FIELD_ENCRYPTION_REVEAL_REFUSED,
 } from '../errors.ts'
-import {
-  compileSchema,
-  findById,
-  holdsEncrypted,
-  type RefResolver,
-  type SchemaNode,
-} from '../schema/compile-schema.ts'
+import { compileSchema, type SchemaNode } from '../schema/compile-schema.ts'
+import { createRefResolver, reachesEncrypted, type RefResolver } from '../schema/reach-encrypted.ts'
+import { runLast } from './run-last.ts'
 
 /** The route config `fieldEncryption`. */
 export interface FieldEncryptionRouteConfig {
@@ -38,11 +39,13 @@ interface PendingRule {
  * Compiles the rule of every route. A response schema may refer to a schema that is added after the
  * route, so rules are compiled in `onReady`.
  *
+ * @param mask the last preSerialization hook of each route that has a rule.
  * @returns the rule of a request's route. It throws PARAPET_FIELD_ENCRYPTION_REVEAL_REFUSED for a route
  *   that was declared before the plugin and needs a rule.
  */
 export function compileResponseRules(
   app: FastifyInstance,
+  mask: preSerializationAsyncHookHandler,
 ): (request: FastifyRequest) => ResponseRule | null {
   const pending: (() => void)[] = []
   const rules = compileRouteRule<PendingRule>(app, {
@@ -50,25 +53,53 @@ export function compileResponseRules(
     key: 'fieldEncryption',
     compile({ raw, route, name, context }) {
       const rule: PendingRule = { compiled: undefined }
+      const resolve = createRefResolver((id) => context.getSchema(id))
       pending.push(() => {
-        rule.compiled = compileRule(raw, route, name, (id) => context.getSchema(id))
+        rule.compiled = compileRule(raw, route, name, resolve)
       })
+      runLast(route, mask, () => needsRule(route.schema?.response, resolve))
       return rule
     },
   })
   app.addHook('onReady', async () => {
     for (const compile of pending.splice(0)) compile()
   })
-  return ({ routeOptions }) => {
-    const rule = rules.of(routeOptions)
-    if (rule !== undefined && rule !== missedRoute && rule.compiled !== undefined) {
-      return rule.compiled
+  const isMissed = createMissedRoutes()
+  return (request) => {
+    const rule = rules.of(request.routeOptions)
+    if (rule !== undefined && rule !== missedRoute) {
+      return rule.compiled === undefined ? refuse('the boot of the app has failed') : rule.compiled
     }
-    const { response } = (routeOptions.schema ?? {}) as { readonly response?: unknown }
-    if (rule !== missedRoute && !holdsEncrypted(response)) return null
-    throw new PARAPET_FIELD_ENCRYPTION_REVEAL_REFUSED(
-      'its route was declared before the plugin was registered',
+    if (rule !== missedRoute && !isMissed(request)) return null
+    return refuse('its route was declared before the plugin was registered')
+  }
+}
+
+function refuse(reason: string): never {
+  throw new PARAPET_FIELD_ENCRYPTION_REVEAL_REFUSED(reason)
+}
+
+/** Whether anything in the responses of a route is encrypted. */
+function needsRule(response: unknown, resolve: RefResolver): boolean {
+  return Object.values(response ?? {})
+    .flatMap(schemasOf)
+    .some((schema) => reachesEncrypted(schema, resolve, schema))
+}
+
+/** Whether a route without a rule needs one. Each response schema is searched once. */
+function createMissedRoutes(): (request: FastifyRequest) => boolean {
+  const known = new WeakMap<object, boolean>()
+  return ({ routeOptions, server }) => {
+    const { response } = (routeOptions.schema ?? {}) as { readonly response?: object }
+    if (response === undefined) return false
+    const isKnown = known.get(response)
+    if (isKnown !== undefined) return isKnown
+    const isMissed = needsRule(
+      response,
+      createRefResolver((id) => server.getSchema(id)),
     )
+    known.set(response, isMissed)
+    return isMissed
   }
 }
 
@@ -88,16 +119,14 @@ function compileRule(
   raw: unknown,
   route: RouteOptions,
   where: string,
-  schemaOf: (id: string) => unknown,
+  resolve: RefResolver,
 ): ResponseRule | null {
   const roles = readRoles(raw, where)
   const response = (route.schema?.response ?? {}) as Readonly<Record<string, unknown>>
   const byStatus = new Map<string, readonly SchemaNode[]>()
   let hasEncrypted = false
   for (const [status, schema] of Object.entries(response)) {
-    const nodes = schemasOf(schema).flatMap(
-      (each) => compileSchema(each, where, createRefResolver(schemaOf)) ?? [],
-    )
+    const nodes = schemasOf(schema).flatMap((each) => compileSchema(each, where, resolve) ?? [])
     for (const node of nodes) requireOptional(node, where, '')
     // Also without nodes: the schema of 204 replaces that of `2xx`.
     byStatus.set(status.toLowerCase(), nodes)
@@ -138,19 +167,4 @@ function readRoles(raw: unknown, where: string): FieldEncryptionRouteConfig['rol
     )
   }
   return roles as FieldEncryptionRouteConfig['roles']
-}
-
-/** Resolves `User`, `User#`, `#/definitions/User` and `User#/properties/address`. */
-function createRefResolver(schemaOf: (id: string) => unknown): RefResolver {
-  return (ref, root) => {
-    const [id = '', pointer = ''] = ref.split('#')
-    const found = id === '' ? root : (findById(root, id) ?? schemaOf(id))
-    let target = found
-    for (const part of pointer.split('/').filter((each) => each !== '')) {
-      const name = part.replaceAll('~1', '/').replaceAll('~0', '~')
-      const parent = target as Readonly<Record<string, unknown>> | undefined
-      target = parent !== undefined && Object.hasOwn(parent, name) ? parent[name] : undefined
-    }
-    return target === undefined ? undefined : { schema: target, root: found }
-  }
 }

@@ -1,9 +1,19 @@
 /** Sends an encrypted file as a response: the whole file, or one range of it. */
 import { Readable } from 'node:stream'
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { PARAPET_FIELD_ENCRYPTION_FILE_CHANGED } from '../errors.ts'
+import {
+  PARAPET_FIELD_ENCRYPTION_FILE_CHANGED,
+  PARAPET_FIELD_ENCRYPTION_FILE_NOT_FOUND,
+  PARAPET_FIELD_ENCRYPTION_RANGE_REFUSED,
+} from '../errors.ts'
 import type { FileScope } from '../files/file-key.ts'
-import type { FileRange, Files, OpenFile, PinnedFile } from '../files/files.ts'
+import {
+  isFileName,
+  type FileRange,
+  type Files,
+  type OpenFile,
+  type PinnedFile,
+} from '../files/files.ts'
 
 /** The options of {@link sendFile}. */
 export interface SendFileOptions extends FileScope {
@@ -34,22 +44,45 @@ export async function sendFile(
   files: Files,
   { name, contentType = DEFAULT_TYPE, fileName, ...scope }: SendFileOptions,
 ): Promise<FastifyReply> {
-  const answer = await files.open(name, scope, async (file) => {
-    const etag = `"${file.etag}"`
-    reply.header('etag', etag).header('accept-ranges', 'bytes')
-    const condition = checkConditions(request, etag)
-    if (condition !== undefined) return condition
-    reply.header('x-content-type-options', 'nosniff').type(contentType)
-    if (fileName !== undefined) reply.header('content-disposition', attachment(fileName))
-    return request.method === 'HEAD' ? { size: file.size } : startStream(request, reply, file, etag)
-  })
+  // Often a part of the URL: what no file can be named, no file is named.
+  if (!isFileName(name)) throw new PARAPET_FIELD_ENCRYPTION_FILE_NOT_FOUND()
+  try {
+    const answer = await files.open(name, scope, async (file) => {
+      const etag = `"${file.etag}"`
+      reply.header('etag', etag).header('accept-ranges', 'bytes')
+      const condition = checkConditions(request, etag)
+      if (condition !== undefined) return condition
+      reply.header('x-content-type-options', 'nosniff').type(contentType)
+      if (fileName !== undefined) reply.header('content-disposition', attachment(fileName))
+      return request.method === 'HEAD'
+        ? { size: file.size }
+        : startStream(request, reply, file, etag)
+    })
+    if (answer === 'changed') throw new PARAPET_FIELD_ENCRYPTION_FILE_CHANGED()
+    return await sendAnswer(reply, answer)
+  } catch (error) {
+    dropHeaders(reply, error)
+    throw error
+  }
+}
+
+function sendAnswer(
+  reply: FastifyReply,
+  answer: OpenFile | { readonly size: number } | 'not modified',
+): FastifyReply {
   if (answer === 'not modified') return reply.code(304).send()
-  if (answer === 'changed') throw new PARAPET_FIELD_ENCRYPTION_FILE_CHANGED()
   if ('stream' in answer) {
     return reply.header('content-length', answer.end - answer.start + 1).send(answer.stream)
   }
   // An empty stream: for any other payload Fastify would replace content-length.
   return reply.header('content-length', answer.size).send(Readable.from([]))
+}
+
+/** An error response is not the file. Only a 416 states the size of it. */
+function dropHeaders(reply: FastifyReply, error: unknown): void {
+  for (const name of ['etag', 'accept-ranges', 'content-disposition']) reply.removeHeader(name)
+  if (error instanceof PARAPET_FIELD_ENCRYPTION_RANGE_REFUSED) return
+  reply.removeHeader('content-range')
 }
 
 async function startStream(

@@ -1,7 +1,8 @@
 /** Reads, changes and conditionally writes a key record, until no other instance wrote in between. */
 import { conflict, retryConflicts, type Clock } from '@parapet/kit'
+import { callOption, checkCall } from '../call-options.ts'
 import { createAead, type Aead } from '../crypto/aead.ts'
-import type { KeyScope } from '../keys/key-ring.ts'
+import type { KeyScope } from '../key-ring/key-ring.ts'
 import type { Keyset } from '../crypto/keyset.ts'
 import {
   PARAPET_FIELD_ENCRYPTION_FORGOTTEN,
@@ -40,6 +41,8 @@ interface LoadedScope {
 export interface KeyChanger {
   /** Loads the keys of a scope; creates missing ones. @throws PARAPET_FIELD_ENCRYPTION_FORGOTTEN */
   load(scope: KeyScope): Promise<LoadedScope>
+  /** Loads the keys of a scope; `null` if it has none yet. @throws PARAPET_FIELD_ENCRYPTION_FORGOTTEN */
+  find(scope: KeyScope): Promise<LoadedScope | null>
   /**
    * Changes the record of a scope and announces the change.
    *
@@ -56,21 +59,25 @@ const unavailable = () => new PARAPET_FIELD_ENCRYPTION_KEY_UNAVAILABLE()
 
 /** Creates a {@link KeyChanger}. */
 export function createKeyChanger({ repository, announce }: KeyChangerPorts): KeyChanger {
-  async function loadOnce({ tenant, subject }: KeyScope): Promise<LoadedScope> {
-    const own = await repository.loadTenant(tenant, true)
-    if (own === null) throw unavailable()
+  async function loadOnce(
+    { tenant, subject }: KeyScope,
+    create: boolean,
+  ): Promise<LoadedScope | null> {
+    const own = await repository.loadTenant(tenant, create)
+    if (own === null) return null
     const tenantAead = createAead(own.keyset)
     if (subject === null) return { loaded: own, wrapper: null, tenantAead }
-    const [loaded] = await repository.loadSubjects(tenant, [subject], tenantAead, true)
+    const [loaded] = await repository.loadSubjects(tenant, [subject], tenantAead, create)
     if (loaded === 'forgotten') throw new PARAPET_FIELD_ENCRYPTION_FORGOTTEN()
-    if (!loaded) throw unavailable()
-    return { loaded, wrapper: tenantAead, tenantAead }
+    return loaded === null || loaded === undefined
+      ? null
+      : { loaded, wrapper: tenantAead, tenantAead }
   }
 
-  const load = (scope: KeyScope): Promise<LoadedScope> =>
-    retryConflicts<LoadedScope>(async () => {
+  const attempt = (scope: KeyScope, create: boolean): Promise<LoadedScope | null> =>
+    retryConflicts<LoadedScope | null>(async () => {
       try {
-        return await loadOnce(scope)
+        return await loadOnce(scope, create)
       } catch (error) {
         // The tenant's keys were rotated between the two reads.
         if (error instanceof UnknownWrapperError) return conflict
@@ -78,8 +85,15 @@ export function createKeyChanger({ repository, announce }: KeyChangerPorts): Key
       }
     }, unavailable)
 
+  const load = async (scope: KeyScope): Promise<LoadedScope> => {
+    const found = await attempt(scope, true)
+    if (found === null) throw unavailable()
+    return found
+  }
+
   return {
     load,
+    find: (scope) => attempt(scope, false),
     async change(scope, edit) {
       await retryConflicts(async () => {
         const { loaded, wrapper } = await load(scope)
@@ -91,8 +105,13 @@ export function createKeyChanger({ repository, announce }: KeyChangerPorts): Key
   }
 }
 
-/** The scope that a target selects. */
-export function scopeOf({ tenant = '', subject = '' }: KeyTarget): KeyScope {
+/** The options that select keys. */
+const keyTargetTable = { tenant: callOption.name, subject: callOption.name }
+
+/** The scope that a target selects. @throws PARAPET_FIELD_ENCRYPTION_INVALID_ARGUMENT */
+export function scopeOf(call: string, target: KeyTarget = {}): KeyScope {
+  checkCall<KeyTarget>(call, target, keyTargetTable)
+  const { tenant = '', subject = '' } = target
   return { tenant, subject: subject === '' ? null : subject }
 }
 

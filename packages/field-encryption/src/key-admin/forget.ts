@@ -1,6 +1,7 @@
 /** Erasure of data subjects by destroying their keys (crypto-shredding), and legal holds. */
 import type { KeyObject } from 'node:crypto'
 import { conflict, retryConflicts } from '@parapet/kit'
+import { callOption, checkCall } from '../call-options.ts'
 import {
   PARAPET_FIELD_ENCRYPTION_INVALID_ARGUMENT,
   PARAPET_FIELD_ENCRYPTION_KEY_UNAVAILABLE,
@@ -19,6 +20,9 @@ export interface ForgetRequest {
   readonly reason: string
 }
 
+/** Selects a subject whose legal hold ends. */
+type ReleaseTarget = Omit<ForgetRequest, 'reason'>
+
 /** What {@link createKeyErasure} needs. */
 export interface KeyErasurePorts extends KeyChangerPorts {
   /** Signs receipts; without it `forget` refuses. */
@@ -30,7 +34,7 @@ export interface KeyErasurePorts extends KeyChangerPorts {
 export interface KeyErasure {
   forget(request: ForgetRequest): Promise<string>
   hold(request: ForgetRequest): Promise<void>
-  release(target: { readonly tenant?: string; readonly subject: string }): Promise<void>
+  release(target: ReleaseTarget): Promise<void>
 }
 
 const MAX_REASON_LENGTH = 200
@@ -50,7 +54,7 @@ class StoredKeyErasure implements KeyErasure {
   }
 
   async forget(request: ForgetRequest): Promise<string> {
-    const { tenant, subject, reason } = readRequest(request)
+    const { tenant, subject, reason } = readRequest('forget', request)
     const { receiptKey } = this.#ports
     if (receiptKey === undefined) {
       throw new PARAPET_FIELD_ENCRYPTION_INVALID_ARGUMENT(
@@ -70,33 +74,30 @@ class StoredKeyErasure implements KeyErasure {
 
   /** @returns `undefined` if another instance changed the record in between. */
   async #destroyKeys(tenant: string, subject: string) {
-    const record = await this.#findRecord(tenant, subject)
+    const { repository, clock } = this.#ports
+    const [record] = await repository.query((store) => store.get(tenant, [subject]))
+    const forgottenAt = clock.now()
+    if (record === undefined) {
+      // No keys are created for this subject later, and none are certified as destroyed.
+      const blank = { keyset: null, wrappedBy: 0, version: 1, rotatedAt: forgottenAt }
+      const tombstone = { tenant, subject, ...blank, forgottenAt, legalHold: null }
+      const isInserted = await repository.query((store) => store.insert(tombstone))
+      return isInserted ? { forgottenAt, keyIds: [] } : undefined
+    }
     if (record.legalHold !== null) throw new PARAPET_FIELD_ENCRYPTION_LEGAL_HOLD()
     if (record.forgottenAt !== null) return { forgottenAt: record.forgottenAt, keyIds: [] }
-    const forgottenAt = this.#ports.clock.now()
     const next = { ...record, keyset: null, forgottenAt, version: record.version + 1 }
-    const isWritten = await this.#ports.repository.query((store) => store.update(next))
+    const isWritten = await repository.query((store) => store.update(next))
     return isWritten ? { forgottenAt, keyIds: keyIdsOf(record) } : undefined
   }
 
-  /** Creates a missing record, so that no keys are created for this subject later. */
-  async #findRecord(tenant: string, subject: string): Promise<KeyRecord> {
-    const [record] = await this.#ports.repository.query((store) => store.get(tenant, [subject]))
-    return record ?? (await this.#changer.load({ tenant, subject })).loaded.record
-  }
-
   async hold(request: ForgetRequest): Promise<void> {
-    const { tenant, subject, reason } = readRequest(request)
+    const { tenant, subject, reason } = readRequest('hold', request)
     await this.#setHold(tenant, subject, reason)
   }
 
-  async release({
-    tenant = '',
-    subject,
-  }: {
-    readonly tenant?: string
-    readonly subject: string
-  }): Promise<void> {
+  async release(target: ReleaseTarget): Promise<void> {
+    const { tenant, subject } = readRequest('release', { ...target, reason: 'release' })
     await this.#setHold(tenant, subject, null)
   }
 
@@ -118,14 +119,19 @@ function keyIdsOf({ keyset }: KeyRecord): number[] {
   return keysetInfo.keyInfo.map(({ keyId }) => keyId)
 }
 
-function readRequest({ tenant = '', subject, reason }: ForgetRequest): Required<ForgetRequest> {
-  if (typeof subject !== 'string' || subject === '') {
-    throw new PARAPET_FIELD_ENCRYPTION_INVALID_ARGUMENT('the subject', 'must be a non-empty string')
-  }
-  if (typeof reason !== 'string' || reason === '' || reason.length > MAX_REASON_LENGTH) {
+const requestTable = {
+  tenant: callOption.name,
+  subject: callOption.text,
+  reason: callOption.text,
+}
+
+function readRequest(call: string, request: ForgetRequest): Required<ForgetRequest> {
+  checkCall<ForgetRequest>(call, request, requestTable)
+  const { tenant = '', subject, reason } = request
+  if (subject === undefined || reason === undefined || reason.length > MAX_REASON_LENGTH) {
     throw new PARAPET_FIELD_ENCRYPTION_INVALID_ARGUMENT(
-      'the reason',
-      `must be a string of 1 to ${MAX_REASON_LENGTH} characters`,
+      call,
+      `needs a "subject", and a "reason" of 1 to ${MAX_REASON_LENGTH} characters`,
     )
   }
   return { tenant, subject, reason }

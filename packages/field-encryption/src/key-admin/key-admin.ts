@@ -29,7 +29,8 @@ export interface KeyAdmin {
   /**
    * Destroys the keys of a subject in the key store and, through the store, in every instance.
    *
-   * @returns a signed receipt. Called again, it states the same time and no key ids.
+   * @returns a signed receipt. Without key ids it certifies that no keys were destroyed by this call: they
+   *   had been before, or the subject never had any. Check its id then.
    * @throws PARAPET_FIELD_ENCRYPTION_LEGAL_HOLD, PARAPET_FIELD_ENCRYPTION_INVALID_ARGUMENT
    */
   forget(request: ForgetRequest): Promise<string>
@@ -37,8 +38,11 @@ export interface KeyAdmin {
   hold(request: ForgetRequest): Promise<void>
   /** Ends a legal hold. */
   release(target: { readonly tenant?: string; readonly subject: string }): Promise<void>
-  /** The keys of a tenant or a subject, and whether every instance knows of the last rotation. */
-  keyStatus(target?: KeyTarget): Promise<KeyStatusReport>
+  /**
+   * The keys of a tenant or a subject, and whether every instance knows of the last rotation; `null` if
+   * there are none: keys are created by the first write.
+   */
+  keyStatus(target?: KeyTarget): Promise<KeyStatusReport | null>
 }
 
 /** What {@link createKeyAdmin} needs. */

@@ -1,6 +1,6 @@
 /** Announces changed keys to the instances of a fleet, so that each drops them from its cache. */
 import { followSharedState, type Clock, type Store } from '@parapet/kit'
-import type { KeyScope } from '../keys/key-ring.ts'
+import type { KeyScope } from '../key-ring/key-ring.ts'
 
 /** The channel on which the scopes of changed keys are published. */
 const CHANNEL = 'field-encryption:keys'

@@ -1,5 +1,5 @@
 /** Key rotation: a fresh primary key, and the destruction of the former one. */
-import type { KeyScope } from '../keys/key-ring.ts'
+import type { KeyScope } from '../key-ring/key-ring.ts'
 import { addPrimaryKey, setKeyStatus } from '../crypto/keyset.ts'
 import { PARAPET_FIELD_ENCRYPTION_KEY_IN_USE } from '../errors.ts'
 import type { KeyRecord } from '../keys/key-store.ts'
@@ -37,7 +37,7 @@ export interface KeyRotationPorts extends KeyChangerPorts {
 export interface KeyRotation {
   rotate(target?: KeyTarget): Promise<RotationReport>
   retire(keyId: number, target?: KeyTarget): Promise<void>
-  keyStatus(target?: KeyTarget): Promise<KeyStatusReport>
+  keyStatus(target?: KeyTarget): Promise<KeyStatusReport | null>
 }
 
 const REWRAP_BATCH = 500
@@ -56,8 +56,8 @@ class StoredKeyRotation implements KeyRotation {
     this.#changer = changer
   }
 
-  async rotate(target: KeyTarget = {}): Promise<RotationReport> {
-    const scope = scopeOf(target)
+  async rotate(target?: KeyTarget): Promise<RotationReport> {
+    const scope = scopeOf('rotate', target)
     let report: RotationReport | undefined
     await this.#changer.change(scope, async ({ keyset, record }, wrapper) => {
       if (enabledKeyIds(keyset).length > 1) {
@@ -73,8 +73,8 @@ class StoredKeyRotation implements KeyRotation {
     return report!
   }
 
-  async retire(keyId: number, target: KeyTarget = {}): Promise<void> {
-    const scope = scopeOf(target)
+  async retire(keyId: number, target?: KeyTarget): Promise<void> {
+    const scope = scopeOf('retire', target)
     if (scope.subject === null) await this.#rewrapSubjects(scope.tenant)
     await this.#changer.change(scope, async (loaded, wrapper) => {
       const { keyset, record } = loaded
@@ -84,8 +84,10 @@ class StoredKeyRotation implements KeyRotation {
     })
   }
 
-  async keyStatus(target: KeyTarget = {}): Promise<KeyStatusReport> {
-    const { keyset, record } = (await this.#changer.load(scopeOf(target))).loaded
+  async keyStatus(target?: KeyTarget): Promise<KeyStatusReport | null> {
+    const found = await this.#changer.find(scopeOf('keyStatus', target))
+    if (found === null) return null
+    const { keyset, record } = found.loaded
     return {
       primaryKeyId: keyset.primaryKeyId,
       enabledKeyIds: enabledKeyIds(keyset),

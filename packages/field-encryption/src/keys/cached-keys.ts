@@ -1,5 +1,5 @@
 /** One entry of the key cache, and when it may be used. */
-import type { KeyRing } from './key-ring.ts'
+import type { KeyRing } from '../key-ring/key-ring.ts'
 
 /** Limits of the key cache. */
 export interface KeyCacheLimits {

@@ -1,6 +1,6 @@
 /** One fixed keyset for all tenants: the option `keyset`. */
 import { MAX_KEY_USES } from '../crypto/aead.ts'
-import { createKeyRing, type KeySource } from './key-ring.ts'
+import { createKeyRing, type KeySource } from '../key-ring/key-ring.ts'
 import type { Keyset } from '../crypto/keyset.ts'
 
 /**

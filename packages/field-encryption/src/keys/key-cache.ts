@@ -3,10 +3,16 @@
  * same keys share one load, and cached keys outlast a short outage of the provider.
  */
 import type { Clock } from '@parapet/kit'
-import { createKeyRing, type FoundRing, type KeyScope, type KeySource } from './key-ring.ts'
+import {
+  createKeyRing,
+  type FoundRing,
+  type KeyScope,
+  type KeySource,
+} from '../key-ring/key-ring.ts'
 import { LruMap } from '../crypto/lru-map.ts'
 import { PARAPET_FIELD_ENCRYPTION_KEY_UNAVAILABLE } from '../errors.ts'
 import { isFresh, mayUseStale, type CachedKeys, type KeyCacheLimits } from './cached-keys.ts'
+import { LoadFailures, RETRY_MS } from './load-failures.ts'
 import { KeyUsageTracker, type KeyUsagePorts } from './key-usage.ts'
 import { nameOfScope, UnknownWrapperError, type LoadedKeys } from './keyset-repository.ts'
 import { RunningLoads, SingleFlight, type Load } from './running-loads.ts'
@@ -22,9 +28,6 @@ export interface KeyCachePorts extends KeyCacheLimits, KeyUsagePorts {
 /** The cached form of a {@link FoundRing}. */
 type FoundKeys = CachedKeys | 'forgotten' | null
 
-/** Wait after a failed load, in milliseconds, so that not every request calls a provider that is down. */
-const RETRY_MS = 1000
-
 /** The key cache of one service. */
 export class KeyCache implements KeySource {
   readonly #ports: KeyCachePorts
@@ -33,7 +36,7 @@ export class KeyCache implements KeySource {
   readonly #usage: KeyUsageTracker
   readonly #flights = new SingleFlight<FoundKeys>()
   readonly #loads = new RunningLoads()
-  readonly #failedAt: LruMap<string, number>
+  readonly #failures: LoadFailures
   readonly #unknownKeyIds: UnknownKeyIds
   /** Whether changes of other instances arrive. While they do not, subjects' keys are not cached. */
   #isCurrent = false
@@ -43,8 +46,14 @@ export class KeyCache implements KeySource {
     this.#tenants = new LruMap(ports.maxEntries)
     this.#subjects = new LruMap(ports.maxEntries)
     this.#usage = new KeyUsageTracker(ports)
-    this.#failedAt = new LruMap(ports.maxEntries)
+    this.#failures = new LoadFailures(ports.maxEntries, () => this.#now())
     this.#unknownKeyIds = new UnknownKeyIds(ports.maxEntries)
+  }
+
+  /** Ages are not measured by the wall clock: set back, it would keep destroyed keys alive. */
+  #now(): number {
+    const { clock } = this.#ports
+    return (clock.monotonic ?? clock.now)()
   }
 
   async find(scopes: readonly KeyScope[], create: boolean): Promise<readonly FoundRing[]> {
@@ -70,7 +79,7 @@ export class KeyCache implements KeySource {
 
   refresh(scope: KeyScope, keyId: number): boolean {
     const name = nameOfScope(scope)
-    if (!this.#unknownKeyIds.mayReload(name, keyId, this.#ports.clock.now())) return false
+    if (!this.#unknownKeyIds.mayReload(name, keyId, this.#now())) return false
     // Marked, not deleted: a ciphertext with an unknown key id must not turn an outage of the
     // provider into failed reads of all other rows.
     const cached = (scope.subject === null ? this.#tenants : this.#subjects).get(name)
@@ -85,7 +94,7 @@ export class KeyCache implements KeySource {
     if (subject === null) {
       const cached = this.#tenants.get(name)
       if (cached !== undefined) cached.mustReload = true
-      this.#failedAt.delete(name)
+      this.#failures.forget(name)
     } else this.#subjects.delete(name)
     this.#outdate(name)
   }
@@ -118,19 +127,27 @@ export class KeyCache implements KeySource {
     const scope = { tenant, subject: null }
     const name = nameOfScope(scope)
     const cached = this.#tenants.get(name)
-    const { clock, onUnavailable } = this.#ports
-    if (cached !== undefined && isFresh(cached, this.#ports, clock.now())) return this.#use(cached)
-    const isWaiting = clock.now() - (this.#failedAt.get(name) ?? -Infinity) < RETRY_MS
+    const { onUnavailable } = this.#ports
+    if (cached !== undefined && isFresh(cached, this.#ports, this.#now())) return this.#use(cached)
+    const isServable = () => cached !== undefined && mayUseStale(cached, this.#ports, this.#now())
+    const isWaiting = this.#failures.isRecent(name)
+    const reload = () =>
+      this.#failures.watch([name], () =>
+        this.#flights.join(flightName(name, create), () => this.#loadTenant(tenant, create)),
+      )
     try {
       if (isWaiting) throw new Error(`The last load failed less than ${RETRY_MS} ms ago`)
-      const load = () => this.#loadTenant(tenant, create)
-      const loaded = await this.#flights.join(flightName(name, create), load)
+      if (this.#failures.isSlow(name) && isServable()) {
+        // One request has waited for a service that hangs: later ones do not.
+        reload().catch((error: unknown) => onUnavailable(scope, true, error))
+        return this.#use(cached!)
+      }
+      const loaded = await reload()
       return loaded === null ? null : this.#use(loaded as CachedKeys)
     } catch (error) {
-      if (!isWaiting) this.#failedAt.set(name, clock.now())
-      const served = cached !== undefined && mayUseStale(cached, this.#ports, clock.now())
+      const served = isServable()
       onUnavailable(scope, served, error)
-      if (served) return this.#use(cached)
+      if (served) return this.#use(cached!)
       throw new PARAPET_FIELD_ENCRYPTION_KEY_UNAVAILABLE()
     }
   }
@@ -141,7 +158,6 @@ export class KeyCache implements KeySource {
     const loads = this.#loads.begin([name])
     try {
       const loaded = await this.#ports.repository.loadTenant(tenant, create)
-      this.#failedAt.delete(name)
       return loaded && this.#cache(this.#tenants, scope, loaded, loads[0]!)
     } finally {
       this.#loads.end(loads)
@@ -156,7 +172,7 @@ export class KeyCache implements KeySource {
   ): Promise<ReadonlyMap<string, FoundRing>> {
     const rings = new Map<string, FoundRing>()
     const stale = new Map<string, CachedKeys>()
-    const now = this.#ports.clock.now()
+    const now = this.#now()
     for (const subject of this.#isCurrent ? subjects : []) {
       const cached = this.#subjects.get(nameOfScope({ tenant, subject }))
       if (cached === undefined) continue
@@ -165,20 +181,44 @@ export class KeyCache implements KeySource {
     }
     const missing = subjects.filter((subject) => !rings.has(subject))
     if (missing.length === 0) return rings
+    const names = missing.map((subject) => nameOfScope({ tenant, subject }))
+    const serve = (error: unknown) => {
+      this.#ports.onUnavailable({ tenant, subject: missing[0]! }, true, error)
+      for (const [subject, keys] of stale) rings.set(subject, this.#use(keys).ring)
+      return rings
+    }
+    const isStale = missing.every((subject) => stale.has(subject))
+    if (isStale && names.every((name) => this.#failures.isSlow(name))) {
+      if (!names.some((name) => this.#failures.isRecent(name))) {
+        this.#reloadSubjects(tenant, missing, own, create).catch(() => {})
+      }
+      return serve(new Error('The last load of these keys had no answer'))
+    }
     try {
-      const found = await Promise.all(this.#shareLoads(tenant, missing, own, create))
+      const found = await this.#reloadSubjects(tenant, missing, own, create)
       for (const [index, subject] of missing.entries()) {
         const keys = found[index]!
         const isAbsent = keys === null || keys === 'forgotten'
         rings.set(subject, isAbsent ? keys : this.#use(keys).ring)
       }
+      return rings
     } catch (error) {
-      const served = missing.every((subject) => stale.has(subject))
-      this.#ports.onUnavailable({ tenant, subject: missing[0]! }, served, error)
-      if (!served) throw new PARAPET_FIELD_ENCRYPTION_KEY_UNAVAILABLE()
-      for (const [subject, { ring }] of stale) rings.set(subject, ring)
+      if (isStale) return serve(error)
+      this.#ports.onUnavailable({ tenant, subject: missing[0]! }, false, error)
+      throw new PARAPET_FIELD_ENCRYPTION_KEY_UNAVAILABLE()
     }
-    return rings
+  }
+
+  async #reloadSubjects(
+    tenant: string,
+    subjects: readonly string[],
+    own: CachedKeys,
+    create: boolean,
+  ): Promise<FoundKeys[]> {
+    const names = subjects.map((subject) => nameOfScope({ tenant, subject }))
+    return this.#failures.watch(names, () =>
+      Promise.all(this.#shareLoads(tenant, subjects, own, create)),
+    )
   }
 
   /** Loads in one query the subjects that no other request is loading already. */
@@ -245,7 +285,7 @@ export class KeyCache implements KeySource {
     { isOutdated }: Load,
   ): CachedKeys {
     const ring = createKeyRing(keyset, this.#usage.usageOf(scope, keyset))
-    const cached = { ring, loadedAt: this.#ports.clock.now(), uses: 0, mustReload: false }
+    const cached = { ring, loadedAt: this.#now(), uses: 0, mustReload: false }
     if (!isOutdated) map.set(nameOfScope(scope), cached)
     return cached
   }

@@ -66,6 +66,10 @@ export function createPostgresKeyStore(sql: SqlClient): KeyStore {
         WHERE tenant = $1 AND wrapped_by = $2 AND ${HAS_SUBJECT_KEYS}`
       return (await query<{ count: number }>(text, [tenant, keyId])).rows[0]!.count
     },
+    async first() {
+      const text = `SELECT ${COLUMNS} FROM ${TABLE} WHERE subject = '' ORDER BY tenant LIMIT 1`
+      return (await query<KeyRecord>(text, [])).rows[0]
+    },
     async addUses(tenant, subject, keyId, amount) {
       const text = `INSERT INTO parapet_field_encryption_key_uses AS old VALUES ($1, $2, $3, $4)
         ON CONFLICT (tenant, subject, key_id) DO UPDATE SET uses = old.uses + excluded.uses

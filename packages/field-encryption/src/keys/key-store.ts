@@ -31,6 +31,13 @@ export interface KeyStore {
   notWrappedBy(tenant: string, keyId: number, limit: number): Promise<KeyRecord[]>
   /** Counts the subjects whose keyset is wrapped by this key of the tenant. */
   countWrappedBy(tenant: string, keyId: number): Promise<number>
+  /**
+   * Any one of the tenants' own records, the same each time; `undefined` if there is none. With it
+   * `health` checks that the provider unwraps what is stored.
+   *
+   * @default the record of the tenant `''`
+   */
+  first?(): Promise<KeyRecord | undefined>
   /** Adds to the number of values that a key has sealed. @returns the new number. */
   addUses(tenant: string, subject: string, keyId: number, amount: number): Promise<number>
 }
@@ -67,6 +74,7 @@ export function createMemoryKeyStore(): KeyStore {
         .slice(0, limit),
     countWrappedBy: async (tenant, keyId) =>
       listSubjects(tenant).filter(({ wrappedBy }) => wrappedBy === keyId).length,
+    first: async () => [...records.values()].find(({ subject }) => subject === ''),
     async addUses(tenant, subject, keyId, amount) {
       const name = `${nameOf(tenant, subject)}:${keyId}`
       const total = (uses.get(name) ?? 0) + amount

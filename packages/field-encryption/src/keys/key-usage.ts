@@ -1,6 +1,6 @@
 /** Counts the values that each key has sealed, across all processes, so that no key exceeds its limit. */
 import { MAX_KEY_USES, type KeyUsage } from '../crypto/aead.ts'
-import type { KeyScope } from './key-ring.ts'
+import type { KeyScope } from '../key-ring/key-ring.ts'
 import type { Keyset } from '../crypto/keyset.ts'
 import { LruMap } from '../crypto/lru-map.ts'
 import { nameOfScope, type KeysetRepository } from './keyset-repository.ts'

@@ -5,7 +5,7 @@
 import { encodeContext, withDeadline, type Clock } from '@parapet/kit'
 import type { Aead } from '../crypto/aead.ts'
 import { exportEncryptedKeyset, parseEncryptedKeyset } from '../crypto/encrypted-keyset.ts'
-import type { KeyScope } from './key-ring.ts'
+import type { KeyScope } from '../key-ring/key-ring.ts'
 import { generateKeyset, type Keyset } from '../crypto/keyset.ts'
 import { openEnvelope, sealEnvelope } from '../providers/envelope.ts'
 import { KEY_PURPOSE, type KeyProvider } from '../providers/provider.ts'
@@ -24,6 +24,8 @@ export interface KeysetRepositoryPorts {
   readonly clock: Clock
   /** How long one call of the key store or the provider may take, in milliseconds. */
   readonly deadlineMs: number
+  /** Called when a tenant has got its first keys. */
+  readonly onCreated: (tenant: string, keyId: number) => void
 }
 
 /** Reads and writes keysets. It caches nothing. */
@@ -44,6 +46,12 @@ export interface KeysetRepository {
   ): Promise<(LoadedKeys | 'forgotten' | null)[]>
   /** Returns the next version of a record, with this keyset. @param tenantAead `null`: the provider wraps */
   wrap(keyset: Keyset, record: KeyRecord, tenantAead: Aead | null): Promise<KeyRecord>
+  /**
+   * Unwraps stored keys, to check the key store and the root key of the provider.
+   *
+   * @throws the error of the key store or the provider.
+   */
+  check(): Promise<void>
   /** Calls the key store with the deadline. */
   query<T>(call: (store: KeyStore) => Promise<T>): Promise<T>
 }
@@ -66,6 +74,8 @@ export function createKeysetRepository(ports: KeysetRepositoryPorts): KeysetRepo
 
 class StoredKeysets implements KeysetRepository {
   readonly #ports: KeysetRepositoryPorts
+  /** Whether the provider has unwrapped stored keys. */
+  #isChecked = false
 
   constructor(ports: KeysetRepositoryPorts) {
     this.#ports = ports
@@ -113,11 +123,38 @@ class StoredKeysets implements KeysetRepository {
     const [found] = await this.query((store) => store.get(tenant, ['']))
     if (found !== undefined) return this.#unwrap(found, null)
     if (!create) return null
+    await this.#requireNew(tenant)
     const record = await this.#createRecord(tenant, '', null)
-    if (await this.query((store) => store.insert(record))) return this.#unwrap(record, null)
+    if (await this.query((store) => store.insert(record))) {
+      const created = await this.#unwrap(record, null)
+      this.#ports.onCreated(tenant, created.keyset.primaryKeyId)
+      return created
+    }
     // Another instance has inserted a record in the meantime: use its keys.
     const [other] = await this.query((store) => store.get(tenant, ['']))
     return other === undefined ? null : this.#unwrap(other, null)
+  }
+
+  /** Refuses new keys for a tenant that has lost its own, or under another root key than the stored ones. */
+  async #requireNew(tenant: string): Promise<void> {
+    // No key of a tenant has the id 0, so these are all subjects.
+    const [orphan] = await this.query((store) => store.notWrappedBy(tenant, 0, 1))
+    if (orphan !== undefined) {
+      throw new Error(
+        'The key store has keys of subjects of this tenant, but not the keys of the tenant: ' +
+          'restore its record from a backup',
+      )
+    }
+    if (!this.#isChecked) await this.check()
+  }
+
+  async check(): Promise<void> {
+    const record = await this.query(async (store) =>
+      store.first === undefined ? (await store.get('', ['']))[0] : store.first(),
+    )
+    if (record === undefined) return
+    await this.#unwrap(record, null)
+    this.#isChecked = true
   }
 
   async loadSubjects(

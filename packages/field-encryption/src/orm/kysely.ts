@@ -74,16 +74,16 @@ export function kyselyTable<T extends ObjectSchema>(table: Table<T>): KyselyTabl
       const parsed = rows.map((row) => mapMembers({ ...row }, json, readJson))
       return (await table.decryptMany(parsed, scope)) as StaticOf<T>[]
     },
-    where: async (column, value, options) =>
-      expressionOf(await table.where(column, value, options), options),
-    whereAll: async (values, options) =>
-      expressionOf(await table.whereAll(values, options), options),
+    where: async (column, value, { from, ...options } = {}) =>
+      expressionOf(await table.where(column, value, options), from),
+    whereAll: async (values, { from, ...options } = {}) =>
+      expressionOf(await table.whereAll(values, options), from),
   }
 }
 
 function expressionOf(
   { columns, tokens }: Condition,
-  { from }: KyselyWhereOptions = {},
+  from: string | undefined,
 ): Expression<SqlBool> {
   const list = sql.join(tokens)
   const parts = columns.map((name) => {

@@ -53,10 +53,20 @@ export function createLocalProvider(options: LocalProviderOptions): KeyProvider 
   }
 }
 
+/** @throws PARAPET_FIELD_ENCRYPTION_INVALID_KEYSET */
+async function readKeyFile(file: string): Promise<string> {
+  try {
+    return (await readFile(file, 'utf8')).trim()
+  } catch (cause) {
+    const { code = '' } = cause as NodeJS.ErrnoException
+    const problem = `the file "${file}" cannot be read (${code})`
+    throw Object.assign(new PARAPET_FIELD_ENCRYPTION_INVALID_KEYSET(problem), { cause })
+  }
+}
+
 async function loadKeyset(options: LocalProviderOptions): Promise<Keyset> {
   const { keyset, file, env, passphrase } = options
-  const text =
-    keyset ?? (file === undefined ? process.env[env!] : (await readFile(file, 'utf8')).trim())
+  const text = keyset ?? (file === undefined ? process.env[env!] : await readKeyFile(file))
   if (text === undefined || text === '') {
     const source = env === undefined ? 'its text' : `the environment variable ${env}`
     throw new PARAPET_FIELD_ENCRYPTION_INVALID_KEYSET(`${source} is empty`)

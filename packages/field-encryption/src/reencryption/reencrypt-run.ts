@@ -1,7 +1,13 @@
 /** Starts a re-encryption. It runs by itself and reports its progress to its readers. */
-import type { RowSource } from '../sql/row-source.ts'
+import { callOption } from '../call-options.ts'
+import type { RowSource } from '../rows/row-source.ts'
 import type { Importer } from './json-importer.ts'
-import { reencryptRows, type ReencryptPorts, type ReencryptProgress } from './reencrypt.ts'
+import {
+  reencryptRows,
+  type FailedRow,
+  type ReencryptPorts,
+  type ReencryptProgress,
+} from './reencrypt.ts'
 
 /** The options of `Table.reencrypt`. */
 export interface ReencryptOptions {
@@ -21,8 +27,8 @@ export interface ReencryptOptions {
 }
 
 /**
- * A running re-encryption. Awaited, it gives the last progress, with the cursors of all failed rows (the
- * first 10 000). Rejects with the error of the source.
+ * A running re-encryption. Awaited, it gives the last progress, with all failed rows (the first
+ * 10 000). Rejects with the error of the source.
  */
 export interface ReencryptRun extends Promise<ReencryptProgress> {
   /**
@@ -32,6 +38,17 @@ export interface ReencryptRun extends Promise<ReencryptProgress> {
   readonly progress: AsyncIterable<ReencryptProgress>
   /** The same as `progress`. */
   [Symbol.asyncIterator](): AsyncIterator<ReencryptProgress>
+}
+
+/** The options of a re-encryption. */
+export const reencryptTable = {
+  source: callOption.object,
+  tenant: callOption.name,
+  cursor: callOption.any,
+  batchRows: callOption.integer(1, 10_000),
+  adoptPlaintext: callOption.boolean,
+  importer: callOption.object,
+  signal: callOption.object,
 }
 
 const MAX_FAILED = 10_000
@@ -58,7 +75,7 @@ async function runToEnd(
 ): Promise<ReencryptProgress> {
   // The caller gets the run, and may begin to read its progress, before the first batch.
   await Promise.resolve()
-  const failed: string[] = []
+  const failed: FailedRow[] = []
   let last: ReencryptProgress = {
     cursor: options.cursor ?? null,
     total: null,

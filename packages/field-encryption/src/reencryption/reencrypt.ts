@@ -5,10 +5,13 @@
  */
 import { SEALED_MARK } from '@parapet/kit'
 import { parseCiphertext } from '../crypto/aead.ts'
-import { PARAPET_FIELD_ENCRYPTION_PLAINTEXT_FOUND } from '../errors.ts'
+import {
+  PARAPET_FIELD_ENCRYPTION_INVALID_ARGUMENT,
+  PARAPET_FIELD_ENCRYPTION_PLAINTEXT_FOUND,
+} from '../errors.ts'
 import type { EncryptedField } from '../schema/encrypted.ts'
 import { mapEncrypted } from '../schema/map-encrypted.ts'
-import type { Row, RowChange, RowSource } from '../sql/row-source.ts'
+import type { Row, RowChange, RowSource } from '../rows/row-source.ts'
 import type { Importer } from './json-importer.ts'
 import type { RecordCipher, RowPlace } from '../rows/record-cipher.ts'
 import type { StoredPlace } from '../rows/row-places.ts'
@@ -25,10 +28,17 @@ export interface ReencryptProgress {
   readonly rewritten: number
   /** Rows that were changed by another process in the meantime, and left as they are. */
   readonly overtaken: number
-  /** Cursors of the rows of this batch that could not be read or written. They are left as they are. */
-  readonly failed: readonly string[]
+  /** The rows of this batch that could not be read or written. They are left as they are. */
+  readonly failed: readonly FailedRow[]
   /** Whether the last row was read. */
   readonly done: boolean
+}
+
+/** A row that could not be re-encrypted. */
+export interface FailedRow {
+  readonly cursor: string
+  /** The code of the error; `23505`: another row has the same value in a unique index. */
+  readonly code: string
 }
 
 /** What a run takes from its options. */
@@ -48,7 +58,6 @@ export interface ReencryptPorts {
 }
 
 const BATCH_ROWS = 500
-const MAX_BATCH_ROWS = 10_000
 
 /** Re-encrypts rows in batches. The last progress has no batch, and `done`. */
 export async function* reencryptRows(
@@ -56,12 +65,11 @@ export async function* reencryptRows(
   ports: ReencryptPorts,
 ): AsyncGenerator<ReencryptProgress> {
   const { source, batchRows = BATCH_ROWS } = settings
-  const limit = Math.min(Math.max(1, Math.trunc(batchRows)), MAX_BATCH_ROWS)
   let cursor = settings.cursor ?? null
   const total = (await source.count?.()) ?? null
   const counts = { read: 0, rewritten: 0, overtaken: 0 }
   for (;;) {
-    const rows = await source.read(cursor, limit)
+    const rows = await source.read(cursor, batchRows)
     const last = rows.at(-1)
     if (last === undefined) break
     const failed = await reencryptBatch(rows, settings, ports, counts)
@@ -72,15 +80,15 @@ export async function* reencryptRows(
   yield { cursor, total, ...counts, failed: [], done: true }
 }
 
-/** @returns the cursors of the rows that failed. */
+/** @returns the rows that failed. */
 async function reencryptBatch(
   rows: readonly Row[],
   settings: ReencryptSettings,
   ports: ReencryptPorts,
   counts: { rewritten: number; overtaken: number },
-): Promise<string[]> {
+): Promise<FailedRow[]> {
   const { source } = settings
-  const failed: string[] = []
+  const failed: FailedRow[] = []
   const changes: RowChange[] = []
   const places = await ports.findPlaces(rows)
   for (const [index, row] of rows.entries()) {
@@ -88,16 +96,19 @@ async function reencryptBatch(
     // Its keys were destroyed on purpose, so it is no failure.
     if (place === 'forgotten') continue
     try {
-      if (place === 'unlocated') throw new Error('the row has no complete identity')
+      if (place === 'unlocated') {
+        throw new PARAPET_FIELD_ENCRYPTION_INVALID_ARGUMENT('the row', 'has no complete identity')
+      }
       const next = await rewriteRow(row, place, settings, ports)
       if (next !== row) changes.push({ before: row, after: next })
-    } catch {
-      failed.push(source.cursorOf(row))
+    } catch (error) {
+      failed.push({ cursor: source.cursorOf(row), code: codeOf(error) })
     }
   }
   for (const [index, outcome] of (await writeChanges(source, changes)).entries()) {
-    if (outcome === 'failed') failed.push(source.cursorOf(changes[index]!.before))
-    else counts[outcome]++
+    if (outcome === 'failed') {
+      failed.push({ cursor: source.cursorOf(changes[index]!.before), code: UNIQUE_VIOLATION })
+    } else counts[outcome]++
   }
   return failed
 }
@@ -106,6 +117,12 @@ type Outcome = 'rewritten' | 'overtaken' | 'failed'
 
 /** PostgreSQL's code for a value that another row has: two texts that are now one in a unique index. */
 const UNIQUE_VIOLATION = '23505'
+
+/** Of a foreign error its name only: a message may quote the value. */
+function codeOf(error: unknown): string {
+  const { code, name } = error as { readonly code?: unknown; readonly name?: unknown }
+  return typeof code === 'string' ? code : String(name)
+}
 
 function outcomeOf(written: boolean): Outcome {
   return written ? 'rewritten' : 'overtaken'
@@ -143,11 +160,11 @@ async function rewriteRow(
   { cipher, shape }: ReencryptPorts,
 ): Promise<Row> {
   const imported = await importValues(row, shape, importer)
-  const sealed = sealUnencrypted(row, place, { cipher, shape }, (field, value, path) => {
+  const sealed = sealUnencrypted(row, place, { cipher, shape }, (field, value, path, isApart) => {
     const text = imported.get(value)
     if (text !== undefined) return field.codec.read(text)
-    // A value with the ciphertext mark is a damaged ciphertext: adopting it would hide the damage.
-    const isDamaged = typeof value === 'string' && value.startsWith(SEALED_MARK)
+    // In place of a ciphertext a value with its mark is a damaged one: adopting it would hide the damage.
+    const isDamaged = !isApart && typeof value === 'string' && value.startsWith(SEALED_MARK)
     if (!adoptPlaintext || isDamaged) throw new PARAPET_FIELD_ENCRYPTION_PLAINTEXT_FOUND(path)
     return shape.plaintext.columns.has(path) ? shape.plaintext.adopt(path, value) : value
   })
@@ -167,17 +184,24 @@ function sealUnencrypted(
   row: Row,
   place: RowPlace,
   { cipher, shape }: Pick<ReencryptPorts, 'cipher' | 'shape'>,
-  read: (field: EncryptedField, value: unknown, path: string) => unknown,
+  read: (field: EncryptedField, value: unknown, path: string, isApart: boolean) => unknown,
 ): Row {
   const sealed: Record<string, unknown> = { ...row }
   let isChanged = false
   for (const [column, node] of shape.columns) {
-    const value = shape.plaintext.find(row, column) ?? cellOf(row, column)
-    sealed[column] = mapEncrypted(node, value, column, (field, each, path) => {
-      if (parseCiphertext(each) !== undefined) return each
-      isChanged = true
-      return cipher.sealAt(field, read(field, each, path), path, place)
-    })
+    const found = shape.plaintext.find(row, column)
+    // In a column of its own a value is plaintext, whatever it looks like.
+    const isApart = found !== undefined && shape.plaintext.columns.get(column) !== column
+    sealed[column] = mapEncrypted(
+      node,
+      found ?? cellOf(row, column),
+      column,
+      (field, each, path) => {
+        if (!isApart && parseCiphertext(each) !== undefined) return each
+        isChanged = true
+        return cipher.sealAt(field, read(field, each, path, isApart), path, place)
+      },
+    )
   }
   return isChanged ? sealed : row
 }

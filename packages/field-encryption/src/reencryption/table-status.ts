@@ -1,7 +1,8 @@
 /** Counts the keys that a table's values are sealed with, to decide which key may be destroyed. */
 import { keyIdOf } from '@parapet/kit'
+import { callOption } from '../call-options.ts'
 import type { Keyset } from '../crypto/keyset.ts'
-import type { Row, RowSource } from '../sql/row-source.ts'
+import type { Row, RowSource } from '../rows/row-source.ts'
 import type { RecordCipher, RowPlace } from '../rows/record-cipher.ts'
 import type { StoredPlace } from '../rows/row-places.ts'
 
@@ -31,12 +32,15 @@ export interface TableStatus {
 /** What {@link measureTable} needs of a table. */
 export interface StatusPorts {
   readonly cipher: RecordCipher
-  /** The tenant's own keyset. */
-  readonly keyset: Keyset
+  /** The tenant's own keyset; `null` if it has none yet. */
+  readonly keyset: Keyset | null
   /** Whether every instance uses the keyset's primary key. */
   readonly settled: boolean
   readonly findPlaces: (rows: readonly Row[]) => Promise<readonly StoredPlace[]>
 }
+
+/** The options of a status. */
+export const statusTable = { source: callOption.object, tenant: callOption.name }
 
 const BATCH_ROWS = 1000
 
@@ -66,7 +70,7 @@ export async function measureTable(
     }
     cursor = source.cursorOf(last)
   }
-  const isDone = settled && staleRows === 0
+  const isDone = keyset !== null && settled && staleRows === 0
   const safeToDestroy = isDone ? formerKeyIds(keyset).filter((id) => !byKeyId.has(id)) : []
   return { rows, byKeyId, plaintext, staleRows, safeToDestroy }
 }

@@ -16,6 +16,8 @@ import { codecs, type ValueCodec } from '../schema/value-codecs.ts'
 export interface CellRow {
   readonly tenant: string
   readonly rowId: string
+  /** Other spellings of the id, under which earlier versions may have sealed the cell. */
+  readonly formerRowIds: () => readonly string[]
 }
 
 /** Context heads that are cached. Paths with an array index are not. */
@@ -54,7 +56,7 @@ export class CellCipher {
     if (parseCiphertext(value) !== undefined) {
       throw new PARAPET_FIELD_ENCRYPTION_CIPHERTEXT_FOUND(path)
     }
-    const plaintext = writePlaintext(field.codec, value, field.padBytes, path)
+    const plaintext = writePlaintext(field, value, path)
     const { text } = this.#versionsOf(field)[0]!
     return aead.sealText(plaintext, this.#associatedData(row, path, text))
   }
@@ -72,14 +74,13 @@ export class CellCipher {
     if (sealed === undefined || !aead.hasKey(keyIdOf(sealed))) {
       throw new PARAPET_FIELD_ENCRYPTION_OPEN_FAILED()
     }
-    for (const { text, codec, isPadded } of this.#versionsOf(field)) {
-      const plaintext = aead.tryOpen(sealed, this.#associatedData(row, path, text))
-      if (plaintext !== undefined) return readPlaintext(field, plaintext, isPadded, codec)
-    }
-    throw new PARAPET_FIELD_ENCRYPTION_OPEN_FAILED()
+    const found = this.#find(field, sealed, path, row, aead)
+    if (found === undefined) throw new PARAPET_FIELD_ENCRYPTION_OPEN_FAILED()
+    const { plaintext, isPadded, codec } = found
+    return readPlaintext(field, plaintext, isPadded, codec)
   }
 
-  /** Whether a sealed value was written under another version, type or padding than today's. */
+  /** Whether a sealed value was written under another version, type, padding or spelling than today's. */
   isOlderVersion(
     field: EncryptedField,
     sealed: Buffer,
@@ -87,13 +88,26 @@ export class CellCipher {
     row: CellRow,
     aead: Aead,
   ): boolean {
-    for (const [index, { text }] of this.#versionsOf(field).entries()) {
-      if (aead.tryOpen(sealed, this.#associatedData(row, path, text)) !== undefined) {
-        return index > 0
-      }
-    }
     // Damaged: sealing it again is impossible, and it must not hold up the end of a rotation.
-    return false
+    return this.#find(field, sealed, path, row, aead)?.isOlder === true
+  }
+
+  #find(field: EncryptedField, sealed: Buffer, path: string, row: CellRow, aead: Aead) {
+    const found = this.#tryVersions(field, sealed, path, row, aead)
+    if (found !== undefined) return found
+    for (const rowId of row.formerRowIds()) {
+      const former = this.#tryVersions(field, sealed, path, { ...row, rowId }, aead)
+      if (former !== undefined) return { ...former, isOlder: true }
+    }
+    return undefined
+  }
+
+  #tryVersions(field: EncryptedField, sealed: Buffer, path: string, row: CellRow, aead: Aead) {
+    for (const [index, { text, codec, isPadded }] of this.#versionsOf(field).entries()) {
+      const plaintext = aead.tryOpen(sealed, this.#associatedData(row, path, text))
+      if (plaintext !== undefined) return { plaintext, codec, isPadded, isOlder: index > 0 }
+    }
+    return undefined
   }
 
   /** The versions of a field that are read, the one that is written first. */

@@ -4,6 +4,7 @@
  */
 import type { Clock } from '@parapet/kit'
 import { SEALED_MARK } from '@parapet/kit'
+import { callOption, checkCall } from '../call-options.ts'
 import {
   PARAPET_FIELD_ENCRYPTION_INVALID_SCHEMA,
   PARAPET_FIELD_ENCRYPTION_INVALID_VALUE,
@@ -12,7 +13,7 @@ import {
 import type { SchemaNode } from '../schema/compile-schema.ts'
 import type { EncryptedField } from '../schema/encrypted.ts'
 import type { ValueCodec } from '../schema/value-codecs.ts'
-import type { Row } from '../sql/row-source.ts'
+import type { Row } from './row-source.ts'
 import { cellOf } from './table-indexes.ts'
 
 /** The option `plaintext` of a table. */
@@ -28,6 +29,12 @@ export interface PlaintextOptions {
   readonly dualWrite?: boolean
 }
 
+const plaintextTable = {
+  columns: callOption.object,
+  readUntil: callOption.object,
+  dualWrite: callOption.boolean,
+}
+
 /** The plaintext columns of one table. */
 export class PlaintextColumns {
   /** The column of each member. */
@@ -40,7 +47,7 @@ export class PlaintextColumns {
   /** @throws PARAPET_FIELD_ENCRYPTION_INVALID_SCHEMA */
   constructor(
     table: string,
-    { columns, readUntil, dualWrite = true }: PlaintextOptions,
+    options: PlaintextOptions,
     shape: {
       readonly columns: ReadonlyMap<string, SchemaNode>
       readonly names: ReadonlySet<string>
@@ -50,6 +57,8 @@ export class PlaintextColumns {
     const refuse = (problem: string): never => {
       throw new PARAPET_FIELD_ENCRYPTION_INVALID_SCHEMA(`table "${table}"`, problem)
     }
+    checkCall<PlaintextOptions>('"plaintext"', options, plaintextTable)
+    const { columns, readUntil, dualWrite = true } = options
     for (const [member, column] of Object.entries(columns)) {
       const node = shape.columns.get(member)
       if (node?.kind !== 'leaf')

@@ -1,12 +1,12 @@
 /** Seals and opens the rows of one table with keys that are already loaded. */
 import { keyIdOf } from '@parapet/kit'
 import { parseCiphertext } from '../crypto/aead.ts'
-import type { KeyRing } from '../keys/key-ring.ts'
+import type { KeyRing } from '../key-ring/key-ring.ts'
 import type { SchemaNode } from '../schema/compile-schema.ts'
-import { decideDisclosure } from '../schema/disclosure.ts'
+import { applyMask, decideDisclosure } from '../schema/disclosure.ts'
 import type { EncryptedField } from '../schema/encrypted.ts'
 import { mapEncrypted, OMIT } from '../schema/map-encrypted.ts'
-import type { Row } from '../sql/row-source.ts'
+import type { Row } from './row-source.ts'
 import { CellCipher, type CellRow } from './cell-cipher.ts'
 import type { CountOpened } from './opened-values.ts'
 import type { PlaintextColumns } from './plaintext-columns.ts'
@@ -174,7 +174,7 @@ function disclose(
     onUnreadable(error)
     return OMIT
   }
-  if (disclosure !== 'reveal') return disclosure(plain as string)
+  if (disclosure !== 'reveal') return applyMask(disclosure, plain, column)
   count(column, field)
   return plain
 }

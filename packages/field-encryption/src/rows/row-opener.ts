@@ -1,18 +1,23 @@
 /** Opens stored rows: finds their keys, decrypts them, and reports what was opened and what was not. */
-import type { DecryptionReports } from '../reports/decryption-reports.ts'
-import type { Row } from '../sql/row-source.ts'
+import type { Row } from './row-source.ts'
 import { OpenedValues } from './opened-values.ts'
 import type { OpenRequest, RecordCipher } from './record-cipher.ts'
 import { requirePlace, type LocatedRow, type RowLocator } from './row-places.ts'
 import type { TableShape } from './table-shape.ts'
 import type { ReadScope } from './table-options.ts'
 
+/** Receives what a table has opened. */
+interface OpenReports {
+  opened(table: string, columns: OpenedValues['columns']): void
+  denied(table: string, error: unknown): void
+}
+
 /** What {@link RowOpener} needs. */
 export interface RowOpenerPorts {
   readonly shape: TableShape
   readonly cipher: RecordCipher
   readonly locator: RowLocator
-  readonly reports: Pick<DecryptionReports, 'opened' | 'denied'>
+  readonly reports: OpenReports
 }
 
 /** The outcome of one attempt. */
@@ -73,11 +78,15 @@ export class RowOpener {
   ): Promise<Opened> {
     const { locator, cipher } = this.#ports
     const { forgotten = 'throw', unreadable = 'throw' } = scope
-    const places = await locator.findPlaces(located, false, forgotten === 'withhold')
+    const places = await locator.findPlaces(
+      located,
+      false,
+      forgotten === 'withhold' ? 'forgotten' : 'none',
+    )
     const values = new OpenedValues()
     const errors: unknown[] = []
     const request: OpenRequest = {
-      roles: (only === undefined && scope.roles) || null,
+      roles: only === undefined ? (scope.roles ?? null) : null,
       ...(only !== undefined && { only }),
       ...(unreadable === 'withhold' && { onUnreadable: (error) => errors.push(error) }),
     }

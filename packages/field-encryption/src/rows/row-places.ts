@@ -1,13 +1,16 @@
 /** Finds the identity of rows (tenant, row id, subject) and the keys that seal them. */
 import { keyIdOf } from '@parapet/kit'
-import type { FoundRing, KeyRing, KeySource } from '../keys/key-ring.ts'
+import { isName } from '../call-options.ts'
+import type { FoundRing, KeyRing, KeySource } from '../key-ring/key-ring.ts'
 import {
   PARAPET_FIELD_ENCRYPTION_FORGOTTEN,
   PARAPET_FIELD_ENCRYPTION_INVALID_ARGUMENT,
+  PARAPET_FIELD_ENCRYPTION_INVALID_VALUE,
   PARAPET_FIELD_ENCRYPTION_OPEN_FAILED,
 } from '../errors.ts'
-import type { Row } from '../sql/row-source.ts'
+import type { Row } from './row-source.ts'
 import type { RecordCipher, RowPlace } from './record-cipher.ts'
+import { spellRowId } from './row-id.ts'
 import type { RecordScope, TableOptions } from './table-options.ts'
 
 /** A row and its identity, before its keys are loaded. */
@@ -15,6 +18,8 @@ export interface LocatedRow {
   readonly row: Row
   readonly tenant: string
   readonly rowId: string
+  /** Other spellings of the id, under which earlier versions may have sealed the row. */
+  readonly formerRowIds: () => readonly string[]
   readonly subject: string | null
 }
 
@@ -37,13 +42,12 @@ export class RowLocator {
   /** Reads a row's identity. @throws PARAPET_FIELD_ENCRYPTION_INVALID_ARGUMENT */
   locate(row: Row, scope: RecordScope): LocatedRow {
     const { subject } = this.#options
-    const ids = this.#bind.map((member) => readName(row[member], `the member "${member}"`))
+    const ids = this.#bind.map((member) => readName(row[member], member))
     return {
       row,
       tenant: this.#readTenant(row, scope),
-      // JSON quotes the parts of a composite id, so that no two ids have the same text.
-      rowId: ids.length === 1 ? ids[0]! : JSON.stringify(ids),
-      subject: subject === undefined ? null : readName(row[subject], `the member "${subject}"`),
+      ...spellRowId(ids),
+      subject: subject === undefined ? null : readName(row[subject], subject),
     }
   }
 
@@ -56,7 +60,7 @@ export class RowLocator {
       }
       return scope.tenant ?? ''
     }
-    const tenant = readName(stated, 'the tenant')
+    const tenant = readName(stated, member!)
     if (scope.tenant !== undefined && tenant !== scope.tenant) {
       refuseArgument('the tenant', 'must be that of the row, got another one')
     }
@@ -67,37 +71,41 @@ export class RowLocator {
    * Finds the keys of rows.
    *
    * @param create whether missing keys are created.
-   * @param allowForgotten returns `'forgotten'` for a row whose keys were destroyed.
+   * @param lenient `'forgotten'`: returned for a row whose keys were destroyed. `'all'`: also
+   *   `'unlocated'` for a row whose keys never existed.
    * @throws PARAPET_FIELD_ENCRYPTION_FORGOTTEN, PARAPET_FIELD_ENCRYPTION_OPEN_FAILED,
    *   PARAPET_FIELD_ENCRYPTION_KEY_UNAVAILABLE
    */
   async findPlaces(
     located: readonly LocatedRow[],
     create: boolean,
-    allowForgotten = false,
-  ): Promise<(RowPlace | 'forgotten')[]> {
+    lenient: 'none' | 'forgotten' | 'all' = 'none',
+  ): Promise<StoredPlace[]> {
     const scopes = located.flatMap(({ tenant, subject }) => [
       { tenant, subject: null },
       { tenant, subject },
     ])
     const rings = await this.#keys.find(scopes, create)
-    return located.map(({ tenant, rowId }, index) => {
+    return located.map(({ tenant, rowId, formerRowIds }, index) => {
       const ring = rings[2 * index + 1]
-      if (ring === 'forgotten' && allowForgotten) return 'forgotten'
+      if (ring === 'forgotten' && lenient !== 'none') return 'forgotten'
+      if (ring === null && lenient === 'all') return 'unlocated'
       const indexRing = requireRing(rings[2 * index])
-      return { tenant, rowId, ring: requireRing(ring), indexRing }
+      return { tenant, rowId, formerRowIds, ring: requireRing(ring), indexRing }
     })
   }
 
   /**
    * Finds the places of stored rows. Keys that another instance has just created are loaded first.
    *
-   * @returns `'unlocated'` for a row that lacks its id, its tenant or its subject.
+   * @param create whether missing keys are created.
+   * @returns `'unlocated'` for a row that lacks its id, its tenant, its subject or its keys.
    */
   async findStored(
     rows: readonly Row[],
     tenant: string | undefined,
     cipher: RecordCipher,
+    create: boolean,
   ): Promise<StoredPlace[]> {
     const located = rows.map((row) => {
       try {
@@ -107,8 +115,8 @@ export class RowLocator {
       }
     })
     const known = located.filter((each) => each !== undefined)
-    await this.refreshUnknownKeys(known, cipher, true)
-    const places = await this.findPlaces(known, true, true)
+    await this.refreshUnknownKeys(known, cipher, create)
+    const places = await this.findPlaces(known, create, 'all')
     let next = 0
     return located.map((each) => (each === undefined ? 'unlocated' : places[next++]!))
   }
@@ -123,11 +131,11 @@ export class RowLocator {
     cipher: RecordCipher,
     create: boolean,
   ): Promise<boolean> {
-    const places = await this.findPlaces(located, create, true)
+    const places = await this.findPlaces(located, create, 'all')
     let refreshed = false
     for (const [index, { row, tenant, subject }] of located.entries()) {
       const place = places[index]
-      if (place === undefined || place === 'forgotten') continue
+      if (place === undefined || typeof place === 'string') continue
       for (const { sealed } of cipher.inspect(row)) {
         if (sealed === undefined || place.ring.aead.hasKey(keyIdOf(sealed))) continue
         refreshed = this.#keys.refresh({ tenant, subject }, keyIdOf(sealed)) || refreshed
@@ -138,10 +146,15 @@ export class RowLocator {
 }
 
 /** Reads a name of a row. Drivers return an int8 as a string or a bigint. */
-function readName(value: unknown, what: string): string {
-  if (typeof value === 'string' && value !== '' && value.isWellFormed()) return value
+function readName(value: unknown, member: string): string {
+  if (isName(value) && value !== '') return value
+  // From a request, as a rule: the client has sent it.
+  if (typeof value === 'string' && value.includes('\0')) {
+    throw new PARAPET_FIELD_ENCRYPTION_INVALID_VALUE(member, 'text without NUL')
+  }
   if (typeof value === 'bigint' || Number.isSafeInteger(value)) return String(value)
-  return refuseArgument(what, `must be a non-empty string or an integer, got ${describe(value)}`)
+  const problem = `must be a non-empty string or an integer, got ${describe(value)}`
+  return refuseArgument(`the member "${member}"`, problem)
 }
 
 function describe(value: unknown): string {
@@ -149,10 +162,11 @@ function describe(value: unknown): string {
   return value === null ? 'null' : typeof value === 'number' ? String(value) : typeof value
 }
 
-/** @throws PARAPET_FIELD_ENCRYPTION_FORGOTTEN */
-export function requirePlace(place: RowPlace | 'forgotten' | undefined): RowPlace {
+/** @throws PARAPET_FIELD_ENCRYPTION_FORGOTTEN, PARAPET_FIELD_ENCRYPTION_OPEN_FAILED */
+export function requirePlace(place: StoredPlace | undefined): RowPlace {
   if (place === 'forgotten') throw new PARAPET_FIELD_ENCRYPTION_FORGOTTEN()
-  return place!
+  if (place === undefined || place === 'unlocated') throw new PARAPET_FIELD_ENCRYPTION_OPEN_FAILED()
+  return place
 }
 
 /** @throws PARAPET_FIELD_ENCRYPTION_FORGOTTEN, PARAPET_FIELD_ENCRYPTION_OPEN_FAILED */

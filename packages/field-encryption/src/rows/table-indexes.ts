@@ -7,14 +7,14 @@ import {
   type BlindIndex,
   type CompoundIndex,
 } from '../blind-index/blind-index.ts'
-import type { Indexer, IndexPlace } from '../blind-index/indexer.ts'
+import type { Indexer, IndexPlace } from '../key-ring/indexer.ts'
 import {
   PARAPET_FIELD_ENCRYPTION_INVALID_ARGUMENT,
   PARAPET_FIELD_ENCRYPTION_INVALID_SCHEMA,
 } from '../errors.ts'
 import type { SchemaNode } from '../schema/compile-schema.ts'
 import { INDEX_NAME, type EncryptedField } from '../schema/encrypted.ts'
-import type { Row } from '../sql/row-source.ts'
+import type { Row } from './row-source.ts'
 
 /** One index of a table. */
 export interface TableIndex {

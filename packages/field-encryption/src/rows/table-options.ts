@@ -1,5 +1,6 @@
 /** The options of a table, and the scopes of its calls. */
 import type { CompoundIndex } from '../blind-index/blind-index.ts'
+import { callOption, checkCall } from '../call-options.ts'
 import type { PlaintextOptions } from './plaintext-columns.ts'
 
 /** How the rows of a table are identified. */
@@ -34,12 +35,36 @@ export interface RecordScope {
 /** Which tenant the rows belong to, and who reads them. */
 export interface ReadScope extends RecordScope {
   /**
-   * Roles of the reader: fields are revealed, masked or left out.
-   * @default the application itself, which sees everything except fields with reveal `'never'`
+   * Roles of the reader: fields are revealed, masked or left out. `null` or `undefined` is a reader
+   * without roles, such as `request.principal?.roles` of an anonymous request.
+   * @default without the member `roles`: the application itself, which sees everything except fields
+   *   with reveal `'never'`
    */
-  readonly roles?: readonly string[]
+  readonly roles?: readonly string[] | null | undefined
   /** A row whose subject is forgotten: `'withhold'` leaves its encrypted columns out. @default 'throw' */
   readonly forgotten?: 'throw' | 'withhold'
   /** A value that cannot be opened: `'withhold'` leaves it out and reports it. @default 'throw' */
   readonly unreadable?: 'throw' | 'withhold'
+}
+
+/** The options of {@link RecordScope}. */
+export const recordScopeTable = { tenant: callOption.name }
+
+const readScopeTable = {
+  ...recordScopeTable,
+  roles: callOption.roles,
+  forgotten: callOption.oneOf('throw', 'withhold'),
+  unreadable: callOption.oneOf('throw', 'withhold'),
+}
+
+/** @throws PARAPET_FIELD_ENCRYPTION_INVALID_ARGUMENT */
+export function readRecordScope(call: string, scope: RecordScope = {}): RecordScope {
+  checkCall<RecordScope>(call, scope, recordScopeTable)
+  return scope
+}
+
+/** A scope without the member `roles` is that of the application. @throws PARAPET_FIELD_ENCRYPTION_INVALID_ARGUMENT */
+export function readReadScope(call: string, scope: ReadScope = {}): ReadScope {
+  checkCall<ReadScope>(call, scope, readScopeTable)
+  return 'roles' in scope ? { ...scope, roles: scope.roles ?? [] } : scope
 }

@@ -1,9 +1,9 @@
 /** Validates the options of a table, and compiles what its parts need. */
 import type { Clock } from '@parapet/kit'
 import { PARAPET_FIELD_ENCRYPTION_INVALID_ARGUMENT } from '../errors.ts'
-import { compileTableSchema } from '../schema/compile-schema.ts'
+import { compileTableSchema, type SchemaNode } from '../schema/compile-schema.ts'
 import type { ObjectSchema } from '../schema/schema-types.ts'
-import type { TableLayout } from '../sql/table-layout.ts'
+import type { TableLayout } from '../schema/table-layout.ts'
 import { noPlaintext, PlaintextColumns } from './plaintext-columns.ts'
 import type { RecordShape } from './record-cipher.ts'
 import { TableIndexes } from './table-indexes.ts'
@@ -11,8 +11,8 @@ import type { TableOptions } from './table-options.ts'
 
 /** A table, ready for use. */
 export interface TableShape extends RecordShape {
-  /** Every member of the schema. */
-  readonly names: ReadonlySet<string>
+  /** The schema of a row. */
+  readonly root: SchemaNode
   /** The members that values are bound to. */
   readonly bind: readonly string[]
   readonly layout: TableLayout
@@ -47,9 +47,13 @@ export function compileTable(
   }
   const ids = listOf(options.id ?? 'id')
   const bind = options.bind === undefined ? ids : listOf(options.bind)
-  const columns = compileTableSchema(table, schema)
-  const names = new Set(Object.keys(schema.properties))
+  const root = compileTableSchema(table, schema)
+  const { members: columns, names } = root
   const identity = [...bind, tenant, subject].filter((name) => name !== undefined)
+  const unknownMember = [...ids, ...identity].find((name) => !names.has(name))
+  if (unknownMember !== undefined) {
+    refuse(`the member "${unknownMember}"`, 'identifies the row, so it must be in the schema')
+  }
   const encrypted = [...ids, ...identity].find((name) => columns.has(name))
   if (encrypted !== undefined) {
     refuse(`the member "${encrypted}"`, 'identifies the row, so it cannot be encrypted')
@@ -74,7 +78,7 @@ export function compileTable(
     version,
   }
   const versions = [version, ...readVersions].map(String)
-  return { table, columns, indexes, plaintext, versions, names, bind, layout }
+  return { table, root, columns, indexes, plaintext, versions, bind, layout }
 }
 
 function listOf(names: string | readonly string[]): readonly string[] {

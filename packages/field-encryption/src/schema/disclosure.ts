@@ -1,4 +1,5 @@
 /** Which roles see a field: revealed, masked or withheld. */
+import { PARAPET_FIELD_ENCRYPTION_REVEAL_REFUSED } from '../errors.ts'
 import type { EncryptedField } from './encrypted.ts'
 import type { Mask } from './masks.ts'
 
@@ -15,4 +16,21 @@ export function decideDisclosure(field: EncryptedField, roles: readonly string[]
   if (roles.some((role) => reveal.has(role))) return 'reveal'
   const maskedRole = roles.find((role) => masks.has(role))
   return masks.get(maskedRole ?? 'default') ?? 'withhold'
+}
+
+/**
+ * Masks a value. The error of a mask may quote the value, so it only becomes the cause of the refusal.
+ *
+ * @throws PARAPET_FIELD_ENCRYPTION_REVEAL_REFUSED the mask throws, or returns no text.
+ */
+export function applyMask(mask: Mask, value: unknown, path: string): string {
+  let cause: unknown
+  try {
+    const shown: unknown = mask(String(value))
+    if (typeof shown === 'string') return shown
+  } catch (error) {
+    cause = error
+  }
+  const problem = `the mask of "${path}" must return a text and not throw`
+  throw Object.assign(new PARAPET_FIELD_ENCRYPTION_REVEAL_REFUSED(problem), { cause })
 }

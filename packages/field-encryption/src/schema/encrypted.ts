@@ -6,7 +6,7 @@
  */
 import { columnsOf, type BlindIndex } from '../blind-index/blind-index.ts'
 import { PARAPET_FIELD_ENCRYPTION_INVALID_SCHEMA } from '../errors.ts'
-import type { Mask } from './masks.ts'
+import { mask as masksByName, type Mask } from './masks.ts'
 import type { ValueCodec } from './value-codecs.ts'
 import { valueCodecsOf } from './value-types.ts'
 
@@ -71,6 +71,9 @@ export function Encrypted<T extends object>(schema: T, options: EncryptedOptions
 }
 
 function readField(schema: object, options: EncryptedOptions): EncryptedField {
+  if (encryptedFieldOf(schema) !== undefined) {
+    refuse('the schema is Encrypted already: the options of one call would be lost')
+  }
   const unknown = Object.keys(options).find((name) => !OPTION_NAMES.has(name))
   if (unknown !== undefined) {
     refuse(`the options are ${[...OPTION_NAMES].join(', ')}; got "${unknown}"`)
@@ -82,6 +85,7 @@ function readField(schema: object, options: EncryptedOptions): EncryptedField {
   const isText = codec.name === 'text'
   if (masks.length > 0 && !isText) refuse('"mask" is for text only')
   if (reveal === 'never' && masks.length > 0) refuse('a value with reveal "never" has no "mask"')
+  for (const [role, each] of masks) checkMask(role, each)
   checkIndexNames(index)
   return Object.freeze({
     codec,
@@ -92,6 +96,12 @@ function readField(schema: object, options: EncryptedOptions): EncryptedField {
     padBytes,
     maxLength: isText ? inner.maxLength : undefined,
   })
+}
+
+function checkMask(role: string, mask: unknown): void {
+  const isMask = typeof mask === 'function' && !Object.values<unknown>(masksByName).includes(mask)
+  if (isMask) return
+  refuse(`the mask of "${role}" must be a function from text to text: call it, mask.email()`)
 }
 
 function checkPadding(padBytes: number): void {

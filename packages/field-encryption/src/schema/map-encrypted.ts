@@ -26,7 +26,7 @@ export function mapEncrypted(
   path: string,
   visit: ValueVisitor,
 ): unknown {
-  const value = node.kind === 'leaf' ? given : toPlain(given)
+  const value = node.kind === 'leaf' ? given : applyToJson(given)
   if (value === null || value === undefined) return value
   if (node.kind === 'leaf') return visit(node.field, value, path, node.required)
   if (node.kind === 'array') {
@@ -40,7 +40,7 @@ export function mapEncrypted(
   if (typeof value !== 'object' || Array.isArray(value)) {
     throw new PARAPET_FIELD_ENCRYPTION_INVALID_VALUE(path, 'an object')
   }
-  const copy: Record<string, unknown> = { ...value }
+  const copy = copyMembers(value, node.names)
   for (const [name, member] of node.members) {
     if (!Object.hasOwn(copy, name)) continue
     const mapped = mapEncrypted(member, copy[name], join(path, name), visit)
@@ -50,10 +50,24 @@ export function mapEncrypted(
   return copy
 }
 
-/** Applies `toJSON` first. A copy that kept it would be serialized as the original, unmasked object. */
-function toPlain(value: unknown): unknown {
+/** A copy that kept `toJSON` would be serialized as the original, unmasked object. */
+function applyToJson(value: unknown): unknown {
   const toJSON = (value as { readonly toJSON?: unknown } | null | undefined)?.toJSON
   return typeof toJSON === 'function' ? toJSON.call(value) : value
+}
+
+/** Copies own members, and the declared ones that a class has as getters: a serializer reads both. */
+function copyMembers(value: object, names: ReadonlySet<string>): Record<string, unknown> {
+  const copy = { ...value } as Record<string, unknown>
+  if (typeof copy['toJSON'] === 'function') delete copy['toJSON']
+  const prototype: unknown = Object.getPrototypeOf(value)
+  if (prototype === Object.prototype || prototype === null) return copy
+  for (const name of names) {
+    if (!Object.hasOwn(copy, name) && name in value && !(name in Object.prototype)) {
+      copy[name] = (value as Record<string, unknown>)[name]
+    }
+  }
+  return copy
 }
 
 function join(path: string, name: string): string {

@@ -7,14 +7,21 @@ export type Mask = (text: string) => string
 /** The same number of stars for every length, so that a mask does not reveal the length. */
 const STARS = '****'
 const MAX_SHOWN = 64
+/** One address without spaces, quotes, brackets or a list. */
+const ADDRESS = /^([^\s@<>"(),:;]+)@([^\s@<>"(),:;]+)$/
 
 /** The masks. */
 export const mask = Object.freeze({
-  /** Shows `jane@example.com` as `j****@example.com`. A text without `@` is hidden completely. */
+  /**
+   * Shows `jane@example.com` as `j****@example.com`, and `a@b.c`, whose local part has one character, as
+   * `****@b.c`. A text that is not one address is hidden completely.
+   */
   email: (): Mask => (text) => {
-    const at = text.lastIndexOf('@')
-    const first = at > 0 ? String.fromCodePoint(text.codePointAt(0)!) : ''
-    return at > 0 ? `${first}${STARS}${text.slice(at)}` : STARS
+    const [, local, domain] = ADDRESS.exec(text) ?? []
+    if (local === undefined || domain === undefined) return STARS
+    const [first = '', ...rest] = local
+    const isMasked = local === STARS || rest.join('') === STARS
+    return isMasked ? text : `${rest.length === 0 ? '' : first}${STARS}@${domain}`
   },
   /**
    * Shows the last `count` characters: `****4242`. A text in which fewer than 4 characters would be

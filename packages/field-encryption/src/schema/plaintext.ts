@@ -16,18 +16,21 @@ const CHARACTER_BYTES = 4
 /**
  * Writes the plaintext of a value.
  *
- * @param padBytes rounds the length up to a multiple of this; 0: no padding.
  * @param column for the error message.
- * @throws PARAPET_FIELD_ENCRYPTION_INVALID_VALUE the value has another type, or more than 16 MiB.
+ * @throws PARAPET_FIELD_ENCRYPTION_INVALID_VALUE the value has another type, or is too long.
  */
 export function writePlaintext(
-  codec: ValueCodec,
+  { codec, maxLength, padBytes }: Pick<EncryptedField, 'codec' | 'maxLength' | 'padBytes'>,
   value: unknown,
-  padBytes: number,
   column: string,
 ): string | Buffer {
   const text = writeSafely(codec, value)
   if (text === undefined) throw new PARAPET_FIELD_ENCRYPTION_INVALID_VALUE(column, codec.expected)
+  // The same bound as the constraint of the column, which a longer ciphertext would violate.
+  const bytes = maxLength === undefined ? Infinity : maxLength * CHARACTER_BYTES
+  if (text.length * 3 > bytes && Buffer.byteLength(text) > bytes) {
+    throw new PARAPET_FIELD_ENCRYPTION_INVALID_VALUE(column, `at most ${maxLength} characters long`)
+  }
   // A UTF-16 unit takes at most three bytes, so the bytes of most texts need not be counted.
   if (text.length * 3 > MAX_PLAINTEXT_BYTES && Buffer.byteLength(text) > MAX_PLAINTEXT_BYTES) {
     throw new PARAPET_FIELD_ENCRYPTION_INVALID_VALUE(column, 'at most 16 MiB long')

@@ -5,7 +5,7 @@ import { MAX_CIPHERTEXT_LENGTH } from '../crypto/aead.ts'
 import type { SchemaNode } from '../schema/compile-schema.ts'
 import { maxCiphertextLength } from '../schema/plaintext.ts'
 import { quoteBuiltName, quoteName } from './identifiers.ts'
-import type { TableLayout } from './table-layout.ts'
+import type { TableLayout } from '../schema/table-layout.ts'
 
 const HEX_BITS = 4
 

@@ -1,6 +1,6 @@
 /** The ids of a table's migrations. */
 import { createHash } from 'node:crypto'
-import type { TableLayout } from './table-layout.ts'
+import type { TableLayout } from '../schema/table-layout.ts'
 
 const HASH_LENGTH = 8
 

@@ -3,14 +3,15 @@
  * that the database itself encrypts.
  */
 import type { Migration, Principal, SqlClient } from '@parapet/kit'
+import { callOption, checkCall } from '../call-options.ts'
 import { addCheck, addColumns, checksOf, createIndexes, validateCheck } from './column-sql.ts'
 import { migrationId } from './migration-id.ts'
 import { pgcryptoSql } from './pgcrypto.ts'
 import { rowSecuritySql } from './row-level-security.ts'
 import { createPostgresRowSource } from './row-source-postgres.ts'
-import type { RowSource } from './row-source.ts'
+import type { RowSource } from '../rows/row-source.ts'
 import { createStages, type MigrationStages } from './stages.ts'
-import type { TableLayout } from './table-layout.ts'
+import type { TableLayout } from '../schema/table-layout.ts'
 
 /** The options of {@link TableSql.migration}. */
 export interface MigrationOptions {
@@ -30,7 +31,8 @@ export interface TableSql {
    * It fails if the table has plaintext in a column that is to be encrypted: use {@link TableSql.stages}.
    *
    * Its id is that of the table, its version and its text, and its statements can run again: after a
-   * change of the schema, run the new one in place of the old one.
+   * change of the schema, run the new one in place of the old one. It is independent of other migrations:
+   * one list may have those of several tables, in any order.
    */
   migration(options?: MigrationOptions): Migration
   /** Returns the stages for a table with plaintext rows; see the option `plaintext` of the table. */
@@ -48,11 +50,19 @@ export interface TableSql {
   ): RowSource
 }
 
+const migrationTable = {
+  owner: callOption.text,
+  adminRole: callOption.text,
+  pgcrypto: callOption.texts,
+}
+
 /** Creates the {@link TableSql} of a table. */
 export function createTableSql(layout: TableLayout): TableSql {
   const { table } = layout
   return {
-    migration({ owner, adminRole = 'admin', pgcrypto = [] } = {}) {
+    migration(options = {}) {
+      checkCall<MigrationOptions>('migration', options, migrationTable)
+      const { owner, adminRole = 'admin', pgcrypto = [] } = options
       const checks = checksOf(layout)
       const parts = [
         ...addColumns(layout),
@@ -63,7 +73,7 @@ export function createTableSql(layout: TableLayout): TableSql {
       if (pgcrypto.length > 0) parts.push(pgcryptoSql(table, pgcrypto))
       if (owner !== undefined) parts.push(rowSecuritySql(table, owner, adminRole))
       const sql = `${parts.join('\n')}\n`
-      return { id: migrationId(layout, sql), sql }
+      return { id: migrationId(layout, sql), sql, independent: true }
     },
     stages: () => createStages(layout),
     rowSource: (sql, tenant, principal) =>

@@ -5,6 +5,7 @@
  * @see https://www.postgresql.org/docs/current/ddl-rowsecurity.html
  */
 import type { Principal, SqlClient, SqlQueryable, SqlTransaction } from '@parapet/kit'
+import { callOption, checkCall, isName } from '../call-options.ts'
 import { PARAPET_FIELD_ENCRYPTION_INVALID_ARGUMENT } from '../errors.ts'
 import { quoteBuiltName, quoteName } from './identifiers.ts'
 
@@ -55,8 +56,16 @@ export async function withPrincipal<T>(
   sql: SqlClient,
   principal: Pick<Principal, 'id' | 'roles'> | null,
   work: (transaction: SqlTransaction) => Promise<T>,
-  { fieldKey = '' }: WithPrincipalOptions = {},
+  options: WithPrincipalOptions = {},
 ): Promise<T> {
+  checkCall<WithPrincipalOptions>('withPrincipal', options, { fieldKey: callOption.text })
+  const { fieldKey = '' } = options
+  if (principal !== null && !isName(principal.id)) {
+    throw new PARAPET_FIELD_ENCRYPTION_INVALID_ARGUMENT(
+      'the id of the principal',
+      'must be a string without NUL',
+    )
+  }
   const roles = (principal?.roles ?? []).map(requireRoleName).join(',')
   return sql.transaction(async (transaction) => {
     await transaction.query(

@@ -3,8 +3,8 @@ import type { Principal, SqlClient, SqlQueryable } from '@parapet/kit'
 import { columnsOf } from '../blind-index/blind-index.ts'
 import { quoteName } from './identifiers.ts'
 import { requireAllRows, withPrincipal } from './row-level-security.ts'
-import type { Row, RowChange, RowSource } from './row-source.ts'
-import type { TableLayout } from './table-layout.ts'
+import type { Row, RowChange, RowSource } from '../rows/row-source.ts'
+import type { TableLayout } from '../schema/table-layout.ts'
 
 /** The table, and which of its rows are read. */
 export interface RowSourceSettings extends TableLayout {

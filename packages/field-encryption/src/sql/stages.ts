@@ -8,7 +8,7 @@ import { columnsOf } from '../blind-index/blind-index.ts'
 import { addCheck, addColumns, checksOf, createIndexes, validateCheck } from './column-sql.ts'
 import { quoteBuiltName, quoteName } from './identifiers.ts'
 import { migrationId } from './migration-id.ts'
-import type { TableLayout } from './table-layout.ts'
+import type { TableLayout } from '../schema/table-layout.ts'
 
 /** The migrations of each stage, for kit's `migrate`: each stage in the list after the ones before it. */
 export interface MigrationStages {
@@ -19,6 +19,9 @@ export interface MigrationStages {
   /** Drops the plaintext columns. It refuses to run before `validate`. */
   readonly drop: readonly Migration[]
 }
+
+/** Of the migrations of other tables, not of each other: the stages of a table keep their order. */
+const independent = true
 
 /** A member and the other column that holds its plaintext. */
 interface Pair {
@@ -52,14 +55,21 @@ export function createStages(layout: TableLayout): MigrationStages {
     id: id(`2_index_${String(index).padStart(3, '0')}`),
     sql,
     inTransaction: false,
+    independent,
   }))
   return {
-    prepare: [{ id: id('1_prepare'), sql: `${text}\n` }, ...indexes],
-    validate: [{ id: id('3_validate'), sql: `${validate.join('\n')}\n` }],
+    prepare: [{ id: id('1_prepare'), sql: `${text}\n`, independent }, ...indexes],
+    validate: [{ id: id('3_validate'), sql: `${validate.join('\n')}\n`, independent }],
     drop:
       drop.length === 0
         ? []
-        : [{ id: id('4_drop'), sql: `${[...drop, ...dropTrigger(table)].join('\n')}\n` }],
+        : [
+            {
+              id: id('4_drop'),
+              sql: `${[...drop, ...dropTrigger(table)].join('\n')}\n`,
+              independent,
+            },
+          ],
   }
 }
 

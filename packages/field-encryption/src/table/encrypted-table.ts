@@ -1,12 +1,14 @@
 /** The implementation of a table: finds the keys of its rows and seals and opens them. */
 import type { Clock } from '@parapet/kit'
-import type { KeySource } from '../keys/key-ring.ts'
+import { checkCall } from '../call-options.ts'
+import type { KeySource } from '../key-ring/key-ring.ts'
 import type { DecryptionReports } from '../reports/decryption-reports.ts'
 import { maxCiphertextLength } from '../schema/plaintext.ts'
 import type { ObjectSchema, StaticOf } from '../schema/schema-types.ts'
 import { createTableSql, type TableSql } from '../sql/migration.ts'
 import { RecordCipher } from '../rows/record-cipher.ts'
 import {
+  reencryptTable,
   startReencryption,
   type ReencryptOptions,
   type ReencryptRun,
@@ -14,11 +16,23 @@ import {
 import { RowOpener } from '../rows/row-opener.ts'
 import { refuseArgument, requirePlace, requireRing, RowLocator } from '../rows/row-places.ts'
 import { cellOf, type TableIndex } from '../rows/table-indexes.ts'
-import type { ReadScope, RecordScope, TableOptions } from '../rows/table-options.ts'
+import {
+  readReadScope,
+  readRecordScope,
+  type ReadScope,
+  type RecordScope,
+  type TableOptions,
+} from '../rows/table-options.ts'
+import { requireKnownMembers } from '../rows/known-members.ts'
 import { compileTable, type TableShape } from '../rows/table-shape.ts'
-import { measureTable, type StatusOptions, type TableStatus } from '../reencryption/table-status.ts'
+import {
+  measureTable,
+  statusTable,
+  type StatusOptions,
+  type TableStatus,
+} from '../reencryption/table-status.ts'
 import type { Condition, EncryptedColumn, IndexLeakage, Table, WhereOptions } from './table.ts'
-import { conditionOf, findIndex, tokensOf } from './where.ts'
+import { conditionOf, findIndex, NO_TOKEN, prepareSearch, whereTable } from './where.ts'
 
 /** What {@link createTable} needs. */
 export interface TablePorts {
@@ -52,6 +66,7 @@ class EncryptedTable<T extends ObjectSchema> implements Table<T> {
   readonly columns: readonly EncryptedColumn[]
   readonly identity: readonly string[]
   readonly leakage: readonly IndexLeakage[]
+  readonly #options: TableOptions
   readonly #ports: TablePorts
   readonly #shape: TableShape
   readonly #cipher: RecordCipher
@@ -60,6 +75,7 @@ class EncryptedTable<T extends ObjectSchema> implements Table<T> {
 
   constructor(shape: TableShape, options: TableOptions, ports: TablePorts) {
     this.name = shape.table
+    this.#options = options
     this.#ports = ports
     this.#shape = shape
     this.#cipher = new RecordCipher(shape)
@@ -76,11 +92,11 @@ class EncryptedTable<T extends ObjectSchema> implements Table<T> {
     return (await this.encryptMany([record], scope))[0]!
   }
 
-  async encryptMany(records: readonly Partial<StaticOf<T>>[], scope: RecordScope = {}) {
-    const { names, plaintext } = this.#shape
+  async encryptMany(records: readonly Partial<StaticOf<T>>[], given?: RecordScope) {
+    const { root, plaintext } = this.#shape
+    const scope = readRecordScope('encryptRecord', given)
     const located = records.map((record) => {
-      const unknown = Object.keys(record).find((each) => !names.has(each))
-      if (unknown !== undefined) refuseArgument(`the member "${unknown}"`, 'is not in the schema')
+      requireKnownMembers(root, record, '')
       return this.#locator.locate(record, scope)
     })
     const places = await this.#locator.findPlaces(located, true)
@@ -95,15 +111,17 @@ class EncryptedTable<T extends ObjectSchema> implements Table<T> {
     return (await this.decryptMany([row], scope))[0]!
   }
 
-  async decryptMany(rows: readonly object[], scope: ReadScope = {}): Promise<StaticOf<T>[]> {
-    return (await this.#opener.open(rows, scope)) as StaticOf<T>[]
+  async decryptMany(rows: readonly object[], scope?: ReadScope): Promise<StaticOf<T>[]> {
+    const read = readReadScope('decryptRecord', scope)
+    return (await this.#opener.open(rows, read)) as StaticOf<T>[]
   }
 
   async decryptValue<C extends keyof StaticOf<T> & string>(
     row: object,
     column: C,
-    scope: RecordScope = {},
+    given?: RecordScope,
   ): Promise<StaticOf<T>[C]> {
+    const scope = readRecordScope('decryptValue', given)
     if (!this.#shape.columns.has(column)) {
       refuseArgument(`the column "${column}"`, 'is not encrypted')
     }
@@ -117,12 +135,19 @@ class EncryptedTable<T extends ObjectSchema> implements Table<T> {
 
   async whereAll(
     values: Readonly<Record<string, unknown>>,
-    { tenant = '', firstParameter = 1, index, dialect = 'postgres' }: WhereOptions = {},
+    options: WhereOptions = {},
   ): Promise<Condition> {
+    checkCall<WhereOptions>('where', options, whereTable)
+    const { tenant = '', firstParameter = 1, index, dialect = 'postgres' } = options
     const { indexes } = this.#shape
     const entry = findIndex(indexes, Object.keys(values), index)
-    const [ring] = await this.#ports.keys.find([{ tenant, subject: null }], true)
-    const tokens = tokensOf(indexes, entry, values, tenant, requireRing(ring).indexer)
+    if (this.#options.tenant !== undefined && options.tenant === undefined) {
+      refuseArgument('the tenant', 'must be given to search this table: where(…, { tenant })')
+    }
+    const search = prepareSearch(indexes, entry, values, tenant)
+    // A search creates no keys: without a keyset no row has a token.
+    const [ring] = await this.#ports.keys.find([{ tenant, subject: null }], false)
+    const tokens = ring === null ? [NO_TOKEN] : search(requireRing(ring).indexer)
     return conditionOf(entry, tokens, dialect, firstParameter)
   }
 
@@ -139,21 +164,23 @@ class EncryptedTable<T extends ObjectSchema> implements Table<T> {
   }
 
   reencrypt(options: ReencryptOptions): ReencryptRun {
+    checkCall<ReencryptOptions>('reencrypt', options, reencryptTable)
     return startReencryption(options, {
       shape: this.#shape,
       cipher: this.#cipher,
-      findPlaces: (rows) => this.#locator.findStored(rows, options.tenant, this.#cipher),
+      findPlaces: (rows) => this.#locator.findStored(rows, options.tenant, this.#cipher, true),
     })
   }
 
   async status(options: StatusOptions): Promise<TableStatus> {
+    checkCall<StatusOptions>('status', options, statusTable)
     const { tenant = '' } = options
-    const [ring] = await this.#ports.keys.find([{ tenant, subject: null }], true)
+    const [ring] = await this.#ports.keys.find([{ tenant, subject: null }], false)
     return measureTable(options, {
       cipher: this.#cipher,
-      keyset: requireRing(ring).aead.keyset,
+      keyset: ring === null ? null : requireRing(ring).aead.keyset,
       settled: await this.#ports.isSettled(tenant),
-      findPlaces: (rows) => this.#locator.findStored(rows, options.tenant, this.#cipher),
+      findPlaces: (rows) => this.#locator.findStored(rows, options.tenant, this.#cipher, false),
     })
   }
 }

@@ -1,6 +1,7 @@
 /** Conditions on blind indexes, for a WHERE clause. */
+import { callOption } from '../call-options.ts'
 import { columnsOf, type BlindIndex } from '../blind-index/blind-index.ts'
-import type { Indexer } from '../blind-index/indexer.ts'
+import type { Indexer } from '../key-ring/indexer.ts'
 import {
   PARAPET_FIELD_ENCRYPTION_INVALID_ARGUMENT,
   PARAPET_FIELD_ENCRYPTION_NOT_INDEXED,
@@ -12,7 +13,16 @@ import {
   type TableIndex,
   type TableIndexes,
 } from '../rows/table-indexes.ts'
+import { recordScopeTable } from '../rows/table-options.ts'
 import type { Condition } from './table.ts'
+
+/** The options of a search. */
+export const whereTable = {
+  ...recordScopeTable,
+  index: callOption.text,
+  firstParameter: callOption.integer(1, 65_535),
+  dialect: callOption.oneOf('postgres', 'mysql', 'sqlite'),
+}
 
 /** The index that a search uses. @throws PARAPET_FIELD_ENCRYPTION_NOT_INDEXED */
 export function findIndex(
@@ -32,20 +42,23 @@ export function findIndex(
   return found
 }
 
+/** No stored token is equal to it: tokens are hexadecimal. */
+export const NO_TOKEN = '-'
+
 /**
- * The tokens that a value may have in the database: under each enabled key, and as earlier versions
- * normalized it.
+ * Checks the values of a search.
  *
+ * @returns the tokens that they may have in the database: under each enabled key, and as earlier versions
+ *   normalized them.
  * @throws PARAPET_FIELD_ENCRYPTION_INVALID_ARGUMENT a value has another type, or is shorter than the
  *   prefix.
  */
-export function tokensOf(
+export function prepareSearch(
   indexes: TableIndexes,
   entry: TableIndex,
   values: Readonly<Record<string, unknown>>,
   tenant: string,
-  indexer: Indexer,
-): string[] {
+): (indexer: Indexer) => string[] {
   const given = entry.members.map(({ name, field }) => {
     const value = values[name]
     if (field.codec.write(value) !== undefined) return value
@@ -59,9 +72,10 @@ export function tokensOf(
   }
   const place = indexes.placeOf(entry, tenant)
   const normals = new Set<string | Uint8Array>([normal, ...formerNormalsOf(entry, given[0])])
-  return [...normals].flatMap((each) =>
-    indexer.tokens(place, entry.index, each).map(({ token }) => token),
-  )
+  return (indexer) =>
+    [...normals].flatMap((each) =>
+      indexer.tokens(place, entry.index, each).map(({ token }) => token),
+    )
 }
 
 /** Builds the condition. */

@@ -1,6 +1,6 @@
 /** What the SQL of a table needs to know about it. */
 import type { BlindIndex } from '../blind-index/blind-index.ts'
-import type { SchemaNode } from '../schema/compile-schema.ts'
+import type { SchemaNode } from './compile-schema.ts'
 
 /** The columns of a table. */
 export interface TableLayout {

@@ -1,6 +1,6 @@
 /** A keyset prepared for use, and the port through which tables and files get the keys they need. */
 import { createAead, type Aead, type KeyUsage } from '../crypto/aead.ts'
-import { createIndexer, type Indexer } from '../blind-index/indexer.ts'
+import { createIndexer, type Indexer } from './indexer.ts'
 import type { Keyset } from '../crypto/keyset.ts'
 
 /** The keys of one scope, ready for use. */

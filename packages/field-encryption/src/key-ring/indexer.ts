@@ -1,7 +1,7 @@
 /** Computes the tokens of blind indexes. */
 import { createHmac, hkdfSync } from 'node:crypto'
 import { encodeContext } from '@parapet/kit'
-import type { BlindIndex } from './blind-index.ts'
+import type { BlindIndex } from '../blind-index/blind-index.ts'
 import type { Keyset, KeysetKey } from '../crypto/keyset.ts'
 import { LruMap } from '../crypto/lru-map.ts'
 
