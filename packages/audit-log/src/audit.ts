@@ -14,15 +14,17 @@ import { recordInTransaction, type TransactionClient } from './pipeline/transact
 import type { AuditReceipt, AuditWriter } from './pipeline/writer.ts'
 import { exportLines, type ExportSettings } from './read/export.ts'
 import { queryLog, readQuery, type AuditPage, type AuditQuery } from './read/query.ts'
+import { readStore } from './read/read-store.ts'
 import type { ReaderFields } from './read/reader-fields.ts'
 import { revealRecord } from './read/reveal.ts'
 import type { ActionRegistry, AuditAction, AuditData } from './record/actions.ts'
 import type { AuditFields } from './record/fields.ts'
-import { readFilter } from './record/filter.ts'
+import { readFilter, type ResolvedFilter } from './record/filter.ts'
 import { parseLeaf } from './record/leaf.ts'
 import { formatHashed, keyedHash } from './record/marks.ts'
 import type { SubjectKeys } from './record/personal-data.ts'
 import type { Recorder } from './record/recorder.ts'
+import { isMarkable } from './record/texts.ts'
 import { isRecordId } from './record/validate.ts'
 import { eraseSubject, type RemovalSettings } from './retention/erase.ts'
 import { pruneLog } from './retention/prune.ts'
@@ -44,6 +46,8 @@ export interface ServiceParts {
   readonly writer: AuditWriter
   readonly pipeline: Pipeline
   readonly subjects: SubjectKeys | undefined
+  /** Whether the cipher decrypts what was encrypted before; `undefined` without `hashKey`. */
+  readonly canOpen: boolean | undefined
   readonly events: SecurityEvents
 }
 
@@ -122,12 +126,13 @@ export class Audit {
    * Reads a page of records, newest first. The read is recorded itself.
    *
    * @throws PARAPET_AUDIT_LOG_INVALID_QUERY a filter, the cursor or the limit is invalid.
+   * @throws PARAPET_AUDIT_LOG_UNAVAILABLE the store does not answer.
    */
   async query(query: AuditQuery = {}): Promise<AuditPage> {
-    const resolved = readQuery(query)
-    const { filter, limit } = resolved
+    const { limit, before, ...read } = readQuery(query)
+    const filter = this.#protect(read.filter)
     await this.#recordOwn('log_read', { ...query.reader, data: { filters: { ...filter }, limit } })
-    return queryLog(this.parts.store, resolved)
+    return readStore(queryLog(this.parts.store, { filter, limit, before }))
   }
 
   /**
@@ -139,7 +144,7 @@ export class Audit {
   async export(
     settings: ExportSettings & { readonly reader?: ReaderFields },
   ): Promise<AsyncIterable<string>> {
-    const filter = readFilter(settings.filters ?? {})
+    const filter = this.#protect(readFilter(settings.filters ?? {}))
     const { format, reader } = settings
     await this.#recordOwn('log_exported', { ...reader, data: { filters: { ...filter }, format } })
     return exportLines(this.parts.store, filter, settings)
@@ -153,9 +158,9 @@ export class Audit {
    */
   async prove(id: string, reader?: ReaderFields): Promise<ProvenEntry> {
     if (reader !== undefined) await this.recordRead(reader, { proof: id })
-    const found = isRecordId(id) ? await this.parts.store.find(id) : undefined
+    const found = isRecordId(id) ? await readStore(this.parts.store.find(id)) : undefined
     if (found === undefined) throw new PARAPET_AUDIT_LOG_NOT_FOUND()
-    const [proven] = await proveEntries(this.parts.store, [found])
+    const [proven] = await readStore(proveEntries(this.parts.store, [found]))
     return proven!
   }
 
@@ -166,13 +171,21 @@ export class Audit {
    * @throws PARAPET_AUDIT_LOG_NOT_FOUND the log has fewer entries.
    */
   async proveConsistency(oldSize: number, newSize: number): Promise<readonly string[]> {
-    return proveConsistency(this.parts.store, oldSize, newSize)
+    return readStore(proveConsistency(this.parts.store, oldSize, newSize))
   }
 
-  /** The latest signed checkpoint. @throws PARAPET_AUDIT_LOG_NOT_FOUND the log is empty. */
+  /** The latest signed checkpoint, with the cosignature of the witness if it has one. @throws PARAPET_AUDIT_LOG_NOT_FOUND the log is empty. */
   async checkpoint(): Promise<string> {
-    const note = (await this.parts.store.state())?.note ?? ''
+    const note = (await readStore(this.parts.store.state()))?.note ?? ''
     if (note === '') throw new PARAPET_AUDIT_LOG_NOT_FOUND()
+    const cosigned = await readStore(this.parts.store.cosigned())
+    return cosigned?.startsWith(note) === true ? cosigned : note
+  }
+
+  /** The latest checkpoint that the witness cosigned. @throws PARAPET_AUDIT_LOG_NOT_FOUND there is none. */
+  async cosigned(): Promise<string> {
+    const note = await readStore(this.parts.store.cosigned())
+    if (note === undefined) throw new PARAPET_AUDIT_LOG_NOT_FOUND()
     return note
   }
 
@@ -184,19 +197,22 @@ export class Audit {
    */
   async reveal(id: string, reader: ReaderFields = {}): Promise<Record<string, unknown>> {
     const { store, subjects } = this.parts
-    const found = isRecordId(id) ? await store.find(id) : undefined
+    const found = isRecordId(id) ? await readStore(store.find(id)) : undefined
     const record = found === undefined ? undefined : parseLeaf(found.leaf)
     if (record === undefined) throw new PARAPET_AUDIT_LOG_NOT_FOUND()
     await this.recordRead(reader, { revealed: id })
-    return revealRecord(record, store, subjects)
+    const onRestored = (subject: string) =>
+      this.parts.events.emit('audit_log.erasure_undone', { details: { subject } })
+    return readStore(revealRecord(record, { store, subjects, onRestored }))
   }
 
   /**
    * Erases the personal values of a subject by destroying their keys. No copy of the log can be
    * decrypted afterwards, and every proof stays valid. A backup of the store that was made before
-   * still contains the keys. The erasure is recorded itself.
+   * still contains the keys. The erasure is recorded itself, as a failure if there is nothing to erase.
    *
    * @param subject the subject as passed to `pii`.
+   * @throws PARAPET_AUDIT_LOG_INVALID_RECORD the subject is no text, or empty.
    * @throws PARAPET_AUDIT_LOG_NOT_FOUND the options `cipher` and `hashKey` are not set.
    */
   async erase(
@@ -205,6 +221,9 @@ export class Audit {
   ): Promise<{ readonly id: string; readonly keys: number; readonly values: number }> {
     const { subjects } = this.parts
     if (subjects === undefined) throw new PARAPET_AUDIT_LOG_NOT_FOUND()
+    if (typeof subject !== 'string' || subject === '') {
+      throw new PARAPET_AUDIT_LOG_INVALID_RECORD('a subject must be a text that is not empty')
+    }
     return eraseSubject(this.#removal(), subjects, subject, { ...by, data: { reason } })
   }
 
@@ -228,16 +247,24 @@ export class Audit {
   /** The state of the audit log, for a metrics route. */
   async status(): Promise<AuditStatus> {
     const { settings, spool, store, writer, pipeline } = this.parts
-    return readStatus({ spool, store, writer, pipeline, spoolMaxBytes: settings.spool.maxBytes })
+    return readStatus({
+      spool,
+      store,
+      droppedRecords: writer.droppedRecords,
+      flow: pipeline,
+      spoolMaxBytes: settings.spool.maxBytes,
+      stallMs: settings.stallMs,
+    })
   }
 
   /** Checks key, store, log, clock, roles and disk; never rejects. Failed checks are logged at boot. */
   async doctor(): Promise<readonly DoctorCheck[]> {
     const { settings, store, keys, pipeline, folder } = this.parts
     return runDoctor({
+      canOpen: this.parts.canOpen,
       store,
       keys,
-      pipeline,
+      flow: pipeline,
       folder,
       spoolMaxBytes: settings.spool.maxBytes,
       now: settings.clock.now,
@@ -261,6 +288,17 @@ export class Audit {
     await this.parts.remove()
   }
 
+  /** An auditor who searches for a person must not write the name into the log. */
+  #protect(filter: ResolvedFilter): ResolvedFilter {
+    const { recorder } = this.parts
+    const members = Object.entries(filter as Readonly<Record<string, unknown>>)
+    const texts = members.map(([name, value]): [string, unknown] => {
+      const isText = isMarkable(name) && typeof value === 'string'
+      return [name, isText ? recorder.protect(name, value) : value]
+    })
+    return Object.fromEntries(texts) as ResolvedFilter
+  }
+
   #removal(): RemovalSettings {
     const { store, events, settings } = this.parts
     return {
@@ -278,7 +316,12 @@ export class Audit {
   }
 }
 
-function refuseReserved(action: string): void {
+function refuseReserved(action: unknown): void {
+  if (typeof action !== 'string') {
+    throw new PARAPET_AUDIT_LOG_INVALID_RECORD(
+      `an action must have a name like "user.role.change", got a value of type ${typeof action}`,
+    )
+  }
   if (!action.startsWith('audit_log.')) return
   throw new PARAPET_AUDIT_LOG_INVALID_RECORD(
     'action names that start with "audit_log." are reserved for the log itself',

@@ -40,12 +40,13 @@ export const PARAPET_AUDIT_LOG_ROUTE_MISSED = createError<[]>(
 )
 
 /**
- * Thrown when a record of a closed action cannot be written to disk; the reply has `Retry-After`.
+ * Thrown when a record of a closed action cannot be written to disk (the reply has `Retry-After`), or when
+ * the store cannot be read.
  * Fix: check the free space of the spool's disk and whether the store answers (`app.audit.status()`).
  */
 export const PARAPET_AUDIT_LOG_UNAVAILABLE = createError<[]>(
   'PARAPET_AUDIT_LOG_UNAVAILABLE',
-  'The audit log cannot store records now; try again later',
+  'The audit log is not available now; try again later',
   503,
 )
 
@@ -70,6 +71,16 @@ export const PARAPET_AUDIT_LOG_KEY_LOST = createError<[file: string]>(
 )
 
 /**
+ * Thrown at boot when `hashKey` is another key than the one that the log was written with: subjects could
+ * not be erased, and hashed values not be found. Fix: set `hashKey` back. If the old key is lost for good,
+ * remove the stored check (the file `log/secret-check`, or the row of `audit_log_secret_check`).
+ */
+export const PARAPET_AUDIT_LOG_HASH_KEY_CHANGED = createError<[]>(
+  'PARAPET_AUDIT_LOG_HASH_KEY_CHANGED',
+  'The option "hashKey" is not the key that the audit log was written with, so subjects could not be erased; set the former key',
+)
+
+/**
  * Thrown at boot when the stored log has another name than the option `origin`; a service that derives
  * `origin` from its public URL changes it with the URL. Fix: set `origin` back to the stored name, or
  * start a new log with another `directory` or database.
@@ -82,12 +93,20 @@ export const PARAPET_AUDIT_LOG_ORIGIN_CHANGED = createError<
 )
 
 /**
- * Thrown at boot when Fastify runs with `trustProxy: true`, because every client can then choose the
- * IP address that is recorded. Fix: name the trusted proxies, for example `trustProxy: '10.0.0.0/8'`.
+ * Thrown at boot when the plugin was registered before on this app. Fix: remove one of the two lines.
+ */
+export const PARAPET_AUDIT_LOG_REGISTERED_TWICE = createError<[]>(
+  'PARAPET_AUDIT_LOG_REGISTERED_TWICE',
+  'The audit log is registered on this app already; register it once, on the root instance',
+)
+
+/**
+ * Thrown at boot when Fastify trusts every proxy (`trustProxy: true`, or a function that trusts any
+ * address), because every client can then choose the IP address that is recorded. Fix: name the trusted proxies, for example `trustProxy: '10.0.0.0/8'`.
  */
 export const PARAPET_AUDIT_LOG_UNSAFE_PROXY = createError<[]>(
   'PARAPET_AUDIT_LOG_UNSAFE_PROXY',
-  'Fastify runs with trustProxy: true, so every client can choose the IP address that is recorded; ' +
+  'Fastify trusts every proxy (trustProxy), so every client can choose the IP address that is recorded; ' +
     'name the trusted proxies instead, for example trustProxy: "10.0.0.0/8"',
 )
 

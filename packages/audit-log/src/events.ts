@@ -12,6 +12,7 @@ declare module '@parapet/kit' {
     }
     'audit_log.record_refused': { action: string }
     'audit_log.record_dropped': { count: number }
+    'audit_log.record_lost': { count: number }
     'audit_log.spool_failed': { reason: string }
     'audit_log.spool_repaired': { cutBytes: number }
     'audit_log.store_lost': { reason: string }
@@ -24,7 +25,11 @@ declare module '@parapet/kit' {
     'audit_log.stall_ended': { stalledMs: number }
     'audit_log.tampering_found': { problem: string }
     'audit_log.log_recovered': { seenSize: number; storedSize: number; reshipped: number }
+    'audit_log.witness_failed': { reason: string }
+    'audit_log.witness_refused': { problem: string }
     'audit_log.subject_erased': { subject: string; keys: number; values: number }
+    'audit_log.read_refused': Record<string, never>
+    'audit_log.erasure_undone': { subject: string }
     'audit_log.log_pruned': { before: number }
   }
 }
@@ -45,6 +50,12 @@ export const events = {
     severity: 'critical',
     outcome: 'failure',
     description: 'Records of open actions could not be stored; a gap record follows later.',
+  },
+  'audit_log.record_lost': {
+    severity: 'critical',
+    outcome: 'failure',
+    description:
+      'The store lost records that it had acknowledged, and the log went on before they were shipped again.',
   },
   'audit_log.spool_failed': {
     severity: 'critical',
@@ -108,10 +119,33 @@ export const events = {
     outcome: 'success',
     description: 'The log goes on after its store lost the last entries; see `audit-log recover`.',
   },
+  'audit_log.witness_failed': {
+    severity: 'medium',
+    outcome: 'failure',
+    description:
+      'The witness did not cosign the latest checkpoint; it is asked again. Emitted when the reason changes.',
+  },
+  'audit_log.witness_refused': {
+    severity: 'critical',
+    outcome: 'failure',
+    description:
+      'The stored log does not continue what the witness cosigned: it was rolled back, rewritten or forked.',
+  },
   'audit_log.subject_erased': {
     severity: 'info',
     outcome: 'success',
     description: 'The personal values of a subject were erased.',
+  },
+  'audit_log.read_refused': {
+    severity: 'medium',
+    outcome: 'failure',
+    description: 'The guard refused a read of the log.',
+  },
+  'audit_log.erasure_undone': {
+    severity: 'critical',
+    outcome: 'failure',
+    description:
+      'The keys of an erased subject exist again, for example after a backup was restored. Its values are not revealed; erase it again.',
   },
   'audit_log.log_pruned': {
     severity: 'info',

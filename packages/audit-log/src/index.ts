@@ -6,10 +6,13 @@ import { declarePhase, usePrincipal, useSecurityEvents } from '@parapet/kit'
 import type { FastifyInstance, FastifyPluginAsync, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { Audit } from './audit.ts'
-import { PARAPET_AUDIT_LOG_UNSAFE_PROXY } from './errors.ts'
+import { PARAPET_AUDIT_LOG_REGISTERED_TWICE, PARAPET_AUDIT_LOG_UNSAFE_PROXY } from './errors.ts'
 import { events } from './events.ts'
-import { announce, warnOfEarlierHooks } from './http/boot-log.ts'
-import { RequestRecorder, trustsEveryProxy } from './http/request-recorder.ts'
+import { announce, warnOfChildContext, warnOfEarlierHooks } from './http/boot-log.ts'
+import { EventRecorder } from './http/event-recorder.ts'
+import { trustsEveryProxy } from './http/proxies.ts'
+import { RequestRecorder } from './http/request-recorder.ts'
+import { RequestReader } from './http/request-source.ts'
 import type { AuditRule } from './http/route-rule.ts'
 import { createRoutes, type AuditRoutesOptions } from './http/routes.ts'
 import { resolveOptions, type AuditLogOptions } from './options.ts'
@@ -32,6 +35,7 @@ export type { AuditRule } from './http/route-rule.ts'
 export type { AuditRoutesOptions } from './http/routes.ts'
 export type { AuditEntry } from './log/entries.ts'
 export type { ProvenEntry } from './log/proofs.ts'
+export { toTlogProof } from './log/tlog-proof.ts'
 export type { PemKey, RemoteKey } from './log/signing-key.ts'
 export { ephemeralDirectory, replaceLostKey, type AuditLogOptions } from './options.ts'
 export type { AuditReceipt } from './pipeline/writer.ts'
@@ -89,22 +93,26 @@ const NAME = '@parapet/audit-log'
 async function auditLogPlugin(app: FastifyInstance, options: AuditLogOptions): Promise<void> {
   const settings = resolveOptions(options)
   if (trustsEveryProxy(app)) throw new PARAPET_AUDIT_LOG_UNSAFE_PROXY()
+  if (app.hasDecorator('audit')) throw new PARAPET_AUDIT_LOG_REGISTERED_TWICE()
   declarePhase(app, NAME, 'record')
   const securityEvents = useSecurityEvents(app, events)
   warnOfEarlierHooks(app)
+  warnOfChildContext(app)
   const principalOf = usePrincipal(app, settings.principal)
   const audit = new Audit(await openParts(settings, securityEvents))
-  const requests = new RequestRecorder(audit, principalOf)
+  const reader = new RequestReader(principalOf, settings.principal !== undefined)
+  const requests = new RequestRecorder(audit, reader)
   requests.addHooks(app)
 
-  app.decorate('audit', Object.assign(audit, { routes: createRoutes(audit, requests.sourceOf) }))
+  app.decorate('audit', Object.assign(audit, { routes: createRoutes(audit, reader.sourceOf) }))
   app.decorateRequest(
     'audit',
     function record(this: FastifyRequest, action: string, fields: AuditFields = {}) {
       return requests.record(this, action, fields)
     },
   )
-  const unsubscribe = settings.recordEvents ? requests.recordEvents(securityEvents) : () => {}
+  const recorder = new EventRecorder(audit, requests.holdReply)
+  const stopEvents = settings.recordEvents ? recorder.start(securityEvents) : () => {}
   app.addHook('onReady', async () => {
     // Not earlier: listeners may subscribe until the app is ready.
     const { cutBytes } = audit.parts.spool.recovered
@@ -112,7 +120,7 @@ async function auditLogPlugin(app: FastifyInstance, options: AuditLogOptions): P
     announce(app, audit.verifierKey, await audit.doctor())
   })
   app.addHook('onClose', async () => {
-    unsubscribe()
+    stopEvents()
     await audit.close()
   })
   await audit.start()

@@ -16,11 +16,13 @@ import { checkRules } from './alerts/check-rules.ts'
 import { builtInRules, type AlertRule } from './alerts/rules.ts'
 import { PARAPET_AUDIT_LOG_INVALID_OPTION } from './errors.ts'
 import { OCSF_CLASSES } from './formats/ocsf.ts'
+import { parseWitnessKey } from './log/cosignature.ts'
 import { isKeyName, parseVerifierKey } from './log/signed-note.ts'
 import type { PemKey, RemoteKey } from './log/signing-key.ts'
 import { isActionName, type ActionTable } from './record/actions.ts'
 import type { AuditRecord } from './record/leaf.ts'
 import type { FieldRule } from './record/marks.ts'
+import { isMarkable, MARKABLE } from './record/texts.ts'
 import type { AuditSink } from './log/sink.ts'
 
 /**
@@ -95,6 +97,15 @@ export interface AuditLogOptions {
   }
   /** Publishes each checkpoint where the operator of the log cannot change it. @default not published */
   readonly publishCheckpoint?: (note: string) => Promise<void>
+  /** A witness that cosigns checkpoints; `audit-log verify --witness` requires it. @default none */
+  readonly witness?: {
+    /** The submission prefix of the witness. */
+    readonly url: string
+    /** Its verifier key, `name+id+key` of type 0x04. @see https://c2sp.org/tlog-cosignature */
+    readonly key: string
+    /** The pause between two submissions. @default 10_000 */
+    readonly intervalMs?: number
+  }
   /** The source of time. @default the system clock */
   readonly clock?: Clock
 }
@@ -166,6 +177,11 @@ export const optionTable = {
     isOnHold: option.callback<(record: AuditRecord) => boolean>({ default: () => false }),
   }),
   publishCheckpoint: option.optional(option.callback<(note: string) => Promise<void>>()),
+  witness: optionGroup({
+    url: option.optional(option.custom<string>(checkUrl)),
+    key: option.optional(option.custom<string>(checkWitnessKey)),
+    intervalMs: option.milliseconds({ min: 1000, max: 3_600_000, default: 10_000 }),
+  }),
   clock: option.port<Clock>(['now', 'schedule'], { default: systemClock }),
 } satisfies Record<keyof AuditLogOptions, OptionReader<unknown>>
 
@@ -190,8 +206,17 @@ export function resolveOptions(options: unknown): AuditLogSettings {
       '"writerKey" must be set when "key" is remote: all instances need the same 32 secret bytes',
     )
   }
+  const { witness } = settings
+  if ((witness.url === undefined) !== (witness.key === undefined)) {
+    refuse('"witness" must have both "url" and "key"')
+  }
   if (settings.cipher !== undefined && settings.hashKey === undefined) {
     refuse('"hashKey" must be set when "cipher" is set, because it hashes the ids of subjects')
+  }
+  for (const path of Object.keys(settings.fields)) {
+    if (isFieldPath(path)) continue
+    const known = `${MARKABLE.join(', ')}, "data" or a member of it ("data.email"), "changes.email"`
+    refuse(`"fields" must name ${known}; got "${path}"`)
   }
   const rules = Object.values(settings.fields)
   if (rules.includes('pii') && settings.cipher === undefined) {
@@ -205,6 +230,12 @@ export function resolveOptions(options: unknown): AuditLogSettings {
 
 function refuse(fault: string): never {
   throw new PARAPET_AUDIT_LOG_INVALID_OPTION('@parapet/audit-log', `  ${fault}`)
+}
+
+/** A rule for anything else would protect nothing. */
+function isFieldPath(path: string): boolean {
+  const isMember = /^(?:data|changes)(?:\.[^.]+)+$/.test(path)
+  return isMember || path === 'data' || isMarkable(path)
 }
 
 const FIELD_TYPES = ['text', 'integer', 'number', 'boolean', 'ids', 'json']
@@ -250,6 +281,17 @@ function checkFormerKey(value: unknown): string | undefined {
       ? parseVerifierKey(value) !== undefined
       : typeof value === 'object' && value !== null && ('file' in value || 'pem' in value)
   return isKey ? undefined : 'must be a public key (app.audit.verifierKey), { file } or { pem }'
+}
+
+function checkUrl(value: unknown): string | undefined {
+  const isHttp = URL.canParse(String(value)) && /^https?:$/.test(new URL(String(value)).protocol)
+  return isHttp ? undefined : 'must be a URL that starts with http:// or https://'
+}
+
+function checkWitnessKey(value: unknown): string | undefined {
+  return typeof value === 'string' && parseWitnessKey(value) !== undefined
+    ? undefined
+    : 'must be the verifier key of the witness: "name+id+key" with the signature type 0x04'
 }
 
 function checkSink(value: unknown): string | undefined {

@@ -5,11 +5,14 @@ import { withDeadline, type Cipher, type SecurityEvents } from '@parapet/kit'
 import type { Alert } from './alerts/rules.ts'
 import { createAlertWatch } from './alerts/watch.ts'
 import type { ServiceParts } from './audit.ts'
+import { PARAPET_AUDIT_LOG_HASH_KEY_CHANGED, PARAPET_AUDIT_LOG_UNAVAILABLE } from './errors.ts'
 import { openFolder } from './folder.ts'
 import type { AuditEntry } from './log/entries.ts'
+import { parseWitnessKey } from './log/cosignature.ts'
 import type { LogStore } from './log/log-store.ts'
 import { replaceLostKey, type AuditLogSettings } from './options.ts'
 import { createPlan } from './pipeline/integrate.ts'
+import type { WitnessSettings } from './pipeline/outside.ts'
 import { Pipeline } from './pipeline/pipeline.ts'
 import { AuditWriter } from './pipeline/writer.ts'
 import { ActionRegistry } from './record/actions.ts'
@@ -17,6 +20,7 @@ import { SubjectKeys } from './record/personal-data.ts'
 import { Recorder } from './record/recorder.ts'
 import { useKeyFile } from './trust/key-file.ts'
 import { openKeys, type LogKeys } from './trust/keys.ts'
+import { checkSecrets } from './trust/secret-check.ts'
 import { requireKnownKey } from './trust/signed-state.ts'
 import { signStatement } from './trust/statements.ts'
 import type { WriterKey } from './trust/writer-key.ts'
@@ -53,6 +57,7 @@ async function partsOf(
   const store = await openStore(settings, folder, keys)
   const actions = new ActionRegistry(settings.actions)
   const { recorder, subjects } = createRecorder(settings)
+  const canOpen = await checkStoredSecrets(settings, store)
   const writer = new AuditWriter({
     spool,
     recorder,
@@ -71,6 +76,7 @@ async function partsOf(
     recorder,
     writer,
     subjects,
+    canOpen,
     events,
     keys,
   }
@@ -99,7 +105,7 @@ async function openStore(
   { trusted, writerKey }: LogKeys,
 ): Promise<LogStore> {
   const store = await createStore(settings, folder, writerKey, trusted.acceptsLostKey)
-  await store.open()
+  await store.open().catch(refuseStart)
   try {
     requireKnownKey(await store.state().catch(() => null), trusted)
   } catch (error) {
@@ -107,6 +113,16 @@ async function openStore(
     throw error
   }
   return store
+}
+
+/** @throws PARAPET_AUDIT_LOG_UNAVAILABLE for the errors of a driver and of a deadline; names the reason. */
+function refuseStart(error: unknown): never {
+  if (String((error as { code?: unknown } | null)?.code).startsWith('PARAPET_AUDIT_LOG_'))
+    throw error
+  const unavailable = new PARAPET_AUDIT_LOG_UNAVAILABLE()
+  const cause = error instanceof Error ? error : new Error(String(error))
+  const message = `The audit log cannot start without its store: ${cause.message}`
+  throw Object.assign(unavailable, { message, cause })
 }
 
 /** Only the store in use is loaded. */
@@ -123,6 +139,29 @@ async function createStore(
   const { PostgresStore } = await import('./postgres/store.ts')
   const deadlineMs = portDeadlineMs
   return new PostgresStore(sql, { sql, origin, migrates: migrate, writerKey, clock, deadlineMs })
+}
+
+/**
+ * A role that only writes may not read the check, and a database may be down at the start.
+ *
+ * @throws PARAPET_AUDIT_LOG_HASH_KEY_CHANGED
+ */
+async function checkStoredSecrets(
+  settings: AuditLogSettings,
+  store: LogStore,
+): Promise<boolean | undefined> {
+  const { hashKey, cipher } = settings
+  if (hashKey === undefined) return undefined
+  const limited = cipher === undefined ? undefined : limitCipher(cipher, settings)
+  try {
+    return await checkSecrets(store, createSecretKey(hashKey), limited)
+  } catch (error) {
+    if (error instanceof PARAPET_AUDIT_LOG_HASH_KEY_CHANGED) {
+      await store.close()
+      throw error
+    }
+    return undefined
+  }
 }
 
 function createRecorder(settings: AuditLogSettings) {
@@ -170,8 +209,15 @@ function createPipeline(parts: Omit<ServiceParts, 'remove' | 'pipeline'>): Pipel
     portDeadlineMs: settings.portDeadlineMs,
     stallMs: settings.stallMs,
     publishCheckpoint: settings.publishCheckpoint,
+    witness: witnessOf(settings),
     ocsfOf: (action) => settings.actions?.[action]?.ocsf,
   })
+}
+
+function witnessOf({ witness }: AuditLogSettings): WitnessSettings | undefined {
+  const { url, intervalMs } = witness
+  const key = parseWitnessKey(witness.key ?? '')
+  return url === undefined || key === undefined ? undefined : { url, key, intervalMs }
 }
 
 /** The record comes before the event, so that a listener can find the alert in the log. */

@@ -1,4 +1,5 @@
 import { builtInRules, securityLogger } from '@parapet/audit-log'
+import { useSecurityEvents } from '@parapet/kit'
 import t from 'tap'
 import { checkRules } from '../src/alerts/check-rules.ts'
 import { AlertEngine, type AlertRule } from '../src/alerts/rules.ts'
@@ -163,4 +164,49 @@ await t.test('a process that takes over the alerts reads back one window', async
     ['failed_logins_by_principal'],
     'three failures before the restart and three after it raise one alert',
   )
+})
+
+await t.test('guessing one account from many addresses raises an alert', async (t) => {
+  const app = await createApp(t)
+  const alerts: string[] = []
+  app.securityEvents.on('audit_log.alert_raised', ({ details }) => {
+    alerts.push(`${details.rule} ${details.key}`)
+  })
+  // As the plugin for sessions emits it: the account is only in the details.
+  const declaration = { severity: 'low', outcome: 'failure', description: '' } as const
+  useSecurityEvents(app, { 'sessions.login_failed': declaration })
+  const emit = app.securityEvents.emit.bind(app.securityEvents) as (
+    type: string,
+    fields: object,
+  ) => void
+  const login = (account: string | null, ip: string) =>
+    emit('sessions.login_failed', { ip, details: { method: 'pwd', loginHash: account } })
+  for (let i = 0; i < 6; i++) login('a-hash', `192.0.2.${i}`)
+  for (let i = 0; i < 6; i++) login(null, `198.51.100.${i}`)
+  await app.audit.flush()
+  t.same(alerts, ['failed_logins_by_account a-hash'])
+})
+
+function each(prefix: string): string[] {
+  return Array.from({ length: 6 }, (_, at) => `${prefix}${at + 1}`)
+}
+
+await t.test('the addresses of one IPv6 network count as one client', (t) => {
+  const engine = new AlertEngine(builtInRules)
+  let index = 0
+  const observe = (ip: string) =>
+    engine.observe({
+      index: index++,
+      record: { v: 1, id: '0', time: 0, action: 'auth.login', result: 'failure', writer: 'w', ip },
+      leaf: '',
+    } as never)
+  const from = (...addresses: string[]) =>
+    addresses.flatMap(observe).map(({ rule, key }) => `${rule} ${key}`)
+  t.same(from(...each('2001:db8::')), ['failed_logins_by_ip 2001:db8:0:0::/64'])
+  t.same(from(...each('2001:db8:1:').map((prefix) => `${prefix}::1`)), [])
+  t.same(from(...each('192.0.2.')), [])
+  t.same(from(...each('hmac:')), [], 'a hash is no address')
+  const mapped = Array.from({ length: 6 }, () => '::ffff:192.0.2.77')
+  t.same(from(...mapped), ['failed_logins_by_ip 192.0.2.77'])
+  t.end()
 })

@@ -1,14 +1,13 @@
 import { execFile } from 'node:child_process'
 import { cpSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { createPublicKey } from 'node:crypto'
+import { createPublicKey, generateKeyPairSync } from 'node:crypto'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
-import { PGlite } from '@electric-sql/pglite'
 import { createSqlClient } from '@parapet/kit'
-import { plainNode, usePostgres } from '@parapet/testing'
+import { openPglite, plainNode, usePostgres } from '@parapet/testing'
 import type { FastifyInstance } from 'fastify'
 import t from 'tap'
-import { createApp, useFolder } from './support.ts'
+import { createApp, ORIGIN, useFolder } from './support.ts'
 
 const CLI = new URL('../src/verify/cli.ts', import.meta.url).pathname
 const run = promisify(execFile)
@@ -51,6 +50,52 @@ await t.test('the key of a directory is printed, and taken as PEM and among seve
   t.equal((await cli(...verify, '--key', other.audit.verifierKey, '--key', verifierKey)).code, 0)
   t.equal((await cli(...verify, '--key', other.audit.verifierKey)).code, 3)
 })
+
+await t.test(
+  'an encrypted key is printed, with the passphrase from a file or a variable',
+  async (t) => {
+    const folder = useFolder(t)
+    const file = join(folder, 'audit.pem')
+    const secret = join(folder, 'passphrase')
+    const { privateKey } = generateKeyPairSync('ed25519')
+    const cipher = { cipher: 'aes-256-cbc', passphrase: 'correct horse' } as const
+    const pem = privateKey.export({ format: 'pem', type: 'pkcs8', ...cipher })
+    writeFileSync(file, pem, { mode: 0o600 })
+    writeFileSync(secret, 'correct horse\n')
+    process.env['PARAPET_TEST_PASSPHRASE'] = 'correct horse'
+    t.after(() => delete process.env['PARAPET_TEST_PASSPHRASE'])
+    const keys = [
+      { file, passphraseFile: secret },
+      { file, passphraseEnv: 'PARAPET_TEST_PASSPHRASE' },
+      { pem: String(pem), passphrase: 'correct horse' },
+    ]
+    const app = await createApp(t, { key: keys[0]! })
+    for (const key of keys) {
+      const same = await createApp(t, { key })
+      t.equal(same.audit.verifierKey, app.audit.verifierKey)
+    }
+    const refused: [object, RegExp][] = [
+      [{ file }, /the passphrase must be correct/],
+      [{ file, passphraseFile: file }, /the passphrase must be correct/],
+      [{ file, passphraseFile: join(folder, 'none') }, /cannot be read/],
+      [{ file, passphraseEnv: 'PARAPET_TEST_NONE' }, /PARAPET_TEST_NONE must contain/],
+      [{ file, passphraseEnv: 'A', passphraseFile: secret }, /only one of/],
+    ]
+    for (const [key, message] of refused) {
+      const code = 'PARAPET_AUDIT_LOG_KEY_UNUSABLE'
+      await t.rejects(createApp(t, { key }), { code, statusCode: 500, message })
+    }
+    const args = ['key', '--key', file, '--origin', ORIGIN]
+    for (const more of [
+      ['--passphrase-file', secret],
+      ['--passphrase-env', 'PARAPET_TEST_PASSPHRASE'],
+    ]) {
+      const printed = await cli(...args, ...more)
+      t.same([printed.code, printed.stdout], [0, `${app.audit.verifierKey}\n`], printed.stderr)
+    }
+    t.equal((await cli(...args, '--passphrase', 'correct horse')).code, 64, 'others can read it')
+  },
+)
 
 await t.test('a mirror of the tiles is verified in a folder and behind a URL', async (t) => {
   const app = await createApp(t)
@@ -104,7 +149,7 @@ await t.test('an export is verified line by line', async (t) => {
 
 await t.test('a log in PostgreSQL and an embedded one are verified', async (t) => {
   const folder = join(useFolder(t), 'db')
-  const db = await PGlite.create(folder)
+  const db = await openPglite({ dataDir: folder })
   const app = await createApp(t, { sql: createSqlClient(db) })
   await fill(app, 5)
   const { verifierKey } = app.audit

@@ -29,6 +29,7 @@ await t.test('the README and the exports match the code', (t) =>
       'toCef',
       'toEcs',
       'toOcsf',
+      'toTlogProof',
     ],
     options: optionTable,
     events,

@@ -1,4 +1,4 @@
-import { createSqlClient } from '@parapet/kit'
+import { createManualClock, createSqlClient } from '@parapet/kit'
 import { usePostgres } from '@parapet/testing'
 import t from 'tap'
 import { createApp, named, openFolder, useFolder, verify } from './support.ts'
@@ -47,3 +47,33 @@ await t.test(
     t.equal(new Set(writers).size, 3)
   },
 )
+
+await t.test('a store that refuses records is not up, although it can be read', async (t) => {
+  const postgres = await usePostgres(t)
+  if (postgres === null) return
+  const { pool } = postgres
+  const clock = createManualClock(Date.now())
+  const app = await createApp(t, { sql: createSqlClient(pool), clock, alerts: [] })
+  await app.audit.flush()
+  const lost: string[] = []
+  app.securityEvents.on('audit_log.store_lost', ({ details }) => void lost.push(details.reason))
+  await pool.query('ALTER TABLE audit_log_inbox ADD CONSTRAINT nothing CHECK (false) NOT VALID')
+  await app.audit.record('thing.act', {})
+  await t.rejects(app.audit.flush())
+  // Each second the sequencer reads the inbox with success.
+  for (let second = 0; second < 5; second++) {
+    clock.advance(1000)
+    await new Promise((resolve) => setTimeout(resolve, 10))
+    t.match(await app.audit.status(), { storeIsUp: false, isReady: false, problem: /nothing/ })
+  }
+  t.equal(lost.length, 1, 'one event, although the other part works')
+  clock.advance(60_000)
+  t.match(await app.audit.status(), { isStalled: true }, 'at once')
+  await pool.query('ALTER TABLE audit_log_inbox DROP CONSTRAINT nothing')
+  while (!(await app.audit.status()).storeIsUp) {
+    clock.advance(30_000)
+    await new Promise((resolve) => setTimeout(resolve, 10))
+  }
+  await app.audit.flush()
+  t.match(await app.audit.status(), { isReady: true, problem: null, isStalled: false })
+})

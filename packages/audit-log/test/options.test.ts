@@ -2,6 +2,12 @@ import { auditLog } from '@parapet/audit-log'
 import Fastify from 'fastify'
 import t from 'tap'
 import { createKeys, ORIGIN, useFolder } from './support.ts'
+import { vkeyOf } from './witness-server.ts'
+
+// Two keys of the same bytes: one of a witness, one of a log.
+const RAW = Buffer.alloc(32, 7)
+const WITNESS = vkeyOf('w.example', 4, RAW)
+const LOG = vkeyOf('w.example', 1, RAW)
 
 await t.test('an unknown, mistyped or contradictory option stops the boot', async (t) => {
   const sink = { name: 'x', deliver: async () => {} }
@@ -26,6 +32,9 @@ await t.test('an unknown, mistyped or contradictory option stops the boot', asyn
     [{ alerts: [{ name: 'a' }] }, /windowMs/],
     [{ key: 'pem' }, /"key" must be/],
     [{ spool: { maxBytes: 5 } }, /spool.maxBytes/],
+    [{ witness: { url: 'https://w.example' } }, /"witness" must have both/],
+    [{ witness: { url: 'w.example', key: WITNESS } }, /witness.url/],
+    [{ witness: { url: 'https://w.example', key: LOG } }, /witness.key.*0x04/],
     [{ retention: { days: -1 } }, /retention.days/],
   ]
   for (const [options, message] of refused) {

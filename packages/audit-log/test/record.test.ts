@@ -255,6 +255,7 @@ await t.test(
     t.notOk('userAgent' in record)
     t.match(record['changes'], [
       { path: '/name', from: 'n', to: { $pii: /./ } },
+      { path: '/note', from: '[dropped]', to: '[dropped]' },
       { path: '/password', from: '[redacted]', to: '[redacted]' },
       { path: '/phone', from: app.audit.hash('1'), to: app.audit.hash('2') },
     ])

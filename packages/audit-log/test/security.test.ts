@@ -1,9 +1,8 @@
 import { readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
-import { PGlite } from '@electric-sql/pglite'
 import { auditLog, grantsFor, hmac, pii } from '@parapet/audit-log'
 import { createSqlClient, declarePhase } from '@parapet/kit'
-import { usePostgres } from '@parapet/testing'
+import { openPglite, usePostgres } from '@parapet/testing'
 import fc from 'fast-check'
 import Fastify, { type FastifyInstance, type FastifyServerOptions } from 'fastify'
 import { Pool } from 'pg'
@@ -426,7 +425,7 @@ await t.test('invalid inbox rows do not enter the log, even if a writer made the
 })
 
 await t.test('PGlite stores the log like PostgreSQL', async (t) => {
-  const db = await PGlite.create()
+  const db = await openPglite()
   t.after(() => db.close())
   const app = await createApp(t, { ...createKeys(), sql: createSqlClient(db) })
   for (let i = 0; i < 300; i++) void app.audit.record('thing.act', { resourceId: `${i}` })

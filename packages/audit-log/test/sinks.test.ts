@@ -7,6 +7,8 @@ import {
   mkdirSync,
   readdirSync,
   readFileSync,
+  renameSync,
+  rmSync,
   writeFileSync,
 } from 'node:fs'
 import { createServer, type IncomingMessage } from 'node:http'
@@ -247,6 +249,24 @@ await t.test('OCSF, ECS and CEF map every class of action and escape hostile val
   t.equal(csvCell('x","=cmd()'), `"x"",""'=cmd()"`)
   t.equal(csvCell('a,"b"'), '"a,""b"""')
   t.equal(csvCell('plain'), 'plain')
+})
+
+function indexesIn(file: string): number[] {
+  const lines = readFileSync(file, 'utf8').trim().split('\n')
+  return lines.map((line) => (JSON.parse(line) as { index: number }).index)
+}
+
+await t.test('a file that another program renamed or removed is made again', async (t) => {
+  const path = join(useFolder(t), 'audit.ndjson')
+  const sink = sinks.file({ path })
+  await sink.deliver([entry(0)], signal())
+  renameSync(path, `${path}.1`)
+  await sink.deliver([entry(1)], signal())
+  t.same([indexesIn(`${path}.1`), indexesIn(path)], [[0], [1]])
+  rmSync(path)
+  await sink.deliver([entry(2)], signal())
+  t.same(indexesIn(path), [2])
+  await sink.close?.()
 })
 
 await t.test('a full file is rotated, and the oldest file is removed', async (t) => {

@@ -531,12 +531,14 @@ await t.test('the report lists counts, findings and the verdict', async (t) => {
     openAttempts: 4,
     erasedSubjects: 5,
     pinned: true,
+    witnesses: [{ name: 'w\u001b[2J', size: 512, time: 0 }],
     findings: findings.list,
     counts: findings.counts,
     elapsedMs: 10,
     exitCode: findings.exitCode(),
   })
   t.match(text, /600 entries, continues the given checkpoint/)
+  t.match(text, /w\?\[2J cosigned 512 entries at 1970-01-01T00:00:00.000Z/)
   t.match(text, /entries before 256 pruned/)
   t.match(text, /344 compared with their columns/)
   t.match(text, / x edited entry 19 \(id \?\[2J\): x/)

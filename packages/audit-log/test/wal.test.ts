@@ -54,6 +54,10 @@ async function readBack(folder: string, bytes: Buffer): Promise<number[]> {
   return seqs
 }
 
+function createShipper(spool: Spool, store: LogStore): Shipper {
+  return new Shipper({ spool, store, now: Date.now, onOffered: () => {}, onLost: () => {} })
+}
+
 await t.test('a spool that is truncated anywhere keeps every complete frame before', async (t) => {
   const folder = useFolder(t)
   const { bytes, starts } = segmentOf(5)
@@ -149,7 +153,7 @@ await t.test('a segment whose end is lost does not block later segments', async 
   writeFileSync(path, readFileSync(path).subarray(0, -1))
   await two()
   const { store, kept } = keepingStore()
-  const shipper = new Shipper(spool, store, () => {})
+  const shipper = createShipper(spool, store)
   while (await shipper.shipBatch());
   await shipper.shipBatch()
   t.same(kept, [0, 2, 3])
@@ -207,7 +211,7 @@ await t.test('many large records in one group are stored and read back', async (
   await spool.close()
   const { store, kept } = keepingStore()
   const again = await Spool.open(settingsOf(folder))
-  const shipper = new Shipper(again, store, () => {})
+  const shipper = createShipper(again, store)
   while (await shipper.shipBatch());
   t.same(kept, [0, 1, 2, 3, 4, 5, 6, 7])
   await shipper.close()
@@ -287,6 +291,20 @@ await t.test('a pruning that a crash interrupted is completed by the next prunin
   writeFileSync(bundle, bytes)
   t.equal(await store.prune(512), 256)
   t.notOk(existsSync(bundle))
+})
+
+await t.test('a pruning does not visit what was pruned long ago', async (t) => {
+  const app = await createApp(t)
+  await Promise.all(Array.from({ length: 800 }, () => app.audit.record('thing.act', {})))
+  await app.audit.flush()
+  const { store } = app.audit.parts
+  const oldest = join(app.folder, 'log/tile/entries/000')
+  t.equal(await store.prune(512), 512)
+  // A file where no pruning leaves one shows whether the next pruning looks there.
+  writeFileSync(oldest, '')
+  t.equal(await store.prune(768), 256)
+  t.ok(existsSync(oldest))
+  t.notOk(existsSync(join(app.folder, 'log/tile/entries/002')))
 })
 
 await t.test('files of a step that was not committed are ignored', async (t) => {

@@ -1,11 +1,11 @@
 /** Validates alert rules at boot, because a rule that can never match would stay unnoticed. */
-import { KEY_COLUMNS, type AlertMatch, type AlertRule } from './rules.ts'
+import { isAlertKey, KEY_NAMES } from './keys.ts'
+import type { AlertMatch, AlertRule } from './rules.ts'
 
 const MAX_ABOVE = 10_000
 const MEMBERS = ['name', 'match', 'by', 'windowMs', 'above', 'distinct', 'sequence', 'severity']
 const SEVERITIES: readonly unknown[] = [undefined, 'low', 'medium', 'high', 'critical']
 const RESULTS: readonly unknown[] = [undefined, 'success', 'failure', 'unknown']
-const KEYS = Object.keys(KEY_COLUMNS).join(', ')
 const PATTERN = /^(?:\*?[a-z0-9_.]+|[a-z0-9_.]+\*|\*)$/
 
 /** The problem of a list of rules, or `undefined`. */
@@ -33,7 +33,7 @@ function faultOf(rule: Partial<AlertRule>): string | undefined {
     return '"windowMs" must be a positive integer (milliseconds)'
   if (!isMatch(match))
     return '"match.actions" must be action names, or patterns with one "*" at the start or end'
-  if (by !== undefined && !isKey(by)) return `"by" must be one of ${KEYS}`
+  if (by !== undefined && !isAlertKey(by)) return `"by" must be one of ${KEY_NAMES}`
   if (!SEVERITIES.includes(severity)) return '"severity" must be low, medium, high or critical'
   const ways = [above, distinct, sequence].filter((way) => way !== undefined)
   if (ways.length !== 1) return 'it must have exactly one of "above", "distinct" and "sequence"'
@@ -41,14 +41,11 @@ function faultOf(rule: Partial<AlertRule>): string | undefined {
     const isSequence = Array.isArray(sequence) && sequence.length > 0 && sequence.every(isMatch)
     return isSequence ? undefined : '"sequence" must be an array of matches'
   }
-  if (distinct !== undefined && !isKey(distinct?.of)) return `"distinct.of" must be one of ${KEYS}`
+  if (distinct !== undefined && !isAlertKey(distinct?.of))
+    return `"distinct.of" must be one of ${KEY_NAMES}`
   const bound = distinct === undefined ? above : distinct.above
   const isBound = Number.isSafeInteger(bound) && bound! >= 0 && bound! <= MAX_ABOVE
   return isBound ? undefined : `"above" must be an integer from 0 to ${MAX_ABOVE}`
-}
-
-function isKey(value: unknown): boolean {
-  return typeof value === 'string' && Object.hasOwn(KEY_COLUMNS, value)
 }
 
 function isMatch(value: unknown): value is AlertMatch {

@@ -1,8 +1,9 @@
 /** Alert rules, and the engine that evaluates them in sliding windows. */
 import { createHash } from 'node:crypto'
 import type { AuditEntry } from '../log/entries.ts'
-import type { AuditResult } from '../record/leaf.ts'
+import type { AuditRecord, AuditResult } from '../record/leaf.ts'
 import { projectRecord, type Projection } from '../record/projection.ts'
+import { keyOf, type AlertKey } from './keys.ts'
 
 /** The records that a rule counts; a record must match every member. */
 export interface AlertMatch {
@@ -11,15 +12,12 @@ export interface AlertMatch {
   readonly result?: AuditResult
 }
 
-/** The members by which a rule can group records. */
-type AlertKey = 'principal' | 'ip' | 'session' | 'tenant' | 'resourceId'
-
 /** One rule. Exactly one of `above`, `distinct` and `sequence` is its condition. */
 export interface AlertRule {
   /** The name of the alert: `a-z`, `0-9`, `_`. */
   readonly name: string
   readonly match: AlertMatch
-  /** Counts separately per value; records without it do not count. @default one count for all */
+  /** Counts separately per value (IPv6: per /64); records without it do not count. @default one count for all */
   readonly by?: AlertKey
   /** The length of the window in milliseconds. */
   readonly windowMs: number
@@ -47,12 +45,7 @@ export interface Alert {
 }
 
 const MINUTE_MS = 60_000
-const LOGINS = [
-  'auth.login',
-  'auth.login_failed',
-  'sessions.login_failed',
-  'sessions.login_refused',
-]
+const LOGINS = ['auth.login', 'auth.login_failed', 'sessions.login_failed']
 const ROLES = ['user.role.*', '*.role.change', '*.role_changed', 'rbac.role_*']
 const EXPORTS = ['*.export', '*.exported', 'audit_log.log_exported']
 
@@ -69,6 +62,14 @@ export const builtInRules: readonly AlertRule[] = Object.freeze([
     name: 'failed_logins_by_ip',
     match: { actions: LOGINS, result: 'failure' },
     by: 'ip',
+    windowMs: 5 * MINUTE_MS,
+    above: 5,
+  },
+  {
+    // A login that is refused has no principal yet; sessions name the account by a hash.
+    name: 'failed_logins_by_account',
+    match: { actions: LOGINS, result: 'failure' },
+    by: 'data.loginHash',
     windowMs: 5 * MINUTE_MS,
     above: 5,
   },
@@ -105,14 +106,6 @@ interface Window {
 const MAX_KEYS = 10_000
 /** Hits above the bound that are still counted. */
 const COUNTED_BEYOND = 1000
-/** The query column of each key. */
-export const KEY_COLUMNS: Readonly<Record<AlertKey, keyof Projection>> = {
-  principal: 'principal',
-  ip: 'ip',
-  session: 'session',
-  tenant: 'tenant',
-  resourceId: 'resource_id',
-}
 
 /** Evaluates the rules by the times in the records, so that the same entries raise the same alerts. */
 export class AlertEngine {
@@ -138,8 +131,8 @@ export class AlertEngine {
     if (record.action === 'audit_log.alert_raised') return []
     const row = projectRecord(record)
     return this.#watches.flatMap(({ rule, windows }) => {
-      const key = rule.by === undefined ? '' : row[KEY_COLUMNS[rule.by]]
-      if (typeof key !== 'string') return []
+      const key = rule.by === undefined ? '' : keyOf(rule.by, record, row)
+      if (key === undefined) return []
       const window = windows.get(key)
       if (window === undefined && !matches(rule.match, row)) return []
       const current = window ?? { hits: [], step: 0, startedAt: 0, quietUntil: 0 }
@@ -148,7 +141,7 @@ export class AlertEngine {
       windows.set(key, current)
       if (windows.size > MAX_KEYS) windows.delete(windows.keys().next().value!)
       const count =
-        rule.sequence === undefined ? hit(rule, current, row) : follow(rule, current, row)
+        rule.sequence === undefined ? hit(rule, current, record, row) : follow(rule, current, row)
       if (count === 0 || row.time < current.quietUntil) return []
       current.quietUntil = row.time + rule.windowMs
       const id = createHash('sha256').update(`${rule.name}\n${key}\n${index}`).digest('hex')
@@ -159,10 +152,10 @@ export class AlertEngine {
 }
 
 /** The number of hits in the window, if it is above the bound; else 0. */
-function hit(rule: AlertRule, window: Window, row: Projection): number {
+function hit(rule: AlertRule, window: Window, record: AuditRecord, row: Projection): number {
   if (!matches(rule.match, row)) return 0
-  const value = rule.distinct === undefined ? '' : row[KEY_COLUMNS[rule.distinct.of]]
-  if (typeof value !== 'string') return 0
+  const value = rule.distinct === undefined ? '' : keyOf(rule.distinct.of, record, row)
+  if (value === undefined) return 0
   window.hits = window.hits.filter(({ time }) => time > row.time - rule.windowMs)
   if (rule.distinct !== undefined) {
     window.hits = window.hits.filter((earlier) => earlier.value !== value)

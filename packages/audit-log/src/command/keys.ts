@@ -2,12 +2,14 @@
 import { createPrivateKey, createPublicKey, type KeyObject } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { parseWitnessKey } from '../log/cosignature.ts'
 import {
   createNoteKey,
   formatVerifierKey,
   parseVerifierKey,
   type NoteKey,
 } from '../log/signed-note.ts'
+import { createSigner, type PemKey } from '../log/signing-key.ts'
 import { UsageError } from './usage.ts'
 
 /** A key with its name, or a PEM without one: the log knows its name. */
@@ -27,20 +29,44 @@ export function nameKeys(keys: readonly GivenKey[], origin: string): NoteKey[] {
   return keys.map((key) => ('publicKey' in key ? key : createNoteKey(origin, key)))
 }
 
-/** The verifier key of a directory. @param origin the name of the log. @default that of the stored log */
-export async function verifierKeyOf(directory: string, origin?: string): Promise<string> {
-  const key = parseKey(await readFile(join(directory, 'key.pem'), 'utf8'))
-  if (key === undefined || 'publicKey' in key) {
-    throw new UsageError('key.pem is not an Ed25519 key in PEM without a passphrase')
-  }
-  const name = origin ?? (await storedOrigin(directory))
-  if (name === undefined) {
-    throw new UsageError('--origin must name the log, because the directory has no log')
-  }
-  return formatVerifierKey(createNoteKey(name, key))
+/** Reads `--witness`: the verifier key of a witness, as text or in a file. */
+export async function readWitnessKey(text: string): Promise<NoteKey> {
+  const given =
+    parseWitnessKey(text) ?? parseWitnessKey((await readFile(text, 'utf8').catch(() => '')).trim())
+  if (given !== undefined) return given
+  throw new UsageError(
+    '--witness must be the verifier key of a witness (name+id+key of type 0x04), or a file with it',
+  )
 }
 
-async function storedOrigin(directory: string): Promise<string | undefined> {
+/** The private key of a log. */
+export interface KeySource {
+  /** The option `directory` of the plugin. */
+  readonly directory: string | undefined
+  /** A private key in PEM. @default `key.pem` in the directory */
+  readonly file: string | undefined
+  /** The name of the log. @default that of the log in the directory */
+  readonly origin: string | undefined
+  /** How an encrypted key is decrypted. */
+  readonly secret: Pick<PemKey, 'passphraseEnv' | 'passphraseFile'>
+}
+
+/** The public key of a private one. @throws PARAPET_AUDIT_LOG_KEY_UNUSABLE */
+export async function verifierKeyOf(source: KeySource): Promise<string> {
+  const { directory, file, secret } = source
+  if (directory === undefined && file === undefined) {
+    throw new UsageError('--directory or --key must be given')
+  }
+  const origin = source.origin ?? (await storedOrigin(directory))
+  if (origin === undefined) {
+    throw new UsageError('--origin must name the log, because no --directory with a log is given')
+  }
+  const pem = await readFile(file ?? join(directory!, 'key.pem'), 'utf8')
+  return formatVerifierKey((await createSigner(origin, { pem, ...secret })).key)
+}
+
+async function storedOrigin(directory: string | undefined): Promise<string | undefined> {
+  if (directory === undefined) return undefined
   const text = await readFile(join(directory, 'log', 'state.json'), 'utf8').catch(() => '{}')
   const { origin } = JSON.parse(text) as { origin?: string }
   return origin

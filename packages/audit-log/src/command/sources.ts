@@ -1,4 +1,5 @@
 /** Where the command reads a log from. */
+import { createHash } from 'node:crypto'
 import { access, cp, mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -6,7 +7,7 @@ import { createSqlClient, type PgliteLike, type PgPoolLike } from '@parapet/kit'
 import { DirectoryStore } from '../directory/store.ts'
 import type { VerifiableLog } from '../log/log-store.ts'
 import { folderReader, urlReader } from '../mirror/readers.ts'
-import { TileLog } from '../mirror/tile-log.ts'
+import { TileLog, type ReadFile } from '../mirror/tile-log.ts'
 import { PostgresStore } from '../postgres/store.ts'
 
 /** A log, and how to let go of it. */
@@ -16,21 +17,37 @@ export interface Source {
 }
 
 /** The option `directory` of the plugin, the folder of a log, or a mirror of its tiles. */
-export async function openDirectory(folder: string): Promise<Source> {
+export async function openDirectory(folder: string, isForeign: boolean): Promise<Source> {
   const inner = join(folder, 'log')
   const place = (await exists(join(inner, 'state.json'))) ? inner : folder
   const isMirror =
-    !(await exists(join(place, 'state.json'))) && (await exists(join(folder, 'checkpoint')))
-  const log = isMirror ? new TileLog(folderReader(folder)) : new DirectoryStore(place)
+    isForeign ||
+    (!(await exists(join(place, 'state.json'))) && (await exists(join(folder, 'checkpoint'))))
+  const log = isMirror ? openTiles(folderReader(folder), isForeign) : new DirectoryStore(place)
   return { log, close: async () => {} }
 }
 
 /** A mirror behind a URL, for example the routes of the plugin. @param lines as `name: value` */
-export function openUrl(url: string, lines: readonly string[]): Source {
+export function openUrl(url: string, lines: readonly string[], isForeign: boolean): Source {
   const headers = Object.fromEntries(
     lines.map((line) => [line.split(':', 1)[0]!, line.slice(line.indexOf(':') + 1).trim()]),
   )
-  return { log: new TileLog(urlReader(url, headers)), close: async () => {} }
+  return { log: openTiles(urlReader(url, headers), isForeign), close: async () => {} }
+}
+
+/** The entries of a foreign log are bytes, not text. */
+function openTiles(read: ReadFile, isForeign: boolean): TileLog {
+  return new TileLog(read, isForeign ? 'latin1' : 'utf8')
+}
+
+/**
+ * The checkpoint that a witness serves for a log; `null` if it has none.
+ *
+ * @param url the monitoring prefix. @see https://c2sp.org/tlog-witness
+ */
+export async function readServed(url: string, origin: string): Promise<string | null> {
+  const name = createHash('sha256').update(origin).digest('hex')
+  return (await urlReader(url, {})(`${name}/checkpoint`))?.toString() ?? null
 }
 
 /** @param pool is ended with the source. */

@@ -1,4 +1,5 @@
 /** The log in a directory. A step happens at the moment `state.json` is replaced. */
+import { PARAPET_AUDIT_LOG_CORRUPT } from '../errors.ts'
 import {
   emptyState,
   type Cursor,
@@ -13,7 +14,7 @@ import {
   type SubjectState,
 } from '../log/log-store.ts'
 import { TILE_WIDTH } from '../log/tiles.ts'
-import { matchesFilter, type RecordFilter } from '../record/filter.ts'
+import { matchesFilter, type ResolvedFilter } from '../record/filter.ts'
 import { parseLeaf } from '../record/leaf.ts'
 import { commitmentsIn } from '../record/personal-data.ts'
 import { projectRecord } from '../record/projection.ts'
@@ -32,6 +33,8 @@ interface Waiting {
   readonly reject: (error: unknown) => void
 }
 
+const COSIGNED = 'cosigned'
+const SECRET_CHECK = 'secret-check'
 const CLOSED = 'the directory store is closed'
 
 /** What a store needs that is not only read. */
@@ -102,6 +105,7 @@ export class DirectoryStore implements LogStore {
     try {
       const inbox = taken.flatMap(({ records }) => records)
       const current = this.#state ?? emptyState(this.#writing?.origin ?? '')
+      await this.#requireFiles(current)
       const step = await plan(current, inbox, this.#writers)
       if (step !== null) await this.#write(current, step)
       for (const { resolve } of taken) resolve()
@@ -128,6 +132,14 @@ export class DirectoryStore implements LogStore {
     return this.#checkpoints.list()
   }
 
+  async cosigned(): Promise<string | undefined> {
+    return (await this.#files.read(COSIGNED))?.toString()
+  }
+
+  keepCosigned(note: string): Promise<void> {
+    return this.#files.replace(COSIGNED, note)
+  }
+
   /** Nothing waits: the records come from this process. */
   async forgetWaiting(): Promise<void> {}
 
@@ -136,7 +148,7 @@ export class DirectoryStore implements LogStore {
     return oldest === undefined ? null : (parseLeaf(oldest.leaf)?.time ?? null)
   }
 
-  async search(filter: RecordFilter, before: number, limit: number): Promise<PlacedEntry[]> {
+  async search(filter: ResolvedFilter, before: number, limit: number): Promise<PlacedEntry[]> {
     const found: PlacedEntry[] = []
     const end = Math.min(before, await this.#size())
     for await (const entries of this.#bundlesBefore(end)) {
@@ -180,6 +192,18 @@ export class DirectoryStore implements LogStore {
     return this.#subjects.list(after, limit)
   }
 
+  subject(pseudonym: string): Promise<SubjectState> {
+    return this.#subjects.state(pseudonym)
+  }
+
+  async secretCheck(): Promise<string | undefined> {
+    return (await this.#files.read(SECRET_CHECK))?.toString()
+  }
+
+  keepSecretCheck(text: string): Promise<void> {
+    return this.#files.replace(SECRET_CHECK, text)
+  }
+
   async claimCursor(name: string): Promise<Cursor> {
     const known = this.#cursors.get(name) ?? (await this.#readCursor(name))
     this.#cursors.set(name, known)
@@ -198,7 +222,7 @@ export class DirectoryStore implements LogStore {
     const end = Math.floor(before / TILE_WIDTH) * TILE_WIDTH
     if (state === undefined || end <= state.minIndex) return 0
     await this.#commit({ ...state, minIndex: end }, this.#writers)
-    await this.#tiles.removeBundles(end)
+    await this.#tiles.removeBundles(state.minIndex, end)
     return end - state.minIndex
   }
 
@@ -230,6 +254,16 @@ export class DirectoryStore implements LogStore {
 
   async #size(): Promise<number> {
     return (await this.state())?.size ?? 0
+  }
+
+  /** A step on files that somebody deleted would hide the damage: the next ones look like a whole log. */
+  async #requireFiles(state: LogState): Promise<void> {
+    if (state.size === 0) return
+    const missing = !(await this.#files.exists('state.json'))
+      ? 'state.json'
+      : await this.#tiles.missingAtEnd(state)
+    if (missing === undefined) return
+    throw new PARAPET_AUDIT_LOG_CORRUPT(`the file ${missing} of the log is missing`)
   }
 
   async #write(current: LogState, step: Integration): Promise<void> {

@@ -79,13 +79,13 @@ export class DirectorySubjects {
       .filter((name) => name > after)
       .toSorted()
       .slice(0, limit)
-    return Promise.all(
-      wanted.map(async (subject) => {
-        const { keys, values } = await this.#read(subject)
-        const erasedAt = await this.#erasedAt(subject)
-        return { subject, keys: keys.size, values: values.length, erasedAt }
-      }),
-    )
+    return Promise.all(wanted.map((subject) => this.state(subject)))
+  }
+
+  async state(subject: string): Promise<SubjectState> {
+    const { keys, values } = await this.#read(subject)
+    const erasedAt = await this.#erasedAt(subject)
+    return { subject, keys: keys.size, values: values.length, erasedAt }
   }
 
   async #read(subject: string): Promise<SubjectFile> {

@@ -47,6 +47,20 @@ export class DirectoryTiles {
     return leaves
   }
 
+  /** The path of the last bundle or tile, if it does not exist. */
+  async missingAtEnd({ size, minIndex }: LogState): Promise<string | undefined> {
+    const last = Math.floor((size - 1) / TILE_WIDTH)
+    const width = size - last * TILE_WIDTH
+    const isPruned = minIndex === size
+    for (const level of isPruned ? ([0] as const) : (['entries', 0] as const)) {
+      const path = tilePath(level, last, width)
+      if (await this.#files.exists(path)) continue
+      // A crash may have left the file of the width only that the next step wrote.
+      if (!(await this.#files.exists(tilePath(level, last, TILE_WIDTH)))) return path
+    }
+    return undefined
+  }
+
   /** Writes a step. No file has a name that the committed state uses. */
   async write(current: LogState, step: Integration): Promise<void> {
     const folders = new Set<string>()
@@ -69,11 +83,15 @@ export class DirectoryTiles {
     }
   }
 
-  /** Removes the bundles below `end`, from the first: a crash may have left some of an earlier pruning. */
-  async removeBundles(end: number): Promise<void> {
-    for (let index = 0; index < end; index += TILE_WIDTH) {
-      const path = tilePath('entries', index / TILE_WIDTH, TILE_WIDTH)
-      await rm(join(this.#folder, path), { force: true })
+  /**
+   * Removes the bundles from `start` to `end`, oldest first. What a crash left of an earlier pruning is
+   * therefore right before `start`, and is removed as well; what was pruned long ago is not visited.
+   */
+  async removeBundles(start: number, end: number): Promise<void> {
+    let first = start / TILE_WIDTH
+    while (first > 0 && (await this.#files.exists(bundlePath(first - 1)))) first--
+    for (let index = first; index < end / TILE_WIDTH; index++) {
+      await rm(join(this.#folder, bundlePath(index)), { force: true })
     }
   }
 
@@ -101,4 +119,8 @@ export class DirectoryTiles {
     const own = width < TILE_WIDTH ? await this.#files.read(path(width)) : undefined
     return own ?? this.#files.read(path(TILE_WIDTH))
   }
+}
+
+function bundlePath(index: number): string {
+  return tilePath('entries', index, TILE_WIDTH)
 }

@@ -16,6 +16,15 @@ export function warnOfEarlierHooks(app: FastifyInstance): void {
   )
 }
 
+/** Warns where the plugin sees only the routes of a child context. */
+export function warnOfChildContext(app: FastifyInstance): void {
+  // Fastify makes the instance of a child context with its parent as the prototype.
+  if (!('addHook' in (Object.getPrototypeOf(app) as object))) return
+  app.log.warn(
+    'audit-log was registered in a child context; "config.audit" of routes outside it is ignored. Register audit-log on the root instance.',
+  )
+}
+
 /** Logs the public key, so that a verifier can be given it, and the failed checks. */
 export function announce(
   app: FastifyInstance,

@@ -2,43 +2,34 @@
 import {
   compileRouteRule,
   missedRoute,
-  readFastifyInternal,
-  requestSource,
   type DeclaredRoute,
-  type Principal,
   type RouteRules,
   type SecurityEvent,
-  type SecurityEvents,
 } from '@parapet/kit'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { Audit } from '../audit.ts'
 import { PARAPET_AUDIT_LOG_ROUTE_MISSED } from '../errors.ts'
 import type { AuditReceipt } from '../pipeline/writer.ts'
-import type { AuditFields } from '../record/fields.ts'
-import {
-  createState,
-  holdReply,
-  kState,
-  resourceIdOf,
-  statusOf,
-  type RequestState,
-  type StatefulRequest,
-} from './request-state.ts'
+import type { AuditFields, InternalFields } from '../record/fields.ts'
+import { OpenRequests } from './open-requests.ts'
+import { codeOf, resourceIdOf, type RequestReader } from './request-source.ts'
+import { kState, RequestState, type StatefulRequest } from './request-state.ts'
 import { compileRule, type CompiledRule } from './route-rule.ts'
-import { fieldsOfEvent } from './security-event.ts'
 
-type PrincipalOf = (request: FastifyRequest) => Principal | null
+/** The error code of a request that a hook answered without an error. */
+const NOT_REACHED = 'HANDLER_NOT_REACHED'
+/** The error code of a request whose client left while the handler ran. */
+const CLIENT_CLOSED = 'CLIENT_CLOSED'
 
 /** Records on behalf of requests. */
 export class RequestRecorder {
-  /** Requests in progress by id, so that a security event of a request can hold its reply. */
-  readonly #open = new Map<string, RequestState>()
+  readonly #open = new OpenRequests((state) => this.#end(state))
   readonly #audit: Audit
-  readonly #principalOf: PrincipalOf
+  readonly #reader: RequestReader
 
-  constructor(audit: Audit, principalOf: PrincipalOf) {
+  constructor(audit: Audit, reader: RequestReader) {
     this.#audit = audit
-    this.#principalOf = principalOf
+    this.#reader = reader
   }
 
   addHooks(app: FastifyInstance): void {
@@ -58,99 +49,94 @@ export class RequestRecorder {
     })
     app.addHook('onError', async (request, _reply, error: Error & { code?: unknown }) => {
       const state = (request as StatefulRequest)[kState]
-      if (state === null) return
-      state.errorCode = typeof error.code === 'string' ? error.code : error.name
+      if (state !== null) state.errorCode = codeOf(error)
     })
-    app.addHook('onSend', async (request, reply) =>
-      this.#beforeReply(request as StatefulRequest, reply),
-    )
+    app.addHook('onSend', async (request) => {
+      const state = (request as StatefulRequest)[kState]
+      if (state !== null) await this.#beforeReply(state)
+    })
   }
 
   /** Records for a request; its reply waits until the record is on disk. */
   record(request: FastifyRequest, action: string, fields: AuditFields): Promise<AuditReceipt> {
-    const written = this.#audit.record(action, { ...this.sourceOf(request), ...fields })
-    holdReply((request as StatefulRequest)[kState], written)
+    const write = async () =>
+      this.#audit.record(action, merge(this.#reader.sourceOf(request), fields))
+    const loading = this.#reader.load(request)
+    const written = loading === undefined ? write() : loading.then(write)
+    // The reply waits for the promise itself; a rejection that nothing else handles must not end the process.
+    written.catch(() => {})
+    ;(request as StatefulRequest)[kState]?.hold(written)
     return written
   }
 
-  /** Records the security events of other plugins. @returns a function that stops it */
-  recordEvents(events: SecurityEvents): () => void {
-    return events.on('*', (event) => {
-      // The plugin records its own events itself.
-      if (!event.type.startsWith('audit_log.')) this.#recordEvent(event)
-    })
-  }
-
-  /** Records an event under its own id; the reply of its request waits for the record. */
-  #recordEvent(event: SecurityEvent): void {
-    const { id, time, type, requestId } = event
-    const { actions, writer } = this.#audit.parts
-    // Async, so that an invalid event type rejects instead of throwing into the event bus.
-    const write = async () =>
-      writer.record({ action: actions.getOpen(type), fields: fieldsOfEvent(event), id, time })
-    const written = write()
-    holdReply(requestId === undefined ? null : (this.#open.get(requestId) ?? null), written)
-  }
-
-  /** Principal, session, tenant, address and route of a request. */
-  readonly sourceOf = (request: FastifyRequest): AuditFields => {
-    const principal = this.#principalOf(request)
-    const { principalId, sessionId, ...source } = requestSource(request, principal)
-    return {
-      ...source,
-      ...(principalId === undefined ? undefined : { principal: principalId }),
-      ...(sessionId === undefined ? undefined : { session: sessionId }),
-      ...(principal?.tenantId === undefined ? undefined : { tenant: principal.tenantId }),
-    }
+  /** Makes the reply of an event's request wait for its record. */
+  readonly holdReply = ({ requestId }: SecurityEvent, written: Promise<AuditReceipt>): void => {
+    if (requestId !== undefined) this.#open.find(requestId)?.hold(written)
   }
 
   #compile({ raw, route, name }: DeclaredRoute): CompiledRule | undefined {
     if (raw === undefined) return undefined
     const rule = compileRule(raw, name, this.#audit.parts.actions)
-    if (rule.action.attempt) {
-      const own = route.preHandler === undefined ? [] : [route.preHandler].flat()
-      // After the route's own hooks: a request that they refuse was not attempted.
-      route.preHandler = [
-        ...own,
-        async (request) => this.#attempt(request as StatefulRequest, rule),
-      ]
-    }
+    const own = route.preHandler === undefined ? [] : [route.preHandler].flat()
+    // After the route's own hooks: a request that they refuse does not reach the handler.
+    route.preHandler = [...own, async (request) => this.#reach(request as StatefulRequest, rule)]
     return rule
   }
 
   #begin(request: StatefulRequest, reply: FastifyReply, rules: RouteRules<CompiledRule>): void {
     const rule = rules.of(request.routeOptions)
     if (rule === missedRoute) throw new PARAPET_AUDIT_LOG_ROUTE_MISSED()
-    const state = createState(rule)
+    const state = new RequestState(request, reply, rule)
     request[kState] = state
-    this.#open.set(request.id, state)
-    // Not onResponse: Fastify does not run it when the client disconnects.
-    reply.raw.on('close', () => this.#end(request, reply, state))
+    // Node keeps the address once it was read; after the client hung up it could not be read any more.
+    void request.raw.socket.remoteAddress
+    this.#open.add(state)
     if (rule !== undefined) this.#audit.parts.writer.requireRoom(rule.action)
   }
 
-  #end(request: StatefulRequest, reply: FastifyReply, state: RequestState): void {
-    if (this.#open.get(request.id) === state) this.#open.delete(request.id)
-    // A hijacked reply does not pass onSend, so its outcome is recorded here.
-    if (state.rule === undefined || state.done || !reply.sent) return
-    state.done = true
-    this.#recordOutcome(request, reply, state.rule, state).catch(() => {})
+  /** A hijacked reply does not pass onSend, and a handler may never answer a client that left. */
+  #end(state: RequestState): void {
+    const { rule, reply, done, reached, attemptId } = state
+    if (rule === undefined || done) return
+    if (reply.sent) {
+      state.done = true
+      this.#recordOutcome(state, rule).catch(() => {})
+    } else if (reached && attemptId === undefined) {
+      // If the handler answers nevertheless, the outcome follows.
+      state.leaving = this.#attempt(state, rule, CLIENT_CLOSED).catch(() => {})
+    }
   }
 
-  async #attempt(request: StatefulRequest, rule: CompiledRule): Promise<void> {
-    const { id } = await this.#write(request, rule, { result: 'unknown' }, { phase: 'attempt' })
-    const state = request[kState]
-    if (state !== null) state.attemptId = id
-  }
-
-  async #beforeReply(request: StatefulRequest, reply: FastifyReply): Promise<void> {
+  /** The last step before the handler. @throws the fault of the principal, for a closed action */
+  async #reach(request: StatefulRequest, rule: CompiledRule): Promise<void> {
+    const loading = this.#reader.load(request)
+    if (loading !== undefined) await loading
+    const fault = this.#reader.faultOf(request)
+    if (fault !== undefined && rule.action.closed) throw fault
     const state = request[kState]
     if (state === null) return
+    if (rule.action.attempt) await this.#attempt(state, rule)
+    else if (state.isClosed) await this.#attempt(state, rule, CLIENT_CLOSED)
+    state.reached = true
+  }
+
+  async #attempt(state: RequestState, rule: CompiledRule, errorCode?: string): Promise<void> {
+    const fields: AuditFields = {
+      result: 'unknown',
+      ...(errorCode === undefined ? undefined : { errorCode }),
+    }
+    // Without an error the request was not let in yet, and must not take the room of the others.
+    const useReserve = errorCode !== undefined
+    const { id } = await this.#write(state, rule, fields, { phase: 'attempt' }, useReserve)
+    state.attemptId = id
+  }
+
+  async #beforeReply(state: RequestState): Promise<void> {
     const { rule } = state
     if (rule !== undefined && !state.done) {
       // If this hook throws, Fastify sends an error reply, which passes this hook again.
       state.done = true
-      const written = this.#recordOutcome(request, reply, rule, state)
+      const written = this.#recordOutcome(state, rule)
       if (rule.action.durable) state.pending.push(written)
       else written.catch(() => {})
     }
@@ -158,46 +144,48 @@ export class RequestRecorder {
     if (pending.length > 0) await (pending.length === 1 ? pending[0] : Promise.all(pending))
   }
 
-  async #recordOutcome(
-    request: StatefulRequest,
-    reply: FastifyReply,
-    rule: CompiledRule,
-    { attemptId, errorCode }: RequestState,
-  ): Promise<AuditReceipt> {
-    const failed = statusOf(reply) >= 400
+  async #recordOutcome(state: RequestState, rule: CompiledRule): Promise<AuditReceipt> {
+    const { errorCode, reached, status } = state
+    await (state.leaving ?? this.#reader.load(state.request))
+    const { attemptId } = state
+    // The status alone tells too little: a hook or an error handler may answer with a redirect.
+    const code = errorCode ?? (reached ? undefined : NOT_REACHED)
     const fields: AuditFields = {
-      result: failed ? 'failure' : 'success',
-      ...(failed && errorCode !== undefined ? { errorCode } : undefined),
+      result: code !== undefined || status >= 400 ? 'failure' : 'success',
+      ...(code === undefined ? undefined : { errorCode: code }),
     }
-    const phase = attemptId === undefined ? {} : { phase: 'outcome' as const, attemptId }
-    return this.#write(request, rule, fields, phase)
+    const internal: InternalFields =
+      attemptId === undefined ? { status } : { status, phase: 'outcome', attemptId }
+    // The request was let in already, so its outcome must find room.
+    return this.#write(state, rule, fields, internal, true)
   }
 
   #write(
-    request: StatefulRequest,
+    { request }: RequestState,
     rule: CompiledRule,
     fields: AuditFields,
-    phase: { readonly phase?: 'attempt' | 'outcome'; readonly attemptId?: string },
+    internal: InternalFields,
+    useReserve: boolean,
   ): Promise<AuditReceipt> {
     const resourceId = resourceIdOf(request, rule)
     return this.#audit.parts.writer.record({
       action: rule.action,
       fields: {
-        ...this.sourceOf(request),
+        ...this.#reader.sourceOf(request),
         ...(resourceId === undefined ? undefined : { resourceId }),
         ...fields,
       },
-      ...phase,
-      // The request was let in already, so its outcome must find room.
-      useReserve: phase.phase !== 'attempt',
+      ...internal,
+      useReserve,
     })
   }
 }
 
-/** Whether the server runs with `trustProxy: true`. */
-export function trustsEveryProxy(app: FastifyInstance): boolean {
-  const options = readFastifyInternal(app, 'fastify.options') as
-    | { readonly trustProxy?: unknown }
-    | undefined
-  return options?.trustProxy === true
+/** A member without a value keeps that of the request. */
+function merge(source: AuditFields, given: AuditFields): AuditFields {
+  // The recorder refuses it.
+  if (typeof given !== 'object' || given === null) return given
+  const merged: Record<string, unknown> = { ...given }
+  for (const [name, value] of Object.entries(source)) merged[name] ??= value
+  return merged
 }

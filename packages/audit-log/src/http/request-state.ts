@@ -1,19 +1,7 @@
 /** What the plugin keeps about a request while it is in progress. */
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import type { Markable } from '../record/fields.ts'
 import type { AuditReceipt } from '../pipeline/writer.ts'
 import type { CompiledRule } from './route-rule.ts'
-
-/** The state of one request. */
-export interface RequestState {
-  readonly rule: CompiledRule | undefined
-  /** Records that must be on disk before the reply is sent. */
-  readonly pending: Promise<unknown>[]
-  attemptId: string | undefined
-  errorCode: string | undefined
-  /** Whether the outcome was recorded. */
-  done: boolean
-}
 
 /** The key of the state on a request. */
 export const kState = Symbol('@parapet/audit-log:state')
@@ -21,31 +9,38 @@ export const kState = Symbol('@parapet/audit-log:state')
 /** A request with its state; `null` before `onRequest`. */
 export type StatefulRequest = FastifyRequest & { [kState]: RequestState | null }
 
-/** Makes the state of a request. */
-export function createState(rule: CompiledRule | undefined): RequestState {
-  return { rule, pending: [], attemptId: undefined, errorCode: undefined, done: false }
-}
+/** The state of one request. */
+export class RequestState {
+  readonly request: StatefulRequest
+  readonly reply: FastifyReply
+  readonly rule: CompiledRule | undefined
+  /** Records that must be on disk before the reply is sent. */
+  readonly pending: Promise<unknown>[] = []
+  attemptId: string | undefined
+  /** The record of a client that left, while it is being written. */
+  leaving: Promise<unknown> | undefined
+  errorCode: string | undefined
+  /** Whether all hooks before the handler let the request pass. */
+  reached = false
+  /** Whether the outcome was recorded. */
+  done = false
+  /** Whether the reply was sent completely, or the client left. */
+  isClosed = false
 
-/** Makes the reply wait for a record. */
-export function holdReply(state: RequestState | null, written: Promise<AuditReceipt>): void {
-  // The reply waits for the promise itself; a rejection that nothing else handles must not end the process.
-  written.catch(() => {})
-  if (state !== null && !state.done) state.pending.push(written)
-}
-
-/**
- * The resource id of a request. The app's function may throw, for example because a refused request
- * has no body; the record must still be written.
- */
-export function resourceIdOf(request: FastifyRequest, rule: CompiledRule): Markable | undefined {
-  try {
-    return rule.resourceId(request)
-  } catch {
-    return undefined
+  constructor(request: StatefulRequest, reply: FastifyReply, rule: CompiledRule | undefined) {
+    this.request = request
+    this.reply = reply
+    this.rule = rule
   }
-}
 
-/** The status of a reply; a handler that called `hijack` wrote it without Fastify. */
-export function statusOf(reply: FastifyReply): number {
-  return reply.raw.headersSent ? reply.raw.statusCode : reply.statusCode
+  /** Makes the reply wait for a record. */
+  hold(written: Promise<AuditReceipt>): void {
+    if (!this.done) this.pending.push(written)
+  }
+
+  /** The status of the reply; a handler that called `hijack` wrote it without Fastify. */
+  get status(): number {
+    const { raw, statusCode } = this.reply
+    return raw.headersSent ? raw.statusCode : statusCode
+  }
 }

@@ -13,6 +13,7 @@ import { readTile } from '../read/tile.ts'
 import type { RecordFilter } from '../record/filter.ts'
 import {
   checkpointSchema,
+  cosignedSchema,
   eventsSchema,
   exportSchema,
   keySchema,
@@ -41,13 +42,27 @@ export function createRoutes(
 ): FastifyPluginAsync<AuditRoutesOptions> {
   return async function auditRoutes(app, { guard, config = {} }) {
     if (typeof guard !== 'function') throw new PARAPET_AUDIT_LOG_NOT_GUARDED()
+    app.addHook('onRequest', async (_request, reply) => {
+      reply.header('cache-control', 'no-store')
+    })
     app.addHook('preHandler', async (request) => {
-      const allowed: unknown = await guard(request)
-      if (allowed !== true) throw new PARAPET_AUDIT_LOG_FORBIDDEN()
+      try {
+        const allowed: unknown = await guard(request)
+        if (allowed !== true) throw new PARAPET_AUDIT_LOG_FORBIDDEN()
+      } catch (error) {
+        reportRefusal(audit, readerOf(request), request)
+        throw error
+      }
     })
     addRecordRoutes(app, audit, readerOf, config)
     addProofRoutes(app, audit, readerOf, config)
   }
+}
+
+/** Auditors ask who tried to read the log, too. */
+function reportRefusal(audit: Audit, { principal }: ReaderFields, request: FastifyRequest): void {
+  const subject = typeof principal === 'string' ? { principalId: principal } : undefined
+  audit.parts.events.emit('audit_log.read_refused', { ...subject, details: {} }, request)
 }
 
 function addRecordRoutes(
@@ -97,11 +112,16 @@ function addProofRoutes(
   )
   app.get('/checkpoint', { config, schema: checkpointSchema }, async (_request, reply) => {
     const note = await audit.checkpoint()
-    reply.header('cache-control', 'no-store').type('text/plain; charset=utf-8')
+    reply.type('text/plain; charset=utf-8')
+    return reply.send(note)
+  })
+  app.get('/cosigned', { config, schema: cosignedSchema }, async (_request, reply) => {
+    const note = await audit.cosigned()
+    reply.type('text/plain; charset=utf-8')
     return reply.send(note)
   })
   app.get('/key', { config, schema: keySchema }, async (_request, reply) => {
-    reply.header('cache-control', 'no-store').type('text/plain; charset=utf-8')
+    reply.type('text/plain; charset=utf-8')
     return reply.send(`${audit.verifierKey}\n`)
   })
   app.get<{ Params: { '*': string } }>(

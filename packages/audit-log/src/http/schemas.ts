@@ -1,7 +1,13 @@
 /** Schemas of the routes, also for OpenAPI generators. */
 
 const text = { type: 'string', maxLength: 1024 } as const
-const time = { type: 'integer', minimum: 0 } as const
+const time = {
+  description: 'Milliseconds since the Unix epoch, or an ISO 8601 date or time with its zone.',
+  anyOf: [
+    { type: 'integer', minimum: 0 },
+    { type: 'string', maxLength: 40, pattern: '^\\d{4}-\\d\\d-\\d\\d' },
+  ],
+} as const
 const tags = ['audit']
 
 /** The error reply; with kit's error handler, problem details. @see RFC 9457 */
@@ -126,6 +132,15 @@ export const checkpointSchema = {
   tags,
   summary: 'Get the latest signed checkpoint',
   description: 'Returns a C2SP tlog-checkpoint as text.',
+  response: { 200: { type: 'string' }, ...problems },
+} as const
+
+/** `GET /cosigned` */
+export const cosignedSchema = {
+  operationId: 'getAuditCosignedCheckpoint',
+  tags,
+  summary: 'Get the latest checkpoint that the witness cosigned',
+  description: 'Returns a C2SP tlog-checkpoint with a tlog-cosignature as text.',
   response: { 200: { type: 'string' }, ...problems },
 } as const
 

@@ -8,13 +8,16 @@ export function fieldsOfEvent(event: SecurityEvent): AuditFields {
   const { ip, userAgent, requestId, route, severity, outcome } = event
   const source = { principal: principalId, session: sessionId, ip, userAgent, requestId, route }
   return {
-    ...withoutUndefined({ ...source, resource: resourceType, resourceId }),
+    ...textsOf({ ...source, resource: resourceType, resourceId }),
     severity,
     result: outcome,
     data: action === undefined ? { ...details } : { ...details, action },
   }
 }
 
-function withoutUndefined(value: Readonly<Record<string, string | undefined>>): AuditFields {
-  return Object.fromEntries(Object.entries(value).filter(([, member]) => member !== undefined))
+/** Anything else would be refused, and the record must still be written. */
+function textsOf(value: Readonly<Record<string, unknown>>): AuditFields {
+  return Object.fromEntries(
+    Object.entries(value).filter(([, member]) => ['string', 'number'].includes(typeof member)),
+  )
 }

@@ -1,5 +1,5 @@
 /** The storage port of the log; a directory and PostgreSQL implement it. */
-import type { RecordFilter } from '../record/filter.ts'
+import type { ResolvedFilter } from '../record/filter.ts'
 import type { AuditRecord } from '../record/leaf.ts'
 import type { Attachments, SealedValue, SubjectKey } from '../record/personal-data.ts'
 import { EMPTY_ROOT } from './merkle-tree.ts'
@@ -102,6 +102,16 @@ export interface SubjectState {
   readonly erasedAt: number | null
 }
 
+/** The records of one writer that are in the log. */
+export interface Logged {
+  /** How many of the asked ones are. */
+  readonly count: number
+  /** The highest number in the log; -1 if there is none. */
+  readonly lastSeq: number
+  /** Its index; -1 if there is none. */
+  readonly lastIndex: number
+}
+
 /** Stores a log. Entries are returned as texts; pruned entries are left out. */
 export interface LogStore {
   /** `directory`, `postgres` for PostgreSQL and PGlite, or `tiles` for a copy that has tiles only. */
@@ -117,10 +127,11 @@ export interface LogStore {
    * Moves at most `max` records from the inbox into the log. The step is written atomically, and
    * only if the log still has the size and root that the plan started from.
    *
-   * @param isUrgent whether to go on although another process seems to be sequencing; it may be dead.
+   * @param urgentFor goes on although another process seems to be sequencing, for it may be dead, and
+   *   does not wait for missing numbers of these writers. @default waits for both
    * @returns the number of records taken from the inbox; 0 also if another process is sequencing.
    */
-  sequence(plan: PlanIntegration, max: number, isUrgent?: boolean): Promise<number>
+  sequence(plan: PlanIntegration, max: number, urgentFor?: ReadonlySet<string>): Promise<number>
   state(): Promise<LogState | null>
   /** The stored hashes of a tile; may be more than an earlier tree size had. */
   tile(level: number, index: number): Promise<Buffer | undefined>
@@ -128,8 +139,12 @@ export interface LogStore {
   entries(start: number, end: number): Promise<StoredEntry[]>
   /** Every checkpoint, in order; only a few are in memory at a time. */
   checkpoints(): AsyncIterable<StoredCheckpoint>
+  /** The latest checkpoint that the witness cosigned, with its cosignature. */
+  cosigned(): Promise<string | undefined>
+  /** Replaces {@link LogStore.cosigned}. */
+  keepCosigned(note: string): Promise<void>
   /** Matching entries, newest first, with an index below `before`. */
-  search(filter: RecordFilter, before: number, limit: number): Promise<PlacedEntry[]>
+  search(filter: ResolvedFilter, before: number, limit: number): Promise<PlacedEntry[]>
   /** The entry of a record, by its id. */
   find(id: string): Promise<PlacedEntry | undefined>
 
@@ -140,6 +155,12 @@ export interface LogStore {
   /** Deletes a subject's keys and values, and refuses keys that were created up to `time` later on. */
   eraseSubject(subject: string, time: number): Promise<{ keys: number; values: number }>
   subjects(after: string, limit: number): Promise<SubjectState[]>
+  /** The stored keys and values of the subject with this pseudonym. */
+  subject(pseudonym: string): Promise<SubjectState>
+  /** The text of {@link LogStore.keepSecretCheck}. */
+  secretCheck(): Promise<string | undefined>
+  /** Keeps a text that shows later whether the secrets of personal data are still the same. */
+  keepSecretCheck(text: string): Promise<void>
 
   /** Leases a cursor for `ttlMs`; `null` while another process holds the lease. */
   claimCursor(name: string, holder: string, ttlMs: number): Promise<Cursor | null>
@@ -149,6 +170,13 @@ export interface LogStore {
   prune(before: number): Promise<number>
   /** Whether this database role can update entries, which only a migration needs. */
   mayEdit?(): Promise<boolean>
+  /**
+   * What the log has of a writer's records from number `first` to `last`; `null` if this role may not
+   * see it. A store without it resolves {@link append} only when the records are in the log.
+   *
+   * @param after the entries up to this index need not be looked at.
+   */
+  logged?(writer: string, first: number, last: number, after: number): Promise<Logged | null>
   /** Removes records of a writer that wait for sequencing, because they are sent again. */
   forgetWaiting(
     writer: string,
@@ -169,6 +197,7 @@ export type VerifiableLog = Pick<
   | 'tile'
   | 'entries'
   | 'checkpoints'
+  | 'cosigned'
   | 'subjects'
   | 'valuesOfMany'
   | 'blob'

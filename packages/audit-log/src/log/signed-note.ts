@@ -10,6 +10,7 @@ export interface NoteKey {
   readonly publicKey: KeyObject
 }
 
+/** The signature type of a key that signs notes. */
 const ED25519 = 1
 const ED25519_BYTES = 32
 const SIGNATURE_BYTES = 64
@@ -27,7 +28,7 @@ export function isKeyName(name: string): boolean {
 
 /** Makes a {@link NoteKey}. */
 export function createNoteKey(name: string, publicKey: KeyObject): NoteKey {
-  return { name, id: keyId(name, rawKey(publicKey)), publicKey }
+  return { name, id: keyId(name, rawKey(publicKey), ED25519), publicKey }
 }
 
 /** The public key as one line, `name+id+key`, for verifiers. */
@@ -36,22 +37,26 @@ export function formatVerifierKey({ name, id, publicKey }: NoteKey): string {
   return `${name}+${id.toString(16).padStart(8, '0')}+${key.toString('base64')}`
 }
 
-/** Parses the result of {@link formatVerifierKey}; malformed text returns `undefined`. */
-export function parseVerifierKey(text: string): NoteKey | undefined {
+/**
+ * Parses the result of {@link formatVerifierKey}; malformed text returns `undefined`.
+ *
+ * @param algorithm the byte of the signature type. @default 1, Ed25519 over the text of a note
+ */
+export function parseVerifierKey(text: string, algorithm = ED25519): NoteKey | undefined {
   const [, name, id, encoded] = /^([^+]+)\+([0-9a-f]{8})\+([A-Za-z0-9+/=]+)$/.exec(text) ?? []
   if (name === undefined || id === undefined || encoded === undefined || !isKeyName(name)) {
     return undefined
   }
   const bytes = decodeBase64(encoded)
-  if (bytes?.length !== 1 + ED25519_BYTES || bytes[0] !== ED25519) return undefined
+  if (bytes?.length !== 1 + ED25519_BYTES || bytes[0] !== algorithm) return undefined
   const raw = bytes.subarray(1)
-  if (keyId(name, raw) !== Number.parseInt(id, 16)) return undefined
+  if (keyId(name, raw, algorithm) !== Number.parseInt(id, 16)) return undefined
   const publicKey = createPublicKey({
     key: Buffer.concat([SPKI_PREFIX, raw]),
     format: 'der',
     type: 'spki',
   })
-  return createNoteKey(name, publicKey)
+  return { name, id: keyId(name, raw, algorithm), publicKey }
 }
 
 /** Signs a text. `sign` receives its bytes in UTF-8. */
@@ -66,6 +71,35 @@ export async function signNote(
   return `${text}\n\u2014 ${key.name} ${signature}\n`
 }
 
+/** A signature line of a note. */
+interface NoteSignature {
+  readonly name: string
+  readonly id: number
+  /** What follows the key id. */
+  readonly bytes: Buffer
+  readonly line: string
+}
+
+/** A note whose signatures are not verified. */
+export interface ParsedNote {
+  readonly text: string
+  readonly signatures: readonly NoteSignature[]
+}
+
+/** Splits a note; a malformed one returns `undefined`. */
+export function parseNote(note: string): ParsedNote | undefined {
+  const split = note.lastIndexOf('\n\n')
+  if (note.length > MAX_NOTE_CHARS) return undefined
+  if (split === -1 || !note.endsWith('\n') || !note.isWellFormed()) return undefined
+  // oxlint-disable-next-line no-control-regex -- the standard forbids control characters
+  if (/[\u0000-\u0009\u000b-\u001f]/.test(note)) return undefined
+  const lines = note.slice(split + 2, -1).split('\n')
+  if (lines.length > MAX_SIGNATURES) return undefined
+  const signatures = lines.map(parseSignature)
+  if (signatures.includes(undefined)) return undefined
+  return { text: note.slice(0, split + 1), signatures: signatures as NoteSignature[] }
+}
+
 /**
  * Verifies a note and returns its text.
  *
@@ -76,33 +110,27 @@ export function openNote(
   note: string,
   keys: readonly NoteKey[],
 ): { readonly text: string } | 'malformed' | 'unsigned' | 'forged' {
-  const split = note.lastIndexOf('\n\n')
-  if (note.length > MAX_NOTE_CHARS) return 'malformed'
-  if (split === -1 || !note.endsWith('\n') || !note.isWellFormed()) return 'malformed'
-  // oxlint-disable-next-line no-control-regex -- the standard forbids control characters
-  if (/[\u0000-\u0009\u000b-\u001f]/.test(note)) return 'malformed'
-  const text = note.slice(0, split + 1)
+  const parsed = parseNote(note)
+  if (parsed === undefined) return 'malformed'
+  const { text, signatures } = parsed
   let signed = false
-  const lines = note.slice(split + 2, -1).split('\n')
-  if (lines.length > MAX_SIGNATURES) return 'malformed'
-  for (const line of lines) {
-    const signature = parseSignature(line)
-    if (signature === undefined) return 'malformed'
-    const key = keys.find(({ name, id }) => name === signature.name && id === signature.id)
+  for (const { name, id, bytes } of signatures) {
+    const key = keys.find((item) => item.name === name && item.id === id)
     if (key === undefined) continue
-    if (!verify(null, Buffer.from(text), key.publicKey, signature.bytes)) return 'forged'
+    if (!verify(null, Buffer.from(text), key.publicKey, bytes)) return 'forged'
     signed = true
   }
   return signed ? { text } : 'unsigned'
 }
 
-function parseSignature(line: string) {
+/** Parses one signature line; malformed text returns `undefined`. */
+function parseSignature(line: string): NoteSignature | undefined {
   const [, name, encoded] = /^\u2014 (\S+) ([A-Za-z0-9+/=]+)$/.exec(line) ?? []
   const bytes = encoded === undefined ? undefined : decodeBase64(encoded)
   if (name === undefined || !isKeyName(name) || bytes === undefined || bytes.length < 5) {
     return undefined
   }
-  return { name, id: bytes.readUInt32BE(), bytes: bytes.subarray(4) }
+  return { name, id: bytes.readUInt32BE(), bytes: bytes.subarray(4), line }
 }
 
 /** Whether the bytes have the length of an Ed25519 signature. */
@@ -110,8 +138,8 @@ export function isSignature(bytes: Uint8Array): boolean {
   return bytes.length === SIGNATURE_BYTES
 }
 
-function keyId(name: string, raw: Buffer): number {
-  const digest = createHash('sha256').update(`${name}\n`).update(Buffer.of(ED25519)).update(raw)
+function keyId(name: string, raw: Buffer, algorithm: number): number {
+  const digest = createHash('sha256').update(`${name}\n`).update(Buffer.of(algorithm)).update(raw)
   return digest.digest().readUInt32BE()
 }
 

@@ -18,6 +18,10 @@ export interface PemKey {
   /** The PEM text, for example from a secrets manager. */
   readonly pem?: string
   readonly passphrase?: string
+  /** The environment variable that contains the passphrase. */
+  readonly passphraseEnv?: string
+  /** The file that contains the passphrase; a line break at its end does not count. */
+  readonly passphraseFile?: string
 }
 
 /** A key that a remote service holds, for example a KMS. */
@@ -48,7 +52,7 @@ export async function createSigner(
     const key = createNoteKey(origin, requireEd25519(source.publicKey))
     return { key, sign: (bytes) => requireSignature(source.sign(bytes)) }
   }
-  const privateKey = isKeyObject(source) ? source : readPem(await pemOf(source), source)
+  const privateKey = isKeyObject(source) ? source : await readPem(source)
   if (privateKey.type !== 'private') refuse('it must be a private key, got a public or secret key')
   const key = createNoteKey(origin, createPublicKey(requireEd25519(privateKey)))
   return { key, sign: async (bytes) => sign(null, bytes, privateKey), privateKey }
@@ -76,7 +80,9 @@ async function pemOf({ file, pem }: PemKey): Promise<string> {
   }
 }
 
-function readPem(pem: string, { passphrase }: PemKey): KeyObject {
+async function readPem(source: PemKey): Promise<KeyObject> {
+  const pem = await pemOf(source)
+  const passphrase = await passphraseOf(source)
   try {
     return createPrivateKey({
       key: pem,
@@ -88,6 +94,24 @@ function readPem(pem: string, { passphrase }: PemKey): KeyObject {
       'it must be a private key in PEM, and the passphrase must be correct',
     )
   }
+}
+
+async function passphraseOf(source: PemKey): Promise<string | undefined> {
+  const { passphrase, passphraseEnv, passphraseFile } = source
+  const given = [passphrase, passphraseEnv, passphraseFile].filter((item) => item !== undefined)
+  if (given.length > 1) {
+    refuse('only one of "passphrase", "passphraseEnv" and "passphraseFile" may be set')
+  }
+  if (passphraseEnv !== undefined) {
+    const value = process.env[passphraseEnv]
+    if (value !== undefined && value !== '') return value
+    refuse(`the environment variable ${passphraseEnv} must contain the passphrase, but is not set`)
+  }
+  if (passphraseFile === undefined) return passphrase
+  const text = await readFile(passphraseFile, 'utf8').catch(() =>
+    refuse(`the file ${passphraseFile} must contain the passphrase, but cannot be read`),
+  )
+  return text.replace(/\r?\n$/, '')
 }
 
 function requireEd25519(key: KeyObject): KeyObject {

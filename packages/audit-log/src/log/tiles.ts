@@ -99,15 +99,22 @@ export function encodeBundle(entries: readonly string[]): Buffer {
   return Buffer.concat(pieces)
 }
 
-/** Decodes a bundle; `undefined` if it is truncated or has more than 256 entries. */
-export function decodeBundle(bundle: Buffer): string[] | undefined {
+/**
+ * Decodes a bundle; `undefined` if it is truncated or has more than 256 entries.
+ *
+ * @param encoding `latin1` for entries that are no text: one character is one byte then.
+ */
+export function decodeBundle(
+  bundle: Buffer,
+  encoding: 'utf8' | 'latin1' = 'utf8',
+): string[] | undefined {
   const entries: string[] = []
   let at = 0
   while (at < bundle.length) {
     if (at + 2 > bundle.length) return undefined
     const end = at + 2 + bundle.readUInt16BE(at)
     if (end > bundle.length || entries.length === TILE_WIDTH) return undefined
-    entries.push(bundle.toString('utf8', at + 2, end))
+    entries.push(bundle.toString(encoding, at + 2, end))
     at = end
   }
   return entries

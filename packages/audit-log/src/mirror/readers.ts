@@ -1,4 +1,5 @@
 /** How a mirror is read: from a folder, or over HTTP. */
+import { withDeadline } from '@parapet/kit'
 import { Files } from '../wal/files.ts'
 import type { ReadFile } from './tile-log.ts'
 
@@ -17,21 +18,46 @@ export function folderReader(folder: string): ReadFile {
  *
  * @param headers for example `authorization`, where the routes are guarded.
  */
-export function urlReader(url: string, headers: Readonly<Record<string, string>>): ReadFile {
+export function urlReader(
+  url: string,
+  headers: Readonly<Record<string, string>>,
+  deadlineMs = DEADLINE_MS,
+): ReadFile {
   const base = url.endsWith('/') ? url : `${url}/`
   return async (path) => {
-    const response = await fetch(new URL(path, base), {
-      headers,
-      redirect: 'error',
-      signal: AbortSignal.timeout(DEADLINE_MS),
-    })
-    if (response.status === 404) {
-      await response.body?.cancel()
-      return undefined
+    const controller = new AbortController()
+    const late = () => new Error(`${base}${path} did not answer within ${deadlineMs} ms`)
+    try {
+      // Over the whole answer: a server may send its body byte by byte.
+      const answer = readAnswer(new URL(path, base), headers, controller.signal)
+      return await withDeadline(answer, deadlineMs, late)
+    } catch (error) {
+      throw nameUrl(error as Error, `${base}${path}`)
+    } finally {
+      controller.abort()
     }
-    if (!response.ok) throw new Error(`${base}${path} answered with status ${response.status}`)
-    return readBody(response)
   }
+}
+
+async function readAnswer(
+  url: URL,
+  headers: Readonly<Record<string, string>>,
+  signal: AbortSignal,
+): Promise<Buffer | undefined> {
+  const response = await fetch(url, { headers, redirect: 'error', signal })
+  if (response.status === 404) {
+    await response.body?.cancel()
+    return undefined
+  }
+  if (!response.ok) throw new Error(`${url.href} answered with status ${response.status}`)
+  return readBody(response)
+}
+
+/** "fetch failed" alone names neither the place nor the reason. */
+function nameUrl(error: Error, url: string): Error {
+  if (error.message.includes(url)) return error
+  const { cause = error } = error
+  return new Error(`${url} cannot be read`, { cause })
 }
 
 async function readBody({ body, url }: Response): Promise<Buffer> {

@@ -11,10 +11,13 @@ export type ReadFile = (path: string) => Promise<Buffer | undefined>
 export class TileLog implements VerifiableLog {
   readonly kind = 'tiles'
   readonly #read: ReadFile
+  readonly #encoding: 'utf8' | 'latin1'
   #state: Promise<LogState | null> | undefined
 
-  constructor(read: ReadFile) {
+  /** @param encoding `latin1` for a log whose entries are no text: one character is one byte then. */
+  constructor(read: ReadFile, encoding: 'utf8' | 'latin1' = 'utf8') {
     this.#read = read
+    this.#encoding = encoding
   }
 
   /** The state at the first call: a mirror may grow while it is verified. */
@@ -43,6 +46,11 @@ export class TileLog implements VerifiableLog {
 
   /** A mirror has the latest checkpoint only. */
   async *checkpoints(): AsyncGenerator<never> {}
+
+  /** Other logs have the cosignatures in their checkpoint. */
+  async cosigned(): Promise<string | undefined> {
+    return (await this.#read('cosigned'))?.toString()
+  }
 
   async subjects(): Promise<[]> {
     return []
@@ -86,7 +94,7 @@ export class TileLog implements VerifiableLog {
     const width = Math.min(TILE_WIDTH, size - index * TILE_WIDTH)
     if (width <= 0) return []
     const bytes = await this.#readWide((of) => tilePath('entries', index, of), width)
-    const leaves = bytes === undefined ? [] : decodeBundle(bytes)
+    const leaves = bytes === undefined ? [] : decodeBundle(bytes, this.#encoding)
     if (leaves !== undefined) return leaves
     throw new PARAPET_AUDIT_LOG_CORRUPT(`the entry bundle ${index} cannot be decoded`)
   }

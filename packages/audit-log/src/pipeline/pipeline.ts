@@ -1,38 +1,29 @@
 /** Moves acknowledged records on: spool → store → log → sinks and alerts. */
-import type { Clock, SecurityEvents } from '@parapet/kit'
 import { SigningFailed } from '../log/signing-key.ts'
-import type { LogState, LogStore, PlanIntegration } from '../log/log-store.ts'
+import type { LogState, PlanIntegration } from '../log/log-store.ts'
 import type { OcsfClass } from '../record/actions.ts'
 import type { AuditSink } from '../log/sink.ts'
 import type { Spool } from '../wal/spool.ts'
 import { DeadLetters } from '../delivery/dead-letters.ts'
 import { Follower } from '../delivery/follower.ts'
 import { Loop } from './loop.ts'
-import { Publisher } from './publisher.ts'
+import { Outside, type OutsideSettings } from './outside.ts'
 import { Sequencer } from './sequencer.ts'
 import { endRecovery, isRecoveryRequested, recoverSpool, type Recovery } from './recover.ts'
 import { Shipper } from './shipper.ts'
 import { StallWatch } from './stall-watch.ts'
-import { isSequencerConflict, reasonOf, StoreHealth } from './store-health.ts'
+import { isSequencerConflict, reasonOf, StoreHealth, type StorePart } from './store-health.ts'
 
 /** What {@link Pipeline} needs. */
-export interface PipelineSettings {
+export interface PipelineSettings extends OutsideSettings {
   readonly spool: Spool
-  readonly store: LogStore
   readonly plan: PlanIntegration
   readonly sinks: readonly AuditSink[]
-  readonly events: SecurityEvents
-  readonly clock: Clock
   /** The folder for the last seen state and the dead letters. */
   readonly folder: string
-  /** Whether this instance moves records from the inbox into the log. */
-  readonly sequences: boolean
   readonly integrateIntervalMs: number
   readonly sinkDeadlineMs: number
-  /** The longest that `publishCheckpoint` may take. */
-  readonly portDeadlineMs: number
   readonly stallMs: number
-  readonly publishCheckpoint: ((note: string) => Promise<void>) | undefined
   readonly ocsfOf: (action: string) => OcsfClass | undefined
 }
 
@@ -52,8 +43,7 @@ export class Pipeline {
   readonly #shipper: Shipper
   readonly #shipLoop: Loop
   readonly #sequenceLoop: Loop
-  readonly #publisher: Publisher
-  readonly #publishLoop: Loop
+  readonly #outside: Outside
   readonly #watch: StallWatch
   readonly #watchLoop: Loop
   readonly #followLoops: readonly Loop[]
@@ -65,18 +55,19 @@ export class Pipeline {
     const { spool, store, events, clock, folder, stallMs } = settings
     this.#health = new StoreHealth(clock.now, events)
     this.#deadLetters = new DeadLetters(folder, events)
-    this.#shipper = new Shipper(spool, store, () => this.#sequenceLoop.wake())
+    this.#shipper = new Shipper({
+      spool,
+      store,
+      now: clock.now,
+      onOffered: () => this.#sequenceLoop.wake(),
+      onLost: (count) => events.emit('audit_log.record_lost', { details: { count } }),
+    })
     this.sequencer = this.#createSequencer()
-    this.#shipLoop = this.#loop(SHIP_PAUSE_MS, () => this.#ship())
-    this.#sequenceLoop = this.#loop(settings.integrateIntervalMs, () =>
+    this.#shipLoop = this.#loop('ship', SHIP_PAUSE_MS, () => this.#ship())
+    this.#sequenceLoop = this.#loop('sequence', settings.integrateIntervalMs, () =>
       settings.sequences ? this.#sequence() : Promise.resolve(false),
     )
-    this.#publisher = new Publisher({
-      publish: settings.publishCheckpoint ?? (async () => {}),
-      deadlineMs: settings.portDeadlineMs,
-      clock,
-    })
-    this.#publishLoop = this.#quietLoop(() => this.#publish())
+    this.#outside = new Outside(settings)
     this.#watch = new StallWatch({
       shipper: this.#shipper,
       store,
@@ -86,7 +77,11 @@ export class Pipeline {
       storeIsUp: () => this.storeIsUp,
       problem: () => this.problem,
     })
-    this.#watchLoop = this.#quietLoop(() => this.#watch.check().then(isDone), WATCH_PAUSE_MS)
+    this.#watchLoop = this.#quietLoop(async () => {
+      await spool.look()
+      await this.#watch.check()
+      return false
+    }, WATCH_PAUSE_MS)
     this.followers = settings.sinks.map((sink) => this.#follow(sink))
     this.#followLoops = this.followers.map((follower) => this.#quietLoop(() => follower.step()))
   }
@@ -101,9 +96,19 @@ export class Pipeline {
     return this.#watch.isStalled
   }
 
+  /** Why sequencing stopped; `undefined` while it works. */
+  get halted(): string | undefined {
+    return this.sequencer.halted
+  }
+
   /** Why records do not reach the log, as far as it is known. */
   get problem(): string | undefined {
     return this.sequencer.halted ?? this.#health.reason ?? this.#sequencingProblem
+  }
+
+  /** The size that the witness cosigned last; `undefined` without a witness or an answer of it. */
+  get cosignedSize(): number | undefined {
+    return this.#outside.cosignedSize
   }
 
   /** The age of the oldest record that is not in the log; 0 if all are. */
@@ -142,6 +147,9 @@ export class Pipeline {
    * @throws the store's error.
    */
   async flush(): Promise<void> {
+    await this.#settings.spool.settle()
+    // Before a step may leave out the numbers that are still missing then.
+    if (this.sequencer.halted === undefined) await this.#shipper.confirm(true)
     this.#flushes++
     try {
       await this.#drain()
@@ -151,7 +159,6 @@ export class Pipeline {
   }
 
   async #drain(): Promise<void> {
-    await this.#settings.spool.settle()
     // A run in progress may have started before the last record arrived; the second round did not.
     for (let round = 0; round < 2; round++) {
       const shipping = this.#shipLoop.run()
@@ -167,7 +174,10 @@ export class Pipeline {
       await shipped
       await this.#sequenceLoop.run()
     }
-    await Promise.allSettled([...this.#followLoops, this.#publishLoop].map((loop) => loop.run()))
+    await this.#shipper.confirm(true)
+    await Promise.allSettled(
+      [...this.#followLoops, ...this.#outside.loops].map((loop) => loop.run()),
+    )
   }
 
   /** Without sequencing a directory would never resolve, and `flush` would wait forever. */
@@ -179,7 +189,7 @@ export class Pipeline {
   }
 
   async close(): Promise<void> {
-    const others = [...this.#followLoops, this.#publishLoop, this.#watchLoop]
+    const others = [...this.#followLoops, ...this.#outside.loops, this.#watchLoop]
     const following = Promise.all(others.map((loop) => loop.close()))
     await this.#sequenceLoop.close()
     await this.#settings.store.close()
@@ -189,7 +199,7 @@ export class Pipeline {
     await Promise.allSettled(this.followers.map(async ({ sink }) => sink.close?.()))
   }
 
-  #loop(intervalMs: number, task: () => Promise<boolean>): Loop {
+  #loop(part: StorePart, intervalMs: number, task: () => Promise<boolean>): Loop {
     return new Loop({
       clock: this.#settings.clock,
       intervalMs,
@@ -197,7 +207,7 @@ export class Pipeline {
       onError: (error) => {
         if (isSequencerConflict(error)) return
         if (error instanceof SigningFailed) this.#sequencingProblem = reasonOf(error)
-        else this.#health.fail(error)
+        else this.#health.fail(part, error)
       },
     })
   }
@@ -208,8 +218,8 @@ export class Pipeline {
   }
 
   #loops(): Loop[] {
-    const own = [this.#shipLoop, this.#sequenceLoop, this.#publishLoop, this.#watchLoop]
-    return [...own, ...this.#followLoops]
+    const own = [this.#shipLoop, this.#sequenceLoop, this.#watchLoop]
+    return [...own, ...this.#outside.loops, ...this.#followLoops]
   }
 
   #createSequencer(): Sequencer {
@@ -229,14 +239,17 @@ export class Pipeline {
     await this.sequencer.checkOnce()
     if (this.sequencer.halted !== undefined) return false
     const more = await this.#shipper.shipBatch()
-    this.#health.succeed()
+    await this.#shipper.confirm(false)
+    this.#health.succeed('ship')
     return more
   }
 
   async #sequence(): Promise<boolean> {
     const before = this.sequencer.halted
-    const more = await this.sequencer.step(this.#flushes > 0)
-    if (before === undefined) this.#health.succeed()
+    const { writer, segments } = this.#settings.spool
+    const own = new Set([writer, ...segments.map((segment) => segment.writer)])
+    const more = await this.sequencer.step(this.#flushes > 0 ? own : undefined)
+    if (before === undefined) this.#health.succeed('sequence')
     this.#sequencingProblem = undefined
     return more
   }
@@ -263,22 +276,6 @@ export class Pipeline {
 
   #onCheckpoint({ note }: LogState): void {
     for (const loop of this.#followLoops) loop.wake()
-    if (this.#settings.publishCheckpoint === undefined) return
-    this.#publisher.offer(note)
-    this.#publishLoop.wake()
+    this.#outside.offer(note)
   }
-
-  async #publish(): Promise<boolean> {
-    try {
-      return await this.#publisher.publish()
-    } catch (error) {
-      const details = { sink: 'publishCheckpoint', reason: reasonOf(error) }
-      this.#settings.events.emit('audit_log.sink_failed', { details })
-      throw error
-    }
-  }
-}
-
-function isDone(): false {
-  return false
 }

@@ -71,8 +71,8 @@ export class Sequencer {
     await this.#remember(state)
   }
 
-  /** Runs one step. @returns whether there may be more records. */
-  async step(isUrgent: boolean): Promise<boolean> {
+  /** Runs one step; see `LogStore.sequence`. @returns whether there may be more records. */
+  async step(urgentFor?: ReadonlySet<string>): Promise<boolean> {
     const { store, plan, batchRecords } = this.#settings
     await this.#checkContinuity()
     if (this.#halted !== undefined) return false
@@ -85,7 +85,7 @@ export class Sequencer {
         return step
       },
       batchRecords,
-      isUrgent,
+      urgentFor,
     )
     const count = await sequenced.catch((error: unknown) => {
       if (!(error instanceof PARAPET_AUDIT_LOG_CORRUPT)) throw error

@@ -4,12 +4,16 @@ import { SequencerConflict } from '../log/log-store.ts'
 
 const MAX_REASON = 200
 
+/** A part of the pipeline that calls the store; one may fail while the other works. */
+export type StorePart = 'ship' | 'sequence'
+
 /** Remembers since when the store fails. */
 export class StoreHealth {
   readonly #now: () => number
   readonly #events: SecurityEvents
   #downSince: number | undefined
-  #reason: string | undefined
+  /** Why each failing part fails. */
+  readonly #reasons = new Map<StorePart, string>()
 
   /** @param now milliseconds since the Unix epoch. */
   constructor(now: () => number, events: SecurityEvents) {
@@ -23,19 +27,20 @@ export class StoreHealth {
 
   /** Why the store fails; `undefined` while it works. */
   get reason(): string | undefined {
-    return this.#reason
+    return this.#reasons.values().next().value
   }
 
-  fail(error: unknown): void {
-    this.#reason = reasonOf(error)
+  fail(part: StorePart, error: unknown): void {
+    this.#reasons.set(part, reasonOf(error))
     if (this.#downSince !== undefined) return
     this.#downSince = this.#now()
     this.#events.emit('audit_log.store_lost', { details: { reason: reasonOf(error) } })
   }
 
-  succeed(): void {
-    if (this.#downSince === undefined) return
-    this.#reason = undefined
+  /** The store works again when every part does. */
+  succeed(part: StorePart): void {
+    this.#reasons.delete(part)
+    if (this.#downSince === undefined || this.#reasons.size > 0) return
     const downMs = this.#now() - this.#downSince
     this.#downSince = undefined
     this.#events.emit('audit_log.store_recovered', { details: { downMs } })

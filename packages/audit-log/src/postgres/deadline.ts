@@ -10,6 +10,6 @@ export function limitWaiting(sql: SqlClient, deadlineMs: number, clock: Clock): 
   const limit = <T>(answer: Promise<T>) => withDeadline(answer, deadlineMs, late, clock)
   return {
     query: (text, values) => limit(sql.query(text, values)),
-    transaction: (work) => limit(sql.transaction(work)),
+    transaction: (work, limits) => limit(sql.transaction(work, limits)),
   }
 }

@@ -1,8 +1,10 @@
 /** Entries and their query columns in PostgreSQL. */
 import type { SqlQueryable } from '@parapet/kit'
-import type { Integration } from '../log/log-store.ts'
-import { filterColumns, type RecordFilter } from '../record/filter.ts'
+import type { Integration, Logged } from '../log/log-store.ts'
+import { filterColumns, type ResolvedFilter } from '../record/filter.ts'
 import { monthOf, projectRecord, textColumns } from '../record/projection.ts'
+
+const INSUFFICIENT_PRIVILEGE = '42501'
 
 /** Inserts entries and their columns in one statement. */
 export async function insertEvents(
@@ -29,7 +31,7 @@ export async function insertEvents(
 
 /** The statement of a search, newest first. Every value is a parameter. */
 export function searchSql(
-  filter: RecordFilter,
+  filter: ResolvedFilter,
   before: number,
   limit: number,
 ): { text: string; values: unknown[] } {
@@ -61,4 +63,27 @@ export function searchSql(
 
 function at(place: string): string {
   return `to_timestamp(${place}::float8 / 1000.0)`
+}
+
+/** See `LogStore.logged`. */
+export async function countLogged(
+  sql: SqlQueryable,
+  writer: string,
+  first: number,
+  last: number,
+  after: number,
+): Promise<Logged | null> {
+  try {
+    const { rows } = await sql.query<{ count: number; seq: number; index: number }>(
+      `SELECT (count(*) FILTER (WHERE seq BETWEEN $2 AND $3))::float8 AS count,
+         coalesce(max(seq), -1)::float8 AS seq, coalesce(max(index), -1)::float8 AS index
+       FROM audit_log_events WHERE writer = $1 AND index > $4`,
+      [writer, first, last, after],
+    )
+    const { count, seq, index } = rows[0]!
+    return { count, lastSeq: seq, lastIndex: index }
+  } catch (error) {
+    if ((error as { code?: string }).code === INSUFFICIENT_PRIVILEGE) return null
+    throw error
+  }
 }

@@ -41,6 +41,26 @@ export async function hasRows(sql: SqlQueryable): Promise<boolean> {
 
 /** The oldest rows. */
 export async function readRows(sql: SqlQueryable, max: number): Promise<InboxRow[]> {
+  // Qualified: a bare `position` would be the text of the select list, which sorts 10 before 9.
+  return inOrder(await selectRows(sql, 'ORDER BY inbox.position LIMIT $1', [max]))
+}
+
+/** The rows of a writer from a number on, in the order of their numbers. */
+export function readRowsOf(
+  sql: SqlQueryable,
+  writer: string,
+  from: number,
+  max: number,
+): Promise<InboxRow[]> {
+  const order = 'WHERE inbox.writer = $1 AND inbox.seq >= $2 ORDER BY inbox.seq LIMIT $3'
+  return selectRows(sql, order, [writer, from, max])
+}
+
+async function selectRows(
+  sql: SqlQueryable,
+  order: string,
+  values: readonly unknown[],
+): Promise<InboxRow[]> {
   const { rows } = await sql.query<{
     position: string
     writer: string
@@ -49,12 +69,10 @@ export async function readRows(sql: SqlQueryable, max: number): Promise<InboxRow
     beside: string | null
     mac: string | null
   }>(
-    // Qualified: a bare `position` would be the text of the select list, which sorts 10 before 9.
-    `SELECT position::text, writer, seq::text, leaf, beside, mac FROM audit_log_inbox AS inbox
-     ORDER BY inbox.position LIMIT $1`,
-    [max],
+    `SELECT position::text, writer, seq::text, leaf, beside, mac FROM audit_log_inbox AS inbox ${order}`,
+    values,
   )
-  const read = rows.map(({ position, writer, seq, leaf, beside, mac }) => ({
+  return rows.map(({ position, writer, seq, leaf, beside, mac }) => ({
     position,
     writer,
     seq: seq === null ? null : Number(seq),
@@ -62,7 +80,6 @@ export async function readRows(sql: SqlQueryable, max: number): Promise<InboxRow
     attachments: beside,
     mac,
   }))
-  return inOrder(read)
 }
 
 /** Orders the rows of each writer by their numbers, in the places that they have. */

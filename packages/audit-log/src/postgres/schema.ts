@@ -106,11 +106,27 @@ export const migrations: readonly Migration[] = [
       CREATE INDEX ON audit_log_events (writer, index);
       DROP TABLE audit_log_writers;`,
   },
+  {
+    id: '0003_keep_cosignature',
+    sql: `
+      CREATE TABLE audit_log_cosigned (
+        one  boolean PRIMARY KEY DEFAULT true CHECK (one),
+        note text    NOT NULL
+      );`,
+  },
+  {
+    id: '0004_check_secrets',
+    sql: `
+      CREATE TABLE audit_log_secret_check (
+        one  boolean PRIMARY KEY DEFAULT true CHECK (one),
+        text text    NOT NULL
+      );`,
+  },
 ]
 
 /** The three roles of {@link grantsFor}. */
 export interface AuditRoles {
-  /** Inserts into the inbox and reads nothing: for instances that only record. */
+  /** Inserts into the inbox, and reads which of its numbers are in the log: for instances that only record. */
   readonly writer: string
   /** Reads the log: for auditors and the verifier. */
   readonly reader: string
@@ -121,7 +137,8 @@ export interface AuditRoles {
 /** The tables of the log. No role may update an entry; only pruning deletes entries. */
 const LOG_TABLES =
   'audit_log_state, audit_log_events, audit_log_tiles, audit_log_checkpoints, ' +
-  'audit_log_subject_keys, audit_log_values, audit_log_erasures, audit_log_blobs, audit_log_cursors'
+  'audit_log_subject_keys, audit_log_values, audit_log_erasures, audit_log_blobs, audit_log_cursors, ' +
+  'audit_log_cosigned, audit_log_secret_check'
 
 /**
  * The GRANT statements for three existing roles. The owner of the tables runs them after the first
@@ -131,10 +148,12 @@ export function grantsFor({ writer, reader, sequencer }: AuditRoles): string {
   const [w, r, s] = [writer, reader, sequencer].map(quote)
   return [
     `GRANT INSERT ON audit_log_inbox TO ${w};`,
+    // A writer keeps a record in its spool until the log has its number.
+    `GRANT SELECT (writer, seq, index) ON audit_log_events TO ${w};`,
     `GRANT SELECT ON ${LOG_TABLES} TO ${r}, ${s};`,
     `GRANT SELECT, INSERT, DELETE ON audit_log_inbox TO ${s};`,
     `GRANT INSERT ON ${LOG_TABLES} TO ${s};`,
-    `GRANT UPDATE ON audit_log_state, audit_log_tiles, audit_log_erasures, audit_log_cursors TO ${s};`,
+    `GRANT UPDATE ON audit_log_state, audit_log_tiles, audit_log_erasures, audit_log_cursors, audit_log_cosigned, audit_log_secret_check TO ${s};`,
     `GRANT DELETE ON audit_log_events, audit_log_subject_keys, audit_log_values TO ${s};`,
   ].join('\n')
 }

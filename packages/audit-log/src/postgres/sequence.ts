@@ -12,7 +12,8 @@ import { monthOf } from '../record/projection.ts'
 import type { WriterKey } from '../trust/writer-key.ts'
 import { claimCursor, endLease, SEQUENCER } from './cursors.ts'
 import { insertEvents } from './events.ts'
-import { hasRows, judgeRows, readRows, type InboxRow } from './inbox.ts'
+import { Holes } from './holes.ts'
+import { hasRows, judgeRows, readRows, readRowsOf, type InboxRow } from './inbox.ts'
 import { WriterMarks } from './marks.ts'
 import { insertFirstState, readState, replaceState } from './state.ts'
 import { addAttachments } from './subjects.ts'
@@ -43,6 +44,7 @@ export class PostgresSequence {
   readonly #settings: SequenceSettings
   readonly #holder = randomBytes(8).toString('hex')
   readonly #marks = new WriterMarks()
+  readonly #holes = new Holes()
   readonly #months = new Set<string>()
 
   constructor(settings: SequenceSettings) {
@@ -50,14 +52,19 @@ export class PostgresSequence {
   }
 
   /** See `LogStore.sequence`. */
-  async run(plan: PlanIntegration, max: number, isUrgent: boolean): Promise<number> {
+  async run(
+    plan: PlanIntegration,
+    max: number,
+    urgentFor: ReadonlySet<string> | undefined,
+  ): Promise<number> {
     const { sql, now } = this.#settings
+    const isUrgent = urgentFor !== undefined
     for (const month of monthsFrom(now())) await this.#createPartition(month)
     if (!(await hasRows(sql))) return 0
     // Without the lease a step is safe, too: it fails if another process writes one first.
     if (!(await this.#claim(isUrgent ? WAIT_MS : 0)) && !isUrgent) return 0
     try {
-      return await this.#step(plan, max)
+      return await this.#step(plan, max, urgentFor)
     } finally {
       await endLease(sql, SEQUENCER, this.#holder).catch(() => {})
     }
@@ -73,17 +80,48 @@ export class PostgresSequence {
     }
   }
 
-  async #step(plan: PlanIntegration, max: number): Promise<number> {
-    const { sql, origin, writerKey } = this.#settings
+  async #step(
+    plan: PlanIntegration,
+    max: number,
+    urgentFor: ReadonlySet<string> = new Set(),
+  ): Promise<number> {
+    const { sql, origin, writerKey, now } = this.#settings
     const current = (await readState(sql)) ?? (await insertFirstState(sql, origin))
-    const rows = await readRows(sql, max)
-    if (rows.length === 0) return 0
-    const marks = await this.#marks.of(sql, current, rows)
-    const inbox = await judgeRows(sql, writerKey, rows, marks)
+    const oldest = await readRows(sql, max)
+    if (oldest.length === 0) return 0
+    const marks = await this.#marks.of(sql, current, oldest)
+    const read = await this.#fillHoles(oldest, marks, max)
+    const judged = await judgeRows(sql, writerKey, read, marks)
+    const inbox = this.#holes.hold(judged, marks, now(), urgentFor)
+    if (inbox.length === 0) return 0
     const step = await plan(current, inbox, marks)
+    const kept = new Set(inbox)
+    const rows = read.filter((_, at) => kept.has(judged[at]!))
     await sql.transaction((transaction) => commitStep(transaction, rows, current, step))
     if (step !== null) this.#marks.keep(step)
     return rows.length
+  }
+
+  /** What a writer ships again comes behind its later rows. */
+  async #fillHoles(
+    oldest: readonly InboxRow[],
+    marks: ReadonlyMap<string, number>,
+    max: number,
+  ): Promise<readonly InboxRow[]> {
+    const holes = this.#holes.find(oldest, marks)
+    if (holes.size === 0) return oldest
+    const filled = new Set<string>()
+    const rows: InboxRow[] = []
+    for (const row of oldest) {
+      const at = holes.get(row.writer)
+      if (at === undefined || row.seq === null || row.seq < at) rows.push(row)
+      // In the place of the first one: a later writer names the last record of this one.
+      else if (!filled.has(row.writer)) {
+        filled.add(row.writer)
+        rows.push(...(await readRowsOf(this.#settings.sql, row.writer, at, max)))
+      }
+    }
+    return rows
   }
 
   /** If this role may not create tables, the rows go to the default partition. */

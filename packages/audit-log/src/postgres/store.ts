@@ -3,6 +3,7 @@ import { migrate, type Clock, type SqlClient } from '@parapet/kit'
 import type {
   Cursor,
   InboxRecord,
+  Logged,
   LogState,
   LogStore,
   PlacedEntry,
@@ -11,21 +12,23 @@ import type {
   StoredValue,
   SubjectState,
 } from '../log/log-store.ts'
-import type { RecordFilter } from '../record/filter.ts'
+import type { ResolvedFilter } from '../record/filter.ts'
 import { textColumns } from '../record/projection.ts'
 import { requireOrigin } from '../trust/origin.ts'
 import type { WriterKey } from '../trust/writer-key.ts'
 import { claimCursor, moveCursor } from './cursors.ts'
-import { searchSql } from './events.ts'
+import { countLogged, searchSql } from './events.ts'
 import { limitWaiting } from './deadline.ts'
 import { appendRows, oldestRowTime, removeRows } from './inbox.ts'
 import { PostgresSequence } from './sequence.ts'
 import { readState } from './state.ts'
-import { eraseSubject, listSubjects, readBlob, valuesOf } from './subjects.ts'
+import { eraseSubject, listSubjects, readBlob, readSubject, valuesOf } from './subjects.ts'
 import { migrations } from './schema.ts'
 
 const NAME = '@parapet/audit-log'
 const PAGE = 10_000
+/** Shorter than the time in which Fastify expects a plugin to start, which would hide the cause. */
+const BOOT_LIMIT_MS = 8000
 
 /** What a store needs that is not only read. */
 export interface PostgresWriting {
@@ -38,6 +41,16 @@ export interface PostgresWriting {
   readonly clock: Clock
   /** The longest that one call of the database may take. */
   readonly deadlineMs: number
+}
+
+/** Without a schema, waiting for the lock of the migrations would not end. */
+async function requireSchema(sql: SqlClient): Promise<void> {
+  const { rows } = await sql.query<{ schema: string | null }>('SELECT current_schema() AS schema')
+  if (rows[0]?.schema === null) {
+    throw new Error(
+      'the database has no schema for the tables; check the "search_path" of its role',
+    )
+  }
 }
 
 /** A {@link LogStore} over kit's SQL port. */
@@ -58,20 +71,32 @@ export class PostgresStore implements LogStore {
 
   async open(): Promise<void> {
     if (this.#writing === undefined) return
-    const { migrates, origin, sql } = this.#writing
-    // Not through the deadline: a migration of a large table takes as long as it takes.
-    if (migrates) await migrate(sql, NAME, migrations)
+    const { migrates, origin, sql, clock, deadlineMs } = this.#writing
+    const limited = limitWaiting(sql, Math.min(deadlineMs, BOOT_LIMIT_MS), clock)
+    if (migrates) {
+      await requireSchema(limited)
+      // Not through the deadline: a migration of a large table takes as long as it takes.
+      await migrate(sql, NAME, migrations)
+    }
     // A role that only writes may not read the state, and a database may be down at the start.
-    const state = migrates ? await this.state() : await this.state().catch(() => null)
+    const state = migrates ? await readState(limited) : await readState(limited).catch(() => null)
     requireOrigin(state, origin, 'database')
+  }
+
+  logged(writer: string, first: number, last: number, after: number): Promise<Logged | null> {
+    return countLogged(this.#sql, writer, first, last, after)
   }
 
   async append(records: readonly InboxRecord[]): Promise<void> {
     await appendRows(this.#sql, this.#writer(), records)
   }
 
-  async sequence(plan: PlanIntegration, max: number, isUrgent = false): Promise<number> {
-    return (await this.#sequence?.run(plan, max, isUrgent)) ?? 0
+  async sequence(
+    plan: PlanIntegration,
+    max: number,
+    urgentFor?: ReadonlySet<string>,
+  ): Promise<number> {
+    return (await this.#sequence?.run(plan, max, urgentFor)) ?? 0
   }
 
   forgetWaiting(
@@ -125,7 +150,20 @@ export class PostgresStore implements LogStore {
     }
   }
 
-  async search(filter: RecordFilter, before: number, limit: number): Promise<PlacedEntry[]> {
+  async cosigned(): Promise<string | undefined> {
+    const { rows } = await this.#sql.query<{ note: string }>('SELECT note FROM audit_log_cosigned')
+    return rows[0]?.note
+  }
+
+  async keepCosigned(note: string): Promise<void> {
+    await this.#sql.query(
+      `INSERT INTO audit_log_cosigned (note) VALUES ($1)
+       ON CONFLICT (one) DO UPDATE SET note = excluded.note`,
+      [note],
+    )
+  }
+
+  async search(filter: ResolvedFilter, before: number, limit: number): Promise<PlacedEntry[]> {
     const { text, values } = searchSql(filter, before, limit)
     const { rows } = await this.#sql.query<{ place: string; leaf: string }>(text, values)
     return rows.map(({ place, leaf }) => ({ index: Number(place), leaf }))
@@ -157,6 +195,25 @@ export class PostgresStore implements LogStore {
 
   subjects(after: string, limit: number): Promise<SubjectState[]> {
     return listSubjects(this.#sql, after, limit)
+  }
+
+  subject(pseudonym: string): Promise<SubjectState> {
+    return readSubject(this.#sql, pseudonym)
+  }
+
+  async secretCheck(): Promise<string | undefined> {
+    const { rows } = await this.#sql.query<{ text: string }>(
+      'SELECT text FROM audit_log_secret_check',
+    )
+    return rows[0]?.text
+  }
+
+  async keepSecretCheck(text: string): Promise<void> {
+    await this.#sql.query(
+      `INSERT INTO audit_log_secret_check (text) VALUES ($1)
+       ON CONFLICT (one) DO UPDATE SET text = excluded.text`,
+      [text],
+    )
   }
 
   claimCursor(name: string, holder: string, ttlMs: number): Promise<Cursor | null> {

@@ -89,31 +89,48 @@ export async function eraseSubject(
   })
 }
 
+interface SubjectRow {
+  subject: string
+  keys: string
+  held: string
+  erased: string | null
+}
+
+const COUNTS = `s.subject,
+  (SELECT count(*) FROM audit_log_subject_keys k WHERE k.subject = s.subject)::text AS keys,
+  (SELECT count(*) FROM audit_log_values v WHERE v.subject = s.subject)::text AS held,
+  (SELECT erased_at FROM audit_log_erasures e WHERE e.subject = s.subject)::text AS erased`
+
 /** Subjects with a pseudonym above `after`, in order. */
 export async function listSubjects(
   sql: SqlQueryable,
   after: string,
   limit: number,
 ): Promise<SubjectState[]> {
-  const { rows } = await sql.query<{
-    subject: string
-    keys: string
-    held: string
-    erased: string | null
-  }>(
-    `SELECT s.subject,
-       (SELECT count(*) FROM audit_log_subject_keys k WHERE k.subject = s.subject)::text AS keys,
-       (SELECT count(*) FROM audit_log_values v WHERE v.subject = s.subject)::text AS held,
-       (SELECT erased_at FROM audit_log_erasures e WHERE e.subject = s.subject)::text AS erased
+  const { rows } = await sql.query<SubjectRow>(
+    `SELECT ${COUNTS}
      FROM (SELECT subject FROM audit_log_subject_keys UNION SELECT subject FROM audit_log_values
            UNION SELECT subject FROM audit_log_erasures) s
      WHERE s.subject COLLATE "C" > $1 ORDER BY s.subject COLLATE "C" LIMIT $2`,
     [after, limit],
   )
-  return rows.map(({ subject, keys, held, erased }) => ({
+  return rows.map(stateOf)
+}
+
+/** One subject; without keys, values and erasure if it is not stored. */
+export async function readSubject(sql: SqlQueryable, subject: string): Promise<SubjectState> {
+  const { rows } = await sql.query<SubjectRow>(
+    `SELECT ${COUNTS} FROM (SELECT $1::text AS subject) s`,
+    [subject],
+  )
+  return stateOf(rows[0]!)
+}
+
+function stateOf({ subject, keys, held, erased }: SubjectRow): SubjectState {
+  return {
     subject,
     keys: Number(keys),
     values: Number(held),
     erasedAt: erased === null ? null : Number(erased),
-  }))
+  }
 }

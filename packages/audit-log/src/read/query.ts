@@ -2,7 +2,7 @@
 import { PARAPET_AUDIT_LOG_INVALID_QUERY } from '../errors.ts'
 import { toEntries, type AuditEntry } from '../log/entries.ts'
 import type { LogStore } from '../log/log-store.ts'
-import { readFilter, type RecordFilter } from '../record/filter.ts'
+import { readFilter, type RecordFilter, type ResolvedFilter } from '../record/filter.ts'
 import type { ReaderFields } from './reader-fields.ts'
 
 /** A query. */
@@ -25,7 +25,7 @@ export interface AuditPage {
 
 /** A validated query. */
 export interface ResolvedQuery {
-  readonly filter: RecordFilter
+  readonly filter: ResolvedFilter
   readonly limit: number
   /** Only entries with a smaller index are returned. */
   readonly before: number

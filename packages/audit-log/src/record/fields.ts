@@ -16,8 +16,8 @@ export interface AuditFields<D = Readonly<Record<string, unknown>>> {
   /** The type of the resource. @default that of the action */
   readonly resource?: string
   readonly resourceId?: Markable
-  /** The state before and after, or a list of changes. Members with secret names are redacted. */
-  readonly changes?: { readonly before: unknown; readonly after: unknown } | readonly Change[]
+  /** The state before (unless it was created) and after (unless it was deleted), or a list of changes. Members with secret names are redacted. */
+  readonly changes?: { readonly before?: unknown; readonly after?: unknown } | readonly Change[]
   /** @default 'success' */
   readonly result?: AuditResult
   readonly errorCode?: string
@@ -31,6 +31,8 @@ export interface AuditFields<D = Readonly<Record<string, unknown>>> {
 
 /** Members that only the plugin sets. */
 export interface InternalFields {
+  /** The status code of the reply. */
+  readonly status?: number
   /** @default a new UUIDv7 */
   readonly id?: string
   /** Milliseconds since the Unix epoch. @default now */

@@ -14,9 +14,15 @@ export interface RecordFilter {
   readonly resourceId?: string
   readonly requestId?: string
   readonly result?: 'success' | 'failure' | 'unknown'
-  /** Milliseconds since the Unix epoch, inclusive. */
+  /** Milliseconds since the Unix epoch, or an ISO 8601 date or time with its zone; inclusive. */
+  readonly since?: number | string
+  /** Like `since`, but exclusive. */
+  readonly until?: number | string
+}
+
+/** A validated filter; its times are milliseconds since the Unix epoch. */
+export interface ResolvedFilter extends Omit<RecordFilter, 'since' | 'until'> {
   readonly since?: number
-  /** Milliseconds since the Unix epoch, exclusive. */
   readonly until?: number
 }
 
@@ -42,12 +48,12 @@ const MAX_TEXT = 1024
  *
  * @throws PARAPET_AUDIT_LOG_INVALID_QUERY
  */
-export function readFilter(input: object): RecordFilter {
+export function readFilter(input: object): ResolvedFilter {
+  const times: { since?: number; until?: number } = {}
   for (const [name, value] of Object.entries(input)) {
     if (value === undefined) continue
     if (name === 'since' || name === 'until') {
-      if (!Number.isSafeInteger(value))
-        refuse(`"${name}" must be an integer (milliseconds since the Unix epoch)`)
+      times[name] = readTime(name, value)
     } else if (name === 'action' || TEXT_MEMBERS.includes(name as TextMember)) {
       if (typeof value !== 'string' || value.length > MAX_TEXT || !isSearchable(value)) {
         refuse(`"${name}" must be well-formed text without NUL, at most ${MAX_TEXT} characters`)
@@ -58,11 +64,21 @@ export function readFilter(input: object): RecordFilter {
       )
     }
   }
-  const filter = input as RecordFilter
+  const filter = { ...input, ...times } as ResolvedFilter
   if (filter.action !== undefined && !/^[a-z0-9_.]*\*?$/.test(filter.action)) {
     refuse('"action" must be an action name, or a prefix followed by *')
   }
   return filter
+}
+
+const ISO_TIME = /^\d{4}-\d\d-\d\d(?:T\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?(?:Z|[+-]\d\d:\d\d))?$/
+
+function readTime(name: string, value: unknown): number {
+  const time = typeof value === 'string' && ISO_TIME.test(value) ? Date.parse(value) : value
+  if (Number.isSafeInteger(time)) return time as number
+  return refuse(
+    `"${name}" must be milliseconds since the Unix epoch, a date, or a time like 2026-01-31T12:00:00Z`,
+  )
 }
 
 /** A column cannot hold NUL; a record has U+2400 there. */
@@ -71,7 +87,7 @@ function isSearchable(text: string): boolean {
 }
 
 /** Whether a record matches the filter. */
-export function matchesFilter(filter: RecordFilter, row: Projection): boolean {
+export function matchesFilter(filter: ResolvedFilter, row: Projection): boolean {
   if (filter.since !== undefined && row.time < filter.since) return false
   if (filter.until !== undefined && row.time >= filter.until) return false
   if (filter.action !== undefined && !matchesAction(filter.action, row.action)) return false

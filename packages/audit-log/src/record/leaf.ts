@@ -37,7 +37,7 @@ export interface AuditRecord {
   readonly time: number
   readonly action: string
   readonly result: AuditResult
-  /** Which of the two records of an `attempt+outcome` action this is. */
+  /** Which of two records this is: of an `attempt+outcome` action, or of a client that left before the reply. */
   readonly phase?: 'attempt' | 'outcome'
   /** In an outcome: the id of the attempt. */
   readonly attemptId?: string
@@ -52,6 +52,8 @@ export interface AuditRecord {
   readonly route?: string
   readonly errorCode?: string
   readonly severity?: string
+  /** The status code of the reply, for requests with an audit rule. */
+  readonly status?: number
   /** `[{ path, from?, to? }]` */
   readonly changes?: Json
   readonly data?: Json

@@ -45,16 +45,34 @@ export type FieldRule = 'drop' | 'hmac' | 'pii'
 export const REDACTED = '[redacted]'
 
 const SECRET =
-  /passw|passphrase|passcode|secret|token|authorization|cookie|credential|api[-_]?key|private[-_]?key|otp$|^pin$|^cvv$|^cvc$/i
+  /passw|passphrase|passcode|secret|token|authorization|cookie|credential|api[-_ ]?key|private[-_ ]?key|otp$|^pin$|^cvv$|^cvc$/i
+/** Words that are secrets alone, but not within another word: "pass" and "passenger". */
+const SECRET_WORD = /(?:^|[^a-z])(?:pass|pwd|jwt|bearer|ssn)(?![a-z])/
+const BETWEEN_WORDS = /(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])/g
 
 /** Whether a member with this name is always redacted. */
 export function isSecretName(name: string): boolean {
   let isSecret = known.get(name)
   if (isSecret === undefined) {
-    isSecret = SECRET.test(name)
+    isSecret =
+      SECRET.test(name) || SECRET_WORD.test(name.replaceAll(BETWEEN_WORDS, ' ').toLowerCase())
     if (known.size < MAX_KNOWN) known.set(name, isSecret)
   }
   return isSecret
+}
+
+const USER_INFO = /(:\/\/)[^/?#\s@]*@/g
+const PARAMETER = /([?&#]([^=&#\s]{1,100})=)[^&#\s]*/g
+
+/** Redacts the credentials and the secret parameters of URLs; `undefined` if there are none. */
+export function withoutUrlSecrets(text: string): string | undefined {
+  if (!text.includes('://')) return undefined
+  const safe = text
+    .replaceAll(USER_INFO, `$1${REDACTED}@`)
+    .replaceAll(PARAMETER, (whole: string, start: string, name: string) =>
+      isSecretName(name) ? start + REDACTED : whole,
+    )
+  return safe === text ? undefined : safe
 }
 
 /** A cache: most records have the same few names. */

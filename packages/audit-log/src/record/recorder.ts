@@ -3,7 +3,7 @@ import { createUuidV7, type Clock } from '@parapet/kit'
 import type { KeyObject } from 'node:crypto'
 import { PARAPET_AUDIT_LOG_INVALID_RECORD } from '../errors.ts'
 import { checkData, type ResolvedAction } from './actions.ts'
-import { canonicalize, toJson, type Json, type Visit } from './canonical-json.ts'
+import { encodeText, toJson, type Json, type Visit } from './canonical-json.ts'
 import { diff, type Change } from './diff.ts'
 import type { AuditFields, InternalFields, Markable } from './fields.ts'
 import type { AuditResult, Draft, LeafText } from './leaf.ts'
@@ -14,9 +14,11 @@ import {
   keyedHash,
   PersonalValue,
   REDACTED,
+  withoutUrlSecrets,
   type FieldRule,
 } from './marks.ts'
 import { sealedHash, type Attachments, type SubjectKeys } from './personal-data.ts'
+import { readPlain, readSeverity, readText, requireKnownMembers, type MARKABLE } from './texts.ts'
 
 /** What {@link Recorder} needs. */
 export interface RecorderSettings {
@@ -61,6 +63,20 @@ export class Recorder {
     return pending.length === 0 ? { draft, attachments: null } : this.#protect(draft, pending)
   }
 
+  /**
+   * The text of a member as records have it, so that a search finds it, and does not write into the log
+   * what records must not.
+   */
+  protect(name: (typeof MARKABLE)[number], text: string): string {
+    const rule = this.#settings.rules.get(name)
+    if (rule === undefined || /^(?:hmac|pii):/.test(text)) return text
+    if (rule === 'drop') return DROPPED
+    // Only the principal is the subject of its own value.
+    return rule === 'pii' && name === 'principal'
+      ? `pii:${this.#settings.subjects!.pseudonymOf(text)}`
+      : this.#hash(text)
+  }
+
   /** A Proxy or a getter of the caller may throw anything. */
   #readDraft(
     action: ResolvedAction,
@@ -82,13 +98,16 @@ export class Recorder {
     internal: InternalFields,
     pending: Pending[],
   ): Draft {
-    const { principal } = fields
+    requireKnownMembers(fields)
+    const principal = readText('principal', fields.principal)
     const visit: Visit = (name, path, value) => this.#visit(name, path, value, principal, pending)
     const hasRules = this.#settings.rules.size > 0
-    const text = (name: string, value: Markable | undefined): LeafText | undefined => {
+    const text = (name: (typeof MARKABLE)[number], given: unknown): LeafText | undefined => {
+      const value = readText(name, given)
       if (value === undefined || (typeof value === 'string' && !hasRules)) return value
-      const visited = visit(name, name, value)
-      return visited === DROPPED ? undefined : ((visited as LeafText | undefined) ?? toText(value))
+      // A marked value is always replaced, a text only by a rule.
+      const visited = (visit(name, name, value) ?? value) as LeafText
+      return visited === DROPPED ? undefined : visited
     }
     const json = (name: string, value: unknown): Json | undefined => {
       const converted = visit('', name, value) ?? toJson(value, visit, name)
@@ -102,19 +121,20 @@ export class Recorder {
       blob: undefined,
       changes: fields.changes === undefined ? undefined : this.#changes(fields.changes, visit),
       data: data === undefined ? undefined : json('data', data),
-      errorCode: plain(fields.errorCode),
+      errorCode: readPlain('errorCode', fields.errorCode),
       id: internal.id ?? this.#nextId(),
       ip: text('ip', fields.ip),
       phase: internal.phase,
       principal: text('principal', principal),
-      requestId: plain(fields.requestId),
-      resource: plain(fields.resource) ?? action.resource,
+      requestId: readPlain('requestId', fields.requestId),
+      resource: readPlain('resource', fields.resource) ?? action.resource,
       resourceId: text('resourceId', fields.resourceId),
       result: resultOf(fields.result),
-      route: plain(fields.route),
+      route: readPlain('route', fields.route),
       seq: undefined,
       session: text('session', fields.session),
-      severity: plain(fields.severity),
+      severity: readSeverity(fields.severity),
+      status: internal.status,
       tenant: text('tenant', fields.tenant),
       time: internal.time ?? this.#settings.clock.now(),
       userAgent: text('userAgent', fields.userAgent),
@@ -125,7 +145,7 @@ export class Recorder {
 
   #changes(changes: NonNullable<AuditFields['changes']>, visit: Visit): Json {
     const list = Array.isArray(changes) ? (changes as readonly Change[]) : diffOf(changes)
-    return list.flatMap((change) => {
+    return list.map((change) => {
       if (typeof change?.path !== 'string') refuseChanges()
       const names = change.path.split('/').slice(1)
       const path = ['changes', ...names].join('.')
@@ -135,12 +155,12 @@ export class Recorder {
         const rule = this.#settings.rules.has(path) ? path : `${path}.${at}`
         return visit('', rule, value) ?? toJson(value, visit, path)
       }
-      const entry = {
-        path: change.path.toWellFormed(),
+      // In canonical order.
+      return {
         ...('from' in change ? { from: side(change.from, 'from') } : undefined),
+        path: change.path.toWellFormed(),
         ...('to' in change ? { to: side(change.to, 'to') } : undefined),
       }
-      return entry.from === DROPPED || entry.to === DROPPED ? [] : [entry]
     })
   }
 
@@ -163,7 +183,10 @@ export class Recorder {
       if (typeof subject !== 'string') return this.#hash(value)
       return this.#commit(new PersonalValue(value, subject), path, pending)
     }
-    return path.startsWith('data.') && isSecretName(name) ? REDACTED : undefined
+    if (path === name) return undefined
+    if (isSecretName(name)) return REDACTED
+    const safe = typeof value === 'string' ? withoutUrlSecrets(value) : undefined
+    return safe === undefined ? undefined : encodeText(safe)
   }
 
   #hash(value: unknown): string {
@@ -176,6 +199,11 @@ export class Recorder {
 
   #commit(mark: PersonalValue, path: string, pending: Pending[]): Json {
     const { subjects } = this.#settings
+    if (typeof mark.subject !== 'string' || mark.subject === '') {
+      throw new PARAPET_AUDIT_LOG_INVALID_RECORD(
+        'the "subject" of a personal value must be a text that is not empty',
+      )
+    }
     if (subjects === undefined) {
       throw new PARAPET_AUDIT_LOG_INVALID_RECORD(
         'a personal value needs the options "cipher" and "hashKey"',
@@ -206,30 +234,26 @@ export class Recorder {
   }
 }
 
-/** Replaces a dropped member; a dropped top-level member is left out. */
+/** Replaces a dropped member or side of a change; a dropped top-level member is left out. */
 const DROPPED = '[dropped]'
-
-/** Converts to text, because callers without types pass other values, for example a numeric request id. */
-function plain(value: string | undefined): string | undefined {
-  return value === undefined || typeof value === 'string' ? value : canonicalize(toJson(value))
-}
 
 function resultOf(result: AuditResult = 'success'): AuditResult {
   if (result === 'success' || result === 'failure' || result === 'unknown') return result
   throw new PARAPET_AUDIT_LOG_INVALID_RECORD('"result" must be success, failure or unknown')
 }
 
+/** Of what was created there is no state before, and of what was deleted none after. */
 function diffOf(changes: unknown): Change[] {
-  if (typeof changes !== 'object' || changes === null || !('before' in changes)) refuseChanges()
-  return diff(changes.before, (changes as { after?: unknown }).after)
+  if (typeof changes !== 'object' || changes === null) refuseChanges()
+  const { before, after, ...others } = changes as Readonly<Record<string, unknown>>
+  if (!('before' in changes || 'after' in changes) || Object.keys(others).length > 0) {
+    refuseChanges()
+  }
+  return diff(before, after)
 }
 
 function refuseChanges(): never {
   throw new PARAPET_AUDIT_LOG_INVALID_RECORD(
-    '"changes" must be { before, after } or an array of { path, from?, to? }',
+    '"changes" must be { before, after }, one of the two, or an array of { path, from?, to? }',
   )
-}
-
-function toText(value: Markable): LeafText {
-  return typeof value === 'string' ? value : canonicalize(toJson(value))
 }

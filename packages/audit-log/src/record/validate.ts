@@ -2,12 +2,12 @@
 import { isActionName } from './actions.ts'
 import type { AuditRecord } from './leaf.ts'
 import type { Attachments } from './personal-data.ts'
+import { MARKABLE } from './texts.ts'
 
 const ID = /^[0-9a-f-]{1,64}$/
 /** The latest time that an ECMAScript date can represent. */
 const MAX_TIME = 8_640_000_000_000_000
 const RESULTS = new Set<unknown>(['success', 'failure', 'unknown'])
-const MARKABLE = ['principal', 'session', 'tenant', 'ip', 'userAgent', 'resourceId'] as const
 const TEXTS = ['resource', 'requestId', 'route', 'errorCode', 'severity', 'attemptId'] as const
 
 /** Whether a text has the form of a record's id. */

@@ -28,16 +28,23 @@ export async function eraseSubject(
   fields: AuditFields,
 ): Promise<{ readonly id: string; readonly keys: number; readonly values: number }> {
   const pseudonym = subjects.pseudonymOf(subject)
+  // Values of this subject may still wait in the spool.
+  await flush()
+  const { keys, values, erasedAt } = await store.subject(pseudonym)
+  const isKnown = keys + values > 0 || erasedAt !== null
+  const outcome = isKnown ? 'success' : 'failure'
   subjects.forget(subject)
   // The record comes first: the verifier reports an erasure without a record as forged.
   const { id } = await record('subject_erased', {
     ...fields,
     resource: 'subject',
     resourceId: pseudonym,
+    result: outcome,
+    ...(isKnown ? undefined : { errorCode: 'SUBJECT_UNKNOWN' }),
   })
-  // Values of this subject may still wait in the spool; they must reach the store before the keys go.
+  // Values that came in the meantime must reach the store before the keys go.
   await flush()
   const erased = await store.eraseSubject(pseudonym, now())
-  events.emit('audit_log.subject_erased', { details: { subject: pseudonym, ...erased } })
+  events.emit('audit_log.subject_erased', { outcome, details: { subject: pseudonym, ...erased } })
   return { id, ...erased }
 }

@@ -51,10 +51,21 @@ export function fileSink(target: FileTarget): AuditSink {
     else await rm(path, { force: true })
   }
 
+  /** Another program may have rotated or removed the file, and an open descriptor outlives it. */
+  async function reopen(): Promise<void> {
+    if (file === undefined) return
+    const [own, named] = await Promise.all([file.stat(), stat(path).catch(() => undefined)])
+    if (own.ino === named?.ino) return
+    await file.close()
+    file = undefined
+    bytes = 0
+  }
+
   return {
     name: target.name ?? 'file',
     async deliver(entries) {
       try {
+        await reopen()
         for (const { index, leaf } of entries) {
           const line = `{"index":${index},"record":${escapeJson(leaf)}}\n`
           if (bytes > 0 && bytes + Buffer.byteLength(line) > maxBytes) await rotate()

@@ -48,6 +48,7 @@ export class RecordLedger {
 
   add(index: number, record: AuditRecord, leaf: string): void {
     this.#count(index, record)
+    this.#statements.observe(index, record)
     if (record.phase === 'attempt') this.#attempts.add(record.id)
     else if (record.attemptId !== undefined) this.#attempts.delete(record.attemptId)
     if (record.action.startsWith('audit_log.')) this.#readOwn(index, record)

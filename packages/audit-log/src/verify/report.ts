@@ -19,6 +19,7 @@ export type FindingKind =
   | 'state'
   | 'statement'
   | 'witness'
+  | 'unwitnessed'
   | 'malformed'
   | 'key'
   | 'gap'
@@ -30,6 +31,14 @@ export interface Finding {
   /** The id of the record. */
   readonly id?: string
   readonly detail: string
+}
+
+/** What a witness cosigned. */
+export interface WitnessedSize {
+  readonly name: string
+  readonly size: number
+  /** Milliseconds since the Unix epoch. */
+  readonly time: number
 }
 
 /** The result of a verification. */
@@ -46,6 +55,8 @@ export interface VerifyReport {
   readonly erasedSubjects: number
   /** Whether a checkpoint from outside was compared. */
   readonly pinned: boolean
+  /** The largest checkpoint that each of the required witnesses cosigned. */
+  readonly witnesses: readonly WitnessedSize[]
   readonly findings: readonly Finding[]
   /** The number of findings of each kind; `findings` has the first 20 of each. */
   readonly counts: Readonly<Partial<Record<FindingKind, number>>>
@@ -56,7 +67,7 @@ export interface VerifyReport {
 
 const MAX_OF_A_KIND = 20
 /** Kinds that do not prove intent. */
-const INCOMPLETE = new Set<FindingKind>(['gap'])
+const INCOMPLETE = new Set<FindingKind>(['gap', 'unwitnessed'])
 
 /** Counts all findings, and keeps the first 20 of each kind. */
 export class Findings {
@@ -91,19 +102,26 @@ export function formatReport(report: VerifyReport): string {
     ` entries      ${entries} hashed${report.columns > 0 ? `, ${report.columns} compared with their columns` : ''}`,
     ` writers      ${report.writers}, declared losses ${report.declaredLosses}, attempts without outcome ${report.openAttempts}`,
     ` erasure      ${report.erasedSubjects} subjects`,
+    ...report.witnesses.map(formatWitness),
     ...findings.map(formatFinding),
     ...Object.entries(counts).flatMap(([kind, count]) =>
       count > MAX_OF_A_KIND ? [` … ${count - MAX_OF_A_KIND} more of kind ${kind}`] : [],
     ),
     ` ${VERDICTS[report.exitCode]} in ${(elapsedMs / 1000).toFixed(1)} s (${rate} entries/s)`,
-    report.pinned ? '' : UNWITNESSED,
+    report.pinned || report.witnesses.length > 0 ? '' : UNWITNESSED,
   ]
   return `${lines.filter((line) => line !== '').join('\n')}\n`
 }
 
 const UNWITNESSED =
   ' Not proven: that this is the whole log. A holder of the signing key can present another log, and an\n' +
-  ' operator an old copy, and both verify. Compare with a checkpoint kept elsewhere: --checkpoint FILE'
+  ' operator an old copy, and both verify. Compare with a checkpoint kept elsewhere (--checkpoint FILE),\n' +
+  ' or require what a witness cosigned (--witness KEY)'
+
+function formatWitness({ name, size, time }: WitnessedSize): string {
+  const at = new Date(time).toISOString()
+  return ` witness      ${printable(name)} cosigned ${size} entries at ${at}`
+}
 
 function formatFinding({ kind, index, id, detail }: Finding): string {
   const place = index === undefined ? '' : ` entry ${index}`

@@ -13,6 +13,16 @@ export const STATEMENTS = new Set([
 ])
 
 const DAY_MS = 86_400_000
+/** Clocks differ, and a record of a long transaction enters the log late. */
+const MAX_SKEW_MS = DAY_MS
+const CLOCK_AHEAD =
+  'a later record is earlier than the end of the retention time, so that the clock was ahead'
+
+interface Pruning {
+  readonly index: number
+  readonly record: AuditRecord
+  readonly earliest: number
+}
 
 /** What {@link StatementCheck} needs. */
 export interface StatementSettings {
@@ -20,6 +30,8 @@ export interface StatementSettings {
   readonly keys: readonly NoteKey[]
   /** The least number of days that records must have been kept. */
   readonly retentionDays: number
+  /** The time of now, in milliseconds since the Unix epoch. */
+  readonly time: () => number
 }
 
 /** Takes the statements in the order of the log. */
@@ -27,9 +39,23 @@ export class StatementCheck {
   readonly #settings: StatementSettings
   /** The end of each declared pruning, with the root that it claims. */
   readonly #prunings = new Map<number, string>()
+  /** No record after a pruning can be earlier than the end of the retention time. */
+  readonly #bounds = new Set<Pruning>()
 
   constructor(settings: StatementSettings) {
     this.#settings = settings
+  }
+
+  /**
+   * Takes the time of each later record: a pruning by a clock that was ahead removed records that were
+   * still young when the next record was made.
+   */
+  observe(index: number, { time }: AuditRecord): void {
+    for (const pruning of this.#bounds) {
+      if (time >= pruning.earliest || index <= pruning.index) continue
+      this.#bounds.delete(pruning)
+      this.#refuse(pruning.index, pruning.record, CLOCK_AHEAD)
+    }
   }
 
   get hasPruning(): boolean {
@@ -75,6 +101,11 @@ export class StatementCheck {
     if (!(record.time - Number(newest) >= days * DAY_MS)) {
       return this.#refuse(index, record, `it removes records that are younger than ${days} days`)
     }
+    if (record.time > this.#settings.time() + MAX_SKEW_MS) {
+      return this.#refuse(index, record, 'its time is in the future')
+    }
+    const earliest = Number(newest) + days * DAY_MS - MAX_SKEW_MS
+    this.#bounds.add({ index, record, earliest })
     this.#prunings.set(before as number, root)
     return true
   }

@@ -121,9 +121,11 @@ export class TreeCheck {
   async #treeByTiles(size: number): Promise<CompactRange> {
     const tree = this.#good.copy()
     const start = tree.size
+    // The subtrees of edited entries would accuse the tiles above them.
+    this.#above = []
     for (let index = start; index < size; index++) {
       if (index === start || index % TILE_WIDTH === 0) await this.#tiles.load(index)
-      tree.append(this.#tiles.leafHash(index) ?? NO_HASH)
+      tree.append(this.#tiles.leafHash(index) ?? NO_HASH, this.#onSubtree)
     }
     return tree
   }

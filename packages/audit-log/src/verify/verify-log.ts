@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto'
 import { PARAPET_AUDIT_LOG_CORRUPT } from '../errors.ts'
 import type { LogState, VerifiableLog, StoredEntry } from '../log/log-store.ts'
-import { leafHashBinary } from '../log/merkle-tree.ts'
+import { leafHash, leafHashBinary } from '../log/merkle-tree.ts'
 import type { NoteKey } from '../log/signed-note.ts'
 import { TILE_WIDTH } from '../log/tiles.ts'
 import { parseLeaf, type AuditRecord } from '../record/leaf.ts'
@@ -15,6 +15,7 @@ import { checkState } from './state-check.ts'
 import { StoredTiles } from './stored-tiles.ts'
 import { TreeCheck } from './tree-check.ts'
 import { ValueCheck } from './value-check.ts'
+import { WitnessCheck } from './witness-check.ts'
 
 /** What {@link verifyLog} needs. */
 export interface VerifySettings {
@@ -23,6 +24,14 @@ export interface VerifySettings {
   readonly keys: readonly NoteKey[]
   /** A checkpoint that was kept outside the operator's control. */
   readonly pinned?: string
+  /** The keys of the witnesses that must have cosigned the log. */
+  readonly witnesses?: readonly NoteKey[]
+  /** The checkpoint that a witness serves itself; `null` if it has none of this log. */
+  readonly served?: string | null
+  /** Whether the log has other entries than the records of this plugin; their contents are not checked. */
+  readonly isForeign?: boolean
+  /** The time of now, in milliseconds since the Unix epoch. */
+  readonly time?: () => number
   /** The least number of days that records must have been kept before they were pruned. */
   readonly retentionDays?: number
   /** Milliseconds of a monotonic clock. */
@@ -50,6 +59,7 @@ class Walk {
   readonly #tiles: StoredTiles
   readonly #tree: TreeCheck
   readonly #values: ValueCheck
+  readonly #witness: WitnessCheck
   /** Records with large members that were not checked yet. */
   readonly #blobs: { readonly index: number; readonly record: AuditRecord }[] = []
   #entries = 0
@@ -64,8 +74,15 @@ class Walk {
       findings: this.#findings,
       keys,
       retentionDays: settings.retentionDays ?? 0,
+      time: settings.time ?? Date.now,
     })
     this.#values = new ValueCheck(store, this.#findings)
+    this.#witness = new WitnessCheck({
+      ...settings,
+      findings: this.#findings,
+      witnesses: settings.witnesses ?? [],
+      time: settings.time ?? Date.now,
+    })
     this.#tiles = new StoredTiles(store)
     this.#tree = new TreeCheck(this.#tiles, this.#trail, this.#findings)
   }
@@ -74,6 +91,7 @@ class Walk {
     const { store, pinned, keys } = this.#settings
     const state = this.#state
     const given = pinned === undefined ? [] : [pinned]
+    given.push(...(await this.#witness.open(state)))
     if (state === null) {
       this.#findings.add({ kind: 'gap', detail: 'the log does not exist' })
       await this.#trail.open(null, given)
@@ -94,7 +112,8 @@ class Walk {
       const detail = `${surplus} entries are stored beyond the signed size`
       this.#findings.add({ kind: 'inserted', index: state.size, detail })
     }
-    await this.#ledger.finish(store, state)
+    this.#witness.finish(state)
+    if (this.#settings.isForeign !== true) await this.#ledger.finish(store, state)
   }
 
   report(): Omit<VerifyReport, 'elapsedMs'> {
@@ -106,6 +125,7 @@ class Walk {
       columns: this.#columns,
       checkpoints: this.#trail.checked,
       pinned: this.#settings.pinned !== undefined,
+      witnesses: this.#witness.found,
       ...this.#ledger.summary(),
       findings: this.#findings.list,
       counts: this.#findings.counts,
@@ -184,11 +204,19 @@ class Walk {
 
   #check(index: number, { leaf, columns }: StoredEntry): void {
     this.#entries++
+    if (this.#settings.isForeign === true) return this.#checkForeign(index, leaf)
     const record = parseLeaf(leaf)
     this.#tree.add(index, leafHashBinary(leaf), record?.id)
+    if (record !== undefined) this.#witness.add(index, record)
     if (record === undefined || !this.#examine(index, record, leaf, columns)) {
       this.#findings.add({ kind: 'malformed', index, detail: 'the entry is not a valid record' })
     }
+  }
+
+  /** Each character of a foreign entry is one byte; see `TileLog`. */
+  #checkForeign(index: number, leaf: string): void {
+    const hash = leafHash(Buffer.from(leaf, 'latin1')).toString('latin1')
+    this.#tree.add(index, hash, undefined)
   }
 
   /** @returns `false` for an invalid record. Validating only after a failure saves time for valid records. */

@@ -1,5 +1,5 @@
 /** Durable files: every write is synced to disk. */
-import { mkdir, open, readFile, rename } from 'node:fs/promises'
+import { access, mkdir, open, readFile, rename } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 
 const PRIVATE_FILE = 0o600
@@ -33,6 +33,13 @@ export class Files {
   /** Appends to a file. */
   async append(path: string, text: string): Promise<void> {
     await this.#write(join(this.#folder, path), Buffer.from(text), 'a')
+  }
+
+  async exists(path: string): Promise<boolean> {
+    return access(join(this.#folder, path)).then(
+      () => true,
+      () => false,
+    )
   }
 
   /** The content of a file; `undefined` if it does not exist. */

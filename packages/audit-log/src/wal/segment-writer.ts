@@ -1,5 +1,6 @@
 /** Appends frames to the newest segment, and starts a new segment when it is full. */
 import { close, fdatasync, ftruncate, open as openFile, write } from 'node:fs'
+import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { syncFolder } from './files.ts'
@@ -27,6 +28,8 @@ export interface SegmentWriterSettings {
 
 interface OpenSegment {
   readonly fd: number
+  /** Which file the path named when it was opened. */
+  readonly inode: number
   readonly entry: Segment
 }
 
@@ -47,6 +50,18 @@ export class SegmentWriter {
     segment.entry.bytes += frame.length
   }
 
+  /**
+   * Whether what is written now can be found again: the folder and the current file exist. An open
+   * descriptor outlives its file, so that nothing else would notice a deleted folder.
+   *
+   * @throws the error of the file system
+   */
+  async requireReachable(): Promise<void> {
+    await stat(this.#settings.folder)
+    const segment = this.#segment
+    if (segment !== undefined) await requireFile(segment.entry.path, segment.inode)
+  }
+
   /** Ends the current segment, so that it can be removed once it is shipped. */
   async end(): Promise<void> {
     const segment = this.#segment
@@ -56,7 +71,7 @@ export class SegmentWriter {
     await closeFile(segment.fd)
   }
 
-  async #write({ fd, entry }: OpenSegment, frame: Buffer): Promise<void> {
+  async #write({ fd, inode, entry }: OpenSegment, frame: Buffer): Promise<void> {
     try {
       let written = 0
       while (written < frame.length) {
@@ -69,7 +84,7 @@ export class SegmentWriter {
         )
         written += bytesWritten
       }
-      await sync(fd)
+      await Promise.all([sync(fd), requireFile(entry.path, inode)])
     } catch (error) {
       // After a failed sync the state of the pages is unknown, so this file is not written again.
       await truncate(fd, entry.bytes).catch(() => {})
@@ -89,6 +104,11 @@ export class SegmentWriter {
     await syncFolder(folder)
     const entry: Segment = { path, writer, bytes: 0, closed: false }
     onStarted(entry)
-    return (this.#segment = { fd, entry })
+    return (this.#segment = { fd, inode: (await stat(path)).ino, entry })
   }
+}
+
+async function requireFile(path: string, inode: number): Promise<void> {
+  if ((await stat(path)).ino === inode) return
+  throw Object.assign(new Error(`the file ${path} was replaced`), { code: 'REPLACED' })
 }

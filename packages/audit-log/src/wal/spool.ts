@@ -59,6 +59,8 @@ export class Spool {
   #nextSeq = 0
   #bytes: number
   #closed = false
+  /** Whether the files of the spool could not be found at the last look. */
+  #isGone = false
 
   static async open(settings: SpoolSettings): Promise<Spool> {
     const unlock = await ownFolder(settings.folder)
@@ -107,7 +109,7 @@ export class Spool {
   canAccept(reserve = false): boolean {
     const { maxBytes } = this.#settings
     const most = reserve ? maxBytes * (1 + RESERVE_RATIO) : maxBytes
-    return !this.#closed && this.#breaker.state !== 'open' && this.bytes < most
+    return !this.#closed && !this.#isGone && this.#breaker.state !== 'open' && this.bytes < most
   }
 
   /**
@@ -135,6 +137,20 @@ export class Spool {
   async settle(): Promise<void> {
     while (this.#batches.length > 0 || this.#writing !== undefined) {
       await (this.#writing ?? this.#batches[0]?.promise)?.catch(() => {})
+    }
+  }
+
+  /** Looks whether the files of the spool still exist; until they do, records are refused. */
+  async look(): Promise<void> {
+    try {
+      await this.#segmentWriter.requireReachable()
+      this.#isGone = false
+    } catch (error) {
+      if (this.#closed) return
+      if (!this.#isGone) this.#settings.onFailure(error)
+      this.#isGone = true
+      // If only the file is gone, the next look finds the folder, and a new file is started.
+      await this.rotate()
     }
   }
 
