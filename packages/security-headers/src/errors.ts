@@ -49,12 +49,21 @@ export const PARAPET_SECURITY_HEADERS_NO_NONCE = createError<[reason: string]>(
 )
 
 /**
- * Thrown when a handler reads `reply.csrfToken` without the option `csrf`. Fix: set the option
- * `csrf`.
+ * Thrown when a handler reads `reply.csrfToken` without the option `csrf`, or for a new visitor after
+ * the headers were sent. Fix: set the option `csrf`, and read the token before the response starts.
  */
-export const PARAPET_SECURITY_HEADERS_NO_TOKEN = createError<[]>(
+export const PARAPET_SECURITY_HEADERS_NO_TOKEN = createError<[reason: string]>(
   'PARAPET_SECURITY_HEADERS_NO_TOKEN',
-  'reply.csrfToken needs the option "csrf", which is not set; set it with a secret of at least 32 characters',
+  'reply.csrfToken is not available: %s',
+)
+
+/**
+ * Thrown at boot when another plugin sets the same headers. Fix: remove that plugin, as the message
+ * says.
+ */
+export const PARAPET_SECURITY_HEADERS_CONFLICT = createError<[what: string]>(
+  'PARAPET_SECURITY_HEADERS_CONFLICT',
+  'Two plugins set the same headers: %s',
 )
 
 /**

@@ -35,12 +35,22 @@ declare module '@parapet/kit' {
       mode: string
       /** `Sec-Fetch-Dest`, as above. */
       dest: string
+      /** How many such refusals were suppressed since the previous event: one a minute is emitted. */
+      suppressed: number
     }
-    'security_headers.token_refused': { reason: 'missing' | 'invalid' }
+    'security_headers.token_refused': {
+      reason: 'missing' | 'invalid'
+      /** As above. */
+      suppressed: number
+    }
     /** The name of the cookie and its faults, never its value. */
     'security_headers.cookie_flagged': { cookie: string; faults: readonly string[] }
     /** The name of a header that would have replaced one of the block. Once for each route. */
     'security_headers.header_dropped': { header: string; source: 'error' | 'upstream' }
+    /** Once for each route. Its scripts do not run. */
+    'security_headers.page_unknown': { statusCode: number }
+    /** `daysLeft` is negative in the days in which the waiver still counts after its last day. */
+    'security_headers.waiver_aged': { rule: string; until: string; daysLeft: number }
     /** `failed`: the callback threw. `late`: it took too long. `unsafe`: the lint refuses the result. */
     'security_headers.tenant_refused': { tenant: string; reason: 'failed' | 'late' | 'unsafe' }
     /** `daysLeft` is negative once the file has expired. */
@@ -79,6 +89,17 @@ export const events = {
     severity: 'medium',
     outcome: 'failure',
     description: 'A tenant got the policy of the route, because its own could not be used.',
+  },
+  'security_headers.page_unknown': {
+    severity: 'medium',
+    outcome: 'failure',
+    description: 'A page of the preset spa is no file of the build, so it was sent without nonces.',
+  },
+  'security_headers.waiver_aged': {
+    severity: 'medium',
+    outcome: 'unknown',
+    description:
+      'A waiver has expired or expires within 30 days; 30 days later the app does not start.',
   },
   'security_headers.security_txt_aged': {
     severity: 'low',

@@ -50,13 +50,13 @@ export interface SecurityHeadersOptions extends PolicyOptions {
    * characters. Leaves out HSTS and `upgrade-insecure-requests`. @default it is reached over https
    */
   readonly plainHttp?: string
-  /** Which other origins may read responses. @default none */
+  /** Which other origins may read responses, and send what it lists by scripts. @default none */
   readonly cors?: CorsOptions
   /** Which requests from other sites are accepted. @default none but followed links */
   readonly isolation?: {
     /** @default 'same-origin' */
     readonly scope?: IsolationScope
-    /** Origins that may send requests, in addition to those of `cors`. @default none */
+    /** Origins that may send any request, also forms and WebSockets with cookies. @default none */
     readonly trustedOrigins?: readonly string[]
   }
   /** CSRF tokens for requests with a cookie. @default none: fetch metadata only */

@@ -37,6 +37,7 @@ export interface CatalogEntry extends RouteEntry {
   readonly csrfExempt: boolean
   readonly shells: boolean
   readonly page: boolean
+  readonly plainHttp: boolean
   /** Replaced by {@link Catalog.seal}. */
   block: Block
 }
@@ -73,6 +74,8 @@ export interface Catalog {
    * unsafe.
    */
   readonly tenantBlock: (entry: RouteEntry, csp: CspDirectives) => Block
+  /** The waivers of the options and of all rules. Complete once the app is ready. */
+  readonly waivers: () => readonly Waiver[]
   /** @param route the method and the pattern: `GET /users/:id` */
   readonly explain: (route: string) => Explanation
 }
@@ -149,6 +152,11 @@ export class RouteCatalog implements Catalog {
     for (const { where, entry } of ruled) entry.block = await this.#compiler.compile(entry, where)
   }
 
+  readonly waivers: Catalog['waivers'] = () =>
+    [{ entry: this.base }, ...this.#named.values(), ...this.#declared].flatMap(
+      ({ entry }) => entry.policy.waivers,
+    )
+
   readonly explain: Catalog['explain'] = (route) => {
     const [method = '', url = ''] = route.split(' ', 2)
     return explainEntry(this.#byName.get(route) ?? this.find({ method, url }) ?? this.base)
@@ -221,7 +229,8 @@ export function createEntry(
 ): CatalogEntry {
   const { preset } = policy
   const page = presets[preset].pages
-  return { policy, isolation, csrfExempt, shells: preset === 'spa', page, block }
+  const plainHttp = policy.plainHttp !== null
+  return { policy, isolation, csrfExempt, shells: preset === 'spa', page, plainHttp, block }
 }
 
 /** @throws PARAPET_SECURITY_HEADERS_UNSAFE_POLICY there are findings. */

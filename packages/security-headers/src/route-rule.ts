@@ -16,6 +16,8 @@ export interface SecurityHeadersRule extends PolicyOptions {
   readonly isolation?: { readonly scope: IsolationScope; readonly reason: string }
   /** Why the route accepts requests without a CSRF token: 10 to 500 characters. */
   readonly csrfExempt?: string
+  /** Why clients use http here, for instance the probe of a load balancer: 10 to 500 characters. */
+  readonly plainHttp?: string
 }
 
 const ruleTable = {
@@ -28,6 +30,7 @@ const ruleTable = {
     }),
   ),
   csrfExempt: option.optional(reasonReader),
+  plainHttp: option.optional(reasonReader),
 }
 
 type RuleSettings = OptionSettings<typeof ruleTable>

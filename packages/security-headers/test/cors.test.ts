@@ -1,3 +1,6 @@
+import fastifyCors from '@fastify/cors'
+import Fastify, { type FastifyInstance } from 'fastify'
+import { securityHeaders } from '@parapet/security-headers'
 import t from 'tap'
 import { buildSite, CROSS_SITE, FOREIGN, from } from './helpers.ts'
 
@@ -163,4 +166,76 @@ await t.test('with the origin * any site may read, but not write', async (t) => 
   t.same([write.status, write.code], [403, CROSS_SITE])
   const script = await ask('GET', '/data', from('cross-site', 'no-cors', 'script'))
   t.same([script.status, script.code, handled], [403, CROSS_SITE, []])
+})
+
+await t.test('an origin of CORS may read, but only send what CORS lists', async (t) => {
+  const reader = 'https://reader.example'
+  const sent = (mode: string, more: Record<string, string> = {}) => ({
+    ...from('cross-site', mode, mode === 'navigate' ? 'document' : 'empty', reader),
+    ...more,
+  })
+  const old = { host: 'app.example', origin: reader }
+  const cookie = { cookie: 'session=1' }
+  const websocket = { connection: 'upgrade', upgrade: 'websocket' }
+  const asked: ['GET' | 'POST', Record<string, string>, read: number, write: number][] = [
+    ['GET', sent('cors'), 200, 200],
+    ['POST', sent('cors'), 403, 200],
+    ['POST', old, 403, 200],
+    ['POST', { ...old, ...cookie }, 403, 200],
+    ['GET', sent('cors', cookie), 403, 200],
+    ['POST', sent('cors', cookie), 403, 200],
+    ['POST', sent('navigate'), 403, 403],
+    ['POST', sent('navigate', cookie), 403, 403],
+    ['GET', sent('no-cors'), 403, 403],
+    ['GET', sent('websocket', websocket), 403, 403],
+    ['GET', { ...old, ...websocket }, 403, 403],
+  ]
+  const reads = await buildSite(t, { cors: { origins: [reader], methods: ['GET'] } })
+  const writes = await buildSite(t, { cors: { origins: [reader], credentials: true } })
+  for (const [method, headers, read, write] of asked) {
+    for (const [{ ask, handled }, expected] of [
+      [reads, read],
+      [writes, write],
+    ] as const) {
+      handled.length = 0
+      const { status, code } = await ask(method, '/data', headers)
+      t.equal(status, expected, `${method} ${JSON.stringify(headers)}`)
+      if (expected === 403) t.same([code, handled], [CROSS_SITE, []])
+    }
+  }
+})
+
+await t.test('@fastify/cors beside the option cors stops the boot, in any context', async (t) => {
+  for (const isInside of [false, true]) {
+    const app: FastifyInstance = Fastify()
+    t.after(() => app.close())
+    await app.register(securityHeaders, { cors: { origins: ['https://a.example'] } })
+    const add = async (context: FastifyInstance) => {
+      await context.register(fastifyCors, { origin: true, credentials: true })
+      context.get('/', async () => t.fail('the handler ran'))
+    }
+    if (isInside) await app.register(add, { prefix: '/v1' })
+    else await add(app)
+    await t.rejects(async () => app.ready(), {
+      code: 'PARAPET_SECURITY_HEADERS_CONFLICT',
+      message: /remove @fastify\/cors/,
+    })
+  }
+})
+
+await t.test('@fastify/cors alone is named at boot', async (t) => {
+  const lines: string[] = []
+  const logger = { level: 'warn', stream: { write: (line: string) => void lines.push(line) } }
+  const app = Fastify({ logger })
+  t.after(() => app.close())
+  await app.register(fastifyCors, { origin: 'https://a.example' })
+  await app.register(securityHeaders)
+  await app.ready()
+  t.match(lines, [/set the option \\"cors\\"/])
+  const preflight = await app.inject({
+    method: 'OPTIONS',
+    url: '/',
+    headers: { origin: 'https://a.example', 'access-control-request-method': 'GET' },
+  })
+  t.match([preflight.statusCode, preflight.headers['x-frame-options']], [204, 'DENY'])
 })

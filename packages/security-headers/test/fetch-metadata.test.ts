@@ -43,12 +43,16 @@ await t.test('only a followed link is accepted from another site', async (t) => 
       t.same([status, code], [403, CROSS_SITE], `${site}: ${name}`)
     }
     t.same(handled, [], 'no handler ran')
-    t.equal(events.length, vectors.length)
-    t.match(events[0], {
-      type: 'security_headers.request_isolated',
-      severity: 'medium',
-      details: { reason: site, method: 'POST', site, mode: 'navigate', dest: 'document' },
-    })
+    const details = { reason: site, site, suppressed: 0 }
+    t.match(events, [
+      {
+        type: 'security_headers.request_isolated',
+        severity: 'medium',
+        details: { ...details, method: 'POST', mode: 'navigate', dest: 'document' },
+      },
+      { details: { ...details, method: 'GET', mode: 'no-cors', dest: 'image' } },
+    ])
+    t.equal(events.length, 2, 'one for each method of the route: the rest is folded')
     t.equal((await ask('GET', '/data', from(site, 'navigate', 'document'))).status, 200)
   }
 })
@@ -96,6 +100,27 @@ await t.test(
     t.same(handled, [])
   },
 )
+
+await t.test('over https, a page of the same host over http is another origin', async (t) => {
+  const { ask, handled } = await buildSite(t, {}, { trustProxy: true })
+  const headers = { host: 'app.example', 'x-forwarded-proto': 'https' }
+  for (const refused of [
+    { origin: 'http://app.example' },
+    { referer: 'http://app.example/page' },
+  ]) {
+    const { status, code } = await ask('POST', '/data', { ...headers, ...refused })
+    t.same([status, code], [403, CROSS_SITE], JSON.stringify(refused))
+  }
+  t.same(handled, [])
+  for (const accepted of [
+    { ...headers, origin: 'https://app.example' },
+    { host: 'app.example', origin: 'http://app.example' },
+    // The proxy that ends TLS may add no header.
+    { host: 'app.example', origin: 'https://app.example' },
+  ]) {
+    t.equal((await ask('POST', '/data', accepted)).status, 200, JSON.stringify(accepted))
+  }
+})
 
 await t.test(
   'the config of a route, trusted origins and the scope accept other sites',

@@ -115,6 +115,36 @@ await t.test(
   },
 )
 
+await t.test('an upstream and an error do not change the whole origin', async (t) => {
+  const wide = {
+    nel: '{"report_to":"e","max_age":31536000,"include_subdomains":true}',
+    'report-to': '{"group":"e","max_age":1,"endpoints":[{"url":"https://evil.example"}]}',
+    'reporting-endpoints': 'e="https://evil.example"',
+    'clear-site-data': '"*"',
+    'alt-svc': 'h3="evil.example:443"; ma=31536000',
+    refresh: '0; url=https://evil.example',
+    'content-security-policy-report-only': 'default-src *',
+    'service-worker-allowed': '/',
+  }
+  const upstream = await serveUpstream(t, { ...wide, 'x-own': 'kept' })
+  const app = await build(t)
+  await app.register(fastifyHttpProxy, { upstream, prefix: '/proxy' })
+  const passHeaders = { 'alt-svc': 'the upstream serves HTTP/3 for us' }
+  app.get('/fetched', () => fetch(upstream))
+  app.get('/passed', { config: { securityHeaders: { passHeaders } } }, () => fetch(upstream))
+  app.get('/thrown', async () => {
+    throw Object.assign(new Error('no'), { headers: { ...wide, 'x-own': 'kept' } })
+  })
+  app.get('/own', async (_request, reply) => reply.clearSiteData('cache').send('x'))
+  for (const url of ['/proxy', '/fetched', '/passed', '/thrown']) {
+    const { headers } = await app.inject(url)
+    t.equal(headers['x-own'], 'kept', url)
+    const present = Object.keys(wide).filter((name) => name in headers)
+    t.same(present, url === '/passed' ? ['alt-svc'] : [], url)
+  }
+  t.equal((await app.inject('/own')).headers['clear-site-data'], '"cache"', 'a handler may')
+})
+
 await t.test('a route may pass a header of its upstream, with a reason', async (t) => {
   const upstream = await serveUpstream(t)
   const app = await build(t)

@@ -185,10 +185,8 @@ const cases: Partial<Record<RuleId, readonly [bad: object, good: object]>> = {
     { https: { hosts: ['https://a.example'] } },
     { https: { hosts: ['a.example:8443'] } },
   ],
-  'TXT-EXPIRED': [
-    txt({ expires: '2026-11-21T11:00:00Z' }),
-    txt({ expires: '2026-11-22T13:00:00Z' }),
-  ],
+  // A date in the past is reported, but does not stop the boot.
+  'TXT-DATE': [txt({ expires: '2026-13-21T11:00:00Z' }), txt({ expires: '2026-11-21T11:00:00Z' })],
   'TXT-TOO-FAR': [
     txt({ expires: '2027-11-24T00:00:00Z' }),
     txt({ expires: '2027-11-21T00:00:00Z' }),
@@ -198,7 +196,7 @@ const cases: Partial<Record<RuleId, readonly [bad: object, good: object]>> = {
     txt({ contact: ['https://a.example/report'] }),
   ],
   'TXT-LINK': [txt({ policy: ['http://a.example'] }), txt({ policy: ['https://a.example'] })],
-  'WAIVER-EXPIRED': [waive({ until: '2026-11-20' }), waive({ until: '2026-11-21' })],
+  'WAIVER-EXPIRED': [waive({ until: '2026-10-21' }), waive({ until: '2026-10-22' })],
   'WAIVER-TOO-LONG': [waive({ until: '2027-11-24' }), waive({})],
   'WAIVER-UNKNOWN': [waive({ rule: 'constructor' }), waive({})],
   'WAIVER-VAGUE': [waive({ reason: '   because   ' }), waive({})],

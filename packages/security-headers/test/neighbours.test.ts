@@ -2,11 +2,13 @@
 import { once } from 'node:events'
 import { createServer } from 'node:http'
 import { connect, type AddressInfo, type Socket } from 'node:net'
+import fastifyHelmet from '@fastify/helmet'
 import fastifyHttpProxy from '@fastify/http-proxy'
 import { securityHeaders } from '@parapet/security-headers'
 import Fastify, { type FastifyInstance, type FastifyServerOptions } from 'fastify'
+import fp from 'fastify-plugin'
 import t, { type Test } from 'tap'
-import { build, exchange, listen } from './helpers.ts'
+import { build, checkBlock, exchange, listen } from './helpers.ts'
 
 const UPGRADE = 'Host: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n'
 
@@ -142,4 +144,46 @@ await t.test('a socket keeps its own methods once its response has the block', a
   const port = await listen(app)
   await exchange(t, port, 'NONSENSE\r\n\r\n')
   t.ok(socket)
+})
+
+await t.test('a second plugin for the same headers stops the boot with what to do', async (t) => {
+  const CONFLICT = 'PARAPET_SECURITY_HEADERS_CONFLICT'
+  const twice = await build(t)
+  await t.rejects(async () => twice.register(securityHeaders), {
+    code: CONFLICT,
+    message: /registered already/,
+  })
+  const helmet = Fastify()
+  t.after(() => helmet.close())
+  await helmet.register(fastifyHelmet)
+  await t.rejects(async () => helmet.register(securityHeaders), {
+    code: CONFLICT,
+    message: /remove @fastify\/helmet/,
+  })
+})
+
+/** Like @fastify/middie, whose middleware gets the raw request and response. */
+async function addMiddleware(context: FastifyInstance): Promise<void> {
+  context.decorate('use', () => {})
+  context.addHook('onRequest', (request, { raw }, done) => {
+    if (request.url === '/ex') raw.end('ex')
+    else done()
+  })
+  context.get('/page', (_request, reply) => {
+    const { script } = reply.cspNonce
+    reply.hijack()
+    reply.raw.end(script)
+  })
+}
+
+await t.test('responses of middleware carry the block', async (t) => {
+  const app = await build(t, { preset: 'web' }, { trustProxy: true })
+  await app.register(fp(addMiddleware))
+  const https = { 'x-forwarded-proto': 'https' }
+  const { body, headers } = await app.inject({ url: '/ex', headers: https })
+  t.equal(body, 'ex')
+  checkBlock(t, app, headers, 'the header block')
+  t.notOk('strict-transport-security' in (await app.inject('/ex')).headers, 'no HSTS over http')
+  const page = await app.inject('/page')
+  t.match(page.headers['content-security-policy'], page.body, 'a nonce replaces the raw policy')
 })

@@ -268,6 +268,32 @@ await t.test('a refused URL of an upgrade request gets the block', async (t) => 
   }
 })
 
+await t.test('a refused handshake gets the block, and an accepted one does not', async (t) => {
+  const app = await build(t)
+  // Like the package ws.
+  app.server.on('upgrade', ({ headers }: IncomingMessage, socket: Socket) => {
+    if (headers['sec-websocket-key'] === undefined) {
+      socket.end('HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n')
+      return
+    }
+    socket.write('HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n')
+    socket.end('HTTP/1.1 is only data here\r\n\r\n')
+  })
+  const port = await listen(app)
+  const upgrade = 'GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n'
+  const refused = await exchange(t, port, `${upgrade}\r\n`)
+  t.equal(refused.status, 400)
+  checkBlock(t, app, refused.headers, 'the header block')
+  const socket = connect(port, '127.0.0.1')
+  socket.setEncoding('latin1')
+  let text = ''
+  socket.on('data', (chunk: string) => (text += chunk))
+  socket.write(`${upgrade}Sec-WebSocket-Key: x\r\n\r\n`)
+  await once(socket, 'close')
+  t.notMatch(text, /content-security-policy/)
+  t.match(text, /^HTTP\/1\.1 101 [^]*only data here\r\n\r\n$/)
+})
+
 await t.test('HTTP/2 responses get the block', async (t) => {
   const app = Fastify({ http2: true })
   t.after(() => app.close())

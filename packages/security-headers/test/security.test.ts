@@ -30,7 +30,7 @@ await t.test('invalid fetch metadata is refused and not copied into events', asy
     const { status, code } = await ask('POST', '/data', from(site, 'cors', 'empty', FOREIGN))
     t.same([status, code], [403, CROSS_SITE], site)
   }
-  const { status, code } = await ask('POST', '/data', from('cross-site', '<script>', 'empty'))
+  const { status, code } = await ask('POST', '/hook', from('cross-site', '<script>', 'empty'))
   t.same([status, code, handled], [403, CROSS_SITE, []])
   t.match(events.at(-1), { details: { mode: 'other' } })
 })

@@ -169,3 +169,15 @@ await t.test('hashFiles refuses a page whose script files no source allows', asy
   const page = writeBuild(t, { 'index.html': withHash })
   t.equal(await refused(t, { preset: 'web', hashFiles: [page] }), null)
 })
+
+await t.test('a page that has changed under a running server is reported', async (t) => {
+  const folder = writeBuild(t)
+  const app = await serveBuild(t, folder)
+  const events: unknown[] = []
+  app.securityEvents.on('security_headers.page_unknown', ({ details }) => void events.push(details))
+  t.match((await app.inject('/')).body, /nonce="/)
+  t.same(events, [])
+  writeFileSync(join(folder, 'index.html'), `${readFileSync(join(folder, 'index.html'), 'utf8')} `)
+  for (let index = 0; index < 3; index++) t.notMatch((await app.inject('/')).body, /nonce="/)
+  t.same(events, [{ statusCode: 200 }], 'once for each route')
+})

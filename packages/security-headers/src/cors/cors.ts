@@ -29,6 +29,10 @@ export interface CompiledCors {
   readonly varies: boolean
   /** Whether the origin may read responses. */
   readonly allows: (origin: string) => boolean
+  /** Whether an allowed origin may send this method. With the origin `*` it may only read. */
+  readonly sends: (method: string) => boolean
+  /** Whether requests may carry cookies. */
+  readonly credentials: boolean
   /** The headers of a response to an allowed origin, without `Access-Control-Allow-Origin`. */
   readonly actual: HeaderList
   /** The value of `Access-Control-Allow-Origin`. */
@@ -60,10 +64,13 @@ export async function compileCors(
   const allows = anyOrigin ? () => true : createOriginCheck(settings)
   const methods = new Set([...settings.methods, ...SAFELISTED_METHODS])
   const headers = new Set([...listNames(settings.allowedHeaders.join()), ...SAFELISTED_HEADERS])
+  const sent = new Set(['GET', 'HEAD', ...(anyOrigin ? [] : settings.methods)])
   const preflightHeaders = withoutOrigin(recorded.preflight)
   return {
     varies: !anyOrigin,
     allows,
+    sends: (method) => sent.has(method),
+    credentials: settings.credentials,
     actual: withoutOrigin(recorded.actual),
     allowOriginValue: anyOrigin ? () => '*' : (origin) => origin,
     preflight: ({ origin, requestMethod, requestHeaders, privateNetwork }) => {

@@ -38,6 +38,8 @@ export interface Block {
   /** The policy with a place for the hashes of a page, in the preset `docs` only. */
   readonly inlineHeader: NonceHeader | null
   readonly cacheControl: Policy['cacheControl']
+  /** The reasons by the name of each header that is left out. */
+  readonly relaxed: Policy['relax']
   /** The names that thrown errors and upstream responses must not set. */
   readonly guarded: ReadonlySet<string>
   readonly explained: readonly ExplainedHeader[]
@@ -72,6 +74,7 @@ export async function compileBlock(
     nonceHeaders: Object.freeze(nonceHeaders),
     inlineHeader: compileInlineHeader(policy, enforced),
     cacheControl: policy.cacheControl,
+    relaxed: policy.relax,
     guarded: guardedNames(names, policy.passHeaders),
     explained: Object.freeze(
       headers.map(([name, value]) => Object.freeze({ name, value, setBy: setterOf(name, policy) })),

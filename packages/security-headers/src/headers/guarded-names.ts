@@ -1,9 +1,11 @@
-/** Which headers of thrown errors and upstream responses may not replace those of the block. */
+/** Which headers of thrown errors and upstream responses are dropped. */
 import { corsHeaders } from '../cors/cors-headers.ts'
+import { originWideHeaders } from '../policy/origin-wide.ts'
 
 /**
- * The guarded names of one block: its own and those of CORS. `Cache-Control` is not among them: an
- * upstream knows what its response is, and a value is completed like that of a handler.
+ * The guarded names of one block: its own, those of CORS, and those that change the whole origin.
+ * `Cache-Control` is not among them: an upstream knows what its response is, and a value is completed
+ * like that of a handler.
  *
  * @param passed the names that the route leaves to errors and upstreams.
  */
@@ -11,6 +13,6 @@ export function guardedNames(
   blockNames: readonly string[],
   passed: Readonly<Record<string, string>>,
 ): ReadonlySet<string> {
-  const names = [...blockNames, ...corsHeaders]
+  const names = [...blockNames, ...corsHeaders, ...originWideHeaders]
   return new Set(names.filter((name) => name !== 'cache-control' && !(name in passed)))
 }

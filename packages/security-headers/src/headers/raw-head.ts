@@ -6,8 +6,14 @@ import type { Block } from './block.ts'
  * Creates a function that watches a socket for the head of the next response and inserts the block
  * after its status line. Headers that the response sets itself are kept, and the methods of the socket
  * are put back.
+ *
+ * @param onlyBare leaves `101 Switching Protocols` and every response alone that has a header of the
+ *   block already, as those of routes have. Only the first bytes can be the head.
  */
-export function createHeadCompleter({ names, values }: Block): (socket: Duplex) => void {
+export function createHeadCompleter(
+  { names, values }: Block,
+  onlyBare = false,
+): (socket: Duplex) => void {
   const lines = names.map((name, index) => `${name}: ${values[index]}\r\n`)
   return (socket) => {
     const restore = new Map<string, () => void>()
@@ -16,11 +22,15 @@ export function createHeadCompleter({ names, values }: Block): (socket: Duplex) 
       const text = typeof chunk === 'string' ? chunk : chunk.toString('latin1')
       const start = text.indexOf('\r\n') + 2
       const blank = text.indexOf('\r\n\r\n')
-      if (!text.startsWith('HTTP/1.') || blank === -1) return chunk
+      const isHead = text.startsWith('HTTP/1.') && blank !== -1
+      if (!isHead && !onlyBare) return chunk
       for (const undo of restore.values()) undo()
       restore.clear()
+      if (!isHead) return chunk
       const head = text.slice(start - 2, blank + 2).toLowerCase()
       const missing = lines.filter((_line, index) => !head.includes(`\r\n${names[index]}:`))
+      const isBare = missing.length === lines.length && !/^HTTP\/1\.\d 101/.test(text)
+      if (onlyBare && !isBare) return chunk
       const completed = `${text.slice(0, start)}${missing.join('')}${text.slice(start)}`
       return typeof chunk === 'string' ? completed : Buffer.from(completed, 'latin1')
     }

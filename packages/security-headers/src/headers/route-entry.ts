@@ -12,6 +12,8 @@ export interface RouteEntry {
   readonly csrfExempt: boolean
   /** Whether its pages are files of the option `build`. */
   readonly shells: boolean
+  /** Whether clients may use http, where the option `https` refuses it. */
+  readonly plainHttp: boolean
   /** Whether its responses are pages. */
   readonly page: boolean
 }

@@ -36,6 +36,12 @@ export function findCookieFaults(
   return faults.length === 0 ? null : { name: name.slice(0, MAX_NAME_LENGTH), faults }
 }
 
+/** Whether a cookie of this name looks like the session of a user. */
+export function looksLikeSession(name: string): boolean {
+  // The double-submit cookie of a CSRF library has to be readable.
+  return /sess|sid|auth|jwt|token$/i.test(name) && !/[cx]srf/i.test(name)
+}
+
 type Attributes = ReadonlyMap<string, string>
 
 /** Whether the header deletes the cookie. A deleted cookie has no value to protect. */

@@ -2,7 +2,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { CompiledCors } from '../cors/cors.ts'
 import { addVary, PREFLIGHT_VARY } from '../cors/vary.ts'
-import type { ReplyHeaders } from './replies/reply.ts'
+import type { ReplyHeaders } from './replies/services.ts'
 
 /** @returns whether the request was a preflight; the response is then sent. */
 export function applyCors(

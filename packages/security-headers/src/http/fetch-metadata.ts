@@ -11,8 +11,7 @@ export function createIsolation(
 ): (request: FastifyRequest) => IsolationReason | null {
   const { cors } = parts
   const trusted = new Set(trustedOrigins)
-  const trusts = (origin: string): boolean =>
-    trusted.has(origin) || (cors !== null && cors.varies && cors.allows(origin))
+  const trusts = (origin: string): boolean => trusted.has(origin)
   return (request) => {
     const { method, headers } = request
     const site = headers['sec-fetch-site']
@@ -28,10 +27,11 @@ export function createIsolation(
         referer: headers.referer,
         upgrade: headers.upgrade !== undefined,
         host: request.host,
+        secure: request.protocol === 'https',
       },
       { scope: entryOf(request, parts).isolation, trusts },
     )
-    return reason === null || isPublicRead(request, cors) ? null : reason
+    return reason === null || isCorsRequest(request, cors) ? null : reason
   }
 }
 
@@ -40,10 +40,17 @@ function hasNoOrigin(method: string, headers: FastifyRequest['headers']): boolea
   return headers.origin === undefined && headers.referer === undefined
 }
 
-/** CORS with `*` lets every site read data, but not send anything else. */
-function isPublicRead({ method, headers }: FastifyRequest, cors: CompiledCors | null): boolean {
-  if (cors === null || cors.varies || headers['sec-fetch-mode'] !== 'cors') return false
-  return method === 'GET' || method === 'HEAD'
+/**
+ * CORS lets an origin read, and send what the option lists. It does not let it post forms, embed
+ * responses or open WebSockets, nor use the cookies of the user without `credentials`.
+ */
+function isCorsRequest({ method, headers }: FastifyRequest, cors: CompiledCors | null): boolean {
+  const { origin, cookie, upgrade } = headers
+  if (cors === null || origin === undefined || upgrade !== undefined) return false
+  // Browsers without fetch metadata do not say whether a form or a script sent the request.
+  const mode = headers['sec-fetch-mode'] ?? 'cors'
+  if (mode !== 'cors' || !cors.allows(origin)) return false
+  return cors.sends(method) && (cookie === undefined || cors.credentials)
 }
 
 const TOKEN = /^[a-z-]{1,24}$/

@@ -1,5 +1,5 @@
 /** The `onRequest` hook: sets the header block, then decides on https, CORS and fetch metadata. */
-import { missedRoute } from '@parapet/kit'
+import { missedRoute, readFastifyInternal } from '@parapet/kit'
 import type {
   FastifyInstance,
   FastifyReply,
@@ -16,7 +16,7 @@ import { httpsRedirect } from '../isolation/https-redirect.ts'
 import { applyCors } from './cors.ts'
 import { createIsolation, describeOrigin } from './fetch-metadata.ts'
 import type { Parts } from './request/parts.ts'
-import type { ReplyHeaders } from './replies/reply.ts'
+import type { ReplyHeaders } from './replies/services.ts'
 
 /** The settings of the hook. */
 interface GuardSettings {
@@ -31,9 +31,10 @@ export function addGuard(
   { https, isolation }: GuardSettings,
   { set, apply }: ReplyHeaders,
 ): void {
-  const { base, rules, tenants, cors, securityEvents } = parts
+  const { base, rules, tenants, cors, refusals } = parts
   const secureHosts = https === undefined ? null : new Set(https.hosts)
   const isolate = createIsolation(parts, isolation.trustedOrigins)
+  if (https !== undefined) warnWithoutTls(app)
 
   app.addHook('onRequest', function securityHeadersGuard(request, reply, done) {
     const rule = rules.of(request.routeOptions)
@@ -41,7 +42,6 @@ export function addGuard(
     const pending = tenants === null ? undefined : tenants.prepare(request, entry)
     const next = (): void => {
       apply(reply, tenants?.blockOf(request) ?? entry.block)
-      if (isPlainHttp(request)) reply.removeHeader(HSTS)
       if (rule === missedRoute) done(new PARAPET_SECURITY_HEADERS_MISSED_ROUTE())
       else decide(request, reply, entry, done)
     }
@@ -55,8 +55,7 @@ export function addGuard(
     entry: RouteEntry,
     done: HookHandlerDoneFunction,
   ): void {
-    if (secureHosts !== null && request.protocol === 'http') {
-      reply.removeHeader(HSTS)
+    if (secureHosts !== null && request.protocol === 'http' && !entry.plainHttp) {
       const target = httpsRedirect(request, entry.page, secureHosts)
       if (target === null) return done(new PARAPET_SECURITY_HEADERS_HTTPS_REQUIRED())
       void reply.redirect(target, 308)
@@ -65,24 +64,28 @@ export function addGuard(
     if (cors !== null && applyCors(request, reply, cors, set)) return
     const reason = isolate(request)
     if (reason === null) return done()
-    const details = { reason, ...describeOrigin(request) }
-    securityEvents.emit('security_headers.request_isolated', { details }, request)
+    refusals.isolated(request, { reason, ...describeOrigin(request) })
     done(new PARAPET_SECURITY_HEADERS_CROSS_SITE())
   }
+}
+
+/** Without TLS and `trustProxy`, every request counts as one over http. */
+function warnWithoutTls(app: FastifyInstance): void {
+  app.addHook('onListen', (done) => {
+    const { trustProxy } = (readFastifyInternal(app, 'fastify.options') ?? {}) as {
+      readonly trustProxy?: unknown
+    }
+    if (!('setSecureContext' in app.server) && !trustProxy) {
+      app.log.warn(
+        '@parapet/security-headers: the option "https" refuses every request, because this server has no TLS and Fastify has no "trustProxy". Set trustProxy to the address of the proxy that ends TLS',
+      )
+    }
+    done()
+  })
 }
 
 /** @param pending never rejects. */
 async function after(pending: Promise<void>, next: () => void): Promise<void> {
   await pending
   next()
-}
-
-const HSTS = 'strict-transport-security'
-
-/**
- * HSTS must not be sent over http. Without `trustProxy` the app cannot know what the client used: the
- * proxy that ends TLS may add no header. @see RFC 6797, section 7.2
- */
-function isPlainHttp(request: FastifyRequest): boolean {
-  return 'ips' in request && request.protocol === 'http'
 }

@@ -8,12 +8,17 @@ import { rules } from '../lint/rules.ts'
 import { resolveOptions, type SecurityHeadersSettings } from '../options.ts'
 import type { Catalog } from '../route-catalog.ts'
 import { addMissingCsrf } from './csrf/csrf-missing.ts'
+import { watchExpiry } from './expiry.ts'
 import { addGuard } from './guard.ts'
+import { refuseSecondPlugin, watchNeighbours } from './neighbours.ts'
 import { coverRoot } from './server/outside.ts'
 import type { Parts } from './request/parts.ts'
 import { addRawReplies } from './server/raw-replies.ts'
 import { createHelmetRecorder, recordCors } from './recorders.ts'
 import { decorateReply } from './replies/reply.ts'
+import type { ReplyHeaders } from './replies/services.ts'
+import { showsLogin } from './request/login.ts'
+import { createRefusals } from './request/refusals.ts'
 import { createRouteEntries } from './request/route-entries.ts'
 
 /**
@@ -28,6 +33,7 @@ export async function install(
   options: unknown,
   plugin: string,
 ): Promise<void> {
+  refuseSecondPlugin(app)
   const settings = resolveOptions(options)
   declarePhase(app, plugin, 'headers')
   const securityEvents = useSecurityEvents(app, events)
@@ -47,17 +53,34 @@ export async function install(
     cors: await loadCors(settings),
     securityEvents,
     principalOf,
+    ...createChecks(app, settings, base),
+    refusals: createRefusals(securityEvents, settings.clock),
   }
   decorateApp(app, catalog)
   app.addHook('onReady', () => catalog.seal((method, url) => app.hasRoute({ method, url })))
   const { relax = {}, cookies } = settings
-  addGuard(app, parts, settings, decorateReply(app, parts, { relax, cookies }))
+  const replies = decorateReply(app, parts, { relax, cookies })
+  addGuard(app, parts, settings, replies)
   if (settings.principal !== undefined) addPrincipal(app, principalOf)
-  await addCsrf(app, settings, parts)
+  await addCsrf(app, settings, parts, replies)
   addRawReplies(app, base.block)
   coverRoot(app, base.block)
   if (build !== null) (await import('./replies/shells.ts')).addShells(app, build, parts)
   await addRoutes(app, settings, parts)
+  watchExpiry(app, settings, catalog.waivers, securityEvents)
+}
+
+function createChecks(
+  app: FastifyInstance,
+  { cors, principal, https }: SecurityHeadersSettings,
+  { block: { cacheControl } }: RouteEntry,
+): Pick<Parts, 'hasLogin' | 'isPlainHttp' | 'middleware'> {
+  const neighbours = watchNeighbours(app, { cors, principal, cacheControl })
+  return {
+    hasLogin: (request) => !neighbours.hasPrincipal && showsLogin(request),
+    isPlainHttp: createHttpCheck(https !== undefined),
+    middleware: neighbours.middleware,
+  }
 }
 
 function decorateApp(app: FastifyInstance, { base, explain }: Catalog): void {
@@ -114,9 +137,18 @@ async function addCsrf(
   app: FastifyInstance,
   { csrf }: SecurityHeadersSettings,
   parts: Parts,
+  replies: ReplyHeaders,
 ): Promise<void> {
   if (csrf === undefined) addMissingCsrf(app)
-  else (await import('./csrf/csrf.ts')).addCsrf(app, csrf, parts)
+  else (await import('./csrf/csrf.ts')).addCsrf(app, csrf, parts, replies)
+}
+
+/**
+ * HSTS must not be sent over http. Without `trustProxy` the app cannot know what the client used, unless
+ * it has the option `https`: the proxy that ends TLS may add no header. @see RFC 6797, section 7.2
+ */
+function createHttpCheck(isKnown: boolean): Parts['isPlainHttp'] {
+  return (request) => (isKnown || 'ips' in request) && request.protocol === 'http'
 }
 
 async function addRoutes(
@@ -128,6 +160,6 @@ async function addRoutes(
   const routes = await import('./routes.ts')
   if (reports !== undefined) await routes.addReportsRoute(app, reports, clock, securityEvents)
   if (securityTxt !== undefined) {
-    routes.addSecurityTxtRoute(app, securityTxt, clock, securityEvents)
+    routes.addSecurityTxtRoute(app, securityTxt)
   }
 }

@@ -9,18 +9,10 @@ import {
 import { createReportDeduplication, createReportLimiter } from '../reports/limits.ts'
 import type { ReportsSettings } from '../reports/options.ts'
 import { readReports } from '../reports/read-reports.ts'
-import {
-  daysUntilExpiry,
-  renderSecurityTxt,
-  SECURITY_TXT_PATH,
-  type SecurityTxt,
-} from '../reports/security-txt.ts'
+import { renderSecurityTxt, SECURITY_TXT_PATH, type SecurityTxt } from '../reports/security-txt.ts'
 
 const MEDIA_TYPES = ['application/reports+json', 'application/csp-report']
 const RETRY_AFTER_SECONDS = 60
-const DAY_MS = 86_400_000
-/** From this many days before the expiry, an event is emitted every day. */
-const WARNING_DAYS = 30
 
 /** The error responses of Fastify; those of the app's error handler may have other members. */
 const error = {
@@ -49,6 +41,14 @@ const reportsSchema = {
   },
 }
 
+/**
+ * What the routes declare to plugins that authenticate and authorize requests, whatever their order.
+ * Plain data, because no plugin imports another one. @param reason why everyone may send requests
+ */
+function publicRoute(reason: string): object {
+  return { sessions: 'ignored', rbac: { public: reason } }
+}
+
 /** Adds the route for violation reports. */
 export async function addReportsRoute(
   app: FastifyInstance,
@@ -70,6 +70,7 @@ export async function addReportsRoute(
       url: path,
       bodyLimit: maxBodyBytes,
       config: {
+        ...publicRoute('browsers send reports without a login'),
         securityHeaders: {
           preset: 'api',
           isolation: { scope: 'cross-site', reason: 'browsers send reports without an origin' },
@@ -107,12 +108,7 @@ function createReportsHandler(
 }
 
 /** Adds `/.well-known/security.txt`. @throws PARAPET_SECURITY_HEADERS_INVALID_OPTION below a prefix */
-export function addSecurityTxtRoute(
-  app: FastifyInstance,
-  file: SecurityTxt,
-  clock: Clock,
-  securityEvents: SecurityEvents,
-): void {
+export function addSecurityTxtRoute(app: FastifyInstance, file: SecurityTxt): void {
   if (app.prefix !== '') {
     throw new PARAPET_SECURITY_HEADERS_INVALID_OPTION(
       '@parapet/security-headers',
@@ -124,6 +120,7 @@ export function addSecurityTxtRoute(
     SECURITY_TXT_PATH,
     {
       config: {
+        ...publicRoute('the file is meant for everyone'),
         securityHeaders: {
           preset: 'api',
           isolation: { scope: 'cross-site', reason: 'the file is meant for everyone' },
@@ -144,25 +141,4 @@ export function addSecurityTxtRoute(
     },
     async (_request, reply) => reply.type('text/plain; charset=utf-8').send(text),
   )
-  watchExpiry(app, file, clock, securityEvents)
-}
-
-/** Checks the expiry at boot and then once a day. */
-function watchExpiry(
-  app: FastifyInstance,
-  file: SecurityTxt,
-  clock: Clock,
-  securityEvents: SecurityEvents,
-): void {
-  let cancel: (() => void) | undefined
-  const check = (): void => {
-    const daysLeft = daysUntilExpiry(file, clock.now())
-    if (daysLeft <= WARNING_DAYS) {
-      const details = { expires: file.expires, daysLeft }
-      securityEvents.emit('security_headers.security_txt_aged', { details })
-    }
-    cancel = clock.schedule(DAY_MS, check)
-  }
-  app.addHook('onReady', async () => check())
-  app.addHook('onClose', async () => cancel?.())
 }

@@ -26,12 +26,14 @@ export interface RequestOrigin {
   readonly upgrade: boolean
   /** `Host`, as Fastify's `trustProxy` has it. */
   readonly host: string | undefined
+  /** Whether the request is known to have come over https. */
+  readonly secure: boolean
 }
 
 /** The settings that apply to a request. */
 export interface IsolationSettings {
   readonly scope: IsolationScope
-  /** Whether another origin is trusted, for instance because CORS allows it. */
+  /** Whether another origin is trusted. */
   readonly trusts: (origin: string) => boolean
 }
 

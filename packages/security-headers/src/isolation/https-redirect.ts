@@ -22,6 +22,8 @@ export function httpsRedirect(
   hosts: ReadonlySet<string>,
 ): string | null {
   const isBrowsing = isPage && headers.authorization === undefined
-  if (!isBrowsing || (method !== 'GET' && method !== 'HEAD') || !hosts.has(host)) return null
-  return `https://${host}${url.startsWith('/') ? url : '/'}`
+  // @see RFC 9110, section 4.2.3
+  const name = host.toLowerCase().replace(/:80$/, '')
+  if (!isBrowsing || (method !== 'GET' && method !== 'HEAD') || !hosts.has(name)) return null
+  return `https://${name}${url.startsWith('/') ? url : '/'}`
 }

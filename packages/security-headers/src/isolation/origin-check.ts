@@ -5,6 +5,8 @@ interface OriginHeaders {
   readonly origin: string | undefined
   readonly referer: string | undefined
   readonly host: string | undefined
+  /** Whether the request is known to have come over https: an origin includes its scheme. */
+  readonly secure: boolean
 }
 
 /**
@@ -16,13 +18,16 @@ export function checkOrigin({
   origin,
   referer,
   host,
+  secure,
 }: OriginHeaders): 'origin-mismatch' | 'referer-mismatch' | null {
-  if (origin !== undefined) return hasHost(origin, host) ? null : 'origin-mismatch'
-  if (referer !== undefined) return hasHost(referer, host) ? null : 'referer-mismatch'
+  if (origin !== undefined) return isOf(origin, host, secure) ? null : 'origin-mismatch'
+  if (referer !== undefined) return isOf(referer, host, secure) ? null : 'referer-mismatch'
   return null
 }
 
 /** An empty `Host` must match no URL: the host of `file:///a` is empty as well. */
-function hasHost(url: string, host: string | undefined): boolean {
-  return host !== '' && URL.canParse(url) && new URL(url).host === host
+function isOf(url: string, host: string | undefined, secure: boolean): boolean {
+  if (host === '' || !URL.canParse(url)) return false
+  const { protocol, host: own } = new URL(url)
+  return own === host && (!secure || protocol === 'https:')
 }

@@ -58,7 +58,10 @@ const corsRules = {
 } as const satisfies RuleTexts
 
 const securityTxtRules = {
-  'TXT-EXPIRED': ['security.txt has expired', 'review the file and set a later date'],
+  'TXT-DATE': [
+    'the date of security.txt does not exist',
+    'write a time such as 2027-06-30T00:00:00Z',
+  ],
   'TXT-TOO-FAR': ['security.txt must be reviewed once a year', 'set a date within a year'],
   'TXT-CONTACT': ['a contact must be a mailto:, https: or tel: URL', 'correct the URL'],
   'TXT-LINK': ['links in security.txt must use https', 'correct the URL'],
@@ -66,7 +69,7 @@ const securityTxtRules = {
 
 const waiverRules = {
   'WAIVER-EXPIRED': [
-    'the last day of the waiver has passed',
+    'the last day of the waiver has passed 30 days ago',
     'fix what it waived, or set a new date',
   ],
   'WAIVER-TOO-LONG': ['a waiver is valid for one year at most', 'set an earlier date'],

@@ -1,6 +1,7 @@
 /** The lint of settings of the whole app: CORS, isolation, cookies, https and security.txt. */
 import type { CorsSettings } from '../cors/options.ts'
 import { isOrigin, isSecureOrigin } from '../cors/origin.ts'
+import { looksLikeSession } from '../headers/set-cookie.ts'
 import type { SecurityTxt } from '../reports/security-txt.ts'
 import { lintCors } from './cors.ts'
 import type { Finding } from './rules.ts'
@@ -41,8 +42,7 @@ function lintCookies({ mode, readable }: LintedSettings['cookies']): Finding[] {
   const off: Finding[] =
     mode === 'off' ? [{ rule: 'COOKIE-AUDIT-OFF', where: 'option cookies.mode', found: mode }] : []
   const sessions = readable
-    // The double-submit cookie of a CSRF library has to be readable.
-    .filter((name) => /sess|sid|auth|jwt|token$/i.test(name) && !/[cx]srf/i.test(name))
+    .filter((name) => looksLikeSession(name))
     .map((found): Finding => ({
       rule: 'COOKIE-READABLE-SESSION',
       where: 'option cookies.readable',

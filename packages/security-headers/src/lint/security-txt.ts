@@ -11,8 +11,8 @@ export function lintSecurityTxt(file: SecurityTxt, now: number): Finding[] {
     findings.push({ rule, where: `option securityTxt.${field}`, found })
   }
   const days = daysUntilExpiry(file, now)
-  // Not `days < 0`: an invalid date gives NaN, which must count as expired.
-  if (!(days >= 0)) report('TXT-EXPIRED', 'expires', file.expires)
+  // An expired file does not stop a start: the clock alone must not. Events warn of it.
+  if (Number.isNaN(days)) report('TXT-DATE', 'expires', file.expires)
   else if (days > MAX_DAYS) report('TXT-TOO-FAR', 'expires', file.expires)
   for (const contact of file.contact) {
     if (!/^(?:mailto:|https:\/\/|tel:)\S+$/.test(contact)) {

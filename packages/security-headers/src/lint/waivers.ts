@@ -26,6 +26,9 @@ export function applyWaivers(
 }
 
 const DAY_MS = 86_400_000
+/** The days before and after the last one in which an event warns every day. */
+const WARNING_DAYS = 30
+const GRACE_MS = WARNING_DAYS * DAY_MS
 const MIN_REASON_LENGTH = 10
 /** A leap year, and the last day itself. */
 const MAX_MS = 367 * DAY_MS
@@ -35,7 +38,28 @@ function ruleBrokenBy({ rule, reason, until }: Waiver, now: number): RuleId | nu
   const end = Date.parse(`${until}T00:00:00Z`) + DAY_MS
   if (!Object.hasOwn(rules, rule)) return 'WAIVER-UNKNOWN'
   if (reason.trim().length < MIN_REASON_LENGTH) return 'WAIVER-VAGUE'
-  // Not `end <= now`: an invalid date gives NaN, which must count as expired.
-  if (!(end > now)) return 'WAIVER-EXPIRED'
+  // Not `end <= now`: an invalid date gives NaN, which must count as expired. The clock alone must
+  // not stop a restart, so events warn before and after the last day.
+  if (!(end + GRACE_MS > now)) return 'WAIVER-EXPIRED'
   return end > now + MAX_MS ? 'WAIVER-TOO-LONG' : null
+}
+
+/** A waiver that is about to stop the next start. */
+export interface AgedWaiver {
+  readonly rule: string
+  readonly until: string
+  /** Full days until the end of its last day; negative after that. */
+  readonly daysLeft: number
+}
+
+/** Finds the waivers that have expired or expire soon. @param now milliseconds since the epoch. */
+export function findAgedWaivers(waivers: readonly Waiver[], now: number): AgedWaiver[] {
+  const unique = new Map(waivers.map((waiver) => [`${waiver.rule} ${waiver.until}`, waiver]))
+  return [...unique.values()]
+    .map(({ rule, until }) => ({ rule, until, daysLeft: daysUntil(until, now) }))
+    .filter(({ daysLeft }) => daysLeft < WARNING_DAYS)
+}
+
+function daysUntil(until: string, now: number): number {
+  return Math.floor((Date.parse(`${until}T00:00:00Z`) + DAY_MS - now) / DAY_MS)
 }

@@ -9,16 +9,43 @@ export type CacheControl = (typeof cacheControls)[number]
 /** The header value that keeps a response out of every cache, as OWASP's list writes it. */
 export const NO_STORE = 'no-store, max-age=0'
 
-const NO_STORE_DIRECTIVE = /(?:^|[\s,])no-store(?:[\s,]|$)/i
-/** `private="name"` does not match: it protects one header only. */
-const PRIVATE_DIRECTIVE = /(?:^|[\s,])private(?:[\s,]|$)/i
-
-/** Whether a header value forbids every cache to store the response. */
-export function isNoStore(cacheControl: unknown): boolean {
-  return typeof cacheControl === 'string' && NO_STORE_DIRECTIVE.test(cacheControl)
+/** Whether a header value keeps the response out of every cache. */
+export function isNoStore(value: unknown): boolean {
+  return keeps(value, ['no-store'])
 }
 
-/** Whether a header value forbids shared caches to store the response. */
-export function isPrivate(cacheControl: unknown): boolean {
-  return typeof cacheControl === 'string' && PRIVATE_DIRECTIVE.test(cacheControl)
+/** Whether a header value keeps the response out of shared caches. */
+export function isUnshared(value: unknown): boolean {
+  return keeps(value, ['no-store', 'private'])
+}
+
+/** Directives that let a shared cache store the response, whatever stands beside them. */
+const SHARED = /^(?:public|s-maxage|must-understand)\b/
+
+/**
+ * A contradictory value does not count: caches differ in which directive they follow. Neither does
+ * `private="name"`, which protects one header only.
+ */
+function keeps(value: unknown, wanted: readonly string[]): boolean {
+  if (typeof value !== 'string') return false
+  const unquoted = value.replaceAll(/"[^"]*"/g, '')
+  // An open quote: caches differ in where the text ends.
+  if (unquoted.includes('"')) return false
+  const directives = unquoted.split(',').map((directive) => directive.trim().toLowerCase())
+  return (
+    directives.some((directive) => wanted.includes(directive)) &&
+    !directives.some((directive) => SHARED.test(directive))
+  )
+}
+
+/** Names of targeted fields that do not end in `-cache-control`. */
+export const targetedNames: readonly string[] = Object.freeze([
+  'edge-control',
+  'surrogate-control',
+  'x-accel-expires',
+])
+
+/** Whether caches of a CDN or proxy follow this header in place of `Cache-Control`. @see RFC 9213, section 2.2 */
+export function isTargeted(name: string): boolean {
+  return name.endsWith('-cache-control') || targetedNames.includes(name)
 }

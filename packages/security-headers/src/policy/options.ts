@@ -67,9 +67,10 @@ export interface PolicyOptions {
     readonly includeSubDomains?: boolean
   }
   /**
-   * `no-store`: no response is stored, except when the request is anonymous and the handler sets
-   * `Cache-Control` itself. `authenticated`: the same, but only for requests with a principal.
-   * `handler`: the handler decides. A response with a nonce is never stored, except under `handler`.
+   * `no-store`: no response is stored, except when it is not personal and the handler sets
+   * `Cache-Control` itself. `authenticated`: the same, but only for personal responses: those for a
+   * principal, and those with `Set-Cookie` or `Clear-Site-Data`. `handler`: the handler decides.
+   * Always: a response with a nonce is not stored, and one with a CSRF token not by shared caches.
    */
   readonly cacheControl?: CacheControl
   /** Headers and directives to leave out, each with a reason of 10 to 500 characters. */

@@ -3,6 +3,7 @@ import { option, type OptionReader } from '@parapet/kit'
 import { CSP, CSP_REPORT_ONLY, directiveNames } from '../csp/directives.ts'
 import { corsHeaders } from '../cors/cors-headers.ts'
 import { namedMap } from './named-map.ts'
+import { originWideHeaders } from './origin-wide.ts'
 
 /** The setting that decides each header. */
 export const headerSettings: Readonly<Record<string, string>> = Object.freeze({
@@ -48,7 +49,7 @@ export function relaxReader(
 
 /** Reads the option `passHeaders`. */
 export const passReader: OptionReader<Readonly<Record<string, string>>> = namedMap(
-  [...policyHeaders, ...corsHeaders],
+  [...new Set([...policyHeaders, ...corsHeaders, ...originWideHeaders])],
   'header that this plugin sets',
   reasonReader,
 )

@@ -1,5 +1,6 @@
 /** Limits violation reports by client and in total, and deduplicates them. Memory is bounded. */
 import type { Clock } from '@parapet/kit'
+import { createFold } from '../fold.ts'
 import type { Report } from './read-reports.ts'
 
 /** The limits. All counters are kept per process. */
@@ -49,27 +50,15 @@ export function createReportLimiter(
 /**
  * Creates the deduplication.
  *
- * @returns how many identical reports were suppressed since the last one that was emitted; `null` if
- *   this report is suppressed.
+ * @returns how many reports were suppressed since the last one that was emitted; `null` if this report
+ *   is suppressed.
  */
 export function createReportDeduplication(
   { windowMs }: ReportLimits,
   clock: Pick<Clock, 'now'>,
 ): (report: Report) => number | null {
-  const known = new Map<string, { since: number; suppressed: number }>()
-  return (report) => {
-    const { kind, disposition, directive, blocked, page, source, line } = report
-    const key = JSON.stringify([kind, disposition, directive, blocked, page, source, line])
-    const now = clock.now()
-    const before = known.get(key)
-    if (before !== undefined && now - before.since < windowMs) {
-      before.suppressed++
-      return null
-    }
-    known.delete(key)
-    // A map keeps insertion order, so the first key is the oldest.
-    if (known.size >= MAX_REMEMBERED_REPORTS) known.delete(known.keys().next().value!)
-    known.set(key, { since: now, suppressed: 0 })
-    return before?.suppressed ?? 0
-  }
+  const limits = { windowMs, maxKeys: MAX_REMEMBERED_REPORTS, whenFull: 'evict' } as const
+  const fold = createFold(limits, clock)
+  return ({ kind, disposition, directive, blocked, page, source, line }) =>
+    fold(JSON.stringify([kind, disposition, directive, blocked, page, source, line]))
 }

@@ -8,5 +8,7 @@ export function addMissingCsrf(app: FastifyInstance): void {
 }
 
 function throwNoToken(): never {
-  throw new PARAPET_SECURITY_HEADERS_NO_TOKEN()
+  throw new PARAPET_SECURITY_HEADERS_NO_TOKEN(
+    'the option "csrf" is not set; set it with a secret of at least 32 characters',
+  )
 }

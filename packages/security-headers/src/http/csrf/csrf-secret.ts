@@ -1,7 +1,10 @@
 /** Stores the CSRF secret of a browser in a cookie or in a session. */
 import { readCookie } from '@parapet/kit'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { PARAPET_SECURITY_HEADERS_INVALID_OPTION } from '../../errors.ts'
+import {
+  PARAPET_SECURITY_HEADERS_INVALID_OPTION,
+  PARAPET_SECURITY_HEADERS_NO_TOKEN,
+} from '../../errors.ts'
 
 /** The plugins that can store the secret. */
 export type CsrfSessionPlugin = '@fastify/cookie' | '@fastify/session' | '@fastify/secure-session'
@@ -17,9 +20,6 @@ export interface SecretStorage {
 const SESSION_KEY = '_csrf'
 
 /** The methods and members that the session plugins add, without a dependency on their types. */
-interface CookieReply {
-  setCookie(name: string, value: string, options: object): unknown
-}
 interface SessionRequest {
   readonly session: Record<string, unknown>
 }
@@ -52,14 +52,25 @@ export function createSecretStorage(
 }
 
 function createCookieStorage(name: string): SecretStorage {
-  const options = { path: '/', secure: true, httpOnly: true, sameSite: 'strict' }
   return {
     // Not `request.cookies`: its parser would also accept a cookie that a sibling host has set.
     read: (request) => readCookie(request.headers.cookie, name),
+    // Not `reply.setCookie`: it adds its header in an `onSend` hook, which hijacked replies do not run.
     write: (reply, secret) => {
-      ;(reply as unknown as CookieReply).setCookie(name, secret, options)
+      const cookie = `${name}=${secret}; Path=/; HttpOnly; Secure; SameSite=Strict`
+      if (reply.raw.headersSent) throw new PARAPET_SECURITY_HEADERS_NO_TOKEN(TOO_LATE)
+      if (reply.sent) appendRaw(reply, cookie)
+      else void reply.header('set-cookie', cookie)
     },
   }
+}
+
+const TOO_LATE = 'the headers are already sent; read reply.csrfToken before the response starts'
+
+/** The handler of a hijacked reply may have set cookies on `reply.raw`. */
+function appendRaw({ raw }: FastifyReply, cookie: string): void {
+  const before = [raw.getHeader('set-cookie') ?? []].flat().map(String)
+  raw.setHeader('set-cookie', [...before, cookie])
 }
 
 const sessionStorage: SecretStorage = {

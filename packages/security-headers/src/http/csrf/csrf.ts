@@ -3,6 +3,8 @@ import { Tokens } from '@fastify/csrf'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { PARAPET_SECURITY_HEADERS_CSRF_TOKEN } from '../../errors.ts'
 import { createSecretStorage, type CsrfSessionPlugin } from './csrf-secret.ts'
+import { markToken } from '../replies/cache-control.ts'
+import type { ReplyHeaders } from '../replies/services.ts'
 import { entryOf, type Parts } from '../request/parts.ts'
 
 /** The option `csrf` with every default filled in. */
@@ -28,10 +30,19 @@ interface CsrfTokens {
 }
 
 /** Adds `reply.csrfToken` and requires a token. @throws PARAPET_SECURITY_HEADERS_INVALID_OPTION */
-export function addCsrf(app: FastifyInstance, csrf: CsrfSettings, parts: Parts): void {
+export function addCsrf(
+  app: FastifyInstance,
+  csrf: CsrfSettings,
+  parts: Parts,
+  { keepPersonal }: ReplyHeaders,
+): void {
   const tokens = createTokens(app, csrf, parts)
   function csrfToken(this: FastifyReply): string {
-    return tokens.create(this)
+    const token = tokens.create(this)
+    markToken(this)
+    // Also in `onSend`, after the headers were checked.
+    if (!this.raw.headersSent) keepPersonal(this)
+    return token
   }
   app.decorateReply('csrfToken', { getter: csrfToken } as never)
   addVerification(app, csrf, tokens, parts)
@@ -105,7 +116,7 @@ function addVerification(
       request[kVerified] = true
       return null
     }
-    parts.securityEvents.emit('security_headers.token_refused', { details: { reason } }, request)
+    parts.refusals.tokenRefused(request, { reason })
     return new PARAPET_SECURITY_HEADERS_CSRF_TOKEN()
   }
 }
@@ -116,10 +127,15 @@ function tokenOf(request: FastifyRequest, formField: string | undefined): string
   const body = request.body as Readonly<Record<string, unknown>> | null | undefined
   if (formField === undefined || typeof body !== 'object' || body === null) return undefined
   const field = Object.hasOwn(body, formField) ? body[formField] : undefined
-  return typeof field === 'string' ? field : undefined
+  // @fastify/multipart gives an object with the value.
+  const value =
+    typeof field === 'object' && field !== null && 'value' in field ? field.value : field
+  return typeof value === 'string' ? value : undefined
 }
+
+const FORM = /^(?:application\/x-www-form-urlencoded|multipart\/form-data)\b/i
 
 function mayBeInForm({ headers }: FastifyRequest, formField: string | undefined): boolean {
   const type = headers['content-type'] ?? ''
-  return formField !== undefined && /^application\/x-www-form-urlencoded\b/i.test(type)
+  return formField !== undefined && FORM.test(type)
 }

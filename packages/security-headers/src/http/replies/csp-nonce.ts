@@ -25,6 +25,19 @@ export function removeNonceHeaders(reply: FastifyReply, parts: Parts): void {
   for (const { name } of blockOf(reply.request, parts).nonceHeaders) reply.removeHeader(name)
 }
 
+/** Adds the nonce of the reply again to a header block that was set again. */
+export function restoreNonce(
+  reply: FastifyReply,
+  parts: Parts,
+  set: (reply: FastifyReply, name: string, value: string) => void,
+): void {
+  const nonce = (reply as ReplyWithNonce)[kNonce]?.script
+  if (nonce === undefined) return
+  for (const { name, parts: around } of blockOf(reply.request, parts).nonceHeaders) {
+    set(reply, name, around.join(nonce))
+  }
+}
+
 /** Creates the getter of `reply.cspNonce`. @param set sets a header without checks. */
 export function createNonceGetter(
   parts: Parts,

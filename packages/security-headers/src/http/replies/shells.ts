@@ -6,18 +6,11 @@ import { blockOf, entryOf, type Parts } from '../request/parts.ts'
 
 /** Adds the hook. Only pages with exactly the bytes of a file get a nonce, so injected code gets none. */
 export function addShells(app: FastifyInstance, build: Build, parts: Parts): void {
-  let isLogged = false
-  const warn = (url: string | undefined): void => {
-    if (isLogged) return
-    isLogged = true
-    app.log.warn(
-      `@parapet/security-headers sent a page for ${url} that is no file of the build, so its scripts do not run. If the build has changed, restart; for another page set the preset "web"`,
-    )
-  }
+  const miss = createMissReport(app, parts.securityEvents)
   const rewrite = (reply: FastifyReply, body: string | Buffer): string | Buffer => {
     const shell = build.shellOf(body)
     if (shell === undefined) {
-      warn(reply.request.routeOptions.url)
+      miss(reply)
       return body
     }
     removeLength(reply)
@@ -31,10 +24,34 @@ export function addShells(app: FastifyInstance, build: Build, parts: Parts): voi
     else if (typeof payload === 'string' || Buffer.isBuffer(payload)) return rewrite(reply, payload)
     else if (payload instanceof Readable) {
       const read = await readWhole(payload, build.maxBytes)
-      return Buffer.isBuffer(read) ? rewrite(reply, read) : read
+      if (Buffer.isBuffer(read)) return rewrite(reply, read)
+      miss(reply)
+      return read
     }
     return payload
   })
+}
+
+/** Bounds the memory: a route is known by its pattern, and an app has few pages. */
+const MAX_REPORTED = 1000
+
+/** Reports a page that is no file of the build: in the log once, as an event once for each route. */
+function createMissReport(
+  app: FastifyInstance,
+  securityEvents: Parts['securityEvents'],
+): (reply: FastifyReply) => void {
+  const reported = new Set<string | undefined>()
+  return ({ request, statusCode }) => {
+    const { url } = request.routeOptions
+    if (reported.has(url) || reported.size >= MAX_REPORTED) return
+    if (reported.size === 0) {
+      app.log.warn(
+        `@parapet/security-headers sent a page for ${url} that is no file of the build, so its scripts do not run. If the build has changed, restart; for another page set the preset "web"`,
+      )
+    }
+    reported.add(url)
+    securityEvents.emit('security_headers.page_unknown', { details: { statusCode } }, request)
+  }
 }
 
 function isPage(reply: FastifyReply): boolean {

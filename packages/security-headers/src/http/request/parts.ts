@@ -4,6 +4,7 @@ import type { FastifyRequest } from 'fastify'
 import type { CompiledCors } from '../../cors/cors.ts'
 import type { Block } from '../../headers/block.ts'
 import type { RouteEntry } from '../../headers/route-entry.ts'
+import type { Refusals } from './refusals.ts'
 import type { Tenants } from './tenants.ts'
 
 /** What the hooks share. */
@@ -17,6 +18,14 @@ export interface Parts {
   readonly cors: CompiledCors | null
   readonly securityEvents: SecurityEvents
   readonly principalOf: (request: FastifyRequest) => Principal | null
+  /** Whether a request without a principal shows a login that this plugin does not know. */
+  readonly hasLogin: (request: FastifyRequest) => boolean
+  /** Whether the request came over http, as far as the app can know. */
+  readonly isPlainHttp: (request: FastifyRequest) => boolean
+  /** Known once the app is ready. */
+  readonly middleware: { readonly isPresent: boolean }
+  /** Suppresses repetitions of the events of refused requests. */
+  readonly refusals: Refusals
 }
 
 /** The entry of a request's route. */

@@ -69,15 +69,18 @@ function startRequest(message: unknown): void {
 function watchServer(server: AnyServer, watch: Watch): void {
   const { block, refuses } = watch
   const complete = createHeadCompleter(block)
+  const completeBare = createHeadCompleter(block, true)
   watchEvents(server, {
     clientError: (_error: Error, socket: Duplex) => complete(socket),
     // Node itself refuses requests beyond `maxRequestsPerSocket`.
     dropRequest: () => {
       if (watch.latest !== null) setRaw(watch.latest, block)
     },
-    // A WebSocket plugin writes a response of its own if the router refuses the URL of an upgrade.
+    // A WebSocket plugin writes responses of its own: to URLs that the router refuses, and to
+    // malformed handshakes.
     upgrade: ({ url = '/' }: IncomingMessage, socket: Duplex) => {
       if (refuses(url)) complete(socket)
+      else completeBare(socket)
     },
     ...('updateSettings' in server ? http2Events(server, watch) : {}),
   })
