@@ -1,11 +1,6 @@
 /** Builds the service from the options. */
-import {
-  createLocalCipher,
-  createMemoryStore,
-  parseCipherKeys,
-  type Cipher,
-  type Store,
-} from '@parapet/kit'
+import { createMemoryStore, type Store } from '@parapet/kit'
+import { createAccountCipher, wrapCipher, type AccountCipher } from './account/account-cipher.ts'
 import type { AccountRepository } from './account/account-repository.ts'
 import { createSqlAccounts } from './account/accounts-postgres.ts'
 import { createStoreAccounts } from './account/accounts-store.ts'
@@ -55,12 +50,13 @@ const TICKET_MS = 600_000
  * @throws PARAPET_MFA_NO_KEY, PARAPET_MFA_GUESSABLE, PARAPET_MFA_INVALID_OPTION
  */
 export async function assemble(settings: MfaSettings, ports: Ports): Promise<Assembled> {
-  const cipher = cipherOf(settings)
+  const sealing = cipherOf(settings)
+  const { cipher } = sealing
   const { totp, deviceMaxAgeSeconds } = settings
   const probability = guessProbabilityOf(settings)
   const store = settings.store ?? createMemoryStore({ clock: settings.clock })
   const tokens: CreateTokens = (kind, ttlMs) => createOneTimeTokens(store, cipher, kind, ttlMs)
-  const context = createContext(settings, ports, { store, cipher })
+  const context = createContext(settings, ports, store, sealing)
   const backupCodes = new BackupCodes(context, settings.backupCodes)
   const mfa = createMfa({
     context,
@@ -91,11 +87,12 @@ export async function assemble(settings: MfaSettings, ports: Ports): Promise<Ass
 function createContext(
   settings: MfaSettings,
   { emit, onNotifyFailed }: Ports,
-  { store, cipher }: { readonly store: Store; readonly cipher: Cipher },
+  store: Store,
+  sealing: AccountCipher,
 ): FactorContext {
   const now = (): number => settings.clock.now()
   return {
-    accounts: createAccounts(repositoryOf(settings, store), cipher, settings.clock),
+    accounts: createAccounts(repositoryOf(settings, store), sealing, settings.clock),
     sessionProofs: createSessionProofs(store, settings.proofMaxAgeSeconds * 1000, now),
     addressLimits: createAddressLimits(store, addressLimitsOf(settings), now),
     now,
@@ -105,11 +102,11 @@ function createContext(
   }
 }
 
-function cipherOf({ cipher, keys }: MfaSettings): Cipher {
-  if (cipher !== undefined) return cipher
+function cipherOf({ cipher, keys }: MfaSettings): AccountCipher {
+  if (cipher !== undefined) return wrapCipher(cipher)
   if (keys === undefined) throw new PARAPET_MFA_NO_KEY()
   try {
-    return createLocalCipher(parseCipherKeys(keys))
+    return createAccountCipher(keys)
   } catch (error) {
     return refuseOption(`"keys" cannot be read: ${(error as Error).message}`)
   }

@@ -70,7 +70,8 @@ export const PARAPET_MFA_BUSY = createError<[]>(
 
 /**
  * Thrown when a route requires a logged-in user and the request has no principal.
- * Fix: log in, then send the request again.
+ * Fix: log in, then send the request again. If everyone is refused, the login runs after this plugin: register
+ * it before, or set the option `hook`.
  */
 export const PARAPET_MFA_LOGIN_REQUIRED = createError<[]>(
   'PARAPET_MFA_LOGIN_REQUIRED',

@@ -20,6 +20,10 @@ declare module '@parapet/kit' {
     'mfa.reset': { by: string; recovery: boolean }
     'mfa.forgotten': Record<string, never>
     'mfa.challenged': { reason: 'unproved' | 'unenrolled' | 'missed'; acr: string }
+    'mfa.clock_corrected': {
+      /** By how many seconds the clock was ahead when the account was last written. */
+      aheadSeconds: number
+    }
     'mfa.device_remembered': { deviceId: string }
     'mfa.device_revoked': { devices: number }
   }
@@ -78,6 +82,12 @@ export const events = {
     outcome: 'failure',
     description:
       'A request was refused because the session lacks a proof that its route or role requires.',
+  },
+  'mfa.clock_corrected': {
+    severity: 'medium',
+    outcome: 'success',
+    description:
+      'The clock of an instance had been ahead, and a code of the present was accepted again. Check NTP.',
   },
   'mfa.device_remembered': {
     severity: 'info',

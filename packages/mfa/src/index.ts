@@ -11,6 +11,7 @@ import { migrateAccounts } from './account/accounts-postgres.ts'
 import { assemble } from './assemble.ts'
 import { events } from './events.ts'
 import type { FactorContext } from './factors/context.ts'
+import { createRecentLogin } from './http/recent-login.ts'
 import { addRoutes } from './http/routes.ts'
 import { StepUp } from './http/step-up.ts'
 import { resolveOptions, type MfaOptions, type MfaSettings } from './options.ts'
@@ -22,6 +23,7 @@ import type { MfaRule } from './step-up/rules.ts'
 // What an app needs beside the plugin, so that a strict package manager finds it.
 export { createRedisStore, createSqlClient, generateCipherKey } from '@parapet/kit'
 export type { RememberedDevice } from './account/account.ts'
+export type { Resealed } from './account/reseal-accounts.ts'
 export type {
   AccountRepository,
   CredentialChange,
@@ -36,6 +38,7 @@ export type { CodeVerified } from './factors/code-attempt.ts'
 export type { Notice, Origin } from './factors/context.ts'
 export type {
   AccountName,
+  DecisionHook,
   Elevate,
   MfaOptions,
   PasskeyOptions,
@@ -90,15 +93,32 @@ async function mfaPlugin(app: FastifyInstance, options: MfaOptions): Promise<voi
   app.addHook('onClose', close)
   const { roles, trustLogin } = settings
   const shared = { factors: context, principalOf }
-  const parts = { ...shared, devices: mfa.devices, securityEvents, roles, trustLogin }
+  const { hook } = settings
+  const parts = { ...shared, devices: mfa.devices, securityEvents, roles, trustLogin, hook }
   const stepUp = new StepUp(app, parts)
   if (!settings.routes) return
   const { prefix, adminRoles, manageMaxAgeSeconds, deviceMaxAgeSeconds, passkeys } = settings
   const limits = { adminRoles, manageMaxAgeSeconds, deviceMaxAgeSeconds, passkeys }
   const { accountName, signIn, elevate } = settings
-  const routes = { ...shared, ...limits, mfa, stepUp, callPort, accountName, signIn, elevate }
+  const requireRecentLogin = createRecentLogin({
+    log: app.log,
+    now: context.now,
+    manageMaxAgeSeconds,
+    refusesUnknownAge: settings.profile !== undefined,
+  })
+  const ports = { callPort, accountName, signIn, elevate, requireRecentLogin }
+  const routes = { ...shared, ...limits, ...ports, mfa, stepUp }
   await app.register(async (child) => addRoutes(child, routes), { prefix })
 }
+
+const ACCOUNTS_IN_MEMORY =
+  'mfa stores accounts in memory; they are lost on restart. Set "store" or "sql".'
+const ACCOUNTS_IN_STORE =
+  'mfa stores accounts in "store". If it loses them, for instance by FLUSHALL or an eviction, passwords alone ' +
+  'are enough. Set "sql", or "accounts: createStoreAccounts(store)" if the store is durable.'
+const PROOFS_IN_MEMORY =
+  'mfa stores proofs and limits in the memory of this process. With several instances, a reset on one leaves ' +
+  'the proofs on others valid. Set "store".'
 
 function logSettings(app: FastifyInstance, settings: MfaSettings): void {
   const { profile, store, sql, accounts } = settings
@@ -107,9 +127,9 @@ function logSettings(app: FastifyInstance, settings: MfaSettings): void {
     const level = profile === undefined ? 'info' : 'warn'
     app.log[level]({ deviations }, 'mfa settings deviate from a standard, see "deviations"')
   }
-  if (store === undefined && sql === undefined && accounts === undefined) {
-    app.log.warn('mfa stores accounts in memory; they are lost on restart. Set "store" or "sql".')
-  }
+  const hasOwnStorage = sql !== undefined || accounts !== undefined
+  if (store === undefined) app.log.warn(hasOwnStorage ? PROOFS_IN_MEMORY : ACCOUNTS_IN_MEMORY)
+  else if (!hasOwnStorage) app.log.warn(ACCOUNTS_IN_STORE)
 }
 
 /** The plugin. Register it with `await`, after the login and before the routes that it protects. */

@@ -103,9 +103,12 @@ export interface ThrottleOptions {
   readonly hardStop?: number
   /** Wrong codes in any 30 days, 10 to 1 000 000. A right code does not reset it. @default 150 */
   readonly failuresPer30Days?: number
-  /** Wrong codes from one address, across accounts, before it waits, 1 to 10 000. @default 20 */
+  /** How many accounts may have wrong codes from one address before it waits, 1 to 10 000. @default 20 */
   readonly freeAttemptsPerAddress?: number
 }
+
+/** The hook in which the rules of routes are decided. */
+export type DecisionHook = 'onRequest' | 'preParsing' | 'preHandler'
 
 /** The options of the plugin. */
 export interface MfaOptions {
@@ -141,6 +144,12 @@ export interface MfaOptions {
   readonly deviceMaxAgeSeconds?: number
   /** Finds the caller, in an app whose login does not set `request.principal`. */
   readonly principal?: PrincipalMapping
+  /**
+   * The hook in which rules are decided. `preParsing` comes after all `onRequest` hooks, also those of the
+   * route itself and of plugins that were registered later; `preHandler` comes after those of the route, when
+   * the body has been parsed: every caller can then make the service do that work. @default 'onRequest'
+   */
+  readonly hook?: DecisionHook
   /** Names the account in authenticator apps and passkey pickers. @default the principal's id */
   readonly accountName?: AccountName
   /**
@@ -235,6 +244,9 @@ export const optionTable = {
   manageMaxAgeSeconds: option.seconds({ max: 86_400, default: 300 }),
   deviceMaxAgeSeconds: option.optional(option.seconds({ min: 0, max: 31_536_000 })),
   principal: option.optional(option.callback<PrincipalMapping>()),
+  hook: option.oneOf<DecisionHook>(['onRequest', 'preParsing', 'preHandler'], {
+    default: 'onRequest',
+  }),
   accountName: option.optional(option.callback<AccountName>()),
   trustLogin: option.optional(option.callback<TrustLogin>()),
   signIn: option.optional(option.callback<SignIn>()),

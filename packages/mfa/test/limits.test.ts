@@ -141,6 +141,35 @@ await t.test('an address waits after wrong codes across accounts', async (t) => 
   t.equal(outcome(await attempt('user-22', '192.0.2.1')), '403 CODE_REFUSED')
 })
 
+await t.test('wrong codes of one account make no other account of the address wait', async (t) => {
+  const built = await build(t)
+  const { as, clock } = built
+  const victim = await enrol(built, 'alice')
+  const own = await enrol(built, 'mallory')
+  const attempt = (user: string, code: string) => as(user, { ...post('/mfa/verify', { code }), ip })
+  for (let i = 0; i < 30; i++) {
+    t.equal(
+      outcome(await attempt('mallory', wrongCode(own.secret, clock.now()))),
+      '403 CODE_REFUSED',
+    )
+    clock.advance(3_600_000)
+  }
+  for (let i = 0; i < 40; i++) await attempt('mallory', wrongCode(own.secret, clock.now()))
+  t.equal(outcome(await attempt('alice', codeAt(victim.secret, clock.now()))), '200')
+  t.equal(outcome(await attempt('alice', victim.backupCodes[0]!)), '200')
+  for (let i = 0; i < 18; i++)
+    t.equal(outcome(await attempt(`user-${i}`, '000000')), '403 CODE_REFUSED')
+  clock.advance(1000)
+  for (let i = 0; i < 40; i++) await attempt('user-0', '000000')
+  t.equal(outcome(await attempt('user-18', '000000')), '403 CODE_REFUSED', 'the 20th account')
+  const held = await attempt('user-19', '000000')
+  t.equal(outcome(held), '429 THROTTLED')
+  clock.advance(29_000)
+  for (let i = 0; i < 5; i++) await attempt('user-0', '000000')
+  clock.advance(1000)
+  t.equal(outcome(await attempt('user-19', '000000')), '403 CODE_REFUSED', 'no account prolongs it')
+})
+
 await t.test('right codes do not count against an address', async (t) => {
   const built = await build(t)
   const { as, clock } = built

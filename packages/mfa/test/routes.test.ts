@@ -1,8 +1,25 @@
 import { createMemoryStore } from '@parapet/kit'
-import { createStoreAccounts } from '@parapet/mfa'
+import { createStoreAccounts, mfa } from '@parapet/mfa'
+import Fastify, { type FastifyRequest } from 'fastify'
 import t from 'tap'
 import { Authenticator, RELYING_PARTY } from './authenticator.ts'
-import { begin, build, codeAt, enrol, enrolPasskey, outcome, post, wrongCode } from './helpers.ts'
+import {
+  begin,
+  build,
+  codeAt,
+  enrol,
+  enrolPasskey,
+  KEYS,
+  outcome,
+  post,
+  wrongCode,
+} from './helpers.ts'
+
+const alice = { id: 'alice', roles: [], sessionId: 's1' }
+
+async function login(request: FastifyRequest): Promise<void> {
+  request.principal = alice
+}
 
 const REMOVED = { totp: null, backupCodesLeft: 0, enrolled: false }
 
@@ -164,4 +181,65 @@ await t.test('a `trustLogin` that returns nothing trusts nothing', async (t) => 
   const { app, as } = await build(t, { trustLogin: () => undefined })
   app.get('/reports', { config: { mfa: 'required' } }, async () => 'reports')
   t.equal(outcome(await as('alice', { url: '/reports' })), '403 ENROLMENT_REQUIRED')
+})
+
+await t.test('with a profile, a login that reports no time enrols no first factor', async (t) => {
+  for (const profile of ['aal2', 'asvs'] as const) {
+    const { app, as, clock } = await build(t, { profile })
+    const reply = await as('alice', post('/mfa/totp'))
+    t.equal(outcome(reply), '401 RECENT_LOGIN_REQUIRED', profile)
+    const begun = await begin({ app, clock }, 'alice')
+    const code = codeAt(begun.secret, clock.now())
+    const confirm = post('/mfa/totp/confirm', { ticket: begun.ticket, code })
+    t.equal(outcome(await as('alice', confirm)), '401 RECENT_LOGIN_REQUIRED')
+    t.match(await app.mfa.status('alice'), REMOVED)
+    const recent = { ...confirm, authenticatedAt: clock.now() }
+    t.equal(outcome(await as('alice', recent)), '200')
+  }
+})
+
+await t.test('a login without a time is logged once', async (t) => {
+  const lines: string[] = []
+  const stream = { write: (line: string) => void lines.push(line) }
+  const app = Fastify({ logger: { level: 'warn', stream } })
+  t.after(() => app.close())
+  await app.register(mfa, { issuer: 'Acme', keys: KEYS, principal: () => alice })
+  for (let i = 0; i < 2; i++) {
+    t.equal((await app.inject({ method: 'POST', url: '/mfa/totp' })).statusCode, 201)
+  }
+  t.equal(lines.filter((line) => line.includes('does not say when it took place')).length, 1)
+})
+
+await t.test('a login in a later hook is seen where the option hook says so', async (t) => {
+  const expected = {
+    onRequest: ['401 LOGIN_REQUIRED', '401 LOGIN_REQUIRED', '401 LOGIN_REQUIRED'],
+    preParsing: ['403 ENROLMENT_REQUIRED', '401 LOGIN_REQUIRED', '403 ENROLMENT_REQUIRED'],
+    preHandler: ['403 ENROLMENT_REQUIRED', '403 ENROLMENT_REQUIRED', '403 ENROLMENT_REQUIRED'],
+  } as const
+  for (const hook of ['onRequest', 'preParsing', 'preHandler'] as const) {
+    const app = Fastify()
+    t.after(() => app.close())
+    let handled = 0
+    const handler = async () => void handled++
+    await app.register(mfa, { issuer: 'Acme', keys: KEYS, hook })
+    const config = { mfa: 'required' } as const
+    app.get('/route', { config, onRequest: login }, handler)
+    app.get('/handler', { config, preHandler: login }, handler)
+    await app.register(async (child) => {
+      child.addHook('onRequest', login)
+      child.get('/child', { config }, handler)
+    })
+    const urls = ['/route', '/handler', '/child']
+    const replies = await Promise.all(urls.map((url) => app.inject(url)))
+    t.same(replies.map(outcome), expected[hook], hook)
+    const heads = await Promise.all(urls.map((url) => app.inject({ method: 'HEAD', url })))
+    t.ok(heads.every(({ statusCode }) => statusCode >= 400))
+    t.equal(handled, 0)
+    const open = Fastify()
+    t.after(() => open.close())
+    open.get('/before', { config, onRequest: login }, handler)
+    await open.register(mfa, { issuer: 'Acme', keys: KEYS, hook })
+    t.equal((await open.inject('/before')).statusCode, 401, 'a route older than the plugin')
+    t.equal(handled, 0)
+  }
 })

@@ -11,6 +11,7 @@ import {
   type Store,
 } from '@parapet/kit'
 import { createStoreAccounts, mfa } from '@parapet/mfa'
+import { wrapCipher } from '../src/account/account-cipher.ts'
 import { plainNode, runs, usePostgres, useRedis } from '@parapet/testing'
 import Fastify from 'fastify'
 import { Redis } from 'ioredis'
@@ -190,7 +191,7 @@ async function schedule(seed: number): Promise<{ accepted: number; replayed: num
   const instances = [0, 1].map(() => {
     const store = scrambled(memory, random)
     const context: FactorContext = {
-      accounts: createAccounts(createStoreAccounts(store), cipher, clock),
+      accounts: createAccounts(createStoreAccounts(store), wrapCipher(cipher), clock),
       sessionProofs: createSessionProofs(store, 1000, clock.now),
       addressLimits: createAddressLimits(store, limits, clock.now),
       now: clock.now,

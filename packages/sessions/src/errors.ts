@@ -141,6 +141,18 @@ export const PARAPET_SESSIONS_NOT_FOUND = createError<[]>(
 )
 
 /**
+ * Thrown by `apiKeys.rotate` while the secret before the last rotation still works: another rotation would
+ * end the secret that clients use.
+ * Fix: wait until the overlap has passed, or rotate with an overlap of 0 to end all older secrets at once.
+ */
+export const PARAPET_SESSIONS_KEY_ROTATED = createError<[]>(
+  'PARAPET_SESSIONS_KEY_ROTATED',
+  'The API key has just been rotated and its previous secret still works. Wait for the end of the overlap, ' +
+    'or pass an overlap of 0 to end all older secrets',
+  409,
+)
+
+/**
  * Thrown when a token cannot be checked because the store, the user lookup or the identity provider
  * does not answer. Nothing is accepted meanwhile.
  * Fix: send the request again later; the log and `cause` name the dependency that is down.

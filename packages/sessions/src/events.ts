@@ -52,6 +52,11 @@ declare module '@parapet/kit' {
       /** `malformed`, `unknown_key`, `signature`, `claims`, `expired`, `revoked` or `api_key`. */
       reason: string
     }
+    'sessions.record_refused': {
+      record: 'session' | 'api-key' | 'login'
+      /** `unsealed`: it has no seal. `forged`: none of the secrets gives its seal. */
+      reason: 'unsealed' | 'forged'
+    }
     'sessions.key_rotated': { keyId: string; retiredKeyIds: string[] }
   }
 }
@@ -107,6 +112,12 @@ export const events = {
     severity: 'low',
     outcome: 'failure',
     description: 'An access token or an API key was refused.',
+  },
+  'sessions.record_refused': {
+    severity: 'high',
+    outcome: 'failure',
+    description:
+      'A stored session, API key or login was not written with one of the secrets. Its id is the resource.',
   },
   'sessions.key_rotated': {
     severity: 'info',

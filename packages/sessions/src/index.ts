@@ -9,6 +9,7 @@ import { declarePhase, usePrincipal, useSecurityEvents, useStoreEvents } from '@
 import type { FastifyInstance, FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
 import { events } from './events.ts'
+import { warnOfLatePlugins } from './http/late-plugins.ts'
 import { registerHooksAndRoutes } from './http/register.ts'
 import { createTokenTransport, type Sessions } from './http/send-tokens.ts'
 import { allowRsa2048 } from './keys/strong-key.ts'
@@ -86,6 +87,7 @@ async function sessionsPlugin(app: FastifyInstance, options: SessionsOptions): P
   declarePhase(app, NAME, 'authentication')
   const securityEvents = useSecurityEvents(app, events)
   usePrincipal(app)
+  warnOfLatePlugins(app)
   useStoreEvents(app, settings.store, { clock: settings.clock })
   const acceptRsa2048 = settings[allowRsa2048]
   const service = await createService({ ...settings, acceptRsa2048, securityEvents, log: app.log })

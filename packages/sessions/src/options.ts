@@ -24,6 +24,7 @@ import type { CredentialCheck } from './passwords/password-check.ts'
 import type { HashLimits } from './passwords/hash-queue.ts'
 import type { SecondFactor } from './second-factor/second-factor.ts'
 import type { FindUser } from './session/context.ts'
+import { describeValue } from './users/describe-value.ts'
 import type { SessionUser } from './users/user.ts'
 
 /** The option `cookies` with its defaults filled in. */
@@ -63,6 +64,11 @@ export interface SessionsOptions {
   readonly keys: KeySet
   /** Base64url of at least 32 random bytes each. The first derives refresh tokens; all are accepted. */
   readonly secrets: readonly string[]
+  /**
+   * After an update from a version that wrote records without a seal: until when they are accepted, in
+   * milliseconds since the Unix epoch, at most a year ahead. A use seals them. @default 0, never
+   */
+  readonly acceptUnsealedUntil?: number
   /** The state that all instances share. @default the memory of this process: lost on restart */
   readonly store?: Store
   /** Stores API keys in a table, which is created at boot. @default the store */
@@ -141,7 +147,7 @@ const provider = optionGroup({
 
 /** One reader for each option; a test compares the table with the README. */
 export const optionTable = {
-  issuer: option.text(),
+  issuer: option.custom<string>(checkUrl),
   audience: option.text(),
   keys: optionGroup({
     current: keyInput,
@@ -152,6 +158,7 @@ export const optionTable = {
     option.text({ pattern: /^[\w-]{43,}$/, form: 'base64url of at least 32 random bytes' }),
     { min: 1, max: 8 },
   ),
+  acceptUnsealedUntil: option.integer({ min: 0, max: Number.MAX_SAFE_INTEGER, default: 0 }),
   store: option.optional(
     option.port<Store>(['get', 'compareAndSet', 'addMember', 'subscribe', 'onStateChange']),
   ),
@@ -222,6 +229,12 @@ function findFaults(settings: OptionSettings<typeof optionTable>): string[] {
   const { refreshIdleMs, refreshAbsoluteMs, prefix, credentials, oidc, cookies } = settings
   const { secondFactor } = settings
   const faults: string[] = []
+  if (settings.acceptUnsealedUntil > settings.clock.now() + 365 * DAY_MS) {
+    faults.push(
+      '  "acceptUnsealedUntil" must be a time of the next 365 days (milliseconds since the Unix epoch), ' +
+        `got ${settings.acceptUnsealedUntil}`,
+    )
+  }
   const providers = Object.keys(oidc)
   if (refreshIdleMs > refreshAbsoluteMs) {
     faults.push(
@@ -252,11 +265,14 @@ function findFaults(settings: OptionSettings<typeof optionTable>): string[] {
 function checkUrl(value: unknown): string | undefined {
   const isUrl = typeof value === 'string' && URL.canParse(value)
   if (isUrl && /^https?:$/.test(new URL(value).protocol)) return undefined
-  return 'must be a URL that begins with "https://" or "http://"'
+  const got = value === undefined ? 'nothing' : describeValue(value)
+  return `must be a URL that begins with "https://" or "http://", got ${got}`
 }
 
 function checkOrigin(value: unknown): string | undefined {
   const isOrigin =
     typeof value === 'string' && URL.canParse(value) && new URL(value).origin === value
-  return isOrigin ? undefined : 'must be an origin such as "https://app.example.com"'
+  // A valid URL may contain "*", but origins are compared as texts.
+  if (isOrigin && !value.includes('*')) return undefined
+  return 'must be an origin such as "https://app.example.com", without wildcards'
 }

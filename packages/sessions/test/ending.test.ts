@@ -2,12 +2,12 @@
 import { createMemoryStore } from '@parapet/kit'
 import type { AccessToken, EndedAccess } from '@parapet/sessions'
 import t from 'tap'
-import { build, reader } from './build.ts'
+import { build, eventsOf, reader, type Built } from './build.ts'
 
 const refused = { code: 'PARAPET_SESSIONS_REFRESH_REFUSED', statusCode: 401 }
 
-/** A store that waits before the first call of one method, so that another call comes in between. */
-function pausing(method: 'addMember' | 'set') {
+/** A store that waits at the first call of one method, so that another call comes in between. */
+function pausing(method: 'addMember' | 'set' | 'compareAndSet') {
   const real = createMemoryStore()
   let resume: (() => void) | undefined
   let isArmed = false
@@ -19,12 +19,14 @@ function pausing(method: 'addMember' | 'set') {
       if (typeof value !== 'function') return value
       if (name !== method) return value.bind(target) as unknown
       return async (...args: unknown[]) => {
-        if (isArmed) {
-          isArmed = false
-          reached!()
-          await new Promise<void>((resolve) => (resume = resolve))
-        }
-        return (value as (...given: unknown[]) => unknown).apply(target, args)
+        const call = () => (value as (...given: unknown[]) => unknown).apply(target, args)
+        if (!isArmed) return call()
+        isArmed = false
+        // A compare-and-set has happened when the other call comes.
+        const result: unknown = method === 'compareAndSet' ? await call() : undefined
+        reached!()
+        await new Promise<void>((resolve) => (resume = resolve))
+        return method === 'compareAndSet' ? result : call()
       }
     },
   })
@@ -102,3 +104,49 @@ await t.test('every instance reports which access has ended', async (t) => {
   await sessions.disableUser('user-1')
   t.same(heard, [])
 })
+
+await t.test(
+  'a list that the store lost grows again, and "end others" ends them all',
+  async (t) => {
+    const store = createMemoryStore()
+    const { app, start, ask, refuses } = await build(t, { store })
+    const [other, kept] = [await start(), await start()]
+    await store.delete(`sessions:of:${reader.id}`)
+    const current = await app.sessions.refresh(kept.refreshToken)
+    const ids = (await app.sessions.list(reader.id)).map(({ id }) => id)
+    t.same(ids, [kept.sessionId], 'a refresh lists its session')
+    await app.sessions.revoke({ userId: reader.id, exceptSessionId: kept.sessionId })
+    await refuses(other.accessToken, 'an access token of a session that is not in the list')
+    await t.rejects(app.sessions.refresh(other.refreshToken), refused)
+    const next = await app.sessions.refresh(current.refreshToken)
+    t.equal((await ask(next.accessToken)).status, 200, 'the session that asked goes on')
+    await store.delete(`sessions:of:${reader.id}`)
+    const late = await start()
+    await app.sessions.revoke({ userId: reader.id, exceptSessionId: kept.sessionId })
+    await refuses(late.accessToken, 'the session that asked is not in the list')
+    t.ok(await app.sessions.refresh(next.refreshToken))
+  },
+)
+
+await t.test(
+  'a refresh during an elevation or a revocation hands out no dead tokens',
+  async (t) => {
+    const ends: [name: string, end: (built: Built, sessionId: string) => Promise<unknown>][] = [
+      ['elevate', ({ app }, id) => app.sessions.elevate(id, { amr: ['otp', 'mfa'] })],
+      ['revoke', ({ app }, id) => app.sessions.revoke({ sessionId: id })],
+      ['disable', ({ app }) => app.sessions.disableUser(reader.id)],
+    ]
+    for (const [name, end] of ends) {
+      const { store, arm, paused, resume } = pausing('compareAndSet')
+      const built = await build(t, { store })
+      const { sessionId, refreshToken } = await built.start()
+      arm()
+      const refreshing = built.app.sessions.refresh(refreshToken)
+      await paused
+      await end(built, sessionId)
+      resume()
+      await t.rejects(refreshing, refused, name)
+      t.same(eventsOf(built.events, 'sessions.refreshed'), [])
+    }
+  },
+)

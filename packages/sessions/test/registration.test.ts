@@ -1,6 +1,13 @@
 /** Mistakes in how the plugin is registered, and in what the application's functions return. */
-import { createPasswordCheck, hashPassword, sessions } from '@parapet/sessions'
+import { createManualClock } from '@parapet/kit'
+import {
+  createPasswordCheck,
+  hashPassword,
+  sessions,
+  type SessionsOptions,
+} from '@parapet/sessions'
 import Fastify, { type FastifyInstance } from 'fastify'
+import fp from 'fastify-plugin'
 import t from 'tap'
 import {
   baseOptions,
@@ -114,3 +121,50 @@ await t.test(
     }
   },
 )
+
+await t.test('options that cannot work fail the boot', async (t) => {
+  const faults: [options: Partial<SessionsOptions>, message: RegExp][] = [
+    [{ issuer: 'x' }, /"issuer" must be a URL/],
+    [
+      { cookies: { trustedOrigins: ['https://*.example.com'] } },
+      /"cookies.trustedOrigins\[0\]" must be an origin .* without wildcards/,
+    ],
+    [{ acceptUnsealedUntil: 9e14 }, /"acceptUnsealedUntil" must be a time of the next 365 days/],
+  ]
+  for (const [options, message] of faults) {
+    const expected = { code: 'PARAPET_SESSIONS_INVALID_OPTION', message }
+    await t.rejects(build(t, options), expected)
+  }
+})
+
+await t.test('a plugin that came too late is named at the end of the boot', async (t) => {
+  const late = ['@fastify/cors', '@fastify/rate-limit']
+  for (const isLate of [true, false]) {
+    const lines: string[] = []
+    const stream = { write: (line: string) => void lines.push(line) }
+    const app = Fastify({ logger: { stream, level: 'warn' } })
+    t.after(() => app.close())
+    const others = async () => {
+      for (const name of late) await app.register(fp(async () => {}, { name }))
+    }
+    if (!isLate) await others()
+    await app.register(sessions, baseOptions)
+    if (isLate) await others()
+    await app.ready()
+    for (const name of late) {
+      const warned = lines.some((line) => line.includes(`registered before ${name}`))
+      t.equal(warned, isLate, `${name} ${isLate ? 'after' : 'before'} sessions`)
+    }
+  }
+})
+
+await t.test('while records without a seal are accepted, the boot says so', async (t) => {
+  const lines: string[] = []
+  const stream = { write: (line: string) => void lines.push(line) }
+  const app = Fastify({ logger: { stream, level: 'warn' } })
+  t.after(() => app.close())
+  const clock = createManualClock(Date.UTC(2026, 0, 15))
+  const acceptUnsealedUntil = clock.now() + 1000
+  await app.register(sessions, { ...baseOptions, clock, acceptUnsealedUntil })
+  t.match(lines.join(''), /without a seal until 2026-01-15T00:00:01/)
+})

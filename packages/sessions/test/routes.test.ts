@@ -163,7 +163,7 @@ await t.test('a user lists and ends own sessions, and no others', async (t) => {
 await t.test('an invalid option stops the boot', async (t) => {
   const provider = { issuer: 'https://a.example', clientId: 'a', clientSecret: 'b' }
   const broken: readonly [object, RegExp][] = [
-    [{ issuer: undefined }, /"issuer" must be a string, got nothing/],
+    [{ issuer: undefined }, /"issuer" must be a URL .*, got nothing/],
     [{ secrets: ['short'] }, /"secrets\[0\]" must be base64url of at least 32 random bytes/],
     [{ secrets: [] }, /"secrets" must be an array of 1 to 8 items/],
     [{ acessLifetimeMs: 1 }, /did you mean "accessLifetimeMs"/],

@@ -31,6 +31,11 @@ export interface AccountRepository {
   ): Promise<boolean>
   /** The user who owns a passkey; `null` if no user does. */
   findByCredential(credentialId: string): Promise<string | null>
+  /**
+   * Up to `limit` user ids behind `after` in the order of the storage; `null`: from the first one. Only
+   * storages that can list have it; `app.mfa.resealAll` needs it.
+   */
+  list?(after: string | null, limit: number): Promise<readonly string[]>
   /** Deletes a user. @param credentials the ids of the passkeys to delete from the index. */
   remove(userId: string, credentials: readonly string[]): Promise<void>
 }

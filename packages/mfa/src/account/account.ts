@@ -9,6 +9,8 @@ export interface TotpFactor {
   readonly enrolledAt: number
   /** The newest time step that was used. This step and all earlier ones are refused. */
   readonly lastStep: number
+  /** The newest used steps, at most eight. Absent in records of older versions. */
+  readonly recentSteps?: readonly number[]
   /** Steps by which the user's clock was ahead of ours at the last use; `null` before the first. */
   readonly drift: number | null
 }

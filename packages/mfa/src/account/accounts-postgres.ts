@@ -64,6 +64,14 @@ export function createSqlAccounts(sql: SqlClient): AccountRepository {
       )
       return rows[0]?.userId ?? null
     },
+    async list(after, limit) {
+      const { rows } = await sql.query<{ userId: string }>(
+        `SELECT user_id AS "userId" FROM mfa_accounts
+          WHERE $1::text IS NULL OR user_id > $1 ORDER BY user_id LIMIT $2`,
+        [after, limit],
+      )
+      return rows.map(({ userId }) => userId)
+    },
     async remove(userId) {
       await sql.query('DELETE FROM mfa_accounts WHERE user_id = $1', [userId])
     },

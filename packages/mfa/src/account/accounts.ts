@@ -1,8 +1,10 @@
 /** Reads accounts, and changes them by compare-and-set. */
-import { conflict, retryConflicts, withDeadline, type Cipher, type Clock } from '@parapet/kit'
+import { conflict, retryConflicts, withDeadline, type Clock } from '@parapet/kit'
 import { PARAPET_MFA_BUSY, PARAPET_MFA_INVALID_ARGUMENT } from '../errors.ts'
 import { createAccount, type Account } from './account.ts'
 import type { AccountRepository, CredentialChange, StoredAccount } from './account-repository.ts'
+import type { AccountCipher } from './account-cipher.ts'
+import { resealAll, type Resealed } from './reseal-accounts.ts'
 import { openAccount, sealAccount } from './sealed-account.ts'
 
 /** The outcome of a change function. Without `next` nothing is written. */
@@ -14,7 +16,7 @@ export interface Change<T> {
 
 /** Reads and changes accounts. */
 export interface Accounts {
-  /** The account; an empty one if nothing is stored. */
+  /** The account; an empty one if nothing is stored. If a former key sealed it, it is sealed again. */
   read(userId: string): Promise<Account>
   /**
    * Changes an account atomically. `change` must be pure: it runs again with the new record when
@@ -26,6 +28,8 @@ export interface Accounts {
   update<T>(userId: string, change: (account: Account) => Change<T>): Promise<T>
   findByCredential(credentialId: string): Promise<string | null>
   remove(userId: string): Promise<void>
+  /** Seals all accounts by the primary key. @throws PARAPET_MFA_INVALID_ARGUMENT, PARAPET_MFA_BUSY */
+  resealAll(): Promise<Resealed>
 }
 
 const MAX_USER_ID = 300
@@ -34,17 +38,31 @@ const MAX_USER_ID = 300
 const DEADLINE_MS = 5000
 
 /** Combines storage and cipher. */
-export function createAccounts(storage: AccountRepository, cipher: Cipher, clock: Clock): Accounts {
+export function createAccounts(
+  storage: AccountRepository,
+  { cipher, isPrimary }: AccountCipher,
+  clock: Clock,
+): Accounts {
   const repository = withBusyErrors(storage, clock)
   const open = async (userId: string, stored: StoredAccount | null): Promise<Account> =>
     stored === null ? createAccount() : openAccount(cipher, userId, stored.sealed)
-  const load = async (userId: string): Promise<{ account: Account; version: number }> => {
+  const load = async (userId: string): Promise<Loaded> => {
     requireUserId(userId)
     const stored = await repository.load(userId)
-    return { account: await open(userId, stored), version: stored?.version ?? 0 }
+    const account = await open(userId, stored)
+    const isCurrent = stored === null || isPrimary(stored.sealed)
+    return { account, version: stored?.version ?? 0, isCurrent }
   }
+  /** @returns `false`: another writer was first, who has sealed it by the keys of its instance. */
+  const reseal = async (userId: string, { account, version }: Loaded): Promise<boolean> =>
+    repository.save(userId, version, await sealAccount(cipher, userId, account))
   return {
-    read: async (userId) => (await load(userId)).account,
+    async read(userId) {
+      const loaded = await load(userId)
+      // The account is valid even if it cannot be written; the next read tries again.
+      if (loaded.isCurrent === false) await reseal(userId, loaded).catch(() => false)
+      return loaded.account
+    },
     update: <T>(userId: string, change: (account: Account) => Change<T>): Promise<T> =>
       retryConflicts<T>(
         async () => {
@@ -71,19 +89,33 @@ export function createAccounts(storage: AccountRepository, cipher: Cipher, clock
         passkeys.map(({ id }) => id),
       )
     },
+    resealAll: () =>
+      resealAll(storage.list === undefined ? undefined : repository.list, async (userId) => {
+        const loaded = await load(userId)
+        if (loaded.isCurrent === true) return 'current'
+        return (await reseal(userId, loaded)) ? 'resealed' : conflict
+      }),
   }
+}
+
+interface Loaded {
+  readonly account: Account
+  readonly version: number
+  /** Whether the primary key sealed it, or there is no record; `null`: unknown. */
+  readonly isCurrent: boolean | null
 }
 
 /**
  * Replaces the storage's own errors by PARAPET_MFA_BUSY, with the original as `cause` for the log. A storage
  * that does not answer is an error too: a database may hang instead of failing.
  */
-function withBusyErrors(storage: AccountRepository, clock: Clock): AccountRepository {
+function withBusyErrors(storage: AccountRepository, clock: Clock): Required<AccountRepository> {
   const orBusy = <T>(work: () => Promise<T>): Promise<T> => callStorage(work, clock)
   return {
     load: (userId) => orBusy(() => storage.load(userId)),
     save: (...change) => orBusy(() => storage.save(...change)),
     findByCredential: (credentialId) => orBusy(() => storage.findByCredential(credentialId)),
+    list: (after, limit) => orBusy(async () => (await storage.list?.(after, limit)) ?? []),
     remove: (userId, credentials) => orBusy(() => storage.remove(userId, credentials)),
   }
 }

@@ -101,7 +101,7 @@ export class BackupCodes {
     context.notify({ kind: 'backup_code_used', userId })
     const proof = issueProof(context, { userId, method: 'backup-code', epoch }, origin)
     const value = { proof, driftSteps: null, backupCodesLeft: left }
-    return { ok: true, value, failuresBefore: counted.failures - 1 }
+    return { ok: true, value }
   }
 
   #countAttempt(account: Account, now: number): Change<Counted> {

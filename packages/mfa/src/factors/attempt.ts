@@ -7,12 +7,7 @@ import type { FactorContext, Origin } from './context.ts'
 
 /** The result of an attempt. */
 export type Outcome<T> =
-  | {
-      readonly ok: true
-      readonly value: T
-      /** Wrong attempts of the same user just before, which this success forgives. @default 0 */
-      readonly failuresBefore?: number
-    }
+  | { readonly ok: true; readonly value: T }
   | { readonly ok: false; readonly error: Error }
 
 /** Whose attempt it is, by which factor and from where. */
@@ -38,15 +33,16 @@ export async function runAttempt<T>(
 ): Promise<T> {
   const kind: AttemptKind =
     credentialId === undefined ? 'code' : `passkey:${hashText(credentialId)}`
+  // Codes are counted for each account of an address, passkeys for themselves.
+  const account = credentialId === undefined ? userId : null
   const { addressLimits } = context
-  const verdict = await addressLimits.begin(kind, origin.ip)
+  const verdict = await addressLimits.begin(kind, origin.ip, account)
   if (!verdict.allowed) {
     context.emit('mfa.failed', userId, { method, reason: 'throttled', failures: 0 }, origin)
     throw createLimitError(verdict)
   }
   const outcome = await attempt()
-  const forgiven = outcome.ok ? 1 + (outcome.failuresBefore ?? 0) : null
-  await addressLimits.finish(kind, origin.ip, forgiven)
+  await addressLimits.finish(kind, origin.ip, account, outcome.ok)
   if (!outcome.ok) throw outcome.error
   return outcome.value
 }

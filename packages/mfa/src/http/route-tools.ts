@@ -1,7 +1,7 @@
 /** What the handlers of all routes share. */
 import type { Principal, usePrincipal } from '@parapet/kit'
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { PARAPET_MFA_LOGIN_REQUIRED, PARAPET_MFA_RECENT_LOGIN_REQUIRED } from '../errors.ts'
+import { PARAPET_MFA_LOGIN_REQUIRED } from '../errors.ts'
 import type { FactorContext, Origin } from '../factors/context.ts'
 import type { AccountName, Elevate, SignIn } from '../options.ts'
 import { loginMethods, type MfaProof } from '../proofs/proof.ts'
@@ -9,6 +9,7 @@ import { renewSession } from '../service/assure.ts'
 import type { CallPort } from '../service/call-port.ts'
 import type { Mfa } from '../service/mfa.ts'
 import { compileRequirement } from '../step-up/rules.ts'
+import { challenge, type RequireRecentLogin } from './recent-login.ts'
 import type { StepUp } from './step-up.ts'
 
 /** What the routes need. */
@@ -28,6 +29,7 @@ export interface RouteParts {
   /** Starts a session after a login with a passkey alone; its result is the response. */
   readonly signIn: SignIn | undefined
   readonly elevate: Elevate | undefined
+  readonly requireRecentLogin: RequireRecentLogin
 }
 
 /** The parts, and functions for handlers. */
@@ -88,7 +90,7 @@ export function createTools(parts: RouteParts): RouteTools {
     async requireManager(request, reply) {
       const caller = requireSession(request)
       const { enrolled, passkeys } = await mfa.status(caller.id)
-      if (!enrolled) return requireRecentLogin(parts, caller)
+      if (!enrolled) return parts.requireRecentLogin(caller)
       const rule = stepUp.withRoles(request, fresh)
       // A user who must have a passkey and has none yet may enrol it with another factor.
       const phishingResistant = rule.phishingResistant && passkeys.length > 0
@@ -104,31 +106,6 @@ export function createTools(parts: RouteParts): RouteTools {
       return { ...result, ...viewOf(proof), aal }
     },
   }
-}
-
-/**
- * Where there is no factor to prove, the login is the proof: a stolen session must not enrol a factor of
- * the thief. A login that does not say when it took place is accepted.
- *
- * @throws PARAPET_MFA_RECENT_LOGIN_REQUIRED
- * @see OWASP ASVS 5.0, 7.5.1
- */
-function requireRecentLogin(
-  { factors, manageMaxAgeSeconds }: RouteParts,
-  caller: Principal,
-): Principal {
-  const { authenticatedAt } = caller
-  if (authenticatedAt === undefined) return caller
-  if (factors.now() - authenticatedAt < manageMaxAgeSeconds * 1000) return caller
-  throw challenge(
-    new PARAPET_MFA_RECENT_LOGIN_REQUIRED(),
-    `Bearer error="insufficient_user_authentication", max_age="${manageMaxAgeSeconds}"`,
-  )
-}
-
-/** An error that tells the client how to authenticate. @see RFC 9110, section 11.6.1; RFC 9470 */
-function challenge(error: Error, header: string): Error {
-  return Object.assign(error, { headers: { 'www-authenticate': header } })
 }
 
 /** Where an attempt of the caller comes from, and what the login before has shown. */

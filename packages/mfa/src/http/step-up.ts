@@ -14,7 +14,7 @@ import {
   PARAPET_MFA_LOGIN_REQUIRED,
   PARAPET_MFA_STEP_UP_REQUIRED,
 } from '../errors.ts'
-import type { TrustLogin } from '../options.ts'
+import type { DecisionHook, TrustLogin } from '../options.ts'
 import { decideStepUp, type StepUpContext } from '../step-up/decide-step-up.ts'
 import {
   anyFactor,
@@ -25,6 +25,7 @@ import {
   type RoleRequirement,
 } from '../step-up/rules.ts'
 import { acrOf, wwwAuthenticate } from '../step-up/www-authenticate.ts'
+import { addGuard } from './guard-hook.ts'
 import { createSessionGuard, type RequireSession } from './session-guard.ts'
 import { createTrustedLogin } from './trusted-login.ts'
 
@@ -34,6 +35,7 @@ export interface StepUpParts extends StepUpContext {
   readonly principalOf: ReturnType<typeof usePrincipal>
   readonly roles: Readonly<Record<string, RoleRequirement>>
   readonly trustLogin: TrustLogin | undefined
+  readonly hook: DecisionHook
 }
 
 /** Checks requests against step-up rules. */
@@ -55,7 +57,7 @@ export class StepUp {
       key: 'mfa',
       compile: ({ raw, name }) => (raw === undefined ? undefined : compileRule(raw, name)),
     })
-    app.addHook('onRequest', (request, reply, done) => this.#check(request, reply, done))
+    addGuard(app, parts.hook, (request, reply, done) => this.#check(request, reply, done))
   }
 
   /** Combines a rule with those of the caller's roles: the strictest in every part. */
@@ -110,7 +112,7 @@ export class StepUp {
     return this.#loginProofOf(principal, request) !== null
   }
 
-  /** The `onRequest` hook. Most requests have no rule; for them it creates no promise. */
+  /** The guard of requests. Most requests have no rule; for them it creates no promise. */
   #check(
     request: FastifyRequest,
     reply: FastifyReply,

@@ -1,6 +1,7 @@
 /** Limits on attempts per client address, across accounts. */
 import { clientKey, updateText, type Store, type TextEdit } from '@parapet/kit'
 import { PARAPET_MFA_BUSY } from '../errors.ts'
+import { hashText } from '../tokens/hash-text.ts'
 import { waitEnd, type AttemptLimits, type AttemptVerdict } from './wrong-codes.ts'
 
 /**
@@ -11,27 +12,39 @@ export type AttemptKind = 'code' | `passkey:${string}`
 
 /** Limits attempts per address. */
 export interface AddressLimits {
-  /** Counts an attempt before it is made, so that concurrent attempts cannot exceed the limit. */
-  begin(kind: AttemptKind, ip: string | undefined): Promise<AttemptVerdict>
   /**
-   * Records the result of an attempt. Right and wrong cost the same number of store operations.
+   * Counts an attempt before it is made, so that concurrent attempts cannot exceed the limit.
    *
-   * @param forgiven how many counted attempts a success removes: itself, and the wrong attempts that
-   *   the same user made just before, never attempts at other accounts. `null`: it was wrong.
+   * @param account codes count once for each account, which limits its own attempts: a user with one account
+   *   must not make all others of the address wait. `null`: each attempt counts.
    */
-  finish(kind: AttemptKind, ip: string | undefined, forgiven: number | null): Promise<void>
+  begin(kind: AttemptKind, ip: string | undefined, account: string | null): Promise<AttemptVerdict>
+  /**
+   * Records the result of an attempt. A success removes the account, never others; without an account it
+   * removes everything of the kind. Right and wrong cost the same number of store operations.
+   */
+  finish(
+    kind: AttemptKind,
+    ip: string | undefined,
+    account: string | null,
+    succeeded: boolean,
+  ): Promise<void>
 }
 
 interface AddressState {
-  /** Attempts that no success has removed. One is forgotten per `maxWaitSeconds`. */
+  /** What no success has removed. One is forgotten per `maxWaitSeconds`. */
   readonly failures: number
   readonly lastFailureAt: number
   /** The time up to which forgetting has been applied. */
   readonly forgottenAt: number
+  /** Hashes of the accounts that are counted, oldest first. Absent in states of older versions. */
+  readonly accounts?: readonly string[]
 }
 
 /** State expires a day after the last attempt, because addresses are reassigned. */
 const TTL_MS = 86_400_000
+/** Characters of an account's hash. Two accounts of an address with one hash count once. */
+const HASH_CHARACTERS = 8
 
 /** Creates the limits. */
 export function createAddressLimits(
@@ -52,21 +65,22 @@ export function createAddressLimits(
     )
 
   return {
-    begin: async (kind, ip) =>
+    begin: async (kind, ip, account) =>
       ip === undefined
         ? { allowed: true }
-        : change(kind, ip, (state) => countAttempt(state, now(), limits)),
-    async finish(kind, ip, forgiven) {
+        : change(kind, ip, (state) => countAttempt(state, labelOf(account), now(), limits)),
+    async finish(kind, ip, account, succeeded) {
       if (ip === undefined) return
       await change(kind, ip, (state) => {
-        const next =
-          forgiven === null
-            ? { ...state, lastFailureAt: now() }
-            : { ...state, failures: Math.max(0, state.failures - forgiven) }
+        const next = succeeded ? forgive(state, labelOf(account)) : state
         return { next: JSON.stringify(next), ttlMs: TTL_MS, result: undefined }
       })
     },
   }
+}
+
+function labelOf(account: string | null): string | null {
+  return account === null ? null : hashText(account).slice(0, HASH_CHARACTERS)
 }
 
 /** Reads the state, and forgets one attempt per longest wait since it was written. */
@@ -74,16 +88,37 @@ function parseState(text: string | null, now: number, limits: AttemptLimits): Ad
   if (text === null) return { failures: 0, lastFailureAt: 0, forgottenAt: now }
   const state = JSON.parse(text) as AddressState
   const forgotten = Math.max(0, now - state.forgottenAt) / (limits.maxWaitSeconds * 1000)
-  return { ...state, failures: Math.max(0, state.failures - forgotten), forgottenAt: now }
+  const failures = Math.max(0, state.failures - forgotten)
+  const kept = Math.ceil(failures)
+  const accounts = kept === 0 ? [] : (state.accounts ?? []).slice(-kept)
+  return { ...state, failures, accounts, forgottenAt: now }
 }
 
 function countAttempt(
   state: AddressState,
+  label: string | null,
   now: number,
   limits: AttemptLimits,
 ): TextEdit<AttemptVerdict> {
   const retryAfterMs = waitEnd(state, Math.ceil(state.failures), now, limits) - now
   if (retryAfterMs > 0) return { result: { allowed: false, reason: 'throttled', retryAfterMs } }
-  const counted = { ...state, failures: state.failures + 1, lastFailureAt: now }
-  return { next: JSON.stringify(counted), ttlMs: TTL_MS, result: { allowed: true } }
+  const { accounts = [] } = state
+  const isCounted = label !== null && accounts.includes(label)
+  const next = isCounted
+    ? state
+    : {
+        ...state,
+        failures: state.failures + 1,
+        lastFailureAt: now,
+        accounts: label === null ? accounts : [...accounts, label],
+      }
+  return { next: JSON.stringify(next), ttlMs: TTL_MS, result: { allowed: true } }
+}
+
+function forgive(state: AddressState, label: string | null): AddressState {
+  const { accounts = [] } = state
+  if (label === null) return { ...state, failures: 0 }
+  if (!accounts.includes(label)) return state
+  const failures = Math.max(0, state.failures - 1)
+  return { ...state, failures, accounts: accounts.filter((each) => each !== label) }
 }

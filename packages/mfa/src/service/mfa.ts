@@ -1,5 +1,6 @@
 /** The service at `app.mfa`: the only entry to all factors, for routes and for the application. */
 import { hasFactor, type Account } from '../account/account.ts'
+import type { Resealed } from '../account/reseal-accounts.ts'
 import type { BackupCodes } from '../backup-codes/backup-codes.ts'
 import type { Devices } from '../devices/remembered-devices.ts'
 import { PARAPET_MFA_INVALID_ARGUMENT, PARAPET_MFA_PASSKEY_REFUSED } from '../errors.ts'
@@ -75,6 +76,14 @@ export interface Mfa extends Resets {
   status(userId: string): Promise<MfaStatus>
   /** Erases everything about a user, whose password is enough from then on. */
   forget(userId: string): Promise<void>
+  /**
+   * Seals all accounts by the primary key. Call it after the deployment of `new,old`; when `unreadable` is 0,
+   * the old key can be removed. Accounts that are read or changed are sealed again anyway.
+   *
+   * @throws PARAPET_MFA_INVALID_ARGUMENT accounts are in a storage that cannot list them.
+   * @throws PARAPET_MFA_BUSY the storage failed; call it again.
+   */
+  resealAll(): Promise<Resealed>
   /** The probability, computed at boot, that an attacker guesses a code within 30 days. */
   readonly guessProbability: number
 }
@@ -133,6 +142,7 @@ export function createMfa(parts: MfaParts): Mfa {
       await context.sessionProofs.clear(userId)
       context.emit('mfa.forgotten', userId, {}, {})
     },
+    resealAll: () => context.accounts.resealAll(),
     guessProbability: parts.guessProbability,
   }
 }

@@ -19,11 +19,20 @@ export interface TotpSettings {
 
 /** The result of {@link decideTotp}. */
 export type TotpVerdict =
-  | { readonly accepted: true; readonly step: number; readonly drift: number }
+  | {
+      readonly accepted: true
+      readonly step: number
+      readonly drift: number
+      readonly recentSteps: readonly number[]
+      /** Seconds by which the clock was ahead when it wrote the last step; `null`: it was not. */
+      readonly clockAheadSeconds: number | null
+    }
   | { readonly accepted: false; readonly reason: 'wrong' | 'used' }
 
 /** The length of a step. @see RFC 6238, section 4.1; NIST SP 800-63B-4, section 3.1.4.1 */
 const STEP_MS = 30_000
+/** How many used steps are kept: those before and during a fault of the clock. */
+const RECENT_STEPS = 8
 /** 160 bits: the output of HMAC-SHA-1 (RFC 4226, section 4), more than the 112 that NIST requires. */
 const SECRET_BYTES = 20
 
@@ -65,7 +74,7 @@ export function totpUri(
  * @see RFC 6238, sections 5.2 and 6; NIST SP 800-63B-4, section 3.1.4.2
  */
 export function decideTotp(
-  factor: Pick<TotpFactor, 'secret' | 'lastStep' | 'drift'>,
+  factor: Pick<TotpFactor, 'secret' | 'lastStep' | 'drift' | 'recentSteps'>,
   code: string,
   now: number,
   settings: TotpSettings,
@@ -73,6 +82,13 @@ export function decideTotp(
   const secret = Secret.fromBase32(factor.secret)
   const given = Buffer.from(code)
   const current = stepAt(now)
+  const { recentSteps = [factor.lastStep] } = factor
+  const newest = current + settings.window
+  // No code of the future is accepted, so a last step of the future was written by a clock that was ahead.
+  const isFault = factor.lastStep > newest
+  const floor = isFault
+    ? Math.max(-1, ...recentSteps.filter((step) => step <= newest))
+    : factor.lastStep
   let used = false
   let found: number | undefined
   for (let drift = -settings.window; drift <= settings.window; drift++) {
@@ -80,10 +96,16 @@ export function decideTotp(
     const expected = Buffer.from(totpCode(secret, Math.max(0, step), settings))
     const equal = given.length === expected.length && timingSafeEqual(given, expected)
     const live = step >= 0 && isLive(drift, factor.drift, settings)
-    if (equal && live && step > factor.lastStep) found ??= drift
-    if (equal && live && step <= factor.lastStep) used = true
+    const isUsed = step <= floor || recentSteps.includes(step)
+    if (equal && live && !isUsed) found ??= drift
+    if (equal && live && isUsed) used = true
   }
-  if (found !== undefined) return { accepted: true, step: current + found, drift: found }
+  if (found !== undefined) {
+    const step = current + found
+    const recent = [...recentSteps, step].slice(-RECENT_STEPS)
+    const clockAheadSeconds = isFault ? ((factor.lastStep - current) * STEP_MS) / 1000 : null
+    return { accepted: true, step, drift: found, recentSteps: recent, clockAheadSeconds }
+  }
   return { accepted: false, reason: used ? 'used' : 'wrong' }
 }
 

@@ -122,7 +122,7 @@ export class TotpEnrolments {
     const { tickets, totp } = this.#settings
     const pending = await tickets.read(ticket)
     if (pending?.userId !== userId) return failed(new PARAPET_MFA_TICKET_REFUSED())
-    const factor = { secret: pending.secret, lastStep: -1, drift: null }
+    const factor = { secret: pending.secret, lastStep: -1, recentSteps: [], drift: null }
     const verdict = decideTotp(factor, code, context.now(), totp)
     if (!verdict.accepted) {
       context.emit('mfa.failed', userId, { method: 'totp', reason: 'wrong', failures: 0 }, origin)

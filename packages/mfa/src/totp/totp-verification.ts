@@ -25,8 +25,8 @@ type Decision =
   | {
       readonly ok: true
       readonly drift: number
+      readonly clockAheadSeconds: number | null
       readonly account: Account
-      readonly failuresBefore: number
     }
   | RefusedAttempt<'wrong' | 'used' | 'throttled' | 'locked'>
 
@@ -68,11 +68,14 @@ async function verifyCode(
     reportRefusal(context, userId, 'totp', decided, origin)
     return failed(decided.error)
   }
-  const { account, drift, failuresBefore } = decided
+  const { account, drift, clockAheadSeconds } = decided
+  if (clockAheadSeconds !== null) {
+    context.emit('mfa.clock_corrected', userId, { aheadSeconds: clockAheadSeconds }, origin)
+  }
   const shown = { userId, method: 'totp', epoch: account.epoch } as const
   const proof = issueProof(context, shown, origin, drift)
   const backupCodesLeft = account.backupCodes?.hashes.length ?? 0
-  return { ok: true, value: { proof, driftSteps: drift, backupCodesLeft }, failuresBefore }
+  return { ok: true, value: { proof, driftSteps: drift, backupCodesLeft } }
 }
 
 function decide(
@@ -87,11 +90,11 @@ function decide(
   if (refusal !== null) return { result: refusal }
   const verdict = decideTotp(totp ?? NO_FACTOR, code, now, settings)
   if (totp !== null && verdict.accepted) {
-    const { step, drift } = verdict
-    const used = { ...totp, lastStep: step, drift }
+    const { step, drift, recentSteps, clockAheadSeconds } = verdict
+    const used = { ...totp, lastStep: step, recentSteps, drift }
     return {
       next: { ...account, totp: used, totpThrottle: countSuccess(totpThrottle) },
-      result: { ok: true, drift, account, failuresBefore: totpThrottle.failures },
+      result: { ok: true, drift, clockAheadSeconds, account },
     }
   }
   if (totp !== null && !verdict.accepted && verdict.reason === 'used') {

@@ -3,13 +3,16 @@ import { timingSafeEqual } from 'node:crypto'
 import { conflict, retryConflicts } from '@parapet/kit'
 import {
   PARAPET_SESSIONS_INVALID_ARGUMENT,
+  PARAPET_SESSIONS_KEY_ROTATED,
   PARAPET_SESSIONS_NOT_FOUND,
   PARAPET_SESSIONS_UNAVAILABLE,
 } from '../errors.ts'
+import type { RecordSeal } from '../secrets/record-seal.ts'
 import { describeValue } from '../users/describe-value.ts'
 import { isName, isNameList, isUserId } from '../users/names.ts'
 import { createApiKeyId, createApiKeySecret, hashApiKey, parseApiKey } from './key-text.ts'
 import type { ApiKey, ApiKeyRecord, ApiKeyRepository, StoredApiKey } from './repository.ts'
+import { checkKeySeal, sealKey } from './sealed-key.ts'
 
 /** The argument of {@link ApiKeys.create}. */
 export interface NewApiKey {
@@ -35,10 +38,11 @@ export interface ApiKeys {
    */
   create(key: NewApiKey): Promise<{ readonly key: ApiKey; readonly text: string }>
   /**
-   * Replaces the secret of a key. The old secret works for another `overlapMs`.
+   * Replaces the secret of a key. The old secret works for another `overlapMs`, in which the key can only be
+   * rotated with an overlap of 0: that ends all older secrets at once.
    *
    * @param overlapMs 0 to ten years, in milliseconds. @default 86_400_000, one day
-   * @throws PARAPET_SESSIONS_NOT_FOUND, PARAPET_SESSIONS_INVALID_ARGUMENT
+   * @throws PARAPET_SESSIONS_NOT_FOUND, PARAPET_SESSIONS_KEY_ROTATED, PARAPET_SESSIONS_INVALID_ARGUMENT
    */
   rotate(id: string, overlapMs?: number): Promise<{ readonly key: ApiKey; readonly text: string }>
   /** The valid key with this text, or `null`. */
@@ -57,24 +61,31 @@ const USE_INTERVAL_MS = 60_000
 /** How many last uses this process remembers. Beyond it all are dropped, and written once more. */
 const MAX_NOTED = 10_000
 
-/** Creates the API keys. @param prefix the text in front of every key, without its `_`. */
-export function createApiKeys(
-  repository: ApiKeyRepository,
-  now: () => number,
-  prefix: string,
-): ApiKeys {
-  return new StoredApiKeys(repository, now, prefix)
+/** What {@link createApiKeys} needs. */
+export interface ApiKeySettings {
+  readonly repository: ApiKeyRepository
+  readonly seal: RecordSeal
+  readonly now: () => number
+  /** The text in front of every key, without its `_`. */
+  readonly prefix: string
+}
+
+/** Creates the API keys. */
+export function createApiKeys(settings: ApiKeySettings): ApiKeys {
+  return new StoredApiKeys(settings)
 }
 
 class StoredApiKeys implements ApiKeys {
   readonly #repository: ApiKeyRepository
+  readonly #seal: RecordSeal
   readonly #now: () => number
   readonly #prefix: string
   /** When this process last wrote the use of a key. */
   readonly #noted = new Map<string, number>()
 
-  constructor(repository: ApiKeyRepository, now: () => number, prefix: string) {
+  constructor({ repository, seal, now, prefix }: ApiKeySettings) {
     this.#repository = repository
+    this.#seal = seal
     this.#now = now
     this.#prefix = prefix
   }
@@ -84,7 +95,7 @@ class StoredApiKeys implements ApiKeys {
     const id = createApiKeyId()
     const { text, hash } = createApiKeySecret(id, this.#prefix)
     const at = this.#now()
-    const record: ApiKeyRecord = {
+    const record = sealKey(this.#seal, {
       id,
       ownerId,
       name,
@@ -95,7 +106,7 @@ class StoredApiKeys implements ApiKeys {
       rotatedAt: null,
       hash,
       previous: null,
-    }
+    })
     if (!(await this.#repository.add(record, MAX_KEYS_PER_OWNER))) {
       throw new PARAPET_SESSIONS_INVALID_ARGUMENT(
         'ownerId',
@@ -112,12 +123,18 @@ class StoredApiKeys implements ApiKeys {
         requireDuration('overlapMs', overlapMs, 0)
         const stored = await this.#repository.find(id)
         const at = this.#now()
-        if (stored === null || stored.record.expiresAt <= at) throw new PARAPET_SESSIONS_NOT_FOUND()
+        const isValid = stored !== null && stored.record.expiresAt > at
+        // A new seal on a record that someone else wrote would make it genuine.
+        if (!isValid || checkKeySeal(this.#seal, id, stored.record) === null) {
+          throw new PARAPET_SESSIONS_NOT_FOUND()
+        }
         const { record, lastUsedAt } = stored
+        const isOverlapping = record.previous !== null && record.previous.until > at
+        if (isOverlapping && overlapMs > 0) throw new PARAPET_SESSIONS_KEY_ROTATED()
         const { text, hash } = createApiKeySecret(id, this.#prefix)
         const previous = { hash: record.hash, until: at + overlapMs }
-        const next: ApiKeyRecord = { ...record, rotatedAt: at, hash, previous }
-        if (!(await this.#repository.replace(record, next))) return conflict
+        const next = sealKey(this.#seal, { ...record, rotatedAt: at, hash, previous })
+        if (!(await this.#repository.replace(record, next, at))) return conflict
         return { key: viewOf({ record: next, lastUsedAt }), text }
       },
       () => new PARAPET_SESSIONS_UNAVAILABLE(),
@@ -134,6 +151,9 @@ class StoredApiKeys implements ApiKeys {
     const given = hashApiKey(parsed.id, parsed.secret)
     const isPrevious = previous !== null && previous.until > at && isSameHash(given, previous.hash)
     if (!isSameHash(given, hash) && !isPrevious) return null
+    const state = checkKeySeal(this.#seal, parsed.id, stored.record)
+    if (state === null) return null
+    if (state === 'former') await this.#reseal(stored.record, at)
     await this.#noteUse(stored, at)
     return viewOf(stored)
   }
@@ -149,7 +169,16 @@ class StoredApiKeys implements ApiKeys {
   async list(ownerId: string): Promise<ApiKey[]> {
     const stored = await this.#repository.list(ownerId)
     const at = this.#now()
-    return stored.filter(({ record }) => record.expiresAt > at).map(viewOf)
+    return stored
+      .filter(({ record }) => record.expiresAt > at)
+      .filter(({ record }) => checkKeySeal(this.#seal, record.id, record) !== null)
+      .map(viewOf)
+  }
+
+  /** Seals a key by the first secret, so that the former secret can be removed. */
+  async #reseal(record: ApiKeyRecord, at: number): Promise<void> {
+    // The key is valid even if it cannot be written; its next use tries again.
+    await this.#repository.replace(record, sealKey(this.#seal, record), at).catch(() => {})
   }
 
   /** At most one write a minute: a busy key must not cost a write for each request. */
@@ -164,7 +193,7 @@ class StoredApiKeys implements ApiKeys {
 }
 
 function viewOf({ record, lastUsedAt }: StoredApiKey): ApiKey {
-  const { hash: _hash, previous: _previous, ...key } = record
+  const { hash: _hash, previous: _previous, seal: _seal, ...key } = record
   return Object.freeze({ ...key, lastUsedAt })
 }
 

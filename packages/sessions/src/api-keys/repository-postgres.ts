@@ -1,6 +1,6 @@
 /** Stores API keys in PostgreSQL or PGlite. */
 import { migrate, type Migration, type SqlClient } from '@parapet/kit'
-import type { ApiKeyRecord, ApiKeyRepository, StoredApiKey } from './repository.ts'
+import type { ApiKeyRepository, StoredApiKey } from './repository.ts'
 
 const migrations: readonly Migration[] = [
   {
@@ -24,6 +24,7 @@ const migrations: readonly Migration[] = [
       CREATE INDEX sessions_api_keys_by_owner ON sessions_api_keys (owner_id);
       CREATE INDEX sessions_api_keys_by_end ON sessions_api_keys (expires_at);`,
   },
+  { id: '0002_seal_api_keys', sql: 'ALTER TABLE sessions_api_keys ADD COLUMN seal text' },
 ]
 
 /** Runs the migrations. Every instance can call it at every start. */
@@ -44,10 +45,12 @@ interface Row {
   readonly hash: string
   readonly previousHash: string | null
   readonly previousUntil: number | null
+  readonly seal: string | null
 }
 
 const SELECT = `
-  SELECT id, owner_id AS "ownerId", name, roles, scopes, hash, previous_hash AS "previousHash",
+  SELECT id, owner_id AS "ownerId", name, roles, scopes, hash, seal,
+         previous_hash AS "previousHash",
          ${millisecondsOf('created_at')} AS "createdAt",
          ${millisecondsOf('expires_at')} AS "expiresAt",
          ${millisecondsOf('rotated_at')} AS "rotatedAt",
@@ -55,31 +58,34 @@ const SELECT = `
          ${millisecondsOf('previous_until')} AS "previousUntil"
     FROM sessions_api_keys`
 const INSERT = `
-  INSERT INTO sessions_api_keys (id, owner_id, name, roles, scopes, created_at, expires_at, hash)
-  SELECT $1, $2, $3, $4::text[], $5::text[], $6, $7, $8
-   WHERE (SELECT count(*) FROM sessions_api_keys WHERE owner_id = $2) < $9::int`
-const ROTATE = `
+  INSERT INTO sessions_api_keys (id, owner_id, name, roles, scopes, created_at, expires_at, hash, seal)
+  SELECT $1, $2, $3, $4::text[], $5::text[], $6, $7, $8, $9
+   WHERE (SELECT count(*) FROM sessions_api_keys WHERE owner_id = $2) < $10::int`
+const REPLACE = `
   UPDATE sessions_api_keys
-     SET hash = $3, rotated_at = $4, previous_hash = $5, previous_until = $6
-   WHERE id = $1 AND hash = $2`
+     SET hash = $4, seal = $5, rotated_at = $6, previous_hash = $7, previous_until = $8
+   WHERE id = $1 AND hash = $2 AND seal IS NOT DISTINCT FROM $3`
 
 /** Stores keys in the table that {@link migrateApiKeys} creates. */
 export function createSqlApiKeys(sql: SqlClient): ApiKeyRepository {
   return {
     async add(record, maxKeys) {
-      const { id, ownerId, name, roles, scopes, createdAt, expiresAt, hash } = record
+      const { id, ownerId, name, roles, scopes, createdAt, expiresAt, hash, seal } = record
       const created = isoOf(createdAt)
       await sql.query('DELETE FROM sessions_api_keys WHERE expires_at <= $1', [created])
-      const values = [id, ownerId, name, roles, scopes, created, isoOf(expiresAt), hash, maxKeys]
-      return (await sql.query(INSERT, values)).rowCount === 1
+      const values = [id, ownerId, name, roles, scopes, created, isoOf(expiresAt), hash]
+      return (await sql.query(INSERT, [...values, seal ?? null, maxKeys])).rowCount === 1
     },
     async find(id) {
       const { rows } = await sql.query<Row>(`${SELECT} WHERE id = $1`, [id])
       return rows[0] === undefined ? null : storedOf(rows[0])
     },
-    async replace(record, { hash, rotatedAt, previous }) {
-      const values = [isoOf(rotatedAt!), previous!.hash, isoOf(previous!.until)]
-      return (await sql.query(ROTATE, [record.id, record.hash, hash, ...values])).rowCount === 1
+    async replace({ id, hash, seal }, next) {
+      const { rotatedAt, previous } = next
+      const former = previous === null ? [null, null] : [previous.hash, isoOf(previous.until)]
+      const rotated = rotatedAt === null ? null : isoOf(rotatedAt)
+      const values = [id, hash, seal ?? null, next.hash, next.seal ?? null, rotated, ...former]
+      return (await sql.query(REPLACE, values)).rowCount === 1
     },
     async noteUse({ id }, at) {
       await sql.query(
@@ -102,12 +108,12 @@ export function createSqlApiKeys(sql: SqlClient): ApiKeyRepository {
   }
 }
 
-function storedOf({ lastUsedAt, previousHash, previousUntil, ...row }: Row): StoredApiKey {
+function storedOf({ lastUsedAt, previousHash, previousUntil, seal, ...row }: Row): StoredApiKey {
   const previous =
     previousHash === null || previousUntil === null
       ? null
       : { hash: previousHash, until: previousUntil }
-  const record: ApiKeyRecord = { ...row, previous }
+  const record = { ...row, previous, ...(seal === null ? undefined : { seal }) }
   return { record, lastUsedAt }
 }
 

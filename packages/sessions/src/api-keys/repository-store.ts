@@ -37,8 +37,8 @@ export function createStoreApiKeys(store: Store): ApiKeyRepository {
       return true
     },
     find,
-    replace(record, next) {
-      const leftMs = next.expiresAt - next.rotatedAt!
+    replace(record, next, at) {
+      const leftMs = next.expiresAt - at
       const [before, after] = [JSON.stringify(record), JSON.stringify(next)]
       return store.compareAndSet(keyOf(record.id), before, after, leftMs)
     },

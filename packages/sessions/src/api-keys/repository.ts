@@ -24,6 +24,8 @@ export interface ApiKeyRecord extends Omit<ApiKey, 'lastUsedAt'> {
   readonly hash: string
   /** The hash of the secret before the last rotation, and when it stops working. */
   readonly previous: { readonly hash: string; readonly until: number } | null
+  /** Authenticates the record; absent in records of older versions. */
+  readonly seal?: string
 }
 
 /** A record, and when its key was last used. */
@@ -37,8 +39,12 @@ export interface ApiKeyRepository {
   /** @returns `false`, and stores nothing, if the owner has `maxKeys` keys already. */
   add(record: ApiKeyRecord, maxKeys: number): Promise<boolean>
   find(id: string): Promise<StoredApiKey | null>
-  /** Replaces a record unless it changed since it was read. @returns whether it was replaced */
-  replace(record: ApiKeyRecord, next: ApiKeyRecord): Promise<boolean>
+  /**
+   * Replaces the hashes and the seal of a record unless they changed since it was read.
+   *
+   * @returns whether they were replaced
+   */
+  replace(record: ApiKeyRecord, next: ApiKeyRecord, at: number): Promise<boolean>
   noteUse(record: ApiKeyRecord, at: number): Promise<void>
   /** @returns whether the key existed. */
   remove(id: string): Promise<boolean>

@@ -5,6 +5,7 @@
 import { createHash } from 'node:crypto'
 import { takeRandom, type Store } from '@parapet/kit'
 import type { TokenEpochs } from '../revocation/epoch.ts'
+import type { RecordSeal } from '../secrets/record-seal.ts'
 import type { SessionProof, SessionUser } from '../users/user.ts'
 
 /** A login whose first step succeeded. */
@@ -33,16 +34,18 @@ export interface PendingLogins {
 }
 
 /** Creates the logins of one store. */
-export function createPendingLogins(store: Store): PendingLogins {
+export function createPendingLogins(store: Store, seal: RecordSeal): PendingLogins {
   return {
     async add(login) {
       const ticket = takeRandom(32).toString('base64url')
-      await store.set(keyOf(ticket), JSON.stringify(login), TICKET_LIFETIME_MS)
+      const text = seal.seal('login', hashOf(ticket), JSON.stringify(login))
+      await store.set(keyOf(ticket), text, TICKET_LIFETIME_MS)
       return ticket
     },
     async find(ticket) {
       const text = TICKET.test(ticket) ? await store.get(keyOf(ticket)) : null
-      return text === null ? null : (JSON.parse(text) as PendingLogin)
+      const json = text === null ? null : seal.open('login', hashOf(ticket), text)
+      return json === null ? null : (JSON.parse(json) as PendingLogin)
     },
     async countTry(ticket) {
       const limit = [{ windowMs: TICKET_LIFETIME_MS, limit: MAX_TRIES }]
@@ -55,6 +58,9 @@ export function createPendingLogins(store: Store): PendingLogins {
 }
 
 function keyOf(ticket: string): string {
-  const hash = createHash('sha256').update(`parapet login ticket ${ticket}`).digest('base64url')
-  return `sessions:second-factor:${hash}`
+  return `sessions:second-factor:${hashOf(ticket)}`
+}
+
+function hashOf(ticket: string): string {
+  return createHash('sha256').update(`parapet login ticket ${ticket}`).digest('base64url')
 }

@@ -11,6 +11,7 @@ import { createEpochs } from '../revocation/epochs.ts'
 import { createEndedListeners, type EndedListeners } from '../revocation/ended-access.ts'
 import { KnownRevocations } from '../revocation/known-revocations.ts'
 import { createRevocationList, type RevocationList } from '../revocation/revocation-list.ts'
+import { createRecordSeal, type RecordSeal } from '../secrets/record-seal.ts'
 import type { SecondFactor } from '../second-factor/second-factor.ts'
 import type { FindUser, SessionContext } from '../session/context.ts'
 import type { SessionLifetimes } from '../session/record.ts'
@@ -39,6 +40,7 @@ export interface ServiceSettings extends SessionLifetimes {
   readonly keys: KeySet
   readonly acceptRsa2048: boolean
   readonly secrets: readonly string[]
+  readonly acceptUnsealedUntil: number
   readonly store: Store
   readonly sql: SqlClient | undefined
   readonly findUser: FindUser | undefined
@@ -83,7 +85,12 @@ export async function createService(settings: ServiceSettings): Promise<Service>
   const context = createContext(settings, createTokenIssuer(tokens), endedListeners, reportState)
   const { revocations, uses } = context
   const repository = sql === undefined ? createStoreApiKeys(store) : createSqlApiKeys(sql)
-  const apiKeys = createApiKeys(repository, now, settings.apiKeyPrefix)
+  const apiKeys = createApiKeys({
+    repository,
+    seal: context.seal,
+    now,
+    prefix: settings.apiKeyPrefix,
+  })
   const verifyToken = createTokenVerifier(tokens)
   const checks = { verifyToken, revocations, uses, apiKeys, findUser, securityEvents }
   const authenticator = createAuthenticator(checks)
@@ -137,6 +144,7 @@ function createContext(
   const epochs = createEpochs(store, clock.now, refreshAbsoluteMs + keepMs, known)
   return {
     store,
+    seal: createSeal(settings),
     now: clock.now,
     lifetimes: settings,
     maxSessionsPerUser: settings.maxSessionsPerUser,
@@ -157,6 +165,34 @@ function createContext(
       onError: (error) => log.debug({ err: error }, FAILED),
     }),
   }
+}
+
+const UNSEALED =
+  'sessions refused a record without a seal. If an older version wrote it, set "acceptUnsealedUntil".'
+
+function createSeal(settings: ServiceSettings): RecordSeal {
+  const { secrets, acceptUnsealedUntil, clock, securityEvents, log } = settings
+  const { now } = clock
+  if (acceptUnsealedUntil > now()) {
+    const until = new Date(acceptUnsealedUntil).toISOString()
+    log.warn(
+      `sessions accepts records without a seal until ${until}, as "acceptUnsealedUntil" says. ` +
+        'Until then, write access to the store or the table is enough to forge them.',
+    )
+  }
+  let isLogged = false
+  return createRecordSeal({
+    secrets,
+    acceptUnsealedUntil,
+    now,
+    onRefused(record, resourceId, reason) {
+      const resource = { resourceType: record, resourceId }
+      const details = { record, reason }
+      securityEvents.emit('sessions.record_refused', { ...resource, details })
+      if (reason === 'unsealed' && !isLogged) log.warn(UNSEALED)
+      isLogged ||= reason === 'unsealed'
+    },
+  })
 }
 
 type StateReport = (state: RevocationList['state']) => void

@@ -74,7 +74,7 @@ class PortedSecondStep implements SecondStep {
 
   constructor(settings: SecondStepSettings) {
     this.#settings = settings
-    this.#pending = createPendingLogins(settings.context.store)
+    this.#pending = createPendingLogins(settings.context.store, settings.context.seal)
   }
 
   async begin(

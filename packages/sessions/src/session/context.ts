@@ -3,6 +3,7 @@ import { withDeadline, type Store } from '@parapet/kit'
 import { PARAPET_SESSIONS_UNAVAILABLE } from '../errors.ts'
 import type { Epochs } from '../revocation/epochs.ts'
 import type { RevocationList } from '../revocation/revocation-list.ts'
+import type { RecordSeal } from '../secrets/record-seal.ts'
 import type { TokenIssuer } from '../tokens/issue-jwt.ts'
 import type { RefreshTokens } from '../tokens/refresh-token.ts'
 import { requireUser, type SessionUser } from '../users/user.ts'
@@ -15,6 +16,8 @@ export type FindUser = (userId: string) => Promise<SessionUser | null | undefine
 /** The ports and settings of sessions. A function that uses the store rejects with the store's error. */
 export interface SessionContext {
   readonly store: Store
+  /** Authenticates the stored records. */
+  readonly seal: RecordSeal
   readonly now: () => number
   readonly lifetimes: SessionLifetimes
   readonly maxSessionsPerUser: number

@@ -12,11 +12,12 @@ import { joinProofs, type ShownFactor } from '../users/shown-factor.ts'
 import { lookUpUser, type SessionContext } from './context.ts'
 import { endSession } from './end-session.ts'
 import { createGrant, type SessionGrant } from './grant.ts'
+import { addToList } from './user-sessions.ts'
 import {
-  formatRecord,
-  parseRecord,
+  openRecord,
   recordKey,
   remainingMs,
+  sealRecord,
   userSessionsKey,
   type SessionRecord,
 } from './record.ts'
@@ -43,10 +44,10 @@ async function tryElevate(
   oldId: string,
   shown: ShownFactor,
 ): Promise<SessionGrant | null | typeof conflict> {
-  const { store, epochs, lifetimes, findUser, now } = context
+  const { store, seal, epochs, lifetimes, findUser, now } = context
   const stored = await store.get(recordKey(oldId))
-  if (stored === null) return null
-  const record = parseRecord(stored)
+  const record = stored === null ? null : openRecord(seal, oldId, stored)
+  if (stored === null || record === null) return null
   const pair = await epochs.read(record.user.id)
   const at = now()
   if (remainingMs(record, at, lifetimes) <= 0 || hasEnded(oldId, record.born, pair)) return null
@@ -73,14 +74,13 @@ async function replace(
   { oldId, stored, next, pair }: Replacement,
   shown: ShownFactor,
 ): Promise<SessionGrant | null | typeof conflict> {
-  const { store, epochs, lifetimes, revocations } = context
+  const { store, seal, epochs, lifetimes, revocations } = context
   const { id: userId } = next.user
   const newId = randomId()
   const grant = await createGrant(context, newId, next, pair)
   const ttlMs = remainingMs(next, next.rotatedAt, lifetimes)
-  await store.set(recordKey(newId), formatRecord(next), ttlMs)
-  const bounds = { ttlMs: lifetimes.refreshAbsoluteMs, maxMembers: MAX_MEMBERS }
-  await store.addMember(userSessionsKey(userId), newId, bounds)
+  await store.set(recordKey(newId), sealRecord(seal, newId, next), ttlMs)
+  await addToList(context, userId, newId)
   try {
     await shown.bind?.(newId)
   } catch (error) {
@@ -99,6 +99,3 @@ async function replace(
   await endSession(context, newId)
   return null
 }
-
-/** The capacity of a user's set: the largest limit of sessions, and those that are not removed yet. */
-const MAX_MEMBERS = 2000

@@ -2,7 +2,8 @@
 import { hasEnded } from '../revocation/epoch.ts'
 import type { SessionContext } from './context.ts'
 import { listSessions } from './list-sessions.ts'
-import { parseRecord, recordKey, userSessionsKey } from './record.ts'
+import { openRecord, recordKey, userSessionsKey } from './record.ts'
+import { readList } from './user-sessions.ts'
 
 /** A session that has just ended. */
 export interface EndedSession {
@@ -14,16 +15,17 @@ export interface EndedSession {
  * Ends one session. Its access tokens are revoked, and deleting the record makes every refresh token
  * of the session invalid in one step.
  *
- * @returns `null` if the session had ended before.
+ * @returns `null` if the session had ended before, or its record was not written by this service.
  */
 export async function endSession(
-  { revocations, store }: SessionContext,
+  { revocations, seal, store }: SessionContext,
   sessionId: string,
 ): Promise<EndedSession | null> {
   await revocations.add({ kind: 'session', id: sessionId })
   const stored = await store.getAndDelete(recordKey(sessionId))
-  if (stored === null) return null
-  const { id: userId } = parseRecord(stored).user
+  const record = stored === null ? null : openRecord(seal, sessionId, stored)
+  if (record === null) return null
+  const { id: userId } = record.user
   await store.removeMember(userSessionsKey(userId), sessionId)
   return { sessionId, userId }
 }
@@ -53,21 +55,26 @@ export async function endOtherSessions(
   userId: string,
   keptId: string,
 ): Promise<void> {
+  const { ids, isComplete } = await readList(context, userId)
   await context.epochs.advance(userId, { others: keptId })
+  // The store lost the list: access tokens of unknown sessions end only with those of the kept one,
+  // which gets new ones by a refresh.
+  if (!isComplete || !ids.includes(keptId)) await endAccessTokens(context, userId)
   // The epoch ends the sessions, but not the access tokens: the kept session shares their epoch.
-  for (const id of await context.store.members(userSessionsKey(userId))) {
+  for (const id of ids) {
     const stored = id === keptId ? null : await context.store.get(recordKey(id))
     if (stored !== null && (await isOver(context, id, stored))) await endSession(context, id)
   }
 }
 
 async function isOver(
-  { epochs }: SessionContext,
+  { epochs, seal }: SessionContext,
   sessionId: string,
   stored: string,
 ): Promise<boolean> {
-  const { user, born } = parseRecord(stored)
-  return hasEnded(sessionId, born, await epochs.read(user.id))
+  const record = openRecord(seal, sessionId, stored)
+  if (record === null) return true
+  return hasEnded(sessionId, record.born, await epochs.read(record.user.id))
 }
 
 /** Revokes the access tokens of a user; the sessions continue and can be refreshed. */

@@ -2,8 +2,9 @@
 import { hasEnded } from '../revocation/epoch.ts'
 import type { Device } from '../users/user.ts'
 import type { SessionContext } from './context.ts'
+import { readList } from './user-sessions.ts'
 import {
-  parseRecord,
+  openRecord,
   recordKey,
   remainingMs,
   userSessionsKey,
@@ -25,15 +26,15 @@ export async function listSessions(
   context: SessionContext,
   userId: string,
 ): Promise<SessionView[]> {
-  const { store, epochs, lifetimes, now } = context
-  const ids = await store.members(userSessionsKey(userId))
+  const { store, seal, epochs, lifetimes, now } = context
+  const { ids } = await readList(context, userId)
   const pair = await epochs.read(userId)
   const texts = await Promise.all(ids.map((id) => store.get(recordKey(id))))
   const at = now()
   const views: SessionView[] = []
   for (const [index, text] of texts.entries()) {
     const id = ids[index]!
-    const record = text === null ? null : parseRecord(text)
+    const record = text === null ? null : openRecord(seal, id, text)
     const leftMs = record === null ? 0 : remainingMs(record, at, lifetimes)
     if (record !== null && leftMs > 0 && !hasEnded(id, record.born, pair)) {
       views.push(viewOf(id, record, at + leftMs))
@@ -44,11 +45,12 @@ export async function listSessions(
 
 /** The id of the user of a session; `null` if there is no such session. */
 export async function ownerOfSession(
-  { store }: SessionContext,
+  { store, seal }: SessionContext,
   sessionId: string,
 ): Promise<string | null> {
   const stored = await store.get(recordKey(sessionId))
-  return stored === null ? null : parseRecord(stored).user.id
+  const record = stored === null ? null : openRecord(seal, sessionId, stored)
+  return record === null ? null : record.user.id
 }
 
 function viewOf(id: string, record: SessionRecord, expiresAt: number): SessionView {

@@ -1,5 +1,6 @@
 /** The stored record of a session, and its lifetimes. It contains nothing that works as a credential. */
 import type { TokenEpochs } from '../revocation/epoch.ts'
+import type { RecordSeal } from '../secrets/record-seal.ts'
 import type { Device, SessionProof, SessionUser } from '../users/user.ts'
 
 /** One session as it is stored. */
@@ -53,10 +54,10 @@ interface StoredRecord {
   readonly d: [string | null, string | null]
 }
 
-/** Writes a record. The names are short because there is one record for each session. */
-export function formatRecord(record: SessionRecord): string {
+/** Writes a sealed record. The names are short because there is one record for each session. */
+export function sealRecord(seal: RecordSeal, sessionId: string, record: SessionRecord): string {
   const { user, proof, born, startedAt, generation, rotatedAt, device } = record
-  return JSON.stringify({
+  const json = JSON.stringify({
     u: [user.id, user.roles, user.permissions ?? null, user.tenantId ?? null],
     p: [proof.amr, proof.authenticatedAt, proof.acr ?? null],
     b: [born.user, born.fleet],
@@ -65,11 +66,23 @@ export function formatRecord(record: SessionRecord): string {
     r: rotatedAt,
     d: [device.ip ?? null, device.userAgent ?? null],
   } satisfies StoredRecord)
+  return seal.seal('session', sessionId, json)
 }
 
-/** Reads the text that {@link formatRecord} wrote. The store is trusted, so its form is not checked. */
-export function parseRecord(text: string): SessionRecord {
-  const { u, p, b, s, g, r, d } = JSON.parse(text) as StoredRecord
+/**
+ * Reads the text that {@link sealRecord} wrote. Its form is not checked, because the seal shows that the
+ * service wrote it.
+ *
+ * @returns `null`: the record is not sealed for this session, as if there were none.
+ */
+export function openRecord(
+  seal: RecordSeal,
+  sessionId: string,
+  text: string,
+): SessionRecord | null {
+  const json = seal.open('session', sessionId, text)
+  if (json === null) return null
+  const { u, p, b, s, g, r, d } = JSON.parse(json) as StoredRecord
   const [id, roles, permissions, tenantId] = u
   const [ip, userAgent] = d
   return {

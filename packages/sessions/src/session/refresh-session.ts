@@ -6,8 +6,9 @@ import { MAX_GENERATION, type RefreshToken } from '../tokens/refresh-token.ts'
 import { lookUpUser, type SessionContext } from './context.ts'
 import { endSession } from './end-session.ts'
 import { createGrant, type SessionGrant } from './grant.ts'
-import { formatRecord, parseRecord, recordKey, remainingMs, type SessionRecord } from './record.ts'
+import { openRecord, recordKey, remainingMs, sealRecord, type SessionRecord } from './record.ts'
 import { decideRefresh } from './refresh-decision.ts'
+import { restoreToList } from './user-sessions.ts'
 
 /** The result of a refresh. */
 export type RefreshResult =
@@ -46,11 +47,11 @@ async function tryRefresh(
   context: SessionContext,
   token: RefreshToken,
 ): Promise<RefreshResult | typeof conflict> {
-  const { store, epochs, lifetimes, findUser, uses, now } = context
+  const { store, seal, epochs, lifetimes, findUser, uses, now } = context
   const { sessionId } = token
   const stored = await store.get(recordKey(sessionId))
-  if (stored === null) return { outcome: 'unknown' }
-  const record = parseRecord(stored)
+  const record = stored === null ? null : openRecord(seal, sessionId, stored)
+  if (stored === null || record === null) return { outcome: 'unknown' }
   const at = now()
   const isUsed = async (): Promise<boolean> => (await uses.lastUsed(sessionId)) >= record.generation
   const decision = await decideRefresh(record, token, { at, lifetimes, isUsed })
@@ -78,9 +79,23 @@ async function tryRefresh(
       }
   if (!isRepeat) {
     const ttlMs = remainingMs(next, at, lifetimes)
-    const won = await store.compareAndSet(recordKey(sessionId), stored, formatRecord(next), ttlMs)
+    const text = sealRecord(seal, sessionId, next)
+    const won = await store.compareAndSet(recordKey(sessionId), stored, text, ttlMs)
     if (!won) return conflict
+    await restoreToList(context, user.id, sessionId)
   }
   const grant = await createGrant(context, sessionId, next, pair)
+  // An elevation, a logout or a revocation at the same moment has ended these tokens already.
+  if (!(await isLive(context, sessionId, next))) return { outcome: 'ended' }
   return { outcome: decision, grant, generation: next.generation }
+}
+
+/** Whether a session has its record and has not ended by an epoch. */
+async function isLive(
+  { store, epochs }: SessionContext,
+  sessionId: string,
+  { user, born }: SessionRecord,
+): Promise<boolean> {
+  const [stored, pair] = await Promise.all([store.get(recordKey(sessionId)), epochs.read(user.id)])
+  return stored !== null && !hasEnded(sessionId, born, pair)
 }

@@ -14,16 +14,9 @@ import type { SessionContext } from './context.ts'
 import { endSession } from './end-session.ts'
 import { createGrant, type SessionGrant } from './grant.ts'
 import { listSessions } from './list-sessions.ts'
-import {
-  formatRecord,
-  recordKey,
-  remainingMs,
-  userSessionsKey,
-  type SessionRecord,
-} from './record.ts'
+import { addToList } from './user-sessions.ts'
+import { recordKey, remainingMs, sealRecord, type SessionRecord } from './record.ts'
 
-/** Capacity of a user's set beyond the limit: for expired sessions that are not removed yet. */
-const MEMBER_SLACK = 1000
 const MAX_AGENT_LENGTH = 200
 
 /**
@@ -50,7 +43,7 @@ async function tryStart(
   context: SessionContext,
   started: Pick<SessionRecord, 'user' | 'proof' | 'startedAt' | 'device'>,
 ): Promise<SessionGrant | typeof conflict> {
-  const { store, epochs, lifetimes, maxSessionsPerUser, now } = context
+  const { store, seal, epochs, lifetimes, maxSessionsPerUser, now } = context
   const userId = started.user.id
   const sessionId = randomId()
   const pair = await epochs.open(userId)
@@ -58,11 +51,9 @@ async function tryStart(
   const record: SessionRecord = { ...started, born: birthOf(pair), generation: 0, rotatedAt: at }
   // Issued before anything is stored: a user with too many roles must not leave a session behind.
   const grant = await createGrant(context, sessionId, record, pair)
-  await store.set(recordKey(sessionId), formatRecord(record), remainingMs(record, at, lifetimes))
-  const { size } = await store.addMember(userSessionsKey(userId), sessionId, {
-    ttlMs: lifetimes.refreshAbsoluteMs,
-    maxMembers: maxSessionsPerUser + MEMBER_SLACK,
-  })
+  const text = sealRecord(seal, sessionId, record)
+  await store.set(recordKey(sessionId), text, remainingMs(record, at, lifetimes))
+  const { size } = await addToList(context, userId, sessionId)
   // All sessions of the user were ended while this one started: start it again under the new epoch.
   if (hasEnded(sessionId, record.born, await epochs.read(userId))) {
     await endSession(context, sessionId)
