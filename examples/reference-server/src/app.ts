@@ -13,15 +13,16 @@ import type { Config } from './config/environment.ts'
 import { withSavedKeys } from './config/saved-keys.ts'
 import { content } from './content/routes.ts'
 import { connectionGuard } from './http/connection-guard.ts'
-import { health } from './http/health.ts'
 import { hostHeader } from './http/host-header.ts'
 import { methodNotAllowed } from './http/method-not-allowed.ts'
 import { openapi } from './http/openapi.ts'
+import { retryAfter } from './http/retry-after.ts'
 import { createServerOptions } from './http/server-options.ts'
-import { closeConnections } from './http/shutdown.ts'
 import { createLog } from './logging/log.ts'
 import { securityEventLog } from './logging/security-events.ts'
-import { auditRoutes, createAuditOptions } from './plugins/audit-log.ts'
+import { health } from './operation/health.ts'
+import { closeConnections } from './operation/shutdown.ts'
+import { auditPluginRoutes, auditRoutes, createAuditOptions } from './plugins/audit-log.ts'
 import { createFieldEncryptionOptions } from './plugins/field-encryption.ts'
 import { createMfaOptions } from './plugins/mfa.ts'
 import { rbacOptions } from './plugins/rbac.ts'
@@ -64,6 +65,7 @@ async function compose(app: FastifyInstance, given: Config, ports: Ports): Promi
 
   // Storage and what every later part needs.
   await app.register(methodNotAllowed)
+  await app.register(retryAfter)
   await app.register(database, { ...given, sql: ports.sql })
   const embedded = given.databaseUrl === undefined && ports.sql === undefined
   const config = embedded ? await withSavedKeys(given) : given
@@ -73,7 +75,8 @@ async function compose(app: FastifyInstance, given: Config, ports: Ports): Promi
   await app.register(openapi)
 
   // The plugins, in the order of the phases in which they see a request.
-  await app.register(auditLog, await createAuditOptions(app, config)) // record
+  auditPluginRoutes(app)
+  await app.register(auditLog, createAuditOptions(app, config)) // record
   await app.register(securityHeaders, createHeadersOptions(config)) // headers
   await app.register(hostHeader)
   await app.register(sessions, createSessionsOptions(app, config)) // authentication
@@ -82,7 +85,7 @@ async function compose(app: FastifyInstance, given: Config, ports: Ports): Promi
   await app.register(fieldEncryption, createFieldEncryptionOptions(app, config)) // masking
 
   // The routes.
-  await app.register(closeConnections)
+  await app.register(closeConnections, config)
   await app.register(health, ports)
   await app.register(app.audit.routes, auditRoutes)
   await app.register(users, { prefix: '/users' })

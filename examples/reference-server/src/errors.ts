@@ -31,6 +31,26 @@ export const PARAPET_REFERENCE_KEYS_UNREADABLE = createError<[string]>(
 )
 
 /**
+ * The database refused the connection or the statement because it is down, starting, full or
+ * read-only, or it did not answer in time. The response has `Retry-After`; the log has the reason.
+ * Fix: send the request again later; check the database, its disk and `DATABASE_URL`.
+ */
+export const PARAPET_REFERENCE_DATABASE_UNAVAILABLE = createError<
+  [reason: string, options: { cause: unknown }]
+>('PARAPET_REFERENCE_DATABASE_UNAVAILABLE', 'The database is unavailable: %s', 503)
+
+/**
+ * A production server on PostgreSQL has no keys of its own. Keys of one process would make its data
+ * unreadable for every other process.
+ * Fix: run `npm run --silent keys`, and give every instance the lines that it prints.
+ */
+export const PARAPET_REFERENCE_KEYS_MISSING = createError<[string]>(
+  'PARAPET_REFERENCE_KEYS_MISSING',
+  'A production server on PostgreSQL needs the variables %s. Run "npm run --silent keys" once, ' +
+    'and give every instance the lines that it prints',
+)
+
+/**
  * No resource has the id of the request, or the caller may not know that it exists.
  * Fix: check the id; list the resources to see which ids exist.
  */
@@ -61,7 +81,8 @@ export const PARAPET_REFERENCE_INVALID_CURSOR = createError(
 )
 
 /**
- * Another user already has this e-mail address; upper and lower case are not distinguished.
+ * Another user already has the new e-mail address of a user, or at start that of the first
+ * administrator; upper and lower case are not distinguished.
  * Fix: use another address.
  */
 export const PARAPET_REFERENCE_EMAIL_TAKEN = createError(
@@ -71,13 +92,24 @@ export const PARAPET_REFERENCE_EMAIL_TAKEN = createError(
 )
 
 /**
- * The current password of a password change is wrong, or the user has no password.
+ * The current password in a change of the own account is wrong, or the user has no password.
  * Fix: send the password that the user logs in with.
  */
 export const PARAPET_REFERENCE_WRONG_PASSWORD = createError(
   'PARAPET_REFERENCE_WRONG_PASSWORD',
   'The current password is wrong',
   403,
+)
+
+/**
+ * The current password was sent too often, so it was not checked: 10 times in 15 minutes from one
+ * address, or 100 times in a day.
+ * Fix: wait for the seconds in the response header `Retry-After`.
+ */
+export const PARAPET_REFERENCE_TOO_MANY_PASSWORDS = createError<[string]>(
+  'PARAPET_REFERENCE_TOO_MANY_PASSWORDS',
+  'The current password was sent too often; try again in %s seconds',
+  429,
 )
 
 /**

@@ -2,8 +2,9 @@
 import type { FastifyBaseLogger } from 'fastify'
 import { buildApp } from './app.ts'
 import { readConfig, servesWithoutTls, type Config } from './config/environment.ts'
-import { shutDown } from './http/shutdown.ts'
 import { createLog } from './logging/log.ts'
+import { announce } from './operation/announcement.ts'
+import { shutDown } from './operation/shutdown.ts'
 
 const config = configOrExit()
 const log = createLog(config)
@@ -28,6 +29,7 @@ async function serve(config: Config, log: FastifyBaseLogger) {
     )
   }
   await app.listen({ port: config.port, host: config.host })
+  await announce(app, config)
   return app
 }
 

@@ -72,6 +72,8 @@ await t.test('a request without a session is allowed on public routes only', asy
       'GET /artists',
       'GET /artists/:id',
       'POST /auth/login',
+      'POST /auth/login/second-factor',
+      'POST /auth/login/second-factor/options',
       'POST /auth/logout',
       'POST /auth/refresh',
       'GET /content',
@@ -90,7 +92,7 @@ await t.test('users cannot change their own roles', async (t) => {
   const { app, refuse, register } = await createTestApp(t, database)
   const ann = await register('viewer')
   const ownUrl = `/users/${ann.id}`
-  const user = { email: 'b@example.com', displayName: 'B', roles: ['admin'] }
+  const user = { email: 'b@example.com', displayName: 'B', password, roles: ['admin'] }
   await refuse(t, invalid, {}, 'POST', '/users', user)
   await refuse(t, invalid, ann.headers, 'PATCH', ownUrl, { roles: ['admin'] })
   await refuse(t, unauthenticated, {}, 'PUT', `${ownUrl}/roles`, { roles: ['admin'] })

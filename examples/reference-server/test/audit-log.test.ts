@@ -7,7 +7,13 @@ import { buildApp } from '../src/app.ts'
 import { readConfig } from '../src/config/environment.ts'
 import { createLog } from '../src/logging/log.ts'
 import { signIn } from './support/sign-in.ts'
-import { createClient, denied, openDatabase, unauthenticated } from './support/test-app.ts'
+import {
+  createClient,
+  denied,
+  openDatabase,
+  password,
+  unauthenticated,
+} from './support/test-app.ts'
 
 const database = await openDatabase(t)
 const directory = mkdtempSync(join(tmpdir(), 'audit-'))
@@ -21,13 +27,10 @@ const start = () =>
 
 await t.test('changes of users are recorded, and the records survive a restart', async (t) => {
   const app = await start()
-  const { ask, refuse } = createClient(app, database)
-  const user = { email: 'press@example.com', displayName: 'Press' }
-  const created = await ask({}, 'POST', '/users', user)
-  t.equal(created.status, 201)
-  const { id } = created.body
+  const { ask, refuse, register } = createClient(app, database)
+  const { id } = await register('viewer')
   const admin = await signIn(app, 'admin')
-  t.equal((await ask(admin, 'DELETE', `/users/${String(id)}`)).status, 204)
+  t.equal((await ask(admin, 'DELETE', `/users/${id}`)).status, 204)
   await refuse(t, unauthenticated, {}, 'GET', '/audit/events')
   await refuse(t, denied, await signIn(app, 'editor'), 'GET', '/audit/events')
   t.equal((await ask(admin, 'GET', '/audit/events')).status, 200)
@@ -36,13 +39,59 @@ await t.test('changes of users are recorded, and the records survive a restart',
   const restarted = await start()
   t.after(() => restarted.close())
   const { entries } = await restarted.audit.query({ filters: { action: 'user.*' } })
+  const change = { resource: 'user', resourceId: id, result: 'success' }
   t.match(
     entries.map(({ record }) => record),
     [
       { action: 'user.delete', phase: 'outcome', result: 'success', resourceId: id },
+      { action: 'user.delete', ...change, changes: Array },
       { action: 'user.delete', phase: 'attempt' },
-      { action: 'user.create', route: 'POST /users' },
+      { action: 'user.register', route: 'POST /users' },
+      { action: 'user.create', ...change, changes: [{ path: '/roles', to: ['viewer'] }] },
     ],
   )
   t.match(await restarted.audit.status(), { storeIsUp: true, halted: null })
+})
+
+await t.test('records of users have roles before and after, and no personal values', async (t) => {
+  const app = await start()
+  t.after(() => app.close())
+  const { ask, register } = createClient(app, database)
+  const admin = await signIn(app, 'admin')
+  const { id, headers } = await register('viewer')
+  const changesOf = async (action: string) => {
+    await app.audit.flush()
+    const { entries } = await app.audit.query({ filters: { action, resourceId: id } })
+    return entries.flatMap(({ record }) => record.changes ?? [])
+  }
+  const url = `/users/${id}`
+  t.equal((await ask(headers, 'PATCH', url, { displayName: 'Anna Secret' })).status, 200)
+  t.same(await changesOf('user.update'), [{ path: '/displayName' }])
+  const email = { email: 'anna@example.com', current: password }
+  t.equal((await ask(headers, 'PUT', '/users/me/email', email)).status, 200)
+  t.same(await changesOf('user.change_email'), [{ path: '/email' }])
+  t.equal((await ask(admin, 'PUT', `${url}/roles`, { roles: ['editor'] })).status, 200)
+  t.same(await changesOf('user.grant'), [{ path: '/roles', from: ['viewer'], to: ['editor'] }])
+  t.equal((await ask(admin, 'DELETE', url)).status, 204)
+  t.same(await changesOf('user.delete'), [
+    { path: '/displayName' },
+    { path: '/email' },
+    { path: '/roles', from: ['editor'] },
+  ])
+})
+
+await t.test('a change that is refused leaves an outcome and no changes', async (t) => {
+  const app = await start()
+  t.after(() => app.close())
+  const { ask, register } = createClient(app, database)
+  const { id, headers } = await register('viewer')
+  const url = `/users/${id}`
+  const late = await ask({ ...headers, 'if-match': '"7"' }, 'PATCH', url, { displayName: 'B' })
+  t.equal(late.status, 412)
+  await app.audit.flush()
+  const filters = { action: 'user.update', resourceId: id }
+  const { entries } = await app.audit.query({ filters })
+  t.equal(entries.length, 1)
+  const errorCode = 'PARAPET_REFERENCE_VERSION_MISMATCH'
+  t.match(entries[0]!.record, { result: 'failure', errorCode, principal: id })
 })

@@ -27,6 +27,10 @@ await t.test('every variable has a default, and an empty variable counts as unse
       signingKey: undefined,
       signingKeyPassphrase: undefined,
       sessionSecret: undefined,
+      fieldKeyset: undefined,
+      mfaKeys: undefined,
+      auditKey: undefined,
+      auditDir: undefined,
     },
   )
   t.ok(Object.isFrozen(config))
@@ -50,6 +54,10 @@ await t.test('every variable is read', async (t) => {
     SIGNING_KEY_PASSPHRASE: 'a passphrase',
     SESSION_SECRET: 'A'.repeat(43),
     FIELD_KEYSET: '{}',
+    MFA_KEYS: `7:${'A'.repeat(43)}`,
+    AUDIT_KEY: '-----BEGIN PRIVATE KEY-----',
+    AUDIT_DIR: '/srv/audit',
+    NODE_ENV: 'production',
   })
   t.same(config, {
     port: 0,
@@ -68,7 +76,16 @@ await t.test('every variable is read', async (t) => {
     signingKeyPassphrase: 'a passphrase',
     sessionSecret: 'A'.repeat(43),
     fieldKeyset: '{}',
+    mfaKeys: `7:${'A'.repeat(43)}`,
+    auditKey: '-----BEGIN PRIVATE KEY-----',
+    auditDir: '/srv/audit',
   })
+})
+
+await t.test('the spool is in the data folder if the audit log has a key of its own', async (t) => {
+  const AUDIT_KEY = '-----BEGIN PRIVATE KEY-----'
+  t.equal(readConfig({ AUDIT_KEY, DATA_DIR: '/srv/data' }).auditDir, '/srv/data/audit')
+  t.equal(readConfig({ DATA_DIR: '/srv/data' }).auditDir, undefined)
 })
 
 await t.test('an invalid variable is refused by name, and the error shows no URL', async (t) => {
@@ -94,7 +111,8 @@ await t.test('an invalid variable is refused by name, and the error shows no URL
     PUBLIC_URL: ['api.example.com', 'https://api.example.com/', 'file:///etc'],
     SIGNING_KEY: ['hunter2'],
     SESSION_SECRET: ['hunter2'],
-    FIELD_KEYSET: ['hunter2'],
+    FIELD_KEYSET: ['hunter2', 'hunter2hunter2hunter2hunter2'],
+    AUDIT_KEY: ['hunter2'],
   }
   for (const [name, values] of Object.entries(faults)) {
     for (const value of values) {

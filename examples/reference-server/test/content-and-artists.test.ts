@@ -15,10 +15,12 @@ import {
   notFound,
   openDatabase,
   unauthenticated,
+  type Answer,
   type Headers,
 } from './support/test-app.ts'
 
 const database = await openDatabase(t)
+const namesOf = ({ headers }: Answer) => Object.keys(headers).toSorted()
 
 await t.test('editors write their own content only', async (t) => {
   const { ask, refuse, register } = await createTestApp(t, database)
@@ -36,10 +38,17 @@ await t.test('editors write their own content only', async (t) => {
     const payload = method === 'PATCH' ? { title: 'B' } : undefined
     await refuse(t, unauthenticated, {}, method, url, payload)
     await refuse(t, denied, viewer.headers, method, url, payload)
-    await refuse(t, denied, bob.headers, method, url, payload)
-    await refuse(t, denied, bob.headers, method, upperCaseUrl, payload)
+    // The same response as for content that does not exist, as with GET.
+    const hidden = await refuse(t, notFound, bob.headers, method, url, payload)
+    const missing = await refuse(t, notFound, bob.headers, method, `/content/${uuidV7()}`, payload)
+    t.same({ ...hidden.body, requestId: '' }, { ...missing.body, requestId: '' })
+    t.same(namesOf(hidden), namesOf(missing))
+    await refuse(t, notFound, bob.headers, method, upperCaseUrl, payload)
   }
-  t.equal((await ask(ann.headers, 'PATCH', url, { title: 'A' })).status, 200)
+  t.equal((await ask(ann.headers, 'PATCH', url, { title: 'A', status: 'published' })).status, 200)
+  // Everyone can see that it exists.
+  await refuse(t, denied, bob.headers, 'PATCH', url, { title: 'B' })
+  await refuse(t, denied, bob.headers, 'DELETE', url)
 })
 
 await t.test('only an administrator gives content to another author', async (t) => {
@@ -51,7 +60,7 @@ await t.test('only an administrator gives content to another author', async (t) 
   const toBob = { authorId: bob.id }
   await refuse(t, denied, ann.headers, 'PATCH', url, toBob)
   t.equal((await ask(await signIn(app, 'admin'), 'PATCH', url, toBob)).status, 200)
-  await refuse(t, denied, ann.headers, 'DELETE', url)
+  await refuse(t, notFound, ann.headers, 'DELETE', url)
   t.equal((await ask(bob.headers, 'DELETE', url)).status, 204)
   await refuse(t, notFound, bob.headers, 'DELETE', url)
 })

@@ -9,6 +9,7 @@ import { buildApp } from '../src/app.ts'
 import { readConfig, variables } from '../src/config/environment.ts'
 import * as errors from '../src/errors.ts'
 import { createLog } from '../src/logging/log.ts'
+import { events } from '../src/users/events.ts'
 import { createDataFolder } from './support/test-app.ts'
 
 const run = promisify(execFile)
@@ -33,10 +34,22 @@ await t.test('REFERENCE.md lists every error with its status', async (t) => {
   checkErrorsTable(t, reference, errors)
 })
 
+await t.test('REFERENCE.md lists every security event', async (t) => {
+  t.same(
+    tableUnder(reference, 'Events').map((row) => [row['event'], row['severity'], row['when']]),
+    Object.entries(events).map(([type, { severity, description }]) => [
+      type,
+      severity,
+      description,
+    ]),
+  )
+})
+
 await t.test('the README and REFERENCE.md are short and wrapped', async (t) => {
   checkReadmeLength(t, readme)
   checkReadmeLength(t, reference)
-  t.match(readme, '](REFERENCE.md)', 'the README links REFERENCE.md')
+  checkReadmeLength(t, readFileSync(new URL('OPERATION.md', home), 'utf8'))
+  for (const page of ['REFERENCE.md', 'OPERATION.md']) t.match(readme, `](${page})`)
 })
 
 await t.test('REFERENCE.md lists every route, and the README shows real responses', async (t) => {

@@ -9,6 +9,7 @@ import {
 
 interface AccountRow {
   readonly id: string
+  readonly email: string
   readonly roles: string[]
   readonly passwordHash: string | null
 }
@@ -19,6 +20,10 @@ export interface Accounts {
   findUser(id: string): Promise<SessionUser | null>
   /** Finds the account of an e-mail address; `null`: no such user, or one without a password. */
   findByLogin(login: string): Promise<PasswordAccount | null>
+  /** Reads a user's e-mail address; `null`: no such user. */
+  findEmail(id: string): Promise<string | null>
+  /** Whether this is the current password of a user. */
+  hasPassword(id: string, password: string): Promise<boolean>
   /** Replaces the password. @returns `false`: `current` is wrong, and nothing was changed. */
   changePassword(id: string, current: string, next: string): Promise<boolean>
 }
@@ -37,9 +42,15 @@ export function createAccounts(sql: SqlClient): Accounts {
       if (row === null || row.passwordHash === null) return null
       return { user: { id: row.id, roles: row.roles }, passwordHash: row.passwordHash }
     },
+    async findEmail(id) {
+      return (await findRow(sql, 'id::text = $1', id))?.email ?? null
+    },
+    async hasPassword(id, password) {
+      return (await findHash(sql, id, password)) !== null
+    },
     async changePassword(id, current, next) {
-      const hash = (await findRow(sql, 'id::text = $1', id))?.passwordHash ?? null
-      if (hash === null || !(await verifyPassword(hash, current))) return false
+      const hash = await findHash(sql, id, current)
+      if (hash === null) return false
       // Comparing the old hash makes the second of two concurrent changes fail.
       const text = 'UPDATE users SET password_hash = $3 WHERE id = $1 AND password_hash = $2'
       const { rowCount } = await sql.query(text, [id, hash, await hashPassword(next)])
@@ -48,9 +59,15 @@ export function createAccounts(sql: SqlClient): Accounts {
   }
 }
 
+/** @returns the stored hash of the password; `null`: the user has another password or none. */
+async function findHash(sql: SqlClient, id: string, password: string): Promise<string | null> {
+  const hash = (await findRow(sql, 'id::text = $1', id))?.passwordHash ?? null
+  return hash !== null && (await verifyPassword(hash, password)) ? hash : null
+}
+
 async function findRow(sql: SqlClient, where: string, value: string): Promise<AccountRow | null> {
   const { rows } = await sql.query<AccountRow>(
-    `SELECT id::text AS id, roles, password_hash AS "passwordHash" FROM users WHERE ${where}`,
+    `SELECT id::text AS id, email, roles, password_hash AS "passwordHash" FROM users WHERE ${where}`,
     [value],
   )
   return rows[0] ?? null

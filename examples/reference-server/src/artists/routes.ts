@@ -1,22 +1,29 @@
 /** `/artists`: the artists of the booking platform. */
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { uuidV7, type SqlQueryable } from '@parapet/kit'
 import { etagOf, readIfMatch } from '../http/etag.ts'
+import { changes, recordChange, type Changed } from '../logging/record-change.ts'
 import { createArtists, type ArtistPorts } from './repository.ts'
 import { Artist, artistRoutes } from './schemas.ts'
 
 const publicRead = { rbac: { public: 'the booking site lists its artists publicly' } } as const
 
+/** Who the artist is, and how to reach the artist, is personal. */
+function recorded(action: string, id: string): Changed {
+  return { action, resource: 'artist', id, hidden: ['name', 'bio', 'phone'] }
+}
+
 const creation = {
   schema: artistRoutes.create,
-  config: { audit: 'artist.create', rbac: 'artists:write' },
+  config: { audit: changes('artist.create'), rbac: 'artists:write' },
 } as const
 const change = {
   schema: artistRoutes.change,
-  config: { audit: 'artist.update', rbac: 'artists:write' },
+  config: { audit: changes('artist.update'), rbac: 'artists:write' },
 } as const
 const removal = {
   schema: artistRoutes.remove,
-  config: { audit: 'artist.delete', rbac: 'artists:write' },
+  config: { audit: changes('artist.delete'), rbac: 'artists:write' },
 } as const
 
 /** The routes of artists. */
@@ -25,12 +32,17 @@ export const artists: FastifyPluginAsyncTypebox<Pick<ArtistPorts, 'isKeysetSaved
   { isKeysetSaved },
 ) => {
   const { sql, fieldEncryption, log } = app
-  const repository = createArtists({ sql, fieldEncryption, isKeysetSaved, log })
+  const artistsOf = (on: SqlQueryable) =>
+    createArtists({ sql: on, fieldEncryption, isKeysetSaved, log })
+  const repository = artistsOf(sql)
   app.addSchema(Artist)
 
   app.post('', creation, async (request, reply) => {
-    const artist = await repository.insert(request.body)
-    const location = `/artists/${artist.id}`
+    const id = uuidV7()
+    const artist = await recordChange(sql, request, recorded('artist.create', id), async (tx) => {
+      return { before: {}, after: await artistsOf(tx).insert(request.body, id) }
+    })
+    const location = `/artists/${id}`
     return reply
       .code(201)
       .headers({ location, etag: etagOf(artist) })
@@ -47,13 +59,24 @@ export const artists: FastifyPluginAsyncTypebox<Pick<ArtistPorts, 'isKeysetSaved
   })
 
   app.patch('/:id', change, async (request, reply) => {
-    const versions = readIfMatch(request.headers['if-match'])
-    const artist = await repository.update(request.params.id, request.body, versions)
+    const { body, headers } = request
+    const { id } = request.params
+    const artist = await recordChange(sql, request, recorded('artist.update', id), async (tx) => {
+      const table = artistsOf(tx)
+      const before = await table.lock(id)
+      return { before, after: await table.update(id, body, readIfMatch(headers['if-match'])) }
+    })
     return reply.header('etag', etagOf(artist)).send(artist)
   })
 
   app.delete('/:id', removal, async (request, reply) => {
-    await repository.remove(request.params.id, readIfMatch(request.headers['if-match']))
+    const { id } = request.params
+    await recordChange<object>(sql, request, recorded('artist.delete', id), async (tx) => {
+      const table = artistsOf(tx)
+      const before = await table.lock(id)
+      await table.remove(id, readIfMatch(request.headers['if-match']))
+      return { before, after: {} }
+    })
     return reply.code(204).send(null)
   })
 }

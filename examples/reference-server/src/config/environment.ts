@@ -2,8 +2,10 @@
 import { BlockList, isIP } from 'node:net'
 import { resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { option, readOptions } from '@parapet/kit'
+import { option, readOptions, type OptionSettings } from '@parapet/kit'
 import { PARAPET_REFERENCE_INVALID_ENVIRONMENT } from '../errors.ts'
+import { readJson, readPem } from './key-text.ts'
+import { requireKeys } from './required-keys.ts'
 
 const logLevels = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const
 
@@ -40,12 +42,15 @@ export interface Config {
   readonly fieldKeyset: string | undefined
   /** Keys that encrypt second factors, the current one first; `undefined`: saved ones, or a new one. */
   readonly mfaKeys: string | undefined
-  /** Folder of the audit log's spool and signing key. Absolute. `undefined`: a temporary folder. */
+  /** PEM of the Ed25519 key that signs the audit log; `undefined`: the one in `auditDir`. */
+  readonly auditKey: string | undefined
+  /** Folder of the audit log's spool. Absolute. `undefined`: a temporary folder, without a key. */
   readonly auditDir: string | undefined
 }
 
 /** The variables, each with its reader. A test compares the README's table with these names. */
 export const variables = Object.freeze({
+  NODE_ENV: option.optional(option.text({ max: 64 })),
   PORT: option.integer({ max: 65_535, default: 3000 }),
   HOST: option.text({ max: 255, pattern: /^[\w.:-]+$/, default: '127.0.0.1' }),
   DATA_DIR: option.text({ default: fileURLToPath(new URL('../../data', import.meta.url)) }),
@@ -62,6 +67,7 @@ export const variables = Object.freeze({
   SIGNING_KEY_PASSPHRASE: option.optional(option.text()),
   SESSION_SECRET: option.optional(option.text({ pattern: /^[\w-]{43,}$/ })),
   FIELD_KEYSET: option.optional(option.text({ max: 65_536, pattern: /^\{/ })),
+  AUDIT_KEY: option.optional(option.text({ max: 16_384, pattern: /^-----BEGIN / })),
   AUDIT_DIR: option.optional(option.text()),
   MFA_KEYS: option.optional(
     option.text({ max: 4096, pattern: /^\d{1,10}:[\w-]{43}(?:,\d{1,10}:[\w-]{43})*$/ }),
@@ -74,6 +80,9 @@ const parsers: Readonly<Record<string, (text: string) => unknown>> = {
   SHUTDOWN_TIMEOUT_MS: parseInteger,
   TRUST_PROXY: parseList,
   CORS_ORIGINS: parseList,
+  SIGNING_KEY: readPem,
+  AUDIT_KEY: readPem,
+  FIELD_KEYSET: readJson,
 }
 
 /**
@@ -82,6 +91,7 @@ const parsers: Readonly<Record<string, (text: string) => unknown>> = {
  * @param env for instance `process.env`.
  * @throws PARAPET_REFERENCE_INVALID_ENVIRONMENT with every fault; the message contains no URL, since
  *   a URL may contain a password.
+ * @throws PARAPET_REFERENCE_KEYS_MISSING
  */
 export function readConfig(env: Readonly<Record<string, string | undefined>>): Config {
   const given: Record<string, unknown> = {}
@@ -102,7 +112,7 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>): C
       `  "ADMIN_EMAIL" and "ADMIN_PASSWORD" must be set together, got only "${present}"`,
     )
   }
-  return Object.freeze({
+  const config = Object.freeze({
     port: settings.PORT,
     host: settings.HOST,
     dataDir: resolve(settings.DATA_DIR),
@@ -120,8 +130,21 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>): C
     sessionSecret: settings.SESSION_SECRET,
     fieldKeyset: settings.FIELD_KEYSET,
     mfaKeys: settings.MFA_KEYS,
-    auditDir: settings.AUDIT_DIR === undefined ? undefined : resolve(settings.AUDIT_DIR),
+    auditKey: settings.AUDIT_KEY,
+    auditDir: auditDirOf(settings),
   })
+  requireKeys(config, settings.NODE_ENV)
+  return config
+}
+
+/** With a key of its own, the log is in the database, so its spool may be anywhere that lasts. */
+function auditDirOf({
+  AUDIT_DIR,
+  AUDIT_KEY,
+  DATA_DIR,
+}: OptionSettings<typeof variables>): string | undefined {
+  if (AUDIT_DIR !== undefined) return resolve(AUDIT_DIR)
+  return AUDIT_KEY === undefined ? undefined : resolve(DATA_DIR, 'audit')
 }
 
 /** Whether clients on the network reach this server without TLS, as far as the settings tell. */

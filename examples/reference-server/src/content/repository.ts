@@ -1,11 +1,11 @@
 /** Stores content. */
-import type { SqlClient } from '@parapet/kit'
+import type { SqlQueryable } from '@parapet/kit'
 import { PARAPET_REFERENCE_AUTHOR_UNKNOWN } from '../errors.ts'
 import { createTable, type Table } from '../storage/table.ts'
 import type { NewContent } from './schemas.ts'
 
 /** Creates the repository of content. */
-export function createContent(sql: SqlClient): Table<NewContent> {
+export function createContent(sql: SqlQueryable): Table<NewContent> {
   return createTable<NewContent>(sql, {
     name: 'content',
     columns: { authorId: 'author_id', title: 'title', body: 'body', status: 'status' },

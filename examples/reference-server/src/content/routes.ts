@@ -1,10 +1,12 @@
 /** `/content`: the articles of the marketing platform. */
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { uuidV7 } from '@parapet/kit'
 import type { RequestRbac } from '@parapet/rbac'
 import type { FastifyRequest } from 'fastify'
 import { PARAPET_REFERENCE_NOT_FOUND } from '../errors.ts'
 import { etagOf, readIfMatch } from '../http/etag.ts'
 import { idOf } from '../http/schemas.ts'
+import { changes, recordChange, type Changed } from '../logging/record-change.ts'
 import type { Condition } from '../storage/table.ts'
 import { createContent } from './repository.ts'
 import { Content, contentRoutes, type NewContent } from './schemas.ts'
@@ -31,8 +33,24 @@ function visibleTo(rbac: RequestRbac): Condition | undefined {
   }
 }
 
+/** The text is long and may contain personal values. */
+function recorded(action: string, id: string): Changed {
+  return { action, resource: 'content', id, hidden: ['body'] }
+}
+
 type App = Parameters<FastifyPluginAsyncTypebox>[0]
 type ContentTable = ReturnType<typeof createContent>
+
+/**
+ * Finds content that the caller may read. For a hidden draft the response is 404 instead of 403, exactly
+ * as if there were none, so that it does not reveal that a draft exists.
+ */
+async function findVisible(repository: ContentTable, request: FastifyRequest) {
+  const found = await repository.find(idOf(request))
+  const visible = found.status === 'published' || request.rbac.can('content:read', found)
+  if (!visible) throw new PARAPET_REFERENCE_NOT_FOUND()
+  return found
+}
 
 /** The routes of content. */
 export const content: FastifyPluginAsyncTypebox = async (app) => {
@@ -48,34 +66,35 @@ function addReadRoutes(app: App, repository: ContentTable): void {
   )
 
   app.get('/:id', { schema: contentRoutes.get, config: publicRead }, async (request, reply) => {
-    const found = await repository.find(idOf(request))
-    const visible = found.status === 'published' || request.rbac.can('content:read', found)
-    // 404 instead of 403, so that the response does not reveal that a draft exists.
-    if (!visible) throw new PARAPET_REFERENCE_NOT_FOUND()
+    const found = await findVisible(repository, request)
     return reply.header('etag', etagOf(found)).send(found)
   })
 }
 
 function addWriteRoutes(app: App, repository: ContentTable): void {
-  const stored = (request: FastifyRequest) => repository.find(idOf(request))
+  const stored = (request: FastifyRequest) => findVisible(repository, request)
   const creating = { permission: 'content:write', resource: authorOf } as const
   const writing = { permission: 'content:write', resource: stored } as const
   const creation = {
     schema: contentRoutes.create,
-    config: { audit: 'content.create', rbac: creating },
+    config: { audit: changes('content.create'), rbac: creating },
   } as const
   const change = {
     schema: contentRoutes.change,
-    config: { audit: 'content.update', rbac: writing },
+    config: { audit: changes('content.update'), rbac: writing },
   } as const
   const removal = {
     schema: contentRoutes.remove,
-    config: { audit: 'content.delete', rbac: writing },
+    config: { audit: changes('content.delete'), rbac: writing },
   } as const
+  const { sql } = app
 
   app.post('', creation, async (request, reply) => {
-    const created = await repository.insert(request.body)
-    const location = `/content/${created.id}`
+    const id = uuidV7()
+    const created = await recordChange(sql, request, recorded('content.create', id), async (tx) => {
+      return { before: {}, after: await createContent(tx).insert(request.body, id) }
+    })
+    const location = `/content/${id}`
     return reply
       .code(201)
       .headers({ location, etag: etagOf(created) })
@@ -83,15 +102,26 @@ function addWriteRoutes(app: App, repository: ContentTable): void {
   })
 
   app.patch('/:id', change, async (request, reply) => {
-    const { body, params, headers, rbac } = request
+    const { body, headers, rbac } = request
+    const id = idOf(request)
     // A new author needs the permission that creating content for that author needs.
     if (body.authorId !== undefined) await rbac.authorize('content:write', authorOf(request))
-    const changed = await repository.update(params.id, body, readIfMatch(headers['if-match']))
+    const changed = await recordChange(sql, request, recorded('content.update', id), async (tx) => {
+      const table = createContent(tx)
+      const before = await table.lock(id)
+      return { before, after: await table.update(id, body, readIfMatch(headers['if-match'])) }
+    })
     return reply.header('etag', etagOf(changed)).send(changed)
   })
 
   app.delete('/:id', removal, async (request, reply) => {
-    await repository.remove(request.params.id, readIfMatch(request.headers['if-match']))
+    const id = idOf(request)
+    await recordChange<object>(sql, request, recorded('content.delete', id), async (tx) => {
+      const table = createContent(tx)
+      const before = await table.lock(id)
+      await table.remove(id, readIfMatch(request.headers['if-match']))
+      return { before, after: {} }
+    })
     return reply.code(204).send(null)
   })
 }

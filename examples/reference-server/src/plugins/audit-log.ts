@@ -1,27 +1,41 @@
-/** The options of `@parapet/audit-log`: where its spool and key are stored, and who may read it. */
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import type { AuditLogOptions, AuditRoutesOptions } from '@parapet/audit-log'
+/** The options of `@parapet/audit-log`: its key and spool, and who may read it. */
+import {
+  ephemeralDirectory,
+  type AuditLogOptions,
+  type AuditRoutesOptions,
+} from '@parapet/audit-log'
 import type { FastifyInstance } from 'fastify'
 import type { Config } from '../config/environment.ts'
 
-/** Without `AUDIT_DIR` the log is stored in a temporary folder, which is deleted on close. */
-export async function createAuditOptions(
-  app: FastifyInstance,
-  config: Config,
-): Promise<AuditLogOptions> {
+/**
+ * The instances share one log in the database, and one key. Without `AUDIT_KEY`, the key is in the folder
+ * of the spool. Without both, the log is in a temporary folder, which is deleted on close.
+ */
+export function createAuditOptions(app: FastifyInstance, config: Config): AuditLogOptions {
   const origin = `${new URL(config.publicUrl).host}/audit`
-  const { auditDir: directory } = config
-  if (directory !== undefined) return { origin, directory, sql: app.sql }
+  const { auditDir: directory, auditKey: pem } = config
+  if (directory !== undefined) {
+    return { origin, directory, sql: app.sql, ...(pem !== undefined && { key: { pem } }) }
+  }
   app.log.warn(
-    'audit-log writes to a temporary folder; records are lost on restart. Set AUDIT_DIR.',
+    'audit-log writes to a temporary folder; records are lost on restart. Set AUDIT_KEY or AUDIT_DIR.',
   )
-  // The signing key is in the folder too. Without the key no later process could continue the log,
-  // so the log is not written to the database either.
-  const temporary = await mkdtemp(join(tmpdir(), 'audit-'))
-  app.addHook('onClose', () => rm(temporary, { recursive: true, force: true }))
-  return { origin, directory: temporary }
+  // Without the key no later process could continue the log, so it is not written to the database.
+  return { origin, directory: ephemeralDirectory }
+}
+
+/** Routes of plugins that emit no event, or one that does not name the request. */
+const pluginRoutes: Readonly<Record<string, string>> = {
+  'DELETE /auth/sessions': 'session.end_others',
+  'PATCH /mfa/passkeys/:id': 'passkey.rename',
+}
+
+/** Gives routes of other plugins an audit rule. Call it before the audit log is registered. */
+export function auditPluginRoutes(app: FastifyInstance): void {
+  app.addHook('onRoute', (route) => {
+    const audit = pluginRoutes[`${String(route.method)} ${route.url}`]
+    if (audit !== undefined) route.config = { ...route.config, audit }
+  })
 }
 
 /** The routes under `/audit` require the permission `audit:read`. */

@@ -32,6 +32,13 @@ export function createSessionsOptions(app: FastifyInstance, config: Config): Ses
     findUser: (id) => accounts.findUser(id),
     prefix: '/auth',
     credentials: createPasswordCheck({ findAccount: (login) => accounts.findByLogin(login) }),
+    // A password alone does not log in to an account with a second factor. The plugin mfa is
+    // registered after this one, so it is looked up at each login.
+    secondFactor: {
+      methodsOf: (...login) => app.mfa.secondFactor.methodsOf(...login),
+      verify: (...login) => app.mfa.secondFactor.verify(...login),
+      passkeyOptions: (...login) => app.mfa.secondFactor.passkeyOptions(...login),
+    },
     // rbac decides for every route whether it requires a session.
     requireByDefault: false,
   }

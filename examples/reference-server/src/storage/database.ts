@@ -11,6 +11,7 @@ import type { FastifyBaseLogger, FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import { Pool } from 'pg'
 import { PARAPET_REFERENCE_DATA_IN_USE } from '../errors.ts'
+import { withAvailability } from './availability.ts'
 import { migrations } from './migrations.ts'
 
 declare module 'fastify' {
@@ -25,6 +26,8 @@ export interface DatabaseOptions {
   readonly dataDir: string
   /** A database that is already open; the caller closes it. */
   readonly sql?: SqlClient | undefined
+  /** How long PostgreSQL may take for a connection, and for each statement. @default 7000 */
+  readonly deadlineMs?: number
 }
 
 interface OpenDatabase {
@@ -33,7 +36,8 @@ interface OpenDatabase {
 }
 
 async function databasePlugin(app: FastifyInstance, options: DatabaseOptions): Promise<void> {
-  const { sql, close } = await open(options, app.log)
+  const { sql: source, close } = await open(options, app.log)
+  const sql = withAvailability(source)
   app.decorate('sql', sql)
   // Fastify stops the HTTP server before it runs onClose hooks, so no request needs the database.
   app.addHook('onClose', close)
@@ -42,11 +46,13 @@ async function databasePlugin(app: FastifyInstance, options: DatabaseOptions): P
 }
 
 function open(
-  { sql, databaseUrl, dataDir }: DatabaseOptions,
+  { sql, databaseUrl, dataDir, deadlineMs = 7000 }: DatabaseOptions,
   log: FastifyBaseLogger,
 ): OpenDatabase | Promise<OpenDatabase> {
   if (sql !== undefined) return { sql, close: async () => {} }
-  return databaseUrl === undefined ? openEmbedded(dataDir) : openServer(databaseUrl, log)
+  return databaseUrl === undefined
+    ? openEmbedded(dataDir)
+    : openServer(databaseUrl, deadlineMs, log)
 }
 
 async function openEmbedded(dataDir: string): Promise<OpenDatabase> {
@@ -79,15 +85,21 @@ async function ownFolder(folder: string): Promise<() => Promise<void>> {
   }
 }
 
-function openServer(connectionString: string, log: FastifyBaseLogger): OpenDatabase {
+function openServer(
+  connectionString: string,
+  deadlineMs: number,
+  log: FastifyBaseLogger,
+): OpenDatabase {
   const pool = new Pool({
     connectionString,
     application_name: 'parapet-reference-server',
     max: 10,
-    // Waiting for a free connection and running a statement are each limited to less than the
-    // handler timeout, so that the client gets a response instead of a closed connection.
-    connectionTimeoutMillis: 5000,
-    statement_timeout: 10_000,
+    // A connection, a statement and its rollback together take less than the handler timeout, so that
+    // the client gets a response instead of a closed connection.
+    connectionTimeoutMillis: deadlineMs,
+    statement_timeout: deadlineMs,
+    // PostgreSQL itself may hang, or the network lose every packet.
+    query_timeout: deadlineMs + 1000,
     idle_in_transaction_session_timeout: 10_000,
   })
   pool.on('error', (error) => log.warn({ err: error }, 'an idle database connection failed'))
@@ -96,3 +108,25 @@ function openServer(connectionString: string, log: FastifyBaseLogger): OpenDatab
 
 /** Opens the database, runs the migrations and decorates `app.sql`. */
 export const database = fp(databasePlugin, { name: 'database', fastify: '5.x' })
+
+/**
+ * Checks that the database can write, without changing a row. Statements that fit into allocated
+ * pages succeed on a full disk, so a sort is made to write a temporary file.
+ *
+ * @param deadlineMs ends the statements of a check that nobody waits for any more.
+ * @throws PARAPET_REFERENCE_DATABASE_UNAVAILABLE it is away, read-only, or its disk is full.
+ */
+export async function checkWriting(sql: SqlClient, deadlineMs: number): Promise<void> {
+  await sql.transaction(async (transaction) => {
+    await transaction.script(
+      `SET LOCAL statement_timeout = ${deadlineMs}; SET LOCAL work_mem = '64kB'`,
+    )
+    // PostgreSQL refuses it where it refuses every change: on a standby and in read-only mode.
+    await transaction.query('UPDATE users SET version = version WHERE false')
+    await transaction.query(
+      `SELECT count(*) FROM (
+         SELECT repeat('x', 8000) || n AS line FROM generate_series(1, 16) AS n ORDER BY line OFFSET 0
+       ) AS sorted`,
+    )
+  })
+}

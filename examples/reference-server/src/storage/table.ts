@@ -60,6 +60,8 @@ export interface Table<Values> {
   ): Promise<RowOf<Values>>
   /** @throws PARAPET_REFERENCE_NOT_FOUND */
   find(id: string): Promise<RowOf<Values>>
+  /** Like {@link Table.find}; no other transaction can change the row until this one ends. */
+  lock(id: string): Promise<RowOf<Values>>
   /**
    * Lists the oldest rows first, so that rows added while a client pages appear at the end.
    *
@@ -124,8 +126,16 @@ class SqlTable<Values extends object> implements Table<Values> {
     return row!
   }
 
-  async find(id: string): Promise<RowOf<Values>> {
-    const text = `SELECT ${this.#selection} FROM ${this.#name} WHERE id = $1`
+  find(id: string): Promise<RowOf<Values>> {
+    return this.#find(id, '')
+  }
+
+  lock(id: string): Promise<RowOf<Values>> {
+    return this.#find(id, 'FOR UPDATE')
+  }
+
+  async #find(id: string, locking: '' | 'FOR UPDATE'): Promise<RowOf<Values>> {
+    const text = `SELECT ${this.#selection} FROM ${this.#name} WHERE id = $1 ${locking}`
     const [row] = await this.#query(text, [id])
     if (row === undefined) throw new PARAPET_REFERENCE_NOT_FOUND()
     return row

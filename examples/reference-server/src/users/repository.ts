@@ -1,6 +1,7 @@
 /** Stores users. Their passwords are read and written by `access/accounts.ts`. */
-import type { SqlQueryable } from '@parapet/kit'
+import { uuidV7, type SqlQueryable } from '@parapet/kit'
 import { PARAPET_REFERENCE_EMAIL_TAKEN, PARAPET_REFERENCE_USER_HAS_CONTENT } from '../errors.ts'
+import type { Changed } from '../logging/record-change.ts'
 import { createTable, type Table } from '../storage/table.ts'
 import type { UserValues } from './schemas.ts'
 
@@ -14,4 +15,38 @@ export function createUsers(sql: SqlQueryable): Table<UserValues> {
       '23503': PARAPET_REFERENCE_USER_HAS_CONTENT,
     },
   })
+}
+
+/** How a change of a user is recorded: who someone is, is personal. */
+export function recorded(action: string, id: string): Changed {
+  return { action, resource: 'user', id, hidden: ['email', 'displayName'] }
+}
+
+/** A user to register. */
+export interface Registration {
+  readonly email: string
+  readonly displayName: string
+  readonly passwordHash: string
+}
+
+/**
+ * Creates a user, unless the address is taken: then nothing changes. Both cases run one statement that
+ * writes one row, so that the duration of the response does not reveal which one it was. One
+ * statement also means that a crash cannot leave an account without a password.
+ *
+ * @returns the id of the user with this address, and whether that user is new.
+ */
+export async function registerUser(
+  sql: SqlQueryable,
+  { email, displayName, passwordHash }: Registration,
+): Promise<{ readonly id: string; readonly isNew: boolean }> {
+  const id = uuidV7()
+  const { rows } = await sql.query<{ id: string }>(
+    `INSERT INTO users (id, email, display_name, password_hash) VALUES ($1, $2, $3, $4)
+     ON CONFLICT (lower(email COLLATE "C")) DO UPDATE SET email = users.email
+     RETURNING id::text AS id`,
+    [id, email, displayName, passwordHash],
+  )
+  const found = rows[0]!.id
+  return { id: found, isNew: found === id }
 }

@@ -30,19 +30,18 @@ const password = Type.String({
   maxLength: 1024,
   description: 'The password for the login; never returned',
 })
-/** The body that creates a user. */
-const NewUser = closedObject({ ...members, password: Type.Optional(password) })
-type NewUser = Static<typeof NewUser>
-/** The body that changes a user. */
-const UserChanges = changesOf(closedObject(members))
+const current = Type.String({ maxLength: 1024, description: 'The current password' })
+/** The body that registers a user. */
+const NewUser = closedObject({ ...members, password })
+/** The body that changes a user. The address has a route of its own, because it needs a proof. */
+const UserChanges = changesOf(closedObject({ displayName: members.displayName }))
 /** The body that changes the roles of a user. */
 const UserRoles = closedObject({ roles: roleList })
 /** A user as the routes return it. */
 export const User = closedObject({ ...storedMembers, ...members, roles: roleList }, { $id: 'User' })
 
 /** The values of a user that routes read and write; the password hash is not one of them. */
-export type UserValues = Static<typeof UserChanges> &
-  Pick<NewUser, 'email' | 'displayName'> & { roles?: Role[] }
+export type UserValues = Pick<Static<typeof NewUser>, 'email' | 'displayName'> & { roles?: Role[] }
 
 /** The schema of `GET /users/me`. */
 export const ownUserRoute = {
@@ -57,8 +56,18 @@ export const ownPasswordRoute = {
   operationId: 'changeOwnPassword',
   summary: 'Change the own password; revokes all sessions of the user',
   tags: ['users'],
-  body: closedObject({ current: Type.String({ maxLength: 1024 }), next: password }),
+  body: closedObject({ current, next: password }),
   response: { 204: emptyBody('Changed'), ...problems },
+}
+
+/** The schema of `PUT /users/me/email`. */
+export const ownEmailRoute = {
+  operationId: 'changeOwnEmail',
+  summary: 'Change the own e-mail address, which is the name of the login; ends no session',
+  tags: ['users'],
+  headers: ChangeHeaders,
+  body: closedObject({ email: members.email, current }),
+  response: { 200: refTo(User), ...problems },
 }
 
 /** The schema of `DELETE /users/me`. */
@@ -80,8 +89,7 @@ export const userRolesRoute = {
   response: { 200: refTo(User), ...problems },
 }
 
-/** The schemas of the other routes of users. */
-export const userRoutes = describeResource({
+const resource = describeResource({
   one: 'a user',
   many: 'users',
   names: ['User', 'Users'],
@@ -89,3 +97,19 @@ export const userRoutes = describeResource({
   created: NewUser,
   changes: UserChanges,
 })
+
+/** The schemas of the other routes of users. */
+export const userRoutes = {
+  ...resource,
+  create: {
+    ...resource.create,
+    summary: 'Register; the response does not reveal whether the address was free',
+    response: {
+      202: closedObject(
+        { accepted: Type.Literal(true) },
+        { description: 'If the address was free, the user exists now and can log in' },
+      ),
+      ...problems,
+    },
+  },
+}

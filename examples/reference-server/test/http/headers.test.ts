@@ -6,11 +6,13 @@ import t, { type Test } from 'tap'
 import { exchange } from '../support/server-process.ts'
 import { signIn } from '../support/sign-in.ts'
 import {
+  artist,
   createTestApp,
   denied,
   invalid,
   notFound,
   openDatabase,
+  password,
   unauthenticated,
   type Refusal,
 } from '../support/test-app.ts'
@@ -30,10 +32,9 @@ function checkHeaders(t: Test, app: FastifyInstance, headers: HeaderValues, name
 await t.test('successful responses carry the security headers', async (t) => {
   const { app, ask, send } = await createTestApp(t, database)
   const admin = await signIn(app, 'admin')
-  const user = { email: `${uuidV7()}@example.com`, displayName: 'A' }
-  const created = await ask({}, 'POST', '/users', user)
+  const created = await ask(admin, 'POST', '/artists', artist)
   checkHeaders(t, app, created.headers, '201')
-  const url = `/users/${String(created.body['id'])}`
+  const url = `/artists/${String(created.body['id'])}`
   const walk: [number, InjectOptions & { readonly url: string }][] = [
     [200, { url: '/users', headers: admin }],
     [200, { url: '/openapi.json' }],
@@ -54,11 +55,12 @@ const postUser = (payload: string, type = 'application/json') =>
   ({ method: 'POST', url: '/users', payload, headers: { 'content-type': type } }) as const
 
 await t.test('refusals carry the security headers', async (t) => {
-  const { app, ask, refuseRequest } = await createTestApp(t, database)
+  const { app, refuseRequest, register } = await createTestApp(t, database)
   const admin = await signIn(app, 'admin')
   const editor = await signIn(app, 'editor')
-  const user = { email: `${uuidV7()}@example.com`, displayName: 'A' }
-  const url = `/users/${String((await ask({}, 'POST', '/users', user)).body['id'])}`
+  const { id, headers: own } = await register('viewer')
+  const url = `/users/${id}`
+  await register('viewer', 'taken@example.com')
   const reports = Array.from({ length: 61 }, () => ({ type: 'csp-violation', body: {} }))
   const walk: [Refusal, InjectOptions & { readonly url: string }][] = [
     [
@@ -79,7 +81,12 @@ await t.test('refusals carry the security headers', async (t) => {
     [notFound, { url: `/users/${uuidV7()}`, headers: admin }],
     [
       { status: 409, code: 'PARAPET_REFERENCE_EMAIL_TAKEN' },
-      { method: 'POST', url: '/users', payload: user },
+      {
+        method: 'PUT',
+        url: '/users/me/email',
+        headers: own,
+        payload: { email: 'taken@example.com', current: password },
+      },
     ],
     [
       { status: 412, code: 'PARAPET_REFERENCE_VERSION_MISMATCH' },
@@ -119,14 +126,18 @@ await t.test('a 304 and a streamed response carry the security headers', async (
   checkHeaders(t, app, stream.headers, 'a stream')
 })
 
-async function refuseQuery(): Promise<never> {
-  throw new Error('disk full')
-}
+const diskFull = () => Promise.reject(new Error('disk full'))
 
 await t.test('server errors carry the security headers', async (t) => {
-  const ports = { sql: { ...database.sql, query: refuseQuery } }
-  const { app, send, refuseRequest } = await createTestApp(t, database, {}, ports)
-  const failed = { status: 500, code: undefined }
+  let isFull = false
+  const { sql } = database
+  const failing: typeof sql = {
+    query: (text, values) => (isFull ? diskFull() : sql.query(text, values)),
+    transaction: (work) => (isFull ? diskFull() : sql.transaction(work)),
+  }
+  const { app, send, refuseRequest } = await createTestApp(t, database, {}, { sql: failing })
+  isFull = true
+  const failed = { status: 503, code: 'PARAPET_REFERENCE_DATABASE_UNAVAILABLE' }
   checkHeaders(t, app, (await refuseRequest(t, failed, { url: '/artists' })).headers, '/artists')
   const ready = await send({ url: '/ready' })
   t.match([ready.status, ready.body], [503, { ready: false }])

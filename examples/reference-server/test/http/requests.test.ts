@@ -8,6 +8,7 @@ import {
   invalid,
   notFound,
   openDatabase,
+  password,
   type Refusal,
 } from '../support/test-app.ts'
 
@@ -20,16 +21,18 @@ await t.test(
     const admin = await signIn(app, 'admin')
     const refused: [string, object][] = [
       ['/users', {}],
-      ['/users', { email: 'no address', displayName: 'A' }],
-      ['/users', { email: 'a@example.com', displayName: '' }],
-      ['/users', { email: 'a@example.com', displayName: ' A' }],
-      ['/users', { email: 'a@example.com', displayName: 'A\nB' }],
-      ['/users', { email: 'a@example.com', displayName: 'A\0' }],
-      ['/users', { email: 'a@example.com', displayName: '\ud800' }],
-      ['/users', { email: 'a@example.com', displayName: 'x'.repeat(101) }],
-      ['/users', { email: 'a@example.com', displayName: 5 }],
-      ['/users', { email: 'a@example.com', displayName: 'A', id: uuidV7() }],
-      ['/users', { email: 'a@example.com', displayName: 'A', version: 7 }],
+      ['/users', { email: 'no address', displayName: 'A', password }],
+      ['/users', { email: 'a@example.com', displayName: 'A' }],
+      ['/users', { email: 'a@example.com', displayName: 'A', password: 'short' }],
+      ['/users', { email: 'a@example.com', displayName: '', password }],
+      ['/users', { email: 'a@example.com', displayName: ' A', password }],
+      ['/users', { email: 'a@example.com', displayName: 'A\nB', password }],
+      ['/users', { email: 'a@example.com', displayName: 'A\0', password }],
+      ['/users', { email: 'a@example.com', displayName: '\ud800', password }],
+      ['/users', { email: 'a@example.com', displayName: 'x'.repeat(101), password }],
+      ['/users', { email: 'a@example.com', displayName: 5, password }],
+      ['/users', { email: 'a@example.com', displayName: 'A', password, id: uuidV7() }],
+      ['/users', { email: 'a@example.com', displayName: 'A', password, version: 7 }],
       ['/content', { authorId: 'me', title: 'T', body: '' }],
       ['/content', { authorId: uuidV7(), title: 'T', body: '\0' }],
       ['/content', { authorId: uuidV7(), title: 'T', body: '', status: 'secret' }],
@@ -119,18 +122,15 @@ await t.test('a list refuses unknown parameters, invalid limits and invalid curs
   }
 })
 
-await t.test('a change needs a known member, an existing id and a free address', async (t) => {
+await t.test('a change needs a known member and an existing id', async (t) => {
   const { app, refuse, register } = await createTestApp(t, database)
   const admin = await signIn(app, 'admin')
-  const { id } = await register('viewer', 'a@example.com')
+  const { id } = await register('viewer')
   const url = `/users/${id}`
   await refuse(t, invalid, admin, 'PATCH', url, {})
   await refuse(t, invalid, admin, 'PATCH', url, { id: uuidV7() })
   await refuse(t, notFound, admin, 'PATCH', `/users/${uuidV7()}`, { displayName: 'B' })
   await refuse(t, invalid, admin, 'PATCH', '/users/7', { displayName: 'B' })
-  await register('viewer', 'b@example.com')
-  const emailTaken = { status: 409, code: 'PARAPET_REFERENCE_EMAIL_TAKEN' }
-  await refuse(t, emailTaken, admin, 'PATCH', url, { email: 'B@EXAMPLE.COM' })
 })
 
 await t.test('of two changes to one version the second is refused', async (t) => {

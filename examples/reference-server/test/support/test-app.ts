@@ -1,5 +1,5 @@
 /** The app on a database in memory, and the assertions that every refused request must pass. */
-import { createSqlClient, uuidV7, type SqlClient } from '@parapet/kit'
+import { createSqlClient, uuidV7, type SqlClient, type SqlQueryable } from '@parapet/kit'
 import { openPglite } from '@parapet/testing'
 import type { FastifyInstance, InjectOptions } from 'fastify'
 import type { Test } from 'tap'
@@ -32,6 +32,21 @@ export function testDatabaseOf(sql: SqlClient): TestDatabase {
     rows: () => readRows(sql),
     clear: () => sql.query('TRUNCATE users, content, artists'),
   }
+}
+
+/** Wraps a database, and notes its statements about users. */
+export function noteStatements(sql: SqlClient) {
+  const noted: { readonly text: string; readonly values: readonly unknown[] }[] = []
+  const noting = <Q extends SqlQueryable>(queryable: Q): Q => ({
+    ...queryable,
+    query: (text: string, values: readonly unknown[] = []) => {
+      if (/\busers\b/.test(text)) noted.push({ text: text.replace(/\s+/g, ' '), values })
+      return queryable.query(text, values)
+    },
+  })
+  const transaction: SqlClient['transaction'] = (work) =>
+    sql.transaction((each) => work(noting(each)))
+  return { noted, sql: { ...noting(sql), transaction } }
 }
 
 async function readRows(sql: SqlClient): Promise<unknown> {

@@ -3,7 +3,8 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { systemClock, withDeadline, type Clock } from '@parapet/kit'
 import { Type } from '@sinclair/typebox'
 import type { FastifyInstance } from 'fastify'
-import { closedObject, problems } from './schemas.ts'
+import { closedObject, problems } from '../http/schemas.ts'
+import { checkWriting } from '../storage/database.ts'
 
 /** The options of the plugin. */
 export interface HealthOptions {
@@ -21,34 +22,44 @@ const Readiness = closedObject({
   closing: Type.Boolean({ description: 'Whether the server is shutting down' }),
   database: State,
   store: State,
+  auditLog: State,
 })
 
+const STORE_KEY = 'reference-server:ready'
+const STORE_TTL_MS = 60_000
+
 /**
- * Creates a check of the dependencies. Concurrent callers share one run, so that many requests cannot
- * overload a dependency.
+ * Creates a check of the dependencies. Each must be able to write, because a server that can only read
+ * refuses every login. Concurrent callers share one run, so that many requests cannot overload a
+ * dependency.
  */
 function createCheck(app: FastifyInstance, deadlineMs: number, clock: Clock) {
-  /** A cheap query for each dependency. */
-  const queries: Record<'database' | 'store', () => Promise<unknown>> = {
-    database: () => app.sql.query('SELECT 1'),
-    store: () => app.store.get('reference-server:ready'),
+  async function checkAuditLog(): Promise<void> {
+    const { isReady, problem } = await app.audit.status()
+    if (!isReady) throw new Error(problem ?? 'the audit log is not ready')
+  }
+  const checks = {
+    database: () => checkWriting(app.sql, deadlineMs),
+    store: () => app.store.set(STORE_KEY, '1', STORE_TTL_MS),
+    auditLog: checkAuditLog,
   }
 
-  async function check(name: 'database' | 'store'): Promise<'up' | 'down'> {
+  async function check(name: keyof typeof checks): Promise<'up' | 'down'> {
     try {
       const late = () => new Error(`no response within ${deadlineMs} ms`)
-      await withDeadline(queries[name](), deadlineMs, late, clock)
+      await withDeadline(checks[name](), deadlineMs, late, clock)
       return 'up'
     } catch (error) {
       // The reason is only logged; the response contains only the state.
-      app.log.warn({ err: error, dependency: name }, 'a dependency is not ready')
+      app.log.warn({ err: error, dependency: name }, `not ready: ${name} cannot write`)
       return 'down'
     }
   }
 
   async function checkAll() {
-    const [database, store] = await Promise.all([check('database'), check('store')])
-    return { database, store }
+    const names = ['database', 'store', 'auditLog'] as const
+    const [database, store, auditLog] = await Promise.all(names.map(check))
+    return { database: database!, store: store!, auditLog: auditLog! }
   }
 
   let running: ReturnType<typeof checkAll> | undefined
@@ -90,7 +101,7 @@ export const health: FastifyPluginAsyncTypebox<HealthOptions> = async (
     async (_request, reply) => {
       const states = await checkDependencies()
       const closing = app.isClosing()
-      const ready = !closing && states.database === 'up' && states.store === 'up'
+      const ready = !closing && Object.values(states).every((state) => state === 'up')
       return reply.code(ready ? 200 : 503).send({ ready, closing, ...states })
     },
   )

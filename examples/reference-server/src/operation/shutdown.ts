@@ -1,4 +1,6 @@
 /** Graceful shutdown: running requests finish, then everything is closed, within a time limit. */
+import type { Server } from 'node:http'
+import { Server as NetServer } from 'node:net'
 import { setTimeout as wait } from 'node:timers/promises'
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
@@ -12,21 +14,46 @@ declare module 'fastify' {
 
 /** How long the database and the store may take to close after connections were aborted. */
 const CLOSE_MS = 2000
+/** How long idle connections stay open, for requests that were sent before the client knew. */
+const DRAIN_MS = 1000
 
-async function closeConnectionsPlugin(app: FastifyInstance): Promise<void> {
+/** The options of the plugin. */
+export interface CloseOptions {
+  /** Idle connections are closed after at most half of it. */
+  readonly shutdownTimeoutMs: number
+}
+
+async function closeConnectionsPlugin(
+  app: FastifyInstance,
+  { shutdownTimeoutMs }: CloseOptions,
+): Promise<void> {
   let closing = false
   app.decorate('isClosing', () => closing)
   app.addHook('preClose', async () => {
     closing = true
+    await drain(app.server, Math.min(DRAIN_MS, shutdownTimeoutMs / 2))
   })
-  // Without this header, the connection of a running request would stay open for keep-alive, and the
-  // server would wait for it.
+  // Tells the client to send no further request on this connection, which then ends.
   app.addHook('onSend', async (_request, reply) => {
     if (closing) reply.header('connection', 'close')
   })
 }
 
-/** Closes each connection after its response once the server closes, and decorates `app.isClosing`. */
+/**
+ * Refuses new connections and waits until the open ones have ended, or for `drainMs`. Node's
+ * `close()` of an HTTP server would reset idle connections on which a request is already under way.
+ */
+function drain(server: Server, drainMs: number): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(resolve, drainMs)
+    NetServer.prototype.close.call(server, () => {
+      clearTimeout(timer)
+      resolve()
+    })
+  })
+}
+
+/** Lets connections end before the server closes, and decorates `app.isClosing`. */
 export const closeConnections = fp(closeConnectionsPlugin, {
   name: 'close-connections',
   fastify: '5.x',

@@ -1,0 +1,123 @@
+/** The second factor: at the login, in sessions that are older than it, and in the tokens. */
+import t from 'tap'
+import { enrol } from './support/enrol.ts'
+import { signIn } from './support/sign-in.ts'
+import {
+  createTestApp,
+  openDatabase,
+  password,
+  sessionEnded,
+  type Answer,
+} from './support/test-app.ts'
+
+const database = await openDatabase(t)
+const stepUp = { status: 401, code: 'PARAPET_MFA_STEP_UP_REQUIRED' }
+const ticketRefused = { status: 401, code: 'PARAPET_SESSIONS_TICKET_REFUSED' }
+const secondStep = '/auth/login/second-factor'
+
+const bearer = ({ body }: Answer) => ({ authorization: `Bearer ${String(body['access_token'])}` })
+/** The claims of an access token; the server has verified it in the request before. */
+function claimsOf({ authorization }: { readonly authorization: string }) {
+  const payload = Buffer.from(authorization.split('.')[1]!, 'base64url').toString()
+  return JSON.parse(payload) as Readonly<Record<string, unknown>>
+}
+
+await t.test('a password alone gives no tokens where the account has a factor', async (t) => {
+  const { ask, logIn, refuse, register } = await createTestApp(t, database)
+  const { email } = await register('viewer')
+  const first = bearer(await logIn(email, password))
+  const { nextCode } = await enrol(ask, first)
+
+  const login = await logIn(email, password)
+  t.equal(login.status, 202)
+  t.same(Object.keys(login.body).toSorted(), ['expires_in', 'methods', 'ticket'])
+  t.same(login.body['methods'], ['totp', 'backup-code'])
+  t.notOk('set-cookie' in login.headers)
+  const { ticket } = login.body
+  const wrong = { status: 403, code: 'PARAPET_MFA_CODE_REFUSED' }
+  await refuse(t, wrong, {}, 'POST', secondStep, { ticket, code: '000000' })
+
+  const finished = await ask({}, 'POST', secondStep, { ticket, code: nextCode() })
+  t.equal(finished.status, 200)
+  const own = bearer(finished)
+  t.equal((await ask(own, 'GET', '/users/me')).status, 200)
+  t.match(claimsOf(own), { acr: 'aal2', amr: ['pwd', 'otp', 'mfa'] })
+  await refuse(t, ticketRefused, {}, 'POST', secondStep, { ticket, code: nextCode() })
+})
+
+await t.test('a wrong password gives no ticket, and does not reveal the factor', async (t) => {
+  const { ask, logIn, register } = await createTestApp(t, database)
+  const [ann, bob] = [await register('viewer'), await register('viewer')]
+  await enrol(ask, bearer(await logIn(ann.email, password)))
+  const answers = [await logIn(ann.email, 'wrong'), await logIn(bob.email, 'wrong')]
+  for (const { status, code } of answers) {
+    t.same([status, code], [401, 'PARAPET_SESSIONS_LOGIN_FAILED'])
+  }
+})
+
+await t.test(
+  'a session that is older than the factor has to show it, on every route',
+  async (t) => {
+    const { ask, logIn, refuse, register } = await createTestApp(t, database)
+    const { id, email } = await register('viewer')
+    const older = bearer(await logIn(email, password))
+    const { headers, nextCode } = await enrol(ask, bearer(await logIn(email, password)))
+    const session = (await ask(headers, 'GET', '/auth/sessions')).body['sessions'] as {
+      id: string
+    }[]
+    const next = `another ${password}`
+    const account: [Parameters<typeof ask>[1], string, object?][] = [
+      ['GET', '/users/me'],
+      ['GET', `/users/${id}`],
+      ['PATCH', `/users/${id}`, { displayName: 'B' }],
+      ['PUT', '/users/me/email', { email: 'b@example.com', current: password }],
+      ['PUT', '/users/me/password', { current: password, next }],
+      ['DELETE', '/users/me'],
+      ['GET', '/auth/sessions'],
+      ['DELETE', '/auth/sessions'],
+      ['DELETE', `/auth/sessions/${session[0]!.id}`],
+      ['DELETE', '/mfa/totp'],
+      ['POST', '/mfa/backup-codes'],
+      ['GET', '/content'],
+    ]
+    for (const [method, url, body] of account) await refuse(t, stepUp, older, method, url, body)
+    t.equal((await ask(headers, 'GET', '/users/me')).status, 200, 'no session was ended')
+
+    const proved = await ask(older, 'POST', '/mfa/verify', { code: nextCode() })
+    t.equal(proved.status, 200)
+    t.equal((await ask(bearer(proved), 'GET', '/users/me')).status, 200)
+  },
+)
+
+await t.test('a proof does not lift a token that was stolen before it', async (t) => {
+  const { ask, logIn, refuse, register } = await createTestApp(t, database)
+  const { email } = await register('viewer')
+  const stolen = await logIn(email, password)
+  const { headers } = await enrol(ask, bearer(stolen))
+  t.equal((await ask(headers, 'GET', '/users/me')).status, 200)
+  t.match(claimsOf(headers as { authorization: string }), {
+    acr: 'aal2',
+    amr: ['pwd', 'otp', 'mfa'],
+  })
+  await refuse(t, sessionEnded, bearer(stolen), 'GET', '/users/me')
+  const refreshToken = stolen.body['refresh_token']
+  const refused = { status: 401, code: 'PARAPET_SESSIONS_REFRESH_REFUSED' }
+  await refuse(t, refused, {}, 'POST', '/auth/refresh', { refreshToken })
+})
+
+await t.test('a user without a factor logs in with the password alone', async (t) => {
+  const { ask, logIn, register } = await createTestApp(t, database)
+  const { email } = await register('viewer')
+  const login = await logIn(email, password)
+  t.equal(login.status, 200)
+  t.equal((await ask(bearer(login), 'GET', '/users/me')).status, 200)
+})
+
+await t.test('authenticator apps and passkey pickers show the e-mail address', async (t) => {
+  const { app, ask, register } = await createTestApp(t, database)
+  const { email, headers, id } = await register('viewer')
+  const { body } = await ask(headers, 'POST', '/mfa/passkeys/options')
+  t.match(body, { user: { name: email } })
+  const { uri } = await enrol(ask, await signIn(app, 'viewer', id))
+  t.match(decodeURIComponent(uri), email)
+})
