@@ -6,6 +6,9 @@ import { longestChain } from '../graph.ts'
 import { measure, readNumstat, renderHouse, renderTable } from '../house.ts'
 import { workspaceRoot } from '../workspace.ts'
 
+/** No package is deeper than this many rooms. */
+const MAX_ROOMS = 8
+
 const tower = new Map([
   [
     'index.ts',
@@ -102,4 +105,7 @@ await t.test('the command measures this workspace', async (t) => {
   t.match(stdout, /^package +files/)
   t.match(stdout, /\nkit +\d+ /)
   t.match(stdout, /\nkit: index\.ts → /)
+  const chains = stdout.slice(stdout.indexOf('longest chains')).trim().split('\n').slice(1)
+  t.ok(chains.length > 6)
+  for (const chain of chains) t.ok(chain.split(' → ').length <= MAX_ROOMS, chain)
 })
