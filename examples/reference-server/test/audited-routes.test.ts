@@ -276,5 +276,5 @@ await t.test('records contain no personal values and no long texts', async (t) =
   const all = JSON.stringify([entries, more.entries, users.entries])
   t.notMatch(all, /secret|\+4930|press@|new@example|battery/)
   const updates = entries.filter(({ record }) => record.action === 'content.update')
-  t.match(JSON.stringify(updates), '{"path":"/title","from":"T","to":"U"}')
+  t.match(JSON.stringify(updates), '{"from":"T","path":"/title","to":"U"}')
 })
