@@ -71,6 +71,11 @@ async function writeLog(folder: string, size: number, fullFiles: number): Promis
   const leaves = Array.from({ length: size - first }, (_, at) => recordOf(first + at))
   put(join(log, tilePath('entries', first / WIDTH, leaves.length)), encodeBundle(leaves))
   const edge = edgeOf(size, leaves)
+  for (const [level, hashes] of edge.entries()) {
+    const width = hashes.length / 32
+    const index = Math.floor(size / WIDTH ** (level + 1))
+    if (width > 0) put(join(log, tilePath(level, index, width)), hashes)
+  }
   const root = new TreeEdge(size, edge).root()
   const key = createNoteKey(ORIGIN, publicKey)
   const body = formatCheckpoint({ origin: ORIGIN, size, root, previous: size - 1 })
