@@ -1,10 +1,34 @@
-import { readFile } from 'node:fs/promises'
+import { createHash } from 'node:crypto'
+import { mkdirSync, readFileSync } from 'node:fs'
+import { readFile, rename, writeFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import { transformSync } from 'amaro'
 
+/** Every test process loads the same sources, so that what they become is kept, by the hash of the source. */
+const cache = new URL('../node_modules/.cache/parapet-ts/', import.meta.url)
+mkdirSync(cache, { recursive: true })
+const manifest = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8'))
+const { amaro: version } = manifest.devDependencies
+
 export async function load(url, context, nextLoad) {
   if (!/^file:[^?#]*\.m?ts(?:[?#]|$)/.test(url)) return nextLoad(url, context)
-  const source = await readFile(fileURLToPath(url), 'utf8')
-  const { code } = transformSync(source, { mode: 'strip-only' })
+  const code = await transform(await readFile(fileURLToPath(url), 'utf8'))
   return { format: 'module', shortCircuit: true, source: `${code}\n//# sourceURL=${url}` }
+}
+
+async function transform(source) {
+  const kept = new URL(
+    `${createHash('sha256').update(`${version}\n${source}`).digest('hex')}.js`,
+    cache,
+  )
+  try {
+    return await readFile(kept, 'utf8')
+  } catch {
+    const { code } = transformSync(source, { mode: 'strip-only' })
+    // Complete under its name at once: other processes look for it at the same time.
+    const draft = new URL(`${kept.href}.${process.pid}.${Math.random()}`)
+    await writeFile(draft, code)
+    await rename(draft, kept)
+    return code
+  }
 }
