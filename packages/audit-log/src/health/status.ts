@@ -36,8 +36,6 @@ export interface AuditStatus {
 export interface RecordFlow {
   /** Whether the last call of the store succeeded. */
   readonly storeIsUp: boolean
-  /** Whether a record waits longer than it should. */
-  readonly isStalled: boolean
   /** Why sequencing stopped; `undefined` while it works. */
   readonly halted: string | undefined
   /** Why records do not reach the log, as far as it is known. */
@@ -76,8 +74,8 @@ export async function readStatus({
     flow.oldestUnsequencedMs(),
   ])
   const size = state?.size ?? 0
-  // The event comes from a watch that looks now and then; a readiness route must not wait for it.
-  const isStalled = flow.isStalled || oldestUnsequencedMs >= stallMs
+  // The events come from a watch that looks now and then; a readiness route must not wait for it.
+  const isStalled = oldestUnsequencedMs >= stallMs
   return {
     writer: spool.writer,
     size,

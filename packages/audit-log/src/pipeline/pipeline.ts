@@ -91,11 +91,6 @@ export class Pipeline {
     return this.#health.isUp
   }
 
-  /** Whether a record waits longer than it should. */
-  get isStalled(): boolean {
-    return this.#watch.isStalled
-  }
-
   /** Why sequencing stopped; `undefined` while it works. */
   get halted(): string | undefined {
     return this.sequencer.halted

@@ -25,10 +25,6 @@ export class StallWatch {
     this.#settings = settings
   }
 
-  get isStalled(): boolean {
-    return this.#since !== undefined
-  }
-
   /** Looks once, and emits an event when a stall begins or ends. */
   async check(): Promise<void> {
     const { clock, events, stallMs, problem } = this.#settings
