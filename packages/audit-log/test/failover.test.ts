@@ -1,4 +1,4 @@
-import { createManualClock, createSqlClient } from '@parapet/kit'
+import { createManualClock, createSqlClient, type ManualClock } from '@parapet/kit'
 import { usePostgres } from '@parapet/testing'
 import type { FastifyInstance } from 'fastify'
 import type { Pool } from 'pg'
@@ -32,8 +32,19 @@ function acted(records: readonly Record<string, unknown>[]): unknown[] {
     .map((record) => record['resourceId'])
 }
 
-async function until(isDone: () => Promise<boolean>): Promise<void> {
-  while (!(await isDone())) await new Promise((resolve) => setTimeout(resolve, 10))
+/**
+ * Waits for what a loop does at its next run. A loop that was still running when the clock moved has
+ * scheduled that run later, so the clock moves again now and then.
+ */
+async function until(
+  isDone: () => boolean | Promise<boolean>,
+  clock: ManualClock,
+  stepMs: number,
+): Promise<void> {
+  for (let poll = 0; !(await isDone()); poll++) {
+    if (poll % 20 === 0) clock.advance(stepMs)
+    await new Promise((resolve) => setTimeout(resolve, 10))
+  }
 }
 
 async function waiting(pool: Pool): Promise<number> {
@@ -48,8 +59,7 @@ await t.test('records that the inbox lost are shipped again, in their order', as
   await act(app, 'a')
   await app.audit.flush()
   await act(app, 'b', 'c')
-  clock.advance(SHIP_MS)
-  await until(async () => (await waiting(pool)) === 2)
+  await until(async () => (await waiting(pool)) === 2, clock, SHIP_MS)
   await pool.query('delete from audit_log_inbox')
   await act(app, 'd')
   t.same(acted(await recordsOf(app)), ['a', 'b', 'c', 'd'])
@@ -62,26 +72,20 @@ await t.test('without a flush, a record stays in the spool until the log has it'
   const { app, clock, pool, sql } = bench
   const { spool } = app.audit.parts
   await act(app, 'a', 'b')
-  clock.advance(SHIP_MS)
-  await until(async () => (await waiting(pool)) === 3)
+  await until(async () => (await waiting(pool)) === 3, clock, SHIP_MS)
   await spool.rotate()
   await pool.query('delete from audit_log_inbox where seq < 2')
   const second = createManualClock(Date.now())
   const other = await createApp(t, { sql, clock: second, alerts: [], key: keyOf(app) })
-  second.advance(SHIP_MS)
-  await until(async () => (await waiting(pool)) === 2)
-  second.advance(SECOND_MS)
+  await until(async () => (await waiting(pool)) === 2, second, SHIP_MS)
   const size = async () => (await other.audit.status()).size
-  await until(async () => (await size()) === 1)
+  await until(async () => (await size()) === 1, second, SECOND_MS)
   t.equal(await waiting(pool), 1, 'the number after the hole waits')
   t.ok(spool.bytes > 0, 'an INSERT is no proof')
-  clock.advance(6 * SECOND_MS)
-  await until(async () => (await waiting(pool)) === 3)
-  second.advance(SECOND_MS)
-  await until(async () => (await size()) === 4)
+  await until(async () => (await waiting(pool)) === 3, clock, 6 * SECOND_MS)
+  await until(async () => (await size()) === 4, second, SECOND_MS)
   t.same(acted(await recordsOf(other)), ['a', 'b'])
-  clock.advance(2 * SECOND_MS)
-  await until(async () => spool.bytes === 0)
+  await until(() => spool.bytes === 0, clock, 2 * SECOND_MS)
   t.same(named(await verify(other.audit.parts.store, other.audit.verifierKey)), [])
 })
 
@@ -95,8 +99,8 @@ await t.test('inserts that a rule swallows are no records, and the app is not re
   await app.audit.flush()
   t.same(acted(await recordsOf(app)), [])
   clock.advance(11 * SECOND_MS)
-  await until(async () => (await app.audit.status()).isStalled)
-  t.ok(events.some(([type]) => type === 'audit_log.stalled'))
+  t.match(await app.audit.status(), { isStalled: true, isReady: false })
+  await until(() => events.some(([type]) => type === 'audit_log.stalled'), clock, SECOND_MS)
   await pool.query('drop rule swallow on audit_log_inbox')
   await app.audit.flush()
   t.same(acted(await recordsOf(app)), ['a'])
