@@ -1,5 +1,11 @@
 import { generateKeyPairSync, randomBytes, sign } from 'node:crypto'
-import { createLocalCipher, createManualClock, createSqlClient, type SqlClient } from '@parapet/kit'
+import {
+  createLocalCipher,
+  createManualClock,
+  createSqlClient,
+  type ManualClock,
+  type SqlClient,
+} from '@parapet/kit'
 import { pii } from '@parapet/audit-log'
 import { usePostgres } from '@parapet/testing'
 import type { FastifyInstance } from 'fastify'
@@ -151,11 +157,9 @@ await t.test(
     const events: [string, object][] = []
     app.securityEvents.on('*', ({ type, details }) => void events.push([type, details]))
     // Without a sequencer nothing enters the log of a directory.
-    clock.advance(100)
     const { store } = app.audit.parts
-    await until(async () => (await store.oldestWaiting()) !== null)
-    clock.advance(60_000)
-    await until(() => events.length > 0)
+    await until(async () => (await store.oldestWaiting()) !== null, clock, 100)
+    await until(() => events.length > 0, clock, 60_000)
     clock.advance(10_000)
     t.match(events, [['audit_log.stalled', { oldestUnsequencedMs: Number }]])
     const status = await app.audit.status()
@@ -165,8 +169,16 @@ await t.test(
   },
 )
 
-async function until(isDone: () => boolean | Promise<boolean>): Promise<void> {
-  while (!(await isDone())) await new Promise((resolve) => setImmediate(resolve))
+/** Waits for what a loop does at its next run, which it may schedule only after the clock has moved. */
+async function until(
+  isDone: () => boolean | Promise<boolean>,
+  clock: ManualClock,
+  stepMs: number,
+): Promise<void> {
+  for (let poll = 0; !(await isDone()); poll++) {
+    if (poll % 100 === 0) clock.advance(stepMs)
+    await new Promise((resolve) => setImmediate(resolve))
+  }
 }
 
 await t.test('a cipher that never answers refuses the record with 503', async (t) => {
