@@ -21,7 +21,7 @@ export {
 } from './store/shared-state.ts'
 export { readCookie } from './http/cookie.ts'
 export { readFastifyInternal } from './http/fastify-internals.ts'
-export { requestSource, type RequestSource } from './http/request-source.ts'
+export { keepAddress, requestSource, type RequestSource } from './http/request-source.ts'
 export { lockFolder, type FolderOwner } from './folder-lock.ts'
 export {
   compileRouteRule,

@@ -76,6 +76,7 @@ await t.test('the package exports what it promises, and nothing else', async (t)
     'encodeContext',
     'followSharedState',
     'generateCipherKey',
+    'keepAddress',
     'keyIdOf',
     'kitEvents',
     'lockFolder',

@@ -1,11 +1,11 @@
 import {
   compileRouteRule,
+  keepAddress,
   missedRoute,
   readCookie,
   readFastifyInternal,
   requestSource,
   usePrincipal,
-  useSecurityEvents,
   type DeclaredRoute,
 } from '@parapet/kit'
 import Fastify from 'fastify'
@@ -161,10 +161,10 @@ await t.test('the source of a request names what is known and leaves out the res
   t.strictSame(sources.at(-1), { ip: '127.0.0.1', requestId: 'req-2', userAgent: '' })
 })
 
-await t.test('a client that hangs up early leaves its address in the events', async (t) => {
+await t.test('a client that hangs up early leaves its address, if a plugin keeps it', async (t) => {
   const app = Fastify()
   t.after(() => app.close())
-  useSecurityEvents(app)
+  app.addHook('onRequest', async (request) => keepAddress(request))
   const clients: Socket[] = []
   app.get('/late', async (request) => {
     const closed = once(request.raw.socket, 'close')

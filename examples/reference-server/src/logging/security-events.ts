@@ -1,5 +1,11 @@
 /** Writes the security events of all plugins to the log. */
-import { usePrincipal, useSecurityEvents, type SecurityEvent, type Severity } from '@parapet/kit'
+import {
+  keepAddress,
+  usePrincipal,
+  useSecurityEvents,
+  type SecurityEvent,
+  type Severity,
+} from '@parapet/kit'
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 
@@ -27,6 +33,10 @@ function describe({ type, severity, details }: SecurityEvent) {
 
 async function securityEventLogPlugin(app: FastifyInstance): Promise<void> {
   usePrincipal(app)
+  app.addHook('onRequest', (request, _reply, done) => {
+    keepAddress(request)
+    done()
+  })
   useSecurityEvents(app).on('*', (event) => {
     const { level, message } = describe(event)
     app.log[level]({ event }, message)

@@ -19,8 +19,7 @@ export function createSessionsOptions(app: FastifyInstance, config: Config): Ses
     )
   }
   const passphrase = signingKeyPassphrase
-  const current =
-    signingKey === undefined ? generateKey(null) : { pem: signingKey, passphrase }
+  const current = signingKey === undefined ? generateKey(null) : { pem: signingKey, passphrase }
   const accounts = createAccounts(app.sql)
   return {
     issuer: publicUrl,

@@ -1,6 +1,7 @@
 /** Hooks that record requests: the attempt, the outcome, and the wait before the reply. */
 import {
   compileRouteRule,
+  keepAddress,
   missedRoute,
   type DeclaredRoute,
   type RouteRules,
@@ -89,7 +90,7 @@ export class RequestRecorder {
     const state = new RequestState(request, reply, rule)
     request[kState] = state
     // Node keeps the address once it was read; after the client hung up it could not be read any more.
-    void request.raw.socket.remoteAddress
+    keepAddress(request)
     this.#open.add(state)
     if (rule !== undefined) this.#audit.parts.writer.requireRoom(rule.action)
   }

@@ -20,8 +20,8 @@ const MAX_USER_AGENT = 512
 
 /**
  * Keeps the client address of a request for later: Node.js reads it from the open connection, and forgets
- * it with the connection unless it was read before. Call it in `onRequest`, or a client that hangs up
- * early leaves records without an address.
+ * it with the connection unless it was read before. A plugin that stores events calls it in `onRequest`,
+ * or a client that hangs up early leaves records without an address.
  */
 export function keepAddress({ raw }: FastifyRequest): void {
   // An upgrade that a test injects has no socket.

@@ -8,7 +8,7 @@ import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { systemClock } from '../time/clock.ts'
 import { createUuidV7 } from '../crypto/uuid.ts'
 import { flatten } from './event-details.ts'
-import { keepAddress, requestSource, type RequestSource } from './request-source.ts'
+import { requestSource, type RequestSource } from './request-source.ts'
 
 /**
  * The details of each event, by type. Each plugin adds its own by declaration merging:
@@ -292,12 +292,6 @@ export function useSecurityEvents(
   const server = app.server as { [kBus]?: SecurityEventBus }
   const bus = (server[kBus] ??= new SecurityEventBus(app.log))
   bus.declare(table)
-  if (!app.hasDecorator('securityEvents')) {
-    app.decorate('securityEvents', bus)
-    app.addHook('onRequest', (request, _reply, done) => {
-      keepAddress(request)
-      done()
-    })
-  }
+  if (!app.hasDecorator('securityEvents')) app.decorate('securityEvents', bus)
   return bus
 }
