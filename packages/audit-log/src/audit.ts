@@ -1,4 +1,7 @@
-/** `app.audit`: everything that the plugin can do, without Fastify. */
+/**
+ * `app.audit`: everything that the plugin can do, without Fastify. The file is long because the one facade has
+ * all public methods with their documentation; each checks its arguments and passes the call on.
+ */
 import { createSecretKey } from 'node:crypto'
 import type { SecurityEvents } from '@parapet/kit'
 import { PARAPET_AUDIT_LOG_INVALID_RECORD, PARAPET_AUDIT_LOG_NOT_FOUND } from './errors.ts'

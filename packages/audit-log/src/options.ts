@@ -1,4 +1,7 @@
-/** The options of the plugin, and their validation. */
+/**
+ * The options of the plugin, and their validation. The file is long because each option is documented where
+ * it is declared, and the checks of their values follow.
+ */
 import type { KeyObject } from 'node:crypto'
 import {
   option,

@@ -1,4 +1,7 @@
-/** The options, their defaults, and the function that reads and checks them. */
+/**
+ * The options, their defaults, and the function that reads and checks them. The file is long because each
+ * option is documented where it is declared.
+ */
 import {
   option,
   optionGroup,

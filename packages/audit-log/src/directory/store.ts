@@ -1,4 +1,7 @@
-/** The log in a directory. A step happens at the moment `state.json` is replaced. */
+/**
+ * The log in a directory. A step happens at the moment `state.json` is replaced. The file is long because it
+ * implements the whole port of a log; tiles, checkpoints and subjects are in files of their own.
+ */
 import { PARAPET_AUDIT_LOG_CORRUPT } from '../errors.ts'
 import {
   emptyState,

@@ -1,6 +1,7 @@
 /**
  * Caches the keys of tenants and subjects, limited in age, uses and size. Concurrent requests for the
- * same keys share one load, and cached keys outlast a short outage of the provider.
+ * same keys share one load, and cached keys outlast a short outage of the provider. The file is long
+ * because the class has two levels, tenants and their subjects, that share its maps.
  */
 import type { Clock } from '@parapet/kit'
 import {
