@@ -18,6 +18,17 @@ const setups: Readonly<Record<string, Setup>> = {
   'helmet-nonces': async (app) => app.register(fastifyHelmet, { enableCSPNonces: true }),
   'frozen-12': async (app) => app.register(securityHeaders, twelve),
   'frozen-12-nonce': async (app) => app.register(securityHeaders, twelve),
+  // What Fastify and Node themselves need to send these twelve headers.
+  'hook-12': async (app) => {
+    const source = Fastify()
+    await source.register(securityHeaders, twelve)
+    const { headers } = source.securityHeaders
+    await source.close()
+    app.addHook('onRequest', (_request, reply, done) => {
+      reply.headers(headers)
+      done()
+    })
+  },
   api: async (app) => app.register(securityHeaders),
   'web-nonce': async (app) => app.register(securityHeaders, { preset: 'web', reports: {} }),
   cors: async (app) => app.register(fastifyCors, { origin: [ORIGIN], credentials: true }),
