@@ -88,6 +88,11 @@ export interface SessionsOptions {
   readonly refreshGraceMs?: number
   /** Beyond this number the least recently used session ends: 1 to 1000. @default 50 */
   readonly maxSessionsPerUser?: number
+  /**
+   * The memory for access tokens whose signature is verified, in bytes: 0 to 1 073 741 824. One entry
+   * takes 2 KB or less. 0: every request verifies the signature. @default 33_554_432, 32 MiB
+   */
+  readonly tokenCacheBytes?: number
   /** Whether a route without `config.sessions` needs a login. @default true */
   readonly requireByDefault?: boolean
   /** The path in front of the routes, such as `/auth`. @default no routes */
@@ -169,6 +174,7 @@ export const optionTable = {
   refreshAbsoluteMs: option.milliseconds({ min: 1000, max: 365 * DAY_MS, default: 30 * DAY_MS }),
   refreshGraceMs: option.milliseconds({ min: 0, max: 60_000, default: 10_000 }),
   maxSessionsPerUser: option.integer({ min: 1, max: 1000, default: 50 }),
+  tokenCacheBytes: option.integer({ min: 0, max: 1_073_741_824, default: 33_554_432 }),
   requireByDefault: option.boolean({ default: true }),
   prefix: option.optional(
     option.text({ pattern: /^(\/[\w-]+)+$/, form: 'a path such as "/auth"' }),

@@ -18,6 +18,7 @@ import type { SessionLifetimes } from '../session/record.ts'
 import { createTokenUses } from '../session/token-uses.ts'
 import { createTokenIssuer, type TokenIssuerSettings } from '../tokens/issue-jwt.ts'
 import { createRefreshTokens } from '../tokens/refresh-token.ts'
+import { createVerifiedTokens } from '../tokens/verified-tokens.ts'
 import { createTokenVerifier } from '../tokens/verify-jwt.ts'
 import { createSignatureVerifier } from '../tokens/verify-signature.ts'
 import { createAuthenticator, type Authenticator } from './authenticator.ts'
@@ -46,6 +47,7 @@ export interface ServiceSettings extends SessionLifetimes {
   readonly findUser: FindUser | undefined
   readonly secondFactor: SecondFactor | undefined
   readonly accessLifetimeMs: number
+  readonly tokenCacheBytes: number
   readonly maxSessionsPerUser: number
   readonly oidc: Readonly<Record<string, ProviderSettings>>
   readonly apiKeyPrefix: string
@@ -91,7 +93,8 @@ export async function createService(settings: ServiceSettings): Promise<Service>
     now,
     prefix: settings.apiKeyPrefix,
   })
-  const verifyToken = createTokenVerifier(tokens)
+  const verified = createVerifiedTokens(settings.tokenCacheBytes)
+  const verifyToken = createTokenVerifier({ ...tokens, verified })
   const checks = { verifyToken, revocations, uses, apiKeys, findUser, securityEvents }
   const authenticator = createAuthenticator(checks)
   const operations = { context, ring: tokens.ring, authenticator, apiKeys, endedListeners }

@@ -6,6 +6,13 @@ import type { AccessToken, TokenFault } from './access-token.ts'
 /** How far the clock of another instance may be ahead, in milliseconds. */
 const CLOCK_SKEW_MS = 5000
 
+/** What valid claims say. */
+interface ReadClaims {
+  readonly token: AccessToken
+  /** The token is refused before this time, in milliseconds since the Unix epoch. */
+  readonly validFrom: number
+}
+
 /**
  * Reads the claims, or returns why the token is refused.
  *
@@ -17,7 +24,7 @@ export function readClaims(
   lifetimeMs: number,
   now: number,
   evenExpired = false,
-): AccessToken | TokenFault {
+): ReadClaims | TokenFault {
   const { sub, sid, jti, amr, acr, gen, roles, permissions, tenant, epochs } = claims
   if (!isUserId(sub) || !isRandomId(sid) || !isRandomId(jti)) return 'claims'
   if (!isNameList(amr) || amr.length === 0 || !isNameList(roles)) return 'claims'
@@ -31,11 +38,11 @@ export function readClaims(
   const authenticatedAt = timeOf(claims['auth_time'])
   const notBefore = claims['nbf'] === undefined ? 0 : timeOf(claims['nbf'])
   // NaN, an invalid time, fails each of these comparisons.
-  if (!(issuedAt <= now + CLOCK_SKEW_MS && authenticatedAt <= issuedAt)) return 'claims'
-  if (!(expiresAt - issuedAt <= lifetimeMs)) return 'claims'
-  if (!(notBefore <= now + CLOCK_SKEW_MS)) return 'claims'
-  if (expiresAt <= now && !evenExpired) return 'expired'
-  return Object.freeze({
+  if (!(authenticatedAt <= issuedAt && expiresAt - issuedAt <= lifetimeMs)) return 'claims'
+  const validFrom = Math.max(issuedAt, notBefore) - CLOCK_SKEW_MS
+  const fault = timeFaultOf(validFrom, expiresAt, now)
+  if (fault === 'claims' || (fault === 'expired' && !evenExpired)) return fault
+  const token = Object.freeze({
     tokenId: jti,
     sessionId: sid,
     user: Object.freeze({
@@ -52,6 +59,17 @@ export function readClaims(
     issuedAt,
     expiresAt,
   })
+  return { token, validFrom }
+}
+
+/** What is wrong with the times of a token now. @param validFrom NaN is always wrong. */
+export function timeFaultOf(
+  validFrom: number,
+  expiresAt: number,
+  now: number,
+): TokenFault | undefined {
+  if (!(validFrom <= now)) return 'claims'
+  return expiresAt <= now ? 'expired' : undefined
 }
 
 /** A NumericDate in whole seconds, as milliseconds; NaN for anything else. */
