@@ -1,4 +1,4 @@
-/** `pnpm bench [package…]`: runs the benchmarks of these packages, or of all, one after another. */
+/** `pnpm bench [name…]`: runs the benchmarks of these packages or examples, or of all, one after another. */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, readdirSync } from 'node:fs'
@@ -6,7 +6,10 @@ import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 
 const root = new URL('../', import.meta.url)
-const names = readdirSync(new URL('packages/', root)).filter((name) => benchesOf(name).length > 0)
+const folders = ['packages', 'examples'].flatMap((group) =>
+  readdirSync(new URL(`${group}/`, root)).map((name) => [name, `${group}/${name}/bench/`] as const),
+)
+const names = folders.map(([name]) => name).filter((name) => benchesOf(name).length > 0)
 const wanted = process.argv.slice(2)
 const unknown = wanted.filter((name) => !names.includes(name))
 if (unknown.length > 0) {
@@ -24,10 +27,10 @@ for (const file of crashed) console.error(`crashed: ${file}`)
 process.exitCode = crashed.length > 0 ? 1 : 0
 
 function benchesOf(name: string): string[] {
-  const folder = new URL(`packages/${name}/bench/`, root)
-  if (!existsSync(folder)) return []
-  const files = readdirSync(folder).filter((file) => file.endsWith('.ts'))
-  return files.toSorted().map((file) => `packages/${name}/bench/${file}`)
+  const [, folder = ''] = folders.find(([each]) => each === name) ?? []
+  if (!existsSync(new URL(folder, root))) return []
+  const files = readdirSync(new URL(folder, root)).filter((file) => file.endsWith('.ts'))
+  return files.toSorted().map((file) => folder + file)
 }
 
 async function run(file: string): Promise<void> {
