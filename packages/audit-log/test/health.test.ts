@@ -1,7 +1,7 @@
 import { createManualClock, createSqlClient } from '@parapet/kit'
 import { usePostgres } from '@parapet/testing'
 import t from 'tap'
-import { createApp, named, openFolder, useFolder, verify } from './support.ts'
+import { createApp, keyOf, named, openFolder, useFolder, verify } from './support.ts'
 
 await t.test('the doctor checks key, store, log, checkpoint, clock and disk', async (t) => {
   const app = await createApp(t)
@@ -77,3 +77,36 @@ await t.test('a store that refuses records is not up, although it can be read', 
   await app.audit.flush()
   t.match(await app.audit.status(), { isReady: true, problem: null, isStalled: false })
 })
+
+await t.test(
+  'a tile that cannot be read is an error of the store, not a replaced log',
+  async (t) => {
+    const postgres = await usePostgres(t)
+    if (postgres === null) return
+    const sql = createSqlClient(postgres.pool)
+    const failing = { now: false }
+    const first = await createApp(t, { sql, alerts: [] })
+    const app = await createApp(t, {
+      sql: {
+        ...sql,
+        query: (text, values) =>
+          failing.now && text.includes('FROM audit_log_tiles')
+            ? Promise.reject(new Error('the tile cannot be read'))
+            : sql.query(text, values),
+      },
+      alerts: [],
+      key: keyOf(first),
+    })
+    await app.audit.record('thing.act', {})
+    await app.audit.flush()
+    // The log grows, so that this instance has to compare it with what it saw.
+    await first.audit.record('thing.act', {})
+    await first.audit.flush()
+    failing.now = true
+    await app.audit.record('thing.act', {})
+    await t.rejects(app.audit.flush())
+    failing.now = false
+    await app.audit.flush()
+    t.match(await app.audit.status(), { isReady: true, problem: null })
+  },
+)

@@ -55,7 +55,7 @@ export class Sequencer {
     return this.#seen
   }
 
-  /** Whether the log that was seen before is a prefix of the stored log. */
+  /** Whether the log that was seen before is a prefix of the stored log. @throws the store's error */
   async isContinued(): Promise<boolean> {
     return (await this.#faultOfContinuity(await this.#settings.store.state())) === undefined
   }
@@ -117,14 +117,16 @@ export class Sequencer {
     const { store } = this.#settings
     if (state?.size === seen.size && state.root.toString('base64') === seen.root) return undefined
     if (state === null || state.size < seen.size) return ROLLED_BACK
+    let isComplete = true
     const read = subtreesOf(async (level, index, width) => {
+      // An error of the store says nothing about the log: the check is repeated.
       const tile = await store.tile(level, index)
-      if (tile === undefined || tile.length < width * HASH_BYTES) throw new Error(FORKED)
-      return tile
+      if (tile !== undefined && tile.length >= width * HASH_BYTES) return tile
+      isComplete = false
+      return Buffer.alloc(width * HASH_BYTES)
     }, seen.size)
-    const root = await rangeHash(read, 0, seen.size).catch(() => undefined)
-    const isSame = root !== undefined && Buffer.from(root).toString('base64') === seen.root
-    return isSame ? undefined : FORKED
+    const root = await rangeHash(read, 0, seen.size)
+    return isComplete && Buffer.from(root).toString('base64') === seen.root ? undefined : FORKED
   }
 
   #halt(problem: string): void {
