@@ -24,7 +24,7 @@ export async function startMeasured(file: URL, args: readonly string[]): Promise
   const child = spawn(command, given, { stdio: ['ignore', 'ignore', 'inherit', 'ipc'] })
   const exited = once(child, 'exit')
   const started = once(child, 'message')
-  const [first] = await Promise.race([started, exited])
+  const [first] = (await Promise.race([started, exited])) as [unknown]
   if (typeof first !== 'object') throw new Error(`the server ${args.join(' ')} did not start`)
   const { port, told } = first as { port: number; told: string }
   return {

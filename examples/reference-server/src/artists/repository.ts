@@ -80,6 +80,8 @@ export function createArtists({
 }
 
 /** The database returns null for an artist without a number; the response leaves it out. */
-function withoutNull({ phone, ...rest }: ArtistRow): object {
-  return (phone as string | null) === null ? rest : { ...rest, phone }
+function withoutNull(row: ArtistRow): object {
+  if ((row.phone as string | null) !== null) return row
+  const { phone: _none, ...rest } = row
+  return rest
 }

@@ -107,9 +107,20 @@ const MAX_KEYS = 10_000
 /** Hits above the bound that are still counted. */
 const COUNTED_BEYOND = 1000
 
+/** A rule, and its windows by key. */
+interface Watch {
+  readonly rule: AlertRule
+  readonly windows: Map<string, Window>
+}
+
+/** How many names of actions are remembered with their rules; beyond it all are found again. */
+const MAX_ACTIONS = 1000
+
 /** Evaluates the rules by the times in the records, so that the same entries raise the same alerts. */
 export class AlertEngine {
-  readonly #watches: readonly { rule: AlertRule; windows: Map<string, Window> }[]
+  readonly #watches: readonly Watch[]
+  /** Most records are of actions that no rule counts. */
+  readonly #watchesOf = new Map<string, readonly Watch[]>()
 
   constructor(rules: readonly AlertRule[]) {
     this.#watches = rules.map((rule) => ({ rule, windows: new Map() }))
@@ -129,8 +140,10 @@ export class AlertEngine {
   observe({ record, index }: AuditEntry): Alert[] {
     // An alert must not cause further alerts.
     if (record.action === 'audit_log.alert_raised') return []
+    const watches = this.#find(record.action)
+    if (watches.length === 0) return []
     const row = projectRecord(record)
-    return this.#watches.flatMap(({ rule, windows }) => {
+    return watches.flatMap(({ rule, windows }) => {
       const key = rule.by === undefined ? '' : keyOf(rule.by, record, row)
       if (key === undefined) return []
       const window = windows.get(key)
@@ -149,6 +162,19 @@ export class AlertEngine {
       return [{ id: id.slice(0, 32), rule: rule.name, severity, key, count, index }]
     })
   }
+
+  #find(action: string): readonly Watch[] {
+    const known = this.#watchesOf.get(action)
+    if (known !== undefined) return known
+    const found = this.#watches.filter(({ rule }) => countsAction(rule, action))
+    if (this.#watchesOf.size >= MAX_ACTIONS) this.#watchesOf.clear()
+    this.#watchesOf.set(action, found)
+    return found
+  }
+}
+
+function countsAction({ match, sequence = [] }: AlertRule, action: string): boolean {
+  return [match, ...sequence].some(({ actions }) => matchesAny(actions, action))
 }
 
 /** The number of hits in the window, if it is above the bound; else 0. */
@@ -183,7 +209,11 @@ function follow(rule: AlertRule, window: Window, row: Projection): number {
 
 function matches({ actions, result }: AlertMatch, row: Projection): boolean {
   if (result !== undefined && row.result !== result) return false
-  return actions.some((pattern) => matchesPattern(pattern, row.action))
+  return matchesAny(actions, row.action)
+}
+
+function matchesAny(patterns: readonly string[], action: string): boolean {
+  return patterns.some((pattern) => matchesPattern(pattern, action))
 }
 
 function matchesPattern(pattern: string, action: string): boolean {

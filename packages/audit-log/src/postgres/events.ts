@@ -3,6 +3,7 @@ import type { SqlQueryable } from '@parapet/kit'
 import type { Integration, Logged } from '../log/log-store.ts'
 import { filterColumns, type ResolvedFilter } from '../record/filter.ts'
 import { monthOf, projectRecord, textColumns } from '../record/projection.ts'
+import { textArray } from './text-array.ts'
 
 const INSUFFICIENT_PRIVILEGE = '42501'
 
@@ -19,12 +20,12 @@ export async function insertEvents(
      FROM unnest($1::date[], $2::bigint[], $3::text[], $4::bigint[], $5::bigint[], ${texts.join(', ')})
        AS r (m, i, l, t, s, ${textColumns.join(', ')})`,
     [
-      rows.map(({ time }) => monthOf(time)),
+      textArray(rows.map(({ time }) => monthOf(time))),
       entries.map(({ index }) => index),
-      entries.map(({ leaf }) => leaf),
+      textArray(entries.map(({ leaf }) => leaf)),
       rows.map(({ time }) => time),
       rows.map(({ seq }) => seq),
-      ...textColumns.map((column) => rows.map((row) => row[column])),
+      ...textColumns.map((column) => textArray(rows.map((row) => row[column]))),
     ],
   )
 }

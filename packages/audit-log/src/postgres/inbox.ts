@@ -4,6 +4,7 @@ import type { InboxRecord } from '../log/log-store.ts'
 import { parseLeaf } from '../record/leaf.ts'
 import { isRecordId } from '../record/validate.ts'
 import type { WriterKey } from '../trust/writer-key.ts'
+import { textArray } from './text-array.ts'
 
 /** A row of the inbox. */
 export interface InboxRow extends InboxRecord {
@@ -22,11 +23,11 @@ export async function appendRows(
      SELECT * FROM unnest($1::text[], $2::bigint[], $3::text[], $4::text[], $5::text[])
      ON CONFLICT DO NOTHING`,
     [
-      records.map(({ writer }) => writer),
+      textArray(records.map(({ writer }) => writer)),
       records.map(({ seq }) => seq),
-      records.map(({ leaf }) => leaf),
-      records.map(({ attachments }) => attachments),
-      records.map((record) => writerKey.macOfRow(record)),
+      textArray(records.map(({ leaf }) => leaf)),
+      textArray(records.map(({ attachments }) => attachments)),
+      textArray(records.map((record) => writerKey.macOfRow(record))),
     ],
   )
 }

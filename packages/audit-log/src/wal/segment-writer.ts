@@ -1,5 +1,5 @@
 /** Appends frames to the newest segment, and starts a new segment when it is full. */
-import { close, fdatasync, ftruncate, open as openFile, write } from 'node:fs'
+import { close, constants, fdatasync, ftruncate, open as openFile, write } from 'node:fs'
 import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
@@ -13,6 +13,15 @@ const openPath = promisify(openFile)
 const closeFile = promisify(close)
 
 const PRIVATE_FILE = 0o600
+
+/**
+ * On Linux, a write to a file that is opened like this returns when the data are on disk. It saves a call
+ * and a change of threads for each frame. Elsewhere `fdatasync` is safer: on macOS only libuv's one
+ * flushes the cache of the drive. @see POSIX.1-2017, open
+ */
+const WRITES_SYNC = process.platform === 'linux'
+const NEW_FILE =
+  constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | (WRITES_SYNC ? constants.O_DSYNC : 0)
 
 /** What {@link SegmentWriter} needs. */
 export interface SegmentWriterSettings {
@@ -73,18 +82,11 @@ export class SegmentWriter {
 
   async #write({ fd, inode, entry }: OpenSegment, frame: Buffer): Promise<void> {
     try {
-      let written = 0
-      while (written < frame.length) {
-        const { bytesWritten } = await writeAt(
-          fd,
-          frame,
-          written,
-          frame.length - written,
-          entry.bytes + written,
-        )
-        written += bytesWritten
-      }
-      await Promise.all([sync(fd), requireFile(entry.path, inode)])
+      await Promise.all([
+        writeAll(fd, frame, entry.bytes),
+        // A deleted file is noticed while this frame is written, before its records are acknowledged.
+        requireFile(entry.path, inode),
+      ])
     } catch (error) {
       // After a failed sync the state of the pages is unknown, so this file is not written again.
       await truncate(fd, entry.bytes).catch(() => {})
@@ -100,12 +102,23 @@ export class SegmentWriter {
     if (current !== undefined && current.entry.bytes + frameBytes <= segmentBytes) return current
     if (current !== undefined) await this.end()
     const path = join(folder, segmentName(startedAt, writer, this.#segmentNumber++))
-    const fd = await openPath(path, 'wx', PRIVATE_FILE)
+    const fd = await openPath(path, NEW_FILE, PRIVATE_FILE)
     await syncFolder(folder)
     const entry: Segment = { path, writer, bytes: 0, closed: false }
     onStarted(entry)
     return (this.#segment = { fd, inode: (await stat(path)).ino, entry })
   }
+}
+
+/** Resolves when the whole frame is on disk. */
+async function writeAll(fd: number, frame: Buffer, position: number): Promise<void> {
+  let written = 0
+  while (written < frame.length) {
+    const left = frame.length - written
+    const { bytesWritten } = await writeAt(fd, frame, written, left, position + written)
+    written += bytesWritten
+  }
+  if (!WRITES_SYNC) await sync(fd)
 }
 
 async function requireFile(path: string, inode: number): Promise<void> {

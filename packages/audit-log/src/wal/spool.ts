@@ -207,8 +207,10 @@ export class Spool {
     const settleBatch = await this.#write(batch)
     this.#writing = undefined
     settleBatch()
-    // Callers that continue now can join the next group within one turn of the event loop.
-    if (this.#batches.length > 0) setImmediate(() => this.#flush())
+    if (this.#batches.length === 0) return
+    // Callers that continue now, and requests that have arrived, can join the next group within two
+    // turns of the event loop: it costs as much as a small one.
+    setImmediate(() => setImmediate(() => this.#flush()))
   }
 
   /** @returns a function that resolves or rejects the batch. */
