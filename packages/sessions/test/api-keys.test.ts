@@ -169,7 +169,8 @@ await t.test('the last use of a key is written once a minute', async (t) => {
 
 function apiKeysOf(repository: ApiKeyRepository, { now }: ManualClock): ApiKeys {
   const seal = createRecordSeal({ secrets: [secret], acceptUnsealedUntil: 0, now, onRefused })
-  return createApiKeys({ repository, seal, now, prefix: 'pak' })
+  const recent = { find: (id: string) => repository.find(id), changed: async () => {} }
+  return createApiKeys({ repository, recent, seal, now, prefix: 'pak' })
 }
 
 /** The contract of every repository: each promise with an owner of its own. */

@@ -10,6 +10,7 @@ import {
 import type { RecordSeal } from '../secrets/record-seal.ts'
 import { describeValue } from '../users/describe-value.ts'
 import { isName, isNameList, isUserId } from '../users/names.ts'
+import type { RecentKeys } from './recent-keys.ts'
 import { createApiKeyId, createApiKeySecret, hashApiKey, parseApiKey } from './key-text.ts'
 import type { ApiKey, ApiKeyRecord, ApiKeyRepository, StoredApiKey } from './repository.ts'
 import { checkKeySeal, sealKey } from './sealed-key.ts'
@@ -64,6 +65,7 @@ const MAX_NOTED = 10_000
 /** What {@link createApiKeys} needs. */
 export interface ApiKeySettings {
   readonly repository: ApiKeyRepository
+  readonly recent: Pick<RecentKeys, 'find' | 'changed'>
   readonly seal: RecordSeal
   readonly now: () => number
   /** The text in front of every key, without its `_`. */
@@ -77,14 +79,16 @@ export function createApiKeys(settings: ApiKeySettings): ApiKeys {
 
 class StoredApiKeys implements ApiKeys {
   readonly #repository: ApiKeyRepository
+  readonly #recent: ApiKeySettings['recent']
   readonly #seal: RecordSeal
   readonly #now: () => number
   readonly #prefix: string
   /** When this process last wrote the use of a key. */
   readonly #noted = new Map<string, number>()
 
-  constructor({ repository, seal, now, prefix }: ApiKeySettings) {
+  constructor({ repository, recent, seal, now, prefix }: ApiKeySettings) {
     this.#repository = repository
+    this.#recent = recent
     this.#seal = seal
     this.#now = now
     this.#prefix = prefix
@@ -135,6 +139,7 @@ class StoredApiKeys implements ApiKeys {
         const previous = { hash: record.hash, until: at + overlapMs }
         const next = sealKey(this.#seal, { ...record, rotatedAt: at, hash, previous })
         if (!(await this.#repository.replace(record, next, at))) return conflict
+        await this.#recent.changed(id)
         return { key: viewOf({ record: next, lastUsedAt }), text }
       },
       () => new PARAPET_SESSIONS_UNAVAILABLE(),
@@ -144,7 +149,7 @@ class StoredApiKeys implements ApiKeys {
   async verify(text: string): Promise<ApiKey | null> {
     const parsed = parseApiKey(text, this.#prefix)
     if (parsed === null) return null
-    const stored = await this.#repository.find(parsed.id)
+    const stored = await this.#recent.find(parsed.id)
     const at = this.#now()
     if (stored === null || stored.record.expiresAt <= at) return null
     const { hash, previous } = stored.record
@@ -158,12 +163,21 @@ class StoredApiKeys implements ApiKeys {
     return viewOf(stored)
   }
 
-  revoke(id: string): Promise<boolean> {
-    return this.#repository.remove(id)
+  async revoke(id: string): Promise<boolean> {
+    try {
+      return await this.#repository.remove(id)
+    } finally {
+      // Also after a failure: the key may be gone.
+      await this.#recent.changed(id)
+    }
   }
 
-  revokeAll(ownerId: string): Promise<void> {
-    return this.#repository.removeAll(ownerId)
+  async revokeAll(ownerId: string): Promise<void> {
+    try {
+      await this.#repository.removeAll(ownerId)
+    } finally {
+      await this.#recent.changed(null)
+    }
   }
 
   async list(ownerId: string): Promise<ApiKey[]> {

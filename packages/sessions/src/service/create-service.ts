@@ -2,6 +2,7 @@
 import type { Clock, SecurityEvents, SqlClient, Store } from '@parapet/kit'
 import { createApiKeys } from '../api-keys/api-keys.ts'
 import { createSqlApiKeys, migrateApiKeys } from '../api-keys/repository-postgres.ts'
+import { createRecentKeys } from '../api-keys/recent-keys.ts'
 import { createStoreApiKeys } from '../api-keys/repository-store.ts'
 import { createKeyRing } from '../keys/key-ring.ts'
 import type { KeySet } from '../keys/read-key.ts'
@@ -74,6 +75,7 @@ const PUSHED = 'sessions knows every revocation; requests need no store call'
 const CHECKED =
   'sessions may miss revocations; each request asks the store until its subscription works again'
 const LISTENER_FAILED = 'sessions called a listener of onEnded, which threw an error'
+const KEYS_FAILED = 'sessions could not follow changes of API keys and tries again in 500 ms'
 const FAILED = 'sessions could not load or share revocations and tries again in 500 ms'
 
 /** Creates the service and, with `sql`, the table of API keys. */
@@ -87,8 +89,15 @@ export async function createService(settings: ServiceSettings): Promise<Service>
   const context = createContext(settings, createTokenIssuer(tokens), endedListeners, reportState)
   const { revocations, uses } = context
   const repository = sql === undefined ? createStoreApiKeys(store) : createSqlApiKeys(sql)
+  const recent = createRecentKeys({
+    repository,
+    store,
+    clock: settings.clock,
+    onError: (error) => log.debug({ err: error }, KEYS_FAILED),
+  })
   const apiKeys = createApiKeys({
     repository,
+    recent,
     seal: context.seal,
     now,
     prefix: settings.apiKeyPrefix,
@@ -109,10 +118,12 @@ export async function createService(settings: ServiceSettings): Promise<Service>
     logins: createLoginService(steps),
     secondStep,
     async start() {
-      await revocations.start()
+      await Promise.all([revocations.start(), recent.start()])
       if (revocations.state === 'checked') reportState('checked')
     },
-    stop: () => revocations.stop(),
+    async stop() {
+      await Promise.all([revocations.stop(), recent.stop()])
+    },
   }
 }
 
