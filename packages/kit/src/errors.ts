@@ -136,6 +136,15 @@ export const PARAPET_KIT_SQL_TIMEOUT = createError(
 )
 
 /**
+ * The search path of the connection names no schema that exists, so there is no place for the tables.
+ * Fix: create the schema, or set `search_path` to one that exists.
+ */
+export const PARAPET_KIT_NO_SCHEMA = createError(
+  'PARAPET_KIT_NO_SCHEMA',
+  'The search path of the database connection names no schema that exists: create the schema, or set search_path to one that exists',
+)
+
+/**
  * A statement was sent through a transaction or session that has ended, usually because a promise was
  * not awaited. Fix: await every statement inside the function.
  */

@@ -47,6 +47,7 @@ await t.test('the package exports what it promises, and nothing else', async (t)
     'PARAPET_KIT_MIGRATION_BLOCKED',
     'PARAPET_KIT_MIGRATION_CHANGED',
     'PARAPET_KIT_MIGRATION_FAILED',
+    'PARAPET_KIT_NO_SCHEMA',
     'PARAPET_KIT_PRINCIPAL_TIMEOUT',
     'PARAPET_KIT_SQL_TIMEOUT',
     'PARAPET_KIT_STORE_FAILED',

@@ -411,3 +411,70 @@ await onBoth('a failed migration says what was undone and what was not', async (
   await t.rejects(migrate(sql, owner, [alone]), { ...failed, message: /may have left traces/ })
   t.strictSame((await migrationStatus(sql, owner, [alone])).pending, ['0001_x'])
 })
+
+await onBoth('statements that would outlive their transaction are refused', async (t, sql) => {
+  const refused = { code: 'PARAPET_KIT_INVALID_ARGUMENT', statusCode: 500 }
+  await migrate(sql, owner, [first])
+  const lasting = [
+    'COMMIT',
+    'commit and chain',
+    'ROLLBACK',
+    'BEGIN',
+    'START TRANSACTION',
+    "PREPARE TRANSACTION 'x'",
+    '/* a /* nested */ comment */ COMMIT',
+    '-- a comment\nEND',
+    "SET search_path = 'other'",
+    'set role postgres',
+    'RESET ALL',
+    'DISCARD ALL',
+  ]
+  for (const text of lasting) {
+    await t.rejects(sql.query(text), refused, text)
+    const transaction = sql.transaction(async (inside) => {
+      await inside.query("INSERT INTO notes VALUES (1, 'x')")
+      await inside.query(text)
+    })
+    await t.rejects(transaction, refused, `${text} in a transaction`)
+    const script = sql.transaction((inside) => inside.script(`SELECT 1; ${text}`))
+    await t.rejects(script, refused, `${text} in a script`)
+  }
+  t.equal((await sql.query('SELECT 1 FROM notes')).rowCount, 0, 'nothing was committed')
+  await sql.transaction(async (inside) => {
+    await inside.query('SET LOCAL lock_timeout = 100')
+    await inside.query('SAVEPOINT a')
+    await inside.query("INSERT INTO notes VALUES (1, 'COMMIT; SET x')")
+    await inside.query('ROLLBACK TO SAVEPOINT a')
+    await inside.query('ROLLBACK TRANSACTION TO a')
+    await inside.query("UPDATE notes SET body = E'it\\'s; COMMIT'")
+    await inside.script('SELECT $a$; COMMIT; $a$; /* /* */ ; COMMIT */ SET LOCAL lock_timeout = 1')
+  })
+  t.equal((await sql.query('SELECT 1 FROM notes')).rowCount, 0)
+})
+
+await t.test('a session leaves no setting and no transaction on its connection', async (t) => {
+  const postgres = await usePostgres(t)
+  if (postgres === null) return
+  const sql = createSqlClient(postgres.pool)
+  const pidOf = async () => {
+    const text = `SELECT pg_backend_pid() AS pid, current_setting('lock_timeout') AS setting`
+    return (await sql.query<{ pid: number; setting: string }>(text)).rows[0]!
+  }
+  const before = await pidOf()
+  await sql.session!(async (session) => {
+    await session.query('SET lock_timeout = 1234')
+    await session.query('BEGIN')
+    await session.query('CREATE TABLE left_open (id integer)')
+  })
+  t.same(await pidOf(), before, 'the same connection, as it was')
+  t.notOk((await tables(sql)).includes('left_open'))
+})
+
+await t.test('without a schema, migrate says so at once', async (t) => {
+  await pglite.exec('DROP SCHEMA public CASCADE')
+  t.after(() => pglite.exec('CREATE SCHEMA public'))
+  await t.rejects(migrate(createSqlClient(pglite), owner, [first]), {
+    code: 'PARAPET_KIT_NO_SCHEMA',
+    statusCode: 500,
+  })
+})

@@ -4,6 +4,7 @@ import {
   PARAPET_KIT_MIGRATION_BLOCKED,
   PARAPET_KIT_MIGRATION_CHANGED,
   PARAPET_KIT_MIGRATION_FAILED,
+  PARAPET_KIT_NO_SCHEMA,
 } from '../errors.ts'
 import { checksumOf, requireSound, type Migration } from './migration.ts'
 import type { SqlClient, SqlQueryable, SqlTransaction } from './sql.ts'
@@ -68,6 +69,7 @@ const LOCK_NOT_AVAILABLE = '55P03'
  * @throws PARAPET_KIT_MIGRATION_CHANGED a migration that has run was edited, or a new one sorts
  *   before one that has run; nothing was changed.
  * @throws PARAPET_KIT_MIGRATION_FAILED a statement failed; its transaction was rolled back.
+ * @throws PARAPET_KIT_NO_SCHEMA the search path names no schema that exists.
  * @throws PARAPET_KIT_MIGRATION_BLOCKED a lock was not free within the deadline.
  * @throws PARAPET_KIT_INVALID_ARGUMENT ids that are malformed, repeated or out of order, or SQL that
  *   controls the transaction.
@@ -197,7 +199,11 @@ async function tryLock(
   sql: SqlQueryable,
   lock: 'pg_try_advisory_lock' | 'pg_try_advisory_xact_lock',
 ): Promise<boolean> {
-  const { rows } = await sql.query<{ locked: boolean }>(`SELECT ${lock}(${LOCK_KEY}) AS locked`)
+  const { rows } = await sql.query<{ locked: boolean | null }>(
+    `SELECT ${lock}(${LOCK_KEY}) AS locked`,
+  )
+  // The key of the lock is null without a current schema.
+  if (rows[0]?.locked === null) throw new PARAPET_KIT_NO_SCHEMA()
   return rows[0]?.locked === true
 }
 

@@ -1,6 +1,7 @@
 /** A migration: its shape, what it may contain, and its checksum. */
 import { createHash } from 'node:crypto'
 import { PARAPET_KIT_INVALID_ARGUMENT } from '../errors.ts'
+import { findControl } from './statements.ts'
 
 /** One step of a schema. Once released, its text never changes. */
 export interface Migration {
@@ -21,15 +22,6 @@ export interface Migration {
   readonly independent?: boolean
 }
 
-const CONTROL =
-  /^(?:begin|start\s+transaction|commit|end|rollback(?!\s+to\b)|abort|prepare\s+transaction)\b/i
-/** Comments, strings, quoted names and dollar-quoted bodies: what is in them is no statement. */
-const QUOTED =
-  /--[^\n]*|\/\*[\s\S]*?\*\/|'(?:[^']|'')*'|"(?:[^"]|"")*"|(\$(?:[a-z_]\w*)?\$)[\s\S]*?\1/gi
-
-/** The body of a function in standard SQL; its END is no COMMIT. */
-const ATOMIC_BODY = /\bbegin\s+atomic\b[\s\S]*?\bend\b(?=\s*(?:;|$))/gi
-
 /** @throws PARAPET_KIT_INVALID_ARGUMENT an id is malformed or out of order, or SQL controls the transaction. */
 export function requireSound(owner: string, migrations: readonly Migration[]): void {
   let previous = ''
@@ -44,10 +36,9 @@ export function requireSound(owner: string, migrations: readonly Migration[]): v
       )
     }
     ids.add(id)
-    const statements = sql.replaceAll(QUOTED, ' ').replaceAll(ATOMIC_BODY, ' ').split(';')
-    const control = statements.find((statement) => CONTROL.test(statement.trim()))
+    const control = findControl(sql)
     if (control !== undefined) {
-      const problem = `must not contain "${control.trim()}": what it commits cannot be rolled back`
+      const problem = `must not contain "${control}": what it commits cannot be rolled back`
       throw new PARAPET_KIT_INVALID_ARGUMENT(name, problem)
     }
     if (independent !== true) previous = id

@@ -1,7 +1,7 @@
 /** The SQL port on PGlite, which runs in this process. */
 import { PARAPET_KIT_TRANSACTION_ROLLED_BACK } from '../errors.ts'
 import type { SqlClient, SqlResult } from './sql.ts'
-import { copyOf, createLife } from './statement-guard.ts'
+import { copyOf, createLife, requireOwnScope } from './statement-guard.ts'
 
 /** The part of a PGlite database that is used. */
 export interface PgliteLike extends PgliteQueryable {
@@ -24,17 +24,22 @@ interface PgliteResultLike {
 /** Makes the port. */
 export function fromPglite(db: PgliteLike): SqlClient {
   return {
-    query: async (text, values) => pgliteResult(await db.query(text, copyOf(values))),
+    async query(text, values) {
+      requireOwnScope(text)
+      return pgliteResult(await db.query(text, copyOf(values)))
+    },
     transaction: (work) =>
       db.transaction(async (transaction) => {
         const alive = createLife('transaction')
         const result = await work({
           async query(text, values) {
             alive.require()
+            requireOwnScope(text)
             return pgliteResult(await transaction.query(text, copyOf(values)))
           },
           async script(text) {
             alive.require()
+            requireOwnScope(text)
             await transaction.exec(text)
           },
         }).finally(alive.end)

@@ -2,7 +2,7 @@
 import { PARAPET_KIT_SQL_TIMEOUT, PARAPET_KIT_TRANSACTION_ROLLED_BACK } from '../errors.ts'
 import { withDeadline } from '../time/deadline.ts'
 import type { SqlClient, SqlQueryable, SqlResult, SqlTransaction } from './sql.ts'
-import { copyOf, createLife, type Life } from './statement-guard.ts'
+import { copyOf, createLife, requireOwnScope } from './statement-guard.ts'
 
 /** The part of a `pg` pool that is used. */
 export interface PgPoolLike {
@@ -29,15 +29,31 @@ interface PgResultLike {
 /** Makes the port. */
 export function fromPool(pool: PgPoolLike, byDefault: number): SqlClient {
   return {
-    query: (text, values) =>
-      withClient(pool, byDefault, async ({ query }) => pgResult(await query(text, values))),
+    async query(text, values) {
+      requireOwnScope(text)
+      return withClient(pool, byDefault, async ({ query }) => pgResult(await query(text, values)))
+    },
     session: (work, { deadlineMs = byDefault } = {}) =>
-      withClient(pool, deadlineMs, (client) => {
-        const alive = createLife('session')
-        return work(queryableOf(client, alive)).finally(alive.end)
-      }),
+      withClient(pool, deadlineMs, (client) => runSession(client, work)),
     transaction: (work, { deadlineMs = byDefault } = {}) =>
       withClient(pool, deadlineMs, (client) => runTransaction(client, work)),
+  }
+}
+
+async function runSession<T>(
+  client: Connection,
+  work: (session: SqlQueryable) => Promise<T>,
+): Promise<T> {
+  const alive = createLife('session')
+  const query: SqlQueryable['query'] = async (text, values) => {
+    alive.require()
+    return pgResult(await client.query(text, values))
+  }
+  try {
+    return await work({ query }).finally(alive.end)
+  } finally {
+    // The next user of the connection must not inherit settings or an open transaction.
+    await client.query('ROLLBACK; RESET ALL').catch(client.discard)
   }
 }
 
@@ -49,9 +65,14 @@ async function runTransaction<T>(
   try {
     await client.query('BEGIN')
     const result = await work({
-      ...queryableOf(client, alive),
+      async query(text, values) {
+        alive.require()
+        requireOwnScope(text)
+        return pgResult(await client.query(text, values))
+      },
       async script(text) {
         alive.require()
+        requireOwnScope(text)
         await client.query(text)
       },
     }).finally(alive.end)
@@ -121,15 +142,6 @@ function within<T>(
     onLate(error)
     return error
   })
-}
-
-function queryableOf(client: Connection, alive: Life): SqlQueryable {
-  return {
-    async query(text, values) {
-      alive.require()
-      return pgResult(await client.query(text, values))
-    },
-  }
 }
 
 function pgResult<Row>({ rows, rowCount }: PgResultLike): SqlResult<Row> {
