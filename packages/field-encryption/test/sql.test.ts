@@ -208,8 +208,9 @@ async function createDiary(t: Test, sql: SqlClient, makePool: MakePool) {
   await sql.query(`GRANT SELECT, INSERT, UPDATE ON diary TO ${role}`)
   if (makePool === null) {
     // PGlite has one connection and one user, so it changes its role.
-    await sql.query(`SET ROLE ${role}`)
-    t.after(() => sql.query('RESET ROLE'))
+    const setRole = (name: string) => sql.query(`SELECT set_config('role', $1, false)`, [name])
+    await setRole(role)
+    t.after(() => setRole('none'))
   } else {
     t.after(async () => {
       await sql.query(`DROP OWNED BY ${role}`)
