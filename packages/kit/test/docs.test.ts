@@ -66,6 +66,7 @@ await t.test('the package exports what it promises, and nothing else', async (t)
     'createBreaker',
     'createCidrMatcher',
     'createError',
+    'createEventFold',
     'createLocalCipher',
     'createManualClock',
     'createMemoryStore',

@@ -1,5 +1,6 @@
 /** Security events, principals and phases: what plugins share on one app. */
 import {
+  createEventFold,
   createManualClock,
   createMemoryStore,
   declarePhase,
@@ -430,3 +431,49 @@ await t.test(
     t.pass('the sibling does not stand behind step-up')
   },
 )
+
+await t.test('repetitions of a key are counted until its window ends', async (t) => {
+  const clock = createManualClock(0)
+  const fold = createEventFold({ windowMs: 1000, maxKeys: 10, whenFull: 'suppress' }, clock)
+  t.same([fold('a'), fold('a'), fold('b'), fold('a')], [0, null, 0, null])
+  clock.advance(1000)
+  t.same([fold('a'), fold('b'), fold('a')], [2, 0, null])
+})
+
+await t.test('many keys cause no more events than the limit, and no count is lost', async (t) => {
+  const clock = createManualClock(0)
+  const fold = createEventFold({ windowMs: 1000, maxKeys: 100, whenFull: 'suppress' }, clock)
+  let emitted = 0
+  let counted = 0
+  for (let index = 0; index < 10_000; index++) {
+    const suppressed = fold(`key ${index}`)
+    if (suppressed !== null) {
+      emitted++
+      counted += 1 + suppressed
+    }
+  }
+  t.equal(emitted, 100)
+  clock.advance(1000)
+  counted += 1 + (fold('the next') ?? 0)
+  t.equal(counted, 10_001)
+})
+
+await t.test('with evict, a new key is never suppressed', async (t) => {
+  const fold = createEventFold(
+    { windowMs: 1000, maxKeys: 2, whenFull: 'evict' },
+    createManualClock(0),
+  )
+  t.same([fold('a'), fold('b'), fold('b'), fold('c'), fold('d')], [0, 0, null, 0, 1])
+})
+
+await t.test('a clock that was set back suppresses nothing', async (t) => {
+  const time = { now: 10_000 }
+  const fold = createEventFold(
+    { windowMs: 1000, maxKeys: 2, whenFull: 'suppress' },
+    { now: () => time.now },
+  )
+  t.equal(fold('a'), 0)
+  time.now = 5000
+  t.equal(fold('a'), 0)
+  t.equal(fold('a'), null)
+})

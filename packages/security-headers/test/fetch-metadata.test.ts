@@ -1,3 +1,4 @@
+import { createManualClock } from '@parapet/kit'
 import t from 'tap'
 import { buildSite, CROSS_SITE, FOREIGN, from } from './helpers.ts'
 
@@ -161,4 +162,37 @@ await t.test('behind a trusted proxy, Origin is compared with the forwarded host
   const { status, code } = await direct.ask('POST', '/data', headers)
   t.same([status, code], [403, CROSS_SITE], 'without trustProxy the header is ignored')
   t.same(direct.handled, [])
+})
+
+await t.test('a flood of refused requests is one event a minute for each client', async (t) => {
+  const clock = createManualClock(0)
+  const csrf = { secret: 'a secret of at least 32 characters' }
+  const { app, events, handled } = await buildSite(t, { clock, csrf }, { trustProxy: true })
+  const post = (client: string, headers: Record<string, string>) =>
+    app.inject({
+      method: 'POST',
+      url: '/data',
+      headers: { host: 'app.example', 'x-forwarded-for': client, ...headers },
+    })
+  for (const headers of [{ origin: FOREIGN }, { cookie: 'a=1' }]) {
+    for (let index = 0; index < 100; index++) {
+      t.equal((await post('192.0.2.1', headers)).statusCode, 403)
+    }
+    await post('192.0.2.2', headers)
+    clock.advance(60_000)
+    await post('192.0.2.1', headers)
+  }
+  t.same(handled, [])
+  t.same(
+    events.map(({ type, ip, details }) => [
+      type,
+      ip,
+      (details as { suppressed: number }).suppressed,
+    ]),
+    ['request_isolated', 'token_refused'].flatMap((type) => [
+      [`security_headers.${type}`, '192.0.2.1', 0],
+      [`security_headers.${type}`, '192.0.2.2', 0],
+      [`security_headers.${type}`, '192.0.2.1', 99],
+    ]),
+  )
 })

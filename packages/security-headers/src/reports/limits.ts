@@ -1,6 +1,5 @@
 /** Limits violation reports by client and in total, and deduplicates them. Memory is bounded. */
-import type { Clock } from '@parapet/kit'
-import { createFold } from '../fold.ts'
+import { createEventFold, type Clock } from '@parapet/kit'
 import type { Report } from './read-reports.ts'
 
 /** The limits. All counters are kept per process. */
@@ -58,7 +57,7 @@ export function createReportDeduplication(
   clock: Pick<Clock, 'now'>,
 ): (report: Report) => number | null {
   const limits = { windowMs, maxKeys: MAX_REMEMBERED_REPORTS, whenFull: 'evict' } as const
-  const fold = createFold(limits, clock)
+  const fold = createEventFold(limits, clock)
   return ({ kind, disposition, directive, blocked, page, source, line }) =>
     fold(JSON.stringify([kind, disposition, directive, blocked, page, source, line]))
 }

@@ -1,7 +1,12 @@
 /** Emits the events of refused requests. Any client can cause them, so repetitions are folded. */
-import { clientKey, type Clock, type SecurityEvents, type SecurityEventTypes } from '@parapet/kit'
+import {
+  clientKey,
+  createEventFold,
+  type Clock,
+  type SecurityEvents,
+  type SecurityEventTypes,
+} from '@parapet/kit'
 import type { FastifyRequest } from 'fastify'
-import { createFold } from '../../fold.ts'
 
 const LIMITS = { windowMs: 60_000, maxKeys: 1000, whenFull: 'suppress' } as const
 
@@ -21,8 +26,8 @@ export interface Refusals {
 
 /** Creates the emitters. */
 export function createRefusals(securityEvents: SecurityEvents, clock: Clock): Refusals {
-  const foldIsolated = createFold(LIMITS, clock)
-  const foldToken = createFold(LIMITS, clock)
+  const foldIsolated = createEventFold(LIMITS, clock)
+  const foldToken = createEventFold(LIMITS, clock)
   return {
     isolated(request, details) {
       const suppressed = foldIsolated(keyOf(request, details.reason))

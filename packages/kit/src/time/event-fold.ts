@@ -1,8 +1,8 @@
 /** Folds repetitions of an event into a count, so that a flood of requests is no flood of events. */
-import type { Clock } from '@parapet/kit'
+import type { Clock } from './clock.ts'
 
-/** The limits of a fold. */
-export interface FoldLimits {
+/** The limits of {@link createEventFold}. */
+export interface EventFoldLimits {
   /** An event with the same key is emitted once in this time. */
   readonly windowMs: number
   /** Bounds the memory. */
@@ -15,29 +15,31 @@ export interface FoldLimits {
 }
 
 /**
- * Creates a fold.
+ * Folds the events that any client can cause, by a key that names what is repeated.
  *
- * @returns how many events were suppressed since the last one with this key, and for keys that were
+ * @returns a function of the key: how many events were suppressed since the last one with this key, and for keys that were
  *   not kept; `null`: this event is suppressed.
  */
-export function createFold(
-  { windowMs, maxKeys, whenFull }: FoldLimits,
+export function createEventFold(
+  { windowMs, maxKeys, whenFull }: EventFoldLimits,
   clock: Pick<Clock, 'now'>,
 ): (key: string) => number | null {
   /** In the order of their last event: the first one is the oldest. */
   const known = new Map<string, { readonly since: number; suppressed: number }>()
   let unkept = 0
+  // Also over if the clock was set back.
+  const isOpen = (since: number, now: number) => now >= since && now - since < windowMs
   return (key) => {
     const now = clock.now()
     const before = known.get(key)
-    if (before !== undefined && now - before.since < windowMs) {
+    if (before !== undefined && isOpen(before.since, now)) {
       before.suppressed++
       return null
     }
     known.delete(key)
     const [oldest] = known
     if (oldest !== undefined && known.size >= maxKeys) {
-      if (whenFull === 'suppress' && now - oldest[1].since < windowMs) {
+      if (whenFull === 'suppress' && isOpen(oldest[1].since, now)) {
         unkept += 1 + (before?.suppressed ?? 0)
         return null
       }
