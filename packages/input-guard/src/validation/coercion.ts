@@ -1,0 +1,120 @@
+/**
+ * Converts the texts of query strings, paths and headers to what their schema expects, if they are written
+ * exactly as JSON writes it: `5` is a number, `0x5`, ` 5`, `1e999` and the empty text are not.
+ */
+import { isNode, type ResolveRef, type SchemaNode } from './schema-tools.ts'
+
+/** Converts the members of one object in place. */
+export type Coercion = (data: unknown) => void
+
+const NUMBER = /^-?(?:0|[1-9]\d{0,20})(?:\.\d{1,20})?(?:[eE][+-]?\d{1,3})?$/
+
+/** What a schema accepts. */
+interface Accepted {
+  readonly types: ReadonlySet<string>
+  readonly items: readonly [node: SchemaNode, root: SchemaNode] | undefined
+}
+
+/**
+ * Compiles the conversion of an object schema.
+ *
+ * @returns `undefined`: no member needs one.
+ */
+export function compileCoercion(schema: SchemaNode, resolve: ResolveRef): Coercion | undefined {
+  const members = new Map<string, (value: unknown) => unknown>()
+  collectMembers(schema, schema, resolve, members)
+  if (members.size === 0) return undefined
+  const plan = [...members]
+  return (data) => {
+    if (typeof data !== 'object' || data === null) return
+    const record = data as Record<string, unknown>
+    for (const [name, convert] of plan) {
+      const value = record[name]
+      if (value === undefined) continue
+      const converted = convert(value)
+      if (converted !== value) record[name] = converted
+    }
+  }
+}
+
+const MAX_DEPTH = 16
+
+function collectMembers(
+  node: SchemaNode,
+  root: SchemaNode,
+  resolve: ResolveRef,
+  members: Map<string, (value: unknown) => unknown>,
+  depth = 0,
+): void {
+  if (depth > MAX_DEPTH) return
+  for (const [name, member] of Object.entries(node['properties'] ?? {})) {
+    const convert = isNode(member) ? converterOf(member, root, resolve) : undefined
+    if (convert !== undefined && !members.has(name)) members.set(name, convert)
+  }
+  for (const [inner, itsRoot] of branchesOf(node, root, resolve)) {
+    collectMembers(inner, itsRoot, resolve, members, depth + 1)
+  }
+}
+
+/** The schemas that a schema combines. */
+function branchesOf(
+  node: SchemaNode,
+  root: SchemaNode,
+  resolve: ResolveRef,
+): (readonly [SchemaNode, SchemaNode])[] {
+  const branches: (readonly [SchemaNode, SchemaNode])[] = []
+  const { $ref } = node
+  const found = typeof $ref === 'string' ? resolve($ref, root) : undefined
+  if (found !== undefined) branches.push(found)
+  for (const key of ['allOf', 'anyOf', 'oneOf']) {
+    const inner = node[key]
+    if (Array.isArray(inner))
+      for (const each of inner) if (isNode(each)) branches.push([each, root])
+  }
+  return branches
+}
+
+function converterOf(
+  node: SchemaNode,
+  root: SchemaNode,
+  resolve: ResolveRef,
+): ((value: unknown) => unknown) | undefined {
+  const { types, items } = acceptedBy(node, root, resolve)
+  const scalar = scalarConverter(types)
+  if (!types.has('array')) return scalar
+  const convertItem =
+    (items && scalarConverter(acceptedBy(items[0], items[1], resolve).types)) ?? ((each) => each)
+  return (value) => {
+    if (Array.isArray(value)) return value.map(convertItem)
+    // One value of a list that may be repeated.
+    return types.has('string') ? value : [convertItem(value)]
+  }
+}
+
+/** A text that the schema accepts stays one, whatever it looks like. */
+function scalarConverter(types: ReadonlySet<string>): ((value: unknown) => unknown) | undefined {
+  const isNumber = types.has('number') || types.has('integer')
+  const isBoolean = types.has('boolean')
+  if (types.has('string') || (!isNumber && !isBoolean)) return undefined
+  return (value) => {
+    if (typeof value !== 'string') return value
+    if (isBoolean && (value === 'true' || value === 'false')) return value === 'true'
+    if (!isNumber || value.length > 48 || !NUMBER.test(value)) return value
+    const number = Number(value)
+    return Number.isFinite(number) ? number : value
+  }
+}
+
+function acceptedBy(node: SchemaNode, root: SchemaNode, resolve: ResolveRef, depth = 0): Accepted {
+  const types = new Set<string>([node['type'] ?? []].flat() as string[])
+  for (const value of [node['const'] ?? [], node['enum'] ?? []].flat()) types.add(typeof value)
+  let items = isNode(node['items']) ? ([node['items'], root] as const) : undefined
+  if (depth < MAX_DEPTH) {
+    for (const [inner, itsRoot] of branchesOf(node, root, resolve)) {
+      const accepted = acceptedBy(inner, itsRoot, resolve, depth + 1)
+      for (const type of accepted.types) types.add(type)
+      items ??= accepted.items
+    }
+  }
+  return { types, items }
+}
