@@ -22,7 +22,12 @@ export interface Recorder {
 const MAX_FIELD = 128
 const kRecorder = Symbol('input-guard:recorder')
 
-/** The recorder of a server; one for all contexts. */
+/** The recorder of a server, if one was created at boot. */
+export function findRecorder({ server }: FastifyInstance): Recorder | undefined {
+  return (server as { [kRecorder]?: Recorder })[kRecorder]
+}
+
+/** Creates the recorder of a server; one for all contexts. */
 export function createRecorder(app: FastifyInstance, clock: Clock = systemClock): Recorder {
   const server = app.server as { [kRecorder]?: Recorder }
   return (server[kRecorder] ??= newRecorder(app, clock))

@@ -10,7 +10,7 @@ import { PARAPET_INPUT_GUARD_LOOKUP_FAILED } from '../errors.ts'
 import { LibraryShelf } from '../libraries.ts'
 import { resolveSchemaOptions, type SchemaOptions, type SchemaSettings } from '../options.ts'
 import type { CheckTools } from '../types/check.ts'
-import { createRecorder } from './recorder.ts'
+import { findRecorder } from './recorder.ts'
 import { createSchemaCompiler, type ValidationListener } from './validator.ts'
 
 /** The fields of a request from which something unsafe was removed, as `body/comment`. */
@@ -42,7 +42,7 @@ const listener: ValidationListener = {
   rejected(request, faults) {
     const [first] = faults
     if (request === undefined || first === undefined) return
-    createRecorder(request.server).rejected(request, {
+    findRecorder(request.server)?.rejected(request, {
       in: first.in,
       field: first.instancePath,
       code: first.params.code,
@@ -52,8 +52,8 @@ const listener: ValidationListener = {
   sanitized(request, part, pointers) {
     const fields = pointers.map((pointer) => `${part}${pointer}`)
     sanitizedFields.set(request, [...(sanitizedFields.get(request) ?? []), ...fields])
-    const recorder = createRecorder(request.server)
-    for (const field of new Set(fields)) recorder.sanitized(request, field)
+    const recorder = findRecorder(request.server)
+    for (const field of new Set(fields)) recorder?.sanitized(request, field)
   },
 }
 

@@ -12,6 +12,8 @@ const NUMBER = /^-?(?:0|[1-9]\d{0,20})(?:\.\d{1,20})?(?:[eE][+-]?\d{1,3})?$/
 /** What a schema accepts. */
 interface Accepted {
   readonly types: ReadonlySet<string>
+  /** Texts that are accepted as they are. */
+  readonly literals: ReadonlySet<string>
   readonly items: readonly [node: SchemaNode, root: SchemaNode] | undefined
 }
 
@@ -79,11 +81,12 @@ function converterOf(
   root: SchemaNode,
   resolve: ResolveRef,
 ): ((value: unknown) => unknown) | undefined {
-  const { types, items } = acceptedBy(node, root, resolve)
-  const scalar = scalarConverter(types)
+  const accepted = acceptedBy(node, root, resolve)
+  const { types, items } = accepted
+  const scalar = scalarConverter(accepted)
   if (!types.has('array')) return scalar
   const convertItem =
-    (items && scalarConverter(acceptedBy(items[0], items[1], resolve).types)) ?? ((each) => each)
+    (items && scalarConverter(acceptedBy(items[0], items[1], resolve))) ?? ((each) => each)
   return (value) => {
     if (Array.isArray(value)) return value.map(convertItem)
     // One value of a list that may be repeated.
@@ -92,12 +95,12 @@ function converterOf(
 }
 
 /** A text that the schema accepts stays one, whatever it looks like. */
-function scalarConverter(types: ReadonlySet<string>): ((value: unknown) => unknown) | undefined {
+function scalarConverter({ types, literals }: Accepted): ((value: unknown) => unknown) | undefined {
   const isNumber = types.has('number') || types.has('integer')
   const isBoolean = types.has('boolean')
   if (types.has('string') || (!isNumber && !isBoolean)) return undefined
   return (value) => {
-    if (typeof value !== 'string') return value
+    if (typeof value !== 'string' || literals.has(value)) return value
     if (isBoolean && (value === 'true' || value === 'false')) return value === 'true'
     if (!isNumber || value.length > 48 || !NUMBER.test(value)) return value
     const number = Number(value)
@@ -107,14 +110,18 @@ function scalarConverter(types: ReadonlySet<string>): ((value: unknown) => unkno
 
 function acceptedBy(node: SchemaNode, root: SchemaNode, resolve: ResolveRef, depth = 0): Accepted {
   const types = new Set<string>([node['type'] ?? []].flat() as string[])
-  for (const value of [node['const'] ?? [], node['enum'] ?? []].flat()) types.add(typeof value)
+  const listed = [node['const'] ?? [], node['enum'] ?? []].flat()
+  if (listed.length > 0) types.delete('string')
+  const literals = new Set(listed.filter((each) => typeof each === 'string'))
+  for (const value of listed) if (typeof value !== 'string') types.add(typeof value)
   let items = isNode(node['items']) ? ([node['items'], root] as const) : undefined
   if (depth < MAX_DEPTH) {
     for (const [inner, itsRoot] of branchesOf(node, root, resolve)) {
       const accepted = acceptedBy(inner, itsRoot, resolve, depth + 1)
       for (const type of accepted.types) types.add(type)
+      for (const literal of accepted.literals) literals.add(literal)
       items ??= accepted.items
     }
   }
-  return { types, items }
+  return { types, literals, items }
 }
