@@ -83,59 +83,57 @@ await t.test('global unicast addresses are public, all others are not', async (t
   ]
   for (const address of open) t.equal(isPublicAddress(address), true, address)
   const closed = [
-    ...[
-      '127.0.0.1',
-      '127.1.2.3',
-      '10.0.0.1',
-      '172.16.0.1',
-      '172.31.255.255',
-      '192.168.1.1',
-      '169.254.169.254',
-      '100.64.0.1',
-      '100.100.100.200',
-    ],
-    ...[
-      '0.0.0.0',
-      '0.1.2.3',
-      '192.0.0.192',
-      '192.0.2.1',
-      '198.18.0.1',
-      '198.51.100.1',
-      '203.0.113.1',
-      '224.0.0.1',
-      '240.0.0.1',
-      '255.255.255.255',
-      '168.63.129.16',
-      '192.88.99.1',
-    ],
-    ...[
-      '::',
-      '::1',
-      '::7f00:1',
-      '::a9fe:a9fe',
-      '::ffff:127.0.0.1',
-      '::ffff:a9fe:a9fe',
-      '::ffff:0:127.0.0.1',
-      '64:ff9b::7f00:1',
-      '64:ff9b::169.254.169.254',
-      '64:ff9b:1::1',
-    ],
-    ...[
-      '2002:7f00:1::',
-      '2002:a9fe:a9fe::1',
-      '2001::1',
-      '2001:db8::1',
-      'fc00::1',
-      'fd00:ec2::254',
-      'fe80::1',
-      'fe80::1%eth0',
-      'ff02::1',
-      'fec0::1',
-      '100::1',
-      '5f00::1',
-      '4000::1',
-    ],
-    ...['', 'localhost', '0x7f.1', '127.1', '2130706433', '0177.0.0.1', '::ffff:7f00:1%lo'],
+    '127.0.0.1',
+    '127.1.2.3',
+    '10.0.0.1',
+    '172.16.0.1',
+    '172.31.255.255',
+    '192.168.1.1',
+    '169.254.169.254',
+    '100.64.0.1',
+    '100.100.100.200',
+    '0.0.0.0',
+    '0.1.2.3',
+    '192.0.0.192',
+    '192.0.2.1',
+    '198.18.0.1',
+    '198.51.100.1',
+    '203.0.113.1',
+    '224.0.0.1',
+    '240.0.0.1',
+    '255.255.255.255',
+    '168.63.129.16',
+    '192.88.99.1',
+    '::',
+    '::1',
+    '::7f00:1',
+    '::a9fe:a9fe',
+    '::ffff:127.0.0.1',
+    '::ffff:a9fe:a9fe',
+    '::ffff:0:127.0.0.1',
+    '64:ff9b::7f00:1',
+    '64:ff9b::169.254.169.254',
+    '64:ff9b:1::1',
+    '2002:7f00:1::',
+    '2002:a9fe:a9fe::1',
+    '2001::1',
+    '2001:db8::1',
+    'fc00::1',
+    'fd00:ec2::254',
+    'fe80::1',
+    'fe80::1%eth0',
+    'ff02::1',
+    'fec0::1',
+    '100::1',
+    '5f00::1',
+    '4000::1',
+    '',
+    'localhost',
+    '0x7f.1',
+    '127.1',
+    '2130706433',
+    '0177.0.0.1',
+    '::ffff:7f00:1%lo',
   ]
   for (const address of closed) t.equal(isPublicAddress(address), false, address)
 })
@@ -171,10 +169,10 @@ function hostileUrls(): string[] {
       `${a}.${(b << 16) | (c << 8) | d}`,
       `${a}.${b}.${(c << 8) | d}`,
       `0x${a.toString(16)}.${(b << 16) | (c << 8) | d}`,
-      [...dotted]
+      Array.from(dotted)
         .map((digit) => (digit === '.' ? '。' : String.fromCodePoint(0xff10 + Number(digit))))
         .join(''),
-      [...dotted]
+      Array.from(dotted)
         .map((digit) => (digit === '.' ? digit : `%${digit.charCodeAt(0).toString(16)}`))
         .join(''),
       `[::ffff:${dotted}]`,
@@ -298,13 +296,14 @@ await t.test(
   },
 )
 
+const to = (target: string) => `http://a.example.com/?to=${encodeURIComponent(target)}`
+
 await t.test('each redirect is checked, and another origin gets no credentials', async (t) => {
   const { fetch, requests, targets } = await serve(t, ({ url, headers }, response) => {
     const location = new URL(url!, `http://${headers.host}`).searchParams.get('to')
     if (location === null) return response.end('done')
     return response.writeHead(302, { location }).end()
   })
-  const to = (target: string) => `http://a.example.com/?to=${encodeURIComponent(target)}`
   const credentials = {
     headers: { authorization: 'Bearer x', cookie: 'a=b', 'x-api-key': 'k', accept: 'text/plain' },
   }

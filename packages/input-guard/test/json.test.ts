@@ -53,7 +53,6 @@ await t.test('a scanner that has seen other texts decides as a new one', async (
     fc.constantFrom('a', 'b', 'ab', 'constructor', ''),
     fc.string({ maxLength: 6, unit: 'grapheme' }),
   )
-  const quoted = (text: string) => JSON.stringify(text)
   const pairs = fc.array(fc.tuple(key, fc.jsonValue({ maxDepth: 2 })), { maxLength: 8 })
   fc.assert(
     fc.property(pairs, fc.boolean(), (members, escape) => {
@@ -62,7 +61,7 @@ await t.test('a scanner that has seen other texts decides as a new one', async (
         .map(([name, value], index) => {
           const written =
             escape && index % 2 === 1 && name !== ''
-              ? `"${[...name]
+              ? `"${Array.from(name)
                   .map((each) =>
                     each
                       .split('')
@@ -70,7 +69,7 @@ await t.test('a scanner that has seen other texts decides as a new one', async (
                       .join(''),
                   )
                   .join('')}"`
-              : quoted(name)
+              : JSON.stringify(name)
           return `${written}:${JSON.stringify(value)}`
         })
         .join()}}`

@@ -78,21 +78,22 @@ await t.test('throw-away mailboxes and domains without mail are refused on reque
   t.same(asked, ['nomail.example.com', 'example.com', 'down.example.com'])
 })
 
+const decode = (address: string) =>
+  address
+    .replaceAll(/&#x([0-9a-f]+);/gi, (_, hex: string) => {
+      const code = Number.parseInt(hex, 16)
+      // The file writes control characters as their pictures.
+      return String.fromCodePoint(code >= 0x2400 && code <= 0x2420 ? code - 0x2400 : code)
+    })
+    .replaceAll('&lt;', '<')
+    .replaceAll('&gt;', '>')
+    .replaceAll('&quot;', '"')
+    .replaceAll('&amp;', '&')
+
 await t.test('every published e-mail case has a verdict', async (t) => {
   const text = readVectorText(t, 'input/isemail_tests.xml')
   if (text === null) return
   const check = await createChecker(t, SafeEmail())
-  const decode = (address: string) =>
-    address
-      .replaceAll(/&#x([0-9a-f]+);/gi, (_, hex: string) => {
-        const code = Number.parseInt(hex, 16)
-        // The file writes control characters as their pictures.
-        return String.fromCodePoint(code >= 0x2400 && code <= 0x2420 ? code - 0x2400 : code)
-      })
-      .replaceAll('&lt;', '<')
-      .replaceAll('&gt;', '>')
-      .replaceAll('&quot;', '"')
-      .replaceAll('&amp;', '&')
   const counts = { valid: [0, 0], erroneous: [0, 0], other: [0, 0] }
   for (const [, body] of text.matchAll(/<test id="[^"]*">(.*?)<\/test>/gs)) {
     const address = decode(/<address>(.*?)<\/address>/s.exec(body!)?.[1] ?? '')
@@ -114,19 +115,30 @@ await t.test('every published e-mail case has a verdict', async (t) => {
 
 /** Names of real artists, in the scripts and signs that they use. */
 const ARTISTS = [
-  ...['Björk', 'Sigur Rós', "Sinéad O'Connor", 'Beyoncé', 'Rosalía', 'Mötley Crüe', 'Motörhead'],
-  ...['Jean-Michel Jarre', 'D’Angelo', 'Zoë Keating', 'Antonín Dvořák', 'Nguyễn Lê', 'Đorđe'],
-  ...[
-    'Земфира',
-    'Πασχάλης',
-    '坂本龍一',
-    '久石 譲',
-    '방탄소년단',
-    'أم كلثوم',
-    'עידן רייכל',
-    'ลำไย ไหทองคำ',
-  ],
-  ...['ए आर रहमान', 'Samuel L. Jackson', 'St. Vincent'],
+  'Björk',
+  'Sigur Rós',
+  "Sinéad O'Connor",
+  'Beyoncé',
+  'Rosalía',
+  'Mötley Crüe',
+  'Motörhead',
+  'Jean-Michel Jarre',
+  'D’Angelo',
+  'Zoë Keating',
+  'Antonín Dvořák',
+  'Nguyễn Lê',
+  'Đorđe',
+  'Земфира',
+  'Πασχάλης',
+  '坂本龍一',
+  '久石 譲',
+  '방탄소년단',
+  'أم كلثوم',
+  'עידן רייכל',
+  'ลำไย ไหทองคำ',
+  'ए आर रहमान',
+  'Samuel L. Jackson',
+  'St. Vincent',
 ]
 const STAGE_NAMES = [
   'AC/DC',
@@ -171,7 +183,7 @@ await t.test('names of real people in any script are accepted, markup is not', a
   )
   const stage = await createChecker(t, PersonName({ stage: true }))
   t.same(await verdicts(stage, STAGE_NAMES), STAGE_NAMES)
-  t.same(await verdicts(stage, ['<script>', 'a"b', 'a;b']), Array(3).fill('!person_name'))
+  t.same(await verdicts(stage, ['<script>', 'a"b', 'a;b']), Array<string>(3).fill('!person_name'))
 })
 
 await t.test('a search has words and punctuation, and no comments of SQL', async (t) => {
@@ -247,7 +259,7 @@ await t.test('texts that imitate others are refused on request', async (t) => {
   const check = await createChecker(t, SafeText({ maxLength: 50, confusables: 'reject' }))
   const honest = ['paypal', 'Привет', 'Bjørn', '東京 Tokyo', 'Αθήνα']
   t.same(await verdicts(check, honest), honest)
-  t.same(await verdicts(check, ['pаypal', 'раура', 'Gοοgle']), Array(3).fill('!confusable'))
+  t.same(await verdicts(check, ['pаypal', 'раура', 'Gοοgle']), Array<string>(3).fill('!confusable'))
 })
 
 await t.test('the name of a file has no path in any notation', async (t) => {
@@ -261,44 +273,43 @@ await t.test('the name of a file has no path in any notation', async (t) => {
   ]
   t.same(await verdicts(check, names), names)
   const attacks = [
-    ...[
-      '../etc/passwd',
-      '..\\..\\boot.ini',
-      '/etc/passwd',
-      'C:\\x',
-      'a/b',
-      'a\\b',
-      '..',
-      '.',
-      '.htaccess',
-    ],
-    ...[
-      'a%2e%2e%2fb',
-      '%2e%2e',
-      '..%c0%af',
-      '%252e%252e',
-      '%u2216',
-      'a\u2215b',
-      'a\uff0fb',
-      '．．／x',
-      'a\u2044b',
-    ],
-    ...[
-      'nul',
-      'CON.txt',
-      'com1.log',
-      'LPT¹',
-      'aux ',
-      'a.',
-      'a ',
-      'a:stream',
-      'a|b',
-      'a?b',
-      'a*b',
-      '~root',
-      '-rf',
-    ],
-    ...['a\u202etxt.exe', 'a\nb', '…/x', 'a<b', 'a"b', '&#46;&#46;/'],
+    '../etc/passwd',
+    '..\\..\\boot.ini',
+    '/etc/passwd',
+    'C:\\x',
+    'a/b',
+    'a\\b',
+    '..',
+    '.',
+    '.htaccess',
+    'a%2e%2e%2fb',
+    '%2e%2e',
+    '..%c0%af',
+    '%252e%252e',
+    '%u2216',
+    'a∕b',
+    'a／b',
+    '．．／x',
+    'a⁄b',
+    'nul',
+    'CON.txt',
+    'com1.log',
+    'LPT¹',
+    'aux ',
+    'a.',
+    'a ',
+    'a:stream',
+    'a|b',
+    'a?b',
+    'a*b',
+    '~root',
+    '-rf',
+    'a‮txt.exe',
+    'a\nb',
+    '…/x',
+    'a<b',
+    'a"b',
+    '&#46;&#46;/',
   ]
   const accepted = (await verdicts(check, attacks)).filter((each) => !String(each).startsWith('!'))
   t.same(accepted, [])
@@ -306,7 +317,7 @@ await t.test('the name of a file has no path in any notation', async (t) => {
   const images = await createChecker(t, SafeFilename({ extensions: ['png', 'jpg'] }))
   t.same(await verdicts(images, ['a.PNG', 'a.png.exe', 'png', 'a.svg']), [
     'a.PNG',
-    ...Array(3).fill('!file_extension'),
+    ...Array<string>(3).fill('!file_extension'),
   ])
 })
 
@@ -490,14 +501,18 @@ await t.test('amounts and decimals have no errors of floating point', async (t) 
     ]),
     [
       { amountMinor: 5, currency: 'EUR' },
-      ...['!type', '!minimum', '!enum', '!type', '!additional_properties'],
+      '!type',
+      '!minimum',
+      '!enum',
+      '!type',
+      '!additional_properties',
     ],
   )
   const cents = await createChecker(t, Multiple('0.01', { minimum: -100, maximum: 10_000 }))
   const exact = [1.13, 0.07, 4.35, 1.1, 9999.99, -1.01, 0, 5]
   t.same(await verdicts(cents, exact), exact)
   t.same(await verdicts(cents, [1.135, 0.001, 1.130_000_1, 10_001, '1.13']), [
-    ...Array(3).fill('!decimals'),
+    ...Array<string>(3).fill('!decimals'),
     '!maximum',
     '!type',
   ])
@@ -521,7 +536,7 @@ await t.test('ids, slugs, countries and telephone numbers have one spelling', as
       id.replaceAll('-', ''),
       '',
     ]),
-    [id, ...Array(4).fill('!uuid')],
+    [id, ...Array<string>(4).fill('!uuid')],
   )
   t.same(
     await verdicts(await createChecker(t, Uuid({ version: 4 })), [id, id.replace('-7', '-4')]),
@@ -529,11 +544,11 @@ await t.test('ids, slugs, countries and telephone numbers have one spelling', as
   )
   t.same(await verdicts(await createChecker(t, Slug()), ['a-b-2', 'A', 'a--b', '-a', 'a b']), [
     'a-b-2',
-    ...Array(4).fill('!slug'),
+    ...Array<string>(4).fill('!slug'),
   ])
   t.same(await verdicts(await createChecker(t, CountryCode()), ['DE', 'de', 'XX', 'DEU']), [
     'DE',
-    ...Array(3).fill('!enum'),
+    ...Array<string>(3).fill('!enum'),
   ])
   t.same(
     await verdicts(await createChecker(t, Phone()), [
@@ -543,7 +558,7 @@ await t.test('ids, slugs, countries and telephone numbers have one spelling', as
       '+34 911 23 45 67 ext 5',
       '٣٤٥٦',
     ]),
-    ['+34911234567', ...Array(4).fill('!phone')],
+    ['+34911234567', ...Array<string>(4).fill('!phone')],
   )
   t.same(
     await verdicts(await createChecker(t, Phone({ defaultCountry: 'ES', countries: ['ES'] })), [
@@ -608,7 +623,7 @@ await t.test('dates exist, and are compared with the clock', async (t) => {
       { from: 'x', to: 'y' },
       {},
     ]),
-    [week, ...['!range_too_long', '!range_reversed', '!range_reversed', '!date', '!required']],
+    [week, '!range_too_long', '!range_reversed', '!range_reversed', '!date', '!required'],
   )
 })
 
