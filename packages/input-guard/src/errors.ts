@@ -20,6 +20,15 @@ export const PARAPET_INPUT_GUARD_INVALID_TYPE = createError<[type: string, probl
 )
 
 /**
+ * The rule of a route is not `{ unguarded: 'reason' }`; the boot stops. Fix: Correct `config.inputGuard` of the
+ * route in the message.
+ */
+export const PARAPET_INPUT_GUARD_INVALID_RULE = createError<[route: string]>(
+  'PARAPET_INPUT_GUARD_INVALID_RULE',
+  'The rule "inputGuard" of the route %s must be { unguarded: "the reason" }',
+)
+
+/**
  * Routes have schemas without bounds, or no schema at all, and `audit` is `error`; the boot stops.
  * Fix: Add what the message lists for each route, or accept the route in `unguarded`.
  */

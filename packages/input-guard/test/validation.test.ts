@@ -286,6 +286,7 @@ const declare = (app: ReturnType<typeof Fastify>) => {
   )
   app.get('/query', { schema: { querystring: objectOf({ q: { type: 'string' } }) } }, () => 'x')
   app.post('/hook', () => 'x')
+  app.post('/signed', { config: { inputGuard: { unguarded: 'signed by the sender' } } }, () => 'x')
 }
 
 await t.test('the audit lists input without bounds; strict mode stops the boot', async (t) => {
@@ -303,7 +304,6 @@ await t.test('the audit lists input without bounds; strict mode stops the boot',
     `POST /none ${none}`,
     'POST /types body (application/json): "maxLength" is missing',
     'GET /query querystring/q: "maxLength" is missing',
-    'HEAD /query querystring/q: "maxLength" is missing',
   ].map((each) => `  ${each}`)
   t.same(app.inputGuard.audit().toSorted(), expected.toSorted())
 
@@ -466,5 +466,15 @@ await t.test('concurrent requests get their own faults and reports', async (t) =
         [reply.statusCode, reply.json()],
         [400, { errors: [{ pointer: '/email', code: 'email_domain' }] }],
       )
+  }
+})
+
+await t.test('a rule of a route that cannot be read stops the boot', async (t) => {
+  const { app } = await build(t)
+  for (const rule of [true, {}, { unguarded: '' }, { unguarded: 'x', other: 1 }]) {
+    t.throws(() => app.get('/', { config: { inputGuard: rule as never } }, () => 'never'), {
+      code: 'PARAPET_INPUT_GUARD_INVALID_RULE',
+      statusCode: 500,
+    })
   }
 })

@@ -16,13 +16,13 @@ const INLINE = new Set([
 const NOT_IN_QUOTES = /[^\x20-\x7e]|["\\%]/g
 const NOT_EXTENDED = /[!'()*]/g
 
-/** Headers for a file that a user uploaded. */
-export interface DownloadHeaders {
-  readonly 'content-disposition': string
-  readonly 'content-type': string
-  readonly 'content-security-policy': string
-  readonly 'x-content-type-options': 'nosniff'
-}
+/** Headers for a file that a user uploaded. A type, because Fastify takes no interface as headers. */
+export type DownloadHeaders = Readonly<
+  Record<
+    'content-disposition' | 'content-type' | 'content-security-policy' | 'x-content-type-options',
+    string
+  >
+>
 
 /**
  * The headers that send a stored file: never as a page of this site. SVG, HTML, XML and PDF are attachments,

@@ -9,6 +9,8 @@ export interface AuditedRoute {
 
 /** Formats whose texts have a fixed length. */
 const SHORT_FORMATS = new Set(['uuid', 'date', 'ipv4', 'ipv6'])
+/** What limits the members of an object. */
+const CLOSING = ['additionalProperties', 'unevaluatedProperties', 'maxProperties']
 const MAX_GAPS = 20
 const MAX_DEPTH = 32
 
@@ -64,7 +66,7 @@ function walk(node: SchemaNode, context: Walk, depth: number): void {
     const branches = node[key]
     if (Array.isArray(branches)) for (const each of branches) into(each, '')
   }
-  gaps.push(...gapsOf(node).map((gap) => `${at}: ${gap}`))
+  gaps.push(...gapsOf(node, at.startsWith('body')).map((gap) => `${at}: ${gap}`))
   for (const [name, member] of Object.entries(node['properties'] ?? {})) {
     into(member, `/${name}`)
   }
@@ -72,7 +74,8 @@ function walk(node: SchemaNode, context: Walk, depth: number): void {
   into(node['items'], '/*')
 }
 
-function gapsOf(node: SchemaNode): string[] {
+/** @param closes whether objects must be closed; the URL bounds a query string */
+function gapsOf(node: SchemaNode, closes: boolean): string[] {
   const types = new Set([node['type'] ?? []].flat() as string[])
   const isListed = node['enum'] !== undefined || node['const'] !== undefined
   const gaps: string[] = []
@@ -83,8 +86,8 @@ function gapsOf(node: SchemaNode): string[] {
   if (types.has('array') && node['maxItems'] === undefined && !Array.isArray(node['items'])) {
     gaps.push('"maxItems" is missing')
   }
-  const closes = ['additionalProperties', 'unevaluatedProperties', 'maxProperties']
-  if (types.has('object') && closes.every((key) => node[key] === undefined || node[key] === true)) {
+  const isOpen = CLOSING.every((key) => node[key] === undefined || node[key] === true)
+  if (closes && types.has('object') && isOpen) {
     gaps.push('"additionalProperties": false is missing')
   }
   return gaps
