@@ -1,19 +1,25 @@
-// Runs in a bare ESM app that has installed the packed package.
+// Runs in a bare ESM app that has installed the packed package, without its optional libraries.
 import assert from 'node:assert/strict'
-import inputGuard, { inputGuard as named } from '@parapet/input-guard'
+import inputGuard, { encodeFor, inputGuard as named, Phone, SafeUrl } from '@parapet/input-guard'
 import Fastify from 'fastify'
 
 assert.equal(inputGuard, named)
+assert.equal(encodeFor.html('<'), '&lt;')
 const app = Fastify()
-await app.register(inputGuard, {
-  allowedRoles: ['operator'],
-  principal: () => ({ id: 'op-1', roles: ['operator'] }),
-})
-const passed = []
-app.securityEvents.on('input_guard.passed', ({ details }) => passed.push(details.role))
-app.get('/reports', { config: { inputGuard: 'closed' } }, async () => 'reports')
-const reply = await app.inject('/reports')
-assert.equal(reply.statusCode, 200)
-assert.equal(reply.body, 'reports')
-assert.deepEqual(passed, ['operator'])
+await app.register(inputGuard, { audit: 'off' })
+const rejected = []
+app.securityEvents.on('input_guard.rejected', ({ details }) => rejected.push(details.code))
+app.get(
+  '/',
+  { schema: { querystring: { type: 'object', properties: { url: SafeUrl() } } } },
+  async ({ query }) => query,
+)
+assert.deepEqual((await app.inject('/?url=https://a.com')).json(), { url: 'https://a.com/' })
+assert.equal((await app.inject('/?url=javascript:x')).statusCode, 400)
+assert.deepEqual(rejected, ['url_scheme'])
 await app.close()
+
+const incomplete = Fastify()
+await incomplete.register(inputGuard, { audit: 'off' })
+incomplete.post('/', { schema: { body: Phone() } }, async () => 'never')
+await assert.rejects(incomplete.ready(), { code: 'PARAPET_INPUT_GUARD_MISSING_LIBRARY' })
