@@ -5,7 +5,7 @@ import { events } from '../events.ts'
 import { EventFold } from '../request/event-fold.ts'
 
 /** What {@link Recorder.rejected} reports. */
-export interface Rejection {
+interface Rejection {
   readonly in: string
   readonly field: string
   readonly code: string

@@ -15,6 +15,9 @@ const INVISIBLE =
   // oxlint-disable-next-line no-misleading-character-class -- each is a character by itself
   /[\u00ad\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180e\u200b\u2060-\u2064\u206a-\u206f\u3164\ufeff\uffa0\ufff9-\ufffb\u{e0000}-\u{e007f}]/u
 
+/** Most texts are of these characters, and none of them is forbidden. */
+const PRINTABLE_ASCII = /^[\x20-\x7e]*$/
+
 /** What {@link findForbiddenCharacter} finds. */
 export type CharacterFault =
   | 'lone_surrogate'
@@ -28,6 +31,7 @@ export type CharacterFault =
  * @param lines whether line breaks and tabs are allowed.
  */
 export function findForbiddenCharacter(text: string, lines: boolean): CharacterFault | undefined {
+  if (PRINTABLE_ASCII.test(text)) return undefined
   if (LONE_SURROGATE.test(text)) return 'lone_surrogate'
   if ((lines ? CONTROL_IN_LINES : CONTROL).test(text)) return 'control_character'
   if (BIDI_CONTROL.test(text)) return 'bidi_character'

@@ -71,9 +71,9 @@ export function DateRange(options: DateRangeOptions = {}): TObject<{ from: TStri
 
 const DAY_MS = 86_400_000
 const MAX_DAYS = 73_000
-const DATE = /^(\d{4})-(\d\d)-(\d\d)$/
+const DATE = /^\d{4}-\d\d-\d\d$/
 const DATE_TIME =
-  /^(\d{4})-(\d\d)-(\d\d)[Tt ](?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d{1,9})?(?:[Zz]|[+-](?:[01]\d|2[0-3]):[0-5]\d)$/
+  /^\d{4}-\d\d-\d\d[Tt ](?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d{1,9})?(?:[Zz]|[+-](?:[01]\d|2[0-3]):[0-5]\d)$/
 const NOT_A_DATE = fault('date', 'must be a date such as 2027-03-01')
 const NOT_A_DATE_TIME = fault('date_time', 'must be a date and time such as 2027-03-01T10:00:00Z')
 const NOT_PAST = fault('date_not_past', 'must not be in the future')
@@ -84,14 +84,16 @@ const TOO_LONG = fault('range_too_long', 'must be shorter')
 
 /** The moment of a date in milliseconds, `NaN` if there is no such day. */
 function momentOf(text: string, format: 'date' | 'date-time'): number {
-  const match = (format === 'date' ? DATE : DATE_TIME).exec(text)
-  if (match === null) return Number.NaN
-  const [year, month, day] = [Number(match[1]), Number(match[2]), Number(match[3])]
-  // `Date.UTC` would read 30 February as 2 March.
-  const start = new Date(Date.UTC(2000, month - 1, day))
-  start.setUTCFullYear(year, month - 1, day)
-  if (start.getUTCMonth() !== month - 1 || start.getUTCDate() !== day) return Number.NaN
-  return format === 'date' ? start.getTime() : Date.parse(text.toUpperCase().replace(' ', 'T'))
+  if (!(format === 'date' ? DATE : DATE_TIME).test(text)) return Number.NaN
+  // `Date` would read 30 February as 2 March.
+  const [year, month, day] = [text.slice(0, 4), text.slice(5, 7), text.slice(8, 10)].map(Number)
+  if (month! < 1 || month! > 12 || day! < 1 || day! > daysIn(year!, month!)) return Number.NaN
+  return Date.parse(format === 'date' ? text : text.toUpperCase().replace(' ', 'T'))
+}
+
+function daysIn(year: number, month: number): number {
+  if (month === 2) return year % 4 === 0 && (year % 100 !== 0 || year % 400 === 0) ? 29 : 28
+  return month === 4 || month === 6 || month === 9 || month === 11 ? 30 : 31
 }
 
 /** Compiles the check of one date; `future`: it must lie ahead, `past`: it must have begun. */

@@ -45,8 +45,9 @@ const NO_MAIL = fault('email_domain', 'must have a domain that receives mail')
 
 /** The domain as DNS has it, or `undefined` if it is none. */
 function normalizeDomain(text: string): string | undefined {
-  if (NOT_IN_DOMAIN.test(text)) return undefined
-  const ascii = NOT_ASCII.test(text) ? domainToASCII(text) : text.toLowerCase()
+  const isForeign = NOT_ASCII.test(text)
+  if (isForeign && (NOT_IN_DOMAIN.test(text) || hasLoneSurrogate(text))) return undefined
+  const ascii = isForeign ? domainToASCII(text) : text.toLowerCase()
   return ascii.length <= 253 && DOMAIN.test(ascii) ? ascii : undefined
 }
 
@@ -56,7 +57,7 @@ export function compileEmail({ disposable, mx }: SafeEmailOptions, tools: CheckT
   return (text, report) => {
     const at = text.lastIndexOf('@')
     const local = text.slice(0, at)
-    if (at < 1 || local.length > MAX_LOCAL || hasLoneSurrogate(text)) return NOT_AN_EMAIL
+    if (at < 1 || local.length > MAX_LOCAL) return NOT_AN_EMAIL
     const domain = normalizeDomain(text.slice(at + 1))
     if (domain === undefined || !LOCAL.test(local)) return NOT_AN_EMAIL
     if (disposable === 'reject' && isDisposable(domain, tools)) return DISPOSABLE
