@@ -9,7 +9,7 @@ import {
 } from '@parapet/input-guard'
 import { problemErrorHandler } from '@parapet/kit'
 import { Type } from '@sinclair/typebox'
-import Fastify from 'fastify'
+import Fastify, { type FastifyInstance } from 'fastify'
 import t from 'tap'
 import { build, post } from './helpers.ts'
 
@@ -263,7 +263,7 @@ await t.test('a pattern never runs on a text beyond its maxLength', async (t) =>
   )
 })
 
-const declare = (app: ReturnType<typeof Fastify>) => {
+const declare = (app: FastifyInstance) => {
   app.addSchema({ $id: 'tag', type: 'string' })
   const body = {
     type: 'object',
@@ -334,7 +334,7 @@ await t.test('a compiler that the app has chosen is kept', async (t) => {
     ({ body }) => body as object,
   )
   t.equal((await post(app, '/own', { n: 'x' })).statusCode, 400)
-  const whole = Fastify().setValidatorCompiler(() => (value) => ({ value }))
+  const whole = Fastify().setValidatorCompiler(() => (value: unknown) => ({ value }))
   t.after(() => whole.close())
   await whole.register(inputGuard, { audit: 'off' })
   whole.post('/', { schema: { body: { type: 'string' } } }, ({ body }) => body as object)

@@ -14,16 +14,14 @@ import type {
   RouteOptions,
   preSerializationHookHandler,
 } from 'fastify'
-import {
-  PARAPET_INPUT_GUARD_INVALID_RULE,
-  PARAPET_INPUT_GUARD_UNBOUNDED_ROUTES,
-} from '../errors.ts'
+import { PARAPET_INPUT_GUARD_INVALID_RULE } from '../errors.ts'
 import {
   applyResponsePlan,
   compileResponsePlan,
   type ResponsePlan,
 } from '../output/response-plan.ts'
 import { findGaps } from '../validation/audit.ts'
+import { listParameters } from '../validation/list-parameters.ts'
 import {
   createResolver,
   isNode,
@@ -94,7 +92,10 @@ export class GuardedRoutes {
   listsOf({ routeOptions }: FastifyRequest): ReadonlySet<string> {
     const route = this.#rules.of(routeOptions)
     if (route === undefined || route === missedRoute) return EMPTY
-    return (route.lists ??= listNames(route.schema?.querystring, this.#resolverOf(route.context)))
+    return (route.lists ??= listParameters(
+      route.schema?.querystring,
+      this.#resolverOf(route.context),
+    ))
   }
 
   /** Lists what is not bounded, by route. @param accepted routes that are left out */
@@ -182,75 +183,4 @@ function usesDefaultCompiler(route: RouteOptions, context: FastifyInstance): boo
     | { readonly isCustomValidatorCompiler?: boolean }
     | undefined
   return controller?.isCustomValidatorCompiler !== true
-}
-
-function listNames(schema: unknown, resolve: ResolveRef): ReadonlySet<string> {
-  const names = new Set<string>()
-  if (isNode(schema)) collectLists(schema, schema, resolve, names, 0)
-  return names
-}
-
-function collectLists(
-  node: SchemaNode,
-  root: SchemaNode,
-  resolve: ResolveRef,
-  names: Set<string>,
-  depth: number,
-): void {
-  if (depth > 8) return
-  for (const [name, member] of Object.entries(node['properties'] ?? {})) {
-    if (acceptsArray(member, root, resolve, 0)) names.add(name)
-  }
-  for (const [inner, itsRoot] of innerOf(node, root, resolve)) {
-    collectLists(inner, itsRoot, resolve, names, depth + 1)
-  }
-}
-
-function acceptsArray(
-  member: unknown,
-  root: SchemaNode,
-  resolve: ResolveRef,
-  depth: number,
-): boolean {
-  if (!isNode(member) || depth > 8) return false
-  if ([member['type']].flat().includes('array')) return true
-  return innerOf(member, root, resolve).some(([inner, itsRoot]) =>
-    acceptsArray(inner, itsRoot, resolve, depth + 1),
-  )
-}
-
-function innerOf(
-  node: SchemaNode,
-  root: SchemaNode,
-  resolve: ResolveRef,
-): (readonly [SchemaNode, SchemaNode])[] {
-  const { $ref } = node
-  const target = typeof $ref === 'string' ? resolve($ref, root) : undefined
-  const branches = ['allOf', 'anyOf', 'oneOf'].flatMap((key) => (node[key] ?? []) as unknown[])
-  return [
-    ...(target === undefined ? [] : [target]),
-    ...branches.filter(isNode).map((each) => [each, root] as const),
-  ]
-}
-
-/** @throws PARAPET_INPUT_GUARD_UNBOUNDED_ROUTES the audit found something and must stop the boot. */
-export function auditRoutes(
-  app: FastifyInstance,
-  routes: GuardedRoutes,
-  {
-    audit,
-    unguarded,
-  }: {
-    readonly audit: 'error' | 'warn' | 'off'
-    readonly unguarded: Readonly<Record<string, string>>
-  },
-): void {
-  if (audit === 'off') return
-  const findings = routes.audit(unguarded)
-  if (findings.length === 0) return
-  if (audit === 'error') throw new PARAPET_INPUT_GUARD_UNBOUNDED_ROUTES(findings.join('\n'))
-  app.log.warn(
-    { findings: findings.slice(0, 100).map((each) => each.trim()), count: findings.length },
-    'input-guard found input that is not bounded; set "audit" to "error" to stop the start',
-  )
 }

@@ -4,18 +4,13 @@
  */
 import type { Ajv, ValidateFunction } from 'ajv'
 import type { FastifyRequest, FastifySchemaCompiler } from 'fastify'
-import { PARAPET_INPUT_GUARD_LOOKUP_FAILED } from '../errors.ts'
 import { compileCoercion, type Coercion } from '../validation/coercion.ts'
 import { createAjv } from '../validation/create-ajv.ts'
-import {
-  describeFaults,
-  toFaults,
-  type InputFault,
-  type RequestPart,
-} from '../validation/faults.ts'
-import { ValidationRun, type LateFault } from '../validation/run.ts'
+import { toFaults, type InputFault, type RequestPart } from '../validation/faults.ts'
+import { ValidationRun } from '../validation/run.ts'
 import { createResolver, forHeaders, forRequest, isNode } from '../validation/schema-tools.ts'
 import type { CheckTools } from '../types/check.ts'
+import { asError, checkLater, inputError } from './input-error.ts'
 
 /** What a validator reports to the plugin. */
 export interface ValidationListener {
@@ -171,40 +166,4 @@ function otherFaults(request: FastifyRequest, part: RequestPart): InputFault[] {
       | undefined
     return [...(validator?.[kFaults]?.(request) ?? [])]
   })
-}
-
-async function checkLater(
-  checks: readonly (() => Promise<LateFault | undefined>)[],
-  part: RequestPart,
-): Promise<InputFault[]> {
-  const found = await Promise.all(checks.map((check) => check())).catch((cause: unknown) => {
-    throw Object.assign(new PARAPET_INPUT_GUARD_LOOKUP_FAILED(), { cause })
-  })
-  return found.flatMap((late) =>
-    late === undefined
-      ? []
-      : [
-          {
-            in: part,
-            instancePath: late.pointer,
-            keyword: 'x-guard',
-            message: late.message,
-            params: { code: late.code },
-          },
-        ],
-  )
-}
-
-/** An error as Fastify makes it for faults of one part. */
-function inputError(faults: readonly InputFault[], part: RequestPart): Error {
-  return Object.assign(new Error(describeFaults(faults)), {
-    statusCode: 400,
-    code: 'FST_ERR_VALIDATION',
-    validation: faults,
-    validationContext: part,
-  })
-}
-
-function asError(errors: Validator['errors'], part: RequestPart): Error {
-  return errors instanceof Error ? errors : inputError(errors ?? [], part)
 }

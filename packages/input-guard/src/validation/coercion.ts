@@ -2,7 +2,7 @@
  * Converts the texts of query strings, paths and headers to what their schema expects, if they are written
  * exactly as JSON writes it: `5` is a number, `0x5`, ` 5`, `1e999` and the empty text are not.
  */
-import { isNode, type ResolveRef, type SchemaNode } from './schema-tools.ts'
+import { branchesOf, isNode, type ResolveRef, type SchemaNode } from './schema-tools.ts'
 
 /** Converts the members of one object in place. */
 export type Coercion = (data: unknown) => void
@@ -56,24 +56,6 @@ function collectMembers(
   for (const [inner, itsRoot] of branchesOf(node, root, resolve)) {
     collectMembers(inner, itsRoot, resolve, members, depth + 1)
   }
-}
-
-/** The schemas that a schema combines. */
-function branchesOf(
-  node: SchemaNode,
-  root: SchemaNode,
-  resolve: ResolveRef,
-): (readonly [SchemaNode, SchemaNode])[] {
-  const branches: (readonly [SchemaNode, SchemaNode])[] = []
-  const { $ref } = node
-  const found = typeof $ref === 'string' ? resolve($ref, root) : undefined
-  if (found !== undefined) branches.push(found)
-  for (const key of ['allOf', 'anyOf', 'oneOf']) {
-    const inner = node[key]
-    if (Array.isArray(inner))
-      for (const each of inner) if (isNode(each)) branches.push([each, root])
-  }
-  return branches
 }
 
 function converterOf(

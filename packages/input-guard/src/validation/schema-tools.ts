@@ -81,3 +81,21 @@ export function forHeaders(schema: unknown): unknown {
 function lower(text: unknown): string {
   return String(text).toLowerCase()
 }
+
+/** The schemas that a schema combines, each with the schema in which its references are resolved. */
+export function branchesOf(
+  node: SchemaNode,
+  root: SchemaNode,
+  resolve: ResolveRef,
+): (readonly [SchemaNode, SchemaNode])[] {
+  const branches: (readonly [SchemaNode, SchemaNode])[] = []
+  const { $ref } = node
+  const found = typeof $ref === 'string' ? resolve($ref, root) : undefined
+  if (found !== undefined) branches.push(found)
+  for (const key of ['allOf', 'anyOf', 'oneOf']) {
+    const inner = node[key]
+    if (Array.isArray(inner))
+      for (const each of inner) if (isNode(each)) branches.push([each, root])
+  }
+  return branches
+}
