@@ -16,7 +16,13 @@ import { createRecorder } from './http/recorder.ts'
 import { guardRequests } from './http/request-guard.ts'
 import { auditRoutes } from './http/route-audit.ts'
 import { GuardedRoutes } from './http/routes.ts'
-import { createCompilerFactory, createTools, lateCompiler, sanitizedOf } from './http/schemas.ts'
+import {
+  createCompilerFactory,
+  createTools,
+  lateCompiler,
+  loadLibraries,
+  sanitizedOf,
+} from './http/schemas.ts'
 import { addUploads } from './http/uploads.ts'
 import {
   resolveFetchOptions,
@@ -152,6 +158,7 @@ async function inputGuardPlugin(app: FastifyInstance, options: InputGuardOptions
   })
   app.addHook('onReady', async () => {
     await tools.libraries.ready()
+    await loadLibraries(app)
     auditRoutes(app, routes, settings)
   })
 }

@@ -37,7 +37,7 @@ await t.test('parameters are refused before the schema and the handler', async (
     refused.map(([, reason]) => reason),
   )
   t.equal(handled, 0)
-  for (const url of ['/?a=1&b=%2500', '/?constructor=Ferrari', '/?a[b]=1', '/']) {
+  for (const url of ['/?a=1&b=%2500', '/?constructor=Ferrari', '/?prototype=1', '/?a[b]=1', '/']) {
     t.equal((await app.inject(url)).statusCode, 200, url)
   }
 })
@@ -155,6 +155,7 @@ await t.test('depth and names of nested parsers are limited', async (t) => {
   for (let i = 0; i < 50; i++) deep = { a: deep }
   t.equal(findParameterFault(deep, rules), 'parameter_count')
   t.equal(findParameterFault({ a: ['\ud800'] }, rules), 'lone_surrogate')
+  t.equal(findParameterFault({ constructor: { prototype: { a: '1' } } }, rules), 'prototype_key')
   t.equal(findParameterFault({ 'a\0': '1' }, rules), 'nul')
   t.equal(findParameterFault({ a: [{ b: 5, c: null }] }, rules), undefined)
 })

@@ -1,5 +1,5 @@
 /** Connects schemas to an app: the tools of their checks, and the compilers of contexts. */
-import { withDeadline } from '@parapet/kit'
+import { readFastifyInternal, withDeadline } from '@parapet/kit'
 import type {
   FastifyInstance,
   FastifyRequest,
@@ -12,6 +12,8 @@ import { resolveSchemaOptions, type SchemaOptions, type SchemaSettings } from '.
 import type { CheckTools } from '../types/check.ts'
 import { findRecorder } from './recorder.ts'
 import { createSchemaCompiler, type ValidationListener } from './validator.ts'
+
+const kLibraries = Symbol('input-guard:libraries')
 
 /** The fields of a request from which something unsafe was removed, as `body/comment`. */
 const sanitizedFields = new WeakMap<FastifyRequest, string[]>()
@@ -94,10 +96,21 @@ export function guardedSchemas(
   options: SchemaOptions = {},
 ): NonNullable<FastifyServerOptions['schemaController']> {
   const settings = resolveSchemaOptions(options)
-  const create = createCompilerFactory(settings, createTools(settings))
+  const tools = createTools(settings)
+  const create = createCompilerFactory(settings, tools)
+  const buildValidator = (externals: unknown) =>
+    create(externals as Record<string, object>) as never
   return {
     compilersFactory: {
-      buildValidator: (externals: unknown) => create(externals as Record<string, object>) as never,
+      buildValidator: Object.assign(buildValidator, { [kLibraries]: tools.libraries }),
     },
   }
+}
+
+/** Loads the libraries of {@link guardedSchemas}, so that a missing one stops the boot. */
+export async function loadLibraries(app: FastifyInstance): Promise<void> {
+  const controller = readFastifyInternal(app, 'fastify.schemaController') as
+    | { readonly compilersFactory?: { readonly buildValidator?: { [kLibraries]?: LibraryShelf } } }
+    | undefined
+  await controller?.compilersFactory?.buildValidator?.[kLibraries]?.ready()
 }

@@ -19,8 +19,8 @@ export interface ParameterRules {
   readonly lists: ReadonlySet<string> | null
 }
 
-/** `a[__proto__]`, `a.constructor.b`, `__proto__` */
-const PROTOTYPE = /(?:^|[.[])(?:__proto__|constructor\]?[.[]+prototype|prototype)(?:$|[.[\]])/
+/** `__proto__`, `a[__proto__]`, `constructor.prototype`, `a[constructor][prototype]`; not `?prototype=1` */
+const PROTOTYPE = /(?:^|[.[])(?:__proto__|constructor\]?[.[]+prototype)(?:$|[.[\]])/
 /** `$ne`, `a[$ne]` */
 const OPERATOR = /(?:^|[.[])\$/
 const SURROGATE = /\p{Surrogate}/u
@@ -32,7 +32,7 @@ export function findParameterFault(
   rules: ParameterRules,
 ): ParameterFault | undefined {
   const budget = { left: rules.maxParameters }
-  return findIn(parameters, rules, budget, 0)
+  return findIn(parameters, rules, budget, 0, '')
 }
 
 function findIn(
@@ -40,11 +40,14 @@ function findIn(
   rules: ParameterRules,
   budget: { left: number },
   depth: number,
+  parent: string,
 ): ParameterFault | undefined {
   if (depth > MAX_DEPTH) return 'parameter_count'
   const isArray = Array.isArray(values)
   for (const name of Object.keys(values)) {
     if (--budget.left < 0) return 'parameter_count'
+    // Nested parsers have split `constructor[prototype]` already.
+    if (name === 'prototype' && parent === 'constructor') return 'prototype_key'
     const fault = isArray ? undefined : nameFault(name, rules)
     if (fault !== undefined) return fault
     const value = (values as Record<string, unknown>)[name]
@@ -54,7 +57,7 @@ function findIn(
     } else if (typeof value === 'object' && value !== null) {
       const repeats = Array.isArray(value) && depth === 0
       if (repeats && rules.lists !== null && !rules.lists.has(name)) return 'duplicate_parameter'
-      const inner = findIn(value, rules, budget, depth + 1)
+      const inner = findIn(value, rules, budget, depth + 1, name)
       if (inner !== undefined) return inner
     }
   }

@@ -86,9 +86,13 @@ const TOO_LONG = fault('range_too_long', 'must be shorter')
 function momentOf(text: string, format: 'date' | 'date-time'): number {
   if (!(format === 'date' ? DATE : DATE_TIME).test(text)) return Number.NaN
   // `Date` would read 30 February as 2 March.
-  const [year, month, day] = [text.slice(0, 4), text.slice(5, 7), text.slice(8, 10)].map(Number)
-  if (month! < 1 || month! > 12 || day! < 1 || day! > daysIn(year!, month!)) return Number.NaN
-  return Date.parse(format === 'date' ? text : text.toUpperCase().replace(' ', 'T'))
+  const year = Number(text.slice(0, 4))
+  const month = Number(text.slice(5, 7))
+  const day = Number(text.slice(8, 10))
+  if (month < 1 || month > 12 || day < 1 || day > daysIn(year, month)) return Number.NaN
+  // `Date.UTC` reads the years 0 to 99 as 1900 to 1999.
+  if (format === 'date' && year > 99) return Date.UTC(year, month - 1, day)
+  return Date.parse(text.toUpperCase().replace(' ', 'T'))
 }
 
 function daysIn(year: number, month: number): number {
