@@ -11,6 +11,9 @@ import { problemErrorHandler } from '@parapet/kit'
 import { Type } from '@sinclair/typebox'
 import Fastify, { type FastifyInstance } from 'fastify'
 import t from 'tap'
+import { compileCoercion } from '../src/validation/coercion.ts'
+import { listParameters } from '../src/validation/list-parameters.ts'
+import { createResolver } from '../src/validation/schema-tools.ts'
 import { build, post } from './helpers.ts'
 
 const text = { type: 'string', maxLength: 10 }
@@ -491,3 +494,53 @@ await t.test(
     t.same((await post(app, '/', '"<i>x</i><script>"')).json(), { body: '<i>x</i>' })
   },
 )
+
+await t.test(
+  'references within a schema are followed, for conversion, lists and the audit',
+  async (t) => {
+    const { app } = await build(t)
+    app.addSchema({
+      $id: 'shared',
+      $defs: {
+        'a/b': { type: 'integer' },
+        page: { $id: '#page', type: 'object', properties: { page: { type: 'integer' } } },
+        ids: { type: 'array', items: { $ref: '#/$defs/a~1b' }, maxItems: 3 },
+      },
+    })
+    const querystring = {
+      type: 'object',
+      definitions: { size: { type: 'integer' } },
+      allOf: [{ type: 'object', properties: { size: { $ref: '#/definitions/size' } } }],
+      properties: {
+        one: { $ref: 'shared#/$defs/a~1b' },
+        ids: { $ref: 'shared#/$defs/ids' },
+        any: { type: 'array', maxItems: 2 },
+        mixed: { type: ['string', 'array'], maxLength: 5, maxItems: 2 },
+      },
+    }
+    app.get('/', { schema: { querystring } }, ({ query }) => query)
+    t.same((await app.inject('/?size=2&one=3&ids=4&ids=5&any=x&mixed=y')).json(), {
+      size: 2,
+      one: 3,
+      ids: [4, 5],
+      any: ['x'],
+      mixed: 'y',
+    })
+    t.same((await app.inject('/?mixed=a&mixed=b&ids=1')).json(), { mixed: ['a', 'b'], ids: [1] })
+    t.equal((await app.inject('/?size=x')).statusCode, 400)
+    t.same(app.inputGuard.audit(), [])
+  },
+)
+
+await t.test('references that lead nowhere, or to themselves, end', async (t) => {
+  const resolve = createResolver({ own: { $id: 'own', $defs: { a: { $id: '#a', type: 'null' } } } })
+  const root = { $ref: '#' }
+  t.equal(resolve('#', root)?.[0], root)
+  t.match(resolve('own#a', root)?.[0], { type: 'null' })
+  for (const ref of ['missing', 'own#/nope/x', 'own#nope', '#/$ref/x']) {
+    t.equal(resolve(ref, root), undefined, ref)
+  }
+  t.equal(compileCoercion(root, resolve), undefined)
+  t.same([...listParameters(root, resolve)], [])
+  t.same([...listParameters({ properties: { a: root } }, resolve)], [])
+})

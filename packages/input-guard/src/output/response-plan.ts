@@ -52,7 +52,7 @@ function planOf(
     hidesSomething: false,
   }
   known.set(node, plan)
-  fill(plan, node, root, resolve, known, 0)
+  fill(plan, node, root, resolve, known, new Set())
   return plan
 }
 
@@ -62,14 +62,15 @@ function fill(
   root: SchemaNode,
   resolve: ResolveRef,
   known: Map<SchemaNode, ResponsePlan>,
-  depth: number,
+  seen: Set<SchemaNode>,
 ): void {
-  if (depth > MAX_DEPTH) return
+  if (seen.has(node)) return
+  seen.add(node)
   const { $ref, properties, items, additionalProperties, patternProperties } = node
   const target = typeof $ref === 'string' ? resolve($ref, root) : undefined
-  if (target !== undefined) fill(plan, target[0], target[1], resolve, known, depth + 1)
+  if (target !== undefined) fill(plan, target[0], target[1], resolve, known, seen)
   const branches = ['allOf', 'anyOf', 'oneOf'].flatMap((key) => (node[key] ?? []) as unknown[])
-  for (const each of branches) if (isNode(each)) fill(plan, each, root, resolve, known, depth + 1)
+  for (const each of branches) if (isNode(each)) fill(plan, each, root, resolve, known, seen)
   if (isNode(properties)) {
     for (const [name, member] of Object.entries(properties)) {
       if (!isNode(member)) continue

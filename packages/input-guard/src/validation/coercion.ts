@@ -2,7 +2,7 @@
  * Converts the texts of query strings, paths and headers to what their schema expects, if they are written
  * exactly as JSON writes it: `5` is a number, `0x5`, ` 5`, `1e999` and the empty text are not.
  */
-import { branchesOf, isNode, type ResolveRef, type SchemaNode } from './schema-tools.ts'
+import { combinedBy, isNode, type ResolveRef, type SchemaNode } from './schema-tools.ts'
 
 /** Converts the members of one object in place. */
 export type Coercion = (data: unknown) => void
@@ -23,8 +23,7 @@ interface Accepted {
  * @returns `undefined`: no member needs one.
  */
 export function compileCoercion(schema: SchemaNode, resolve: ResolveRef): Coercion | undefined {
-  const members = new Map<string, (value: unknown) => unknown>()
-  collectMembers(schema, schema, resolve, members)
+  const members = collectMembers(schema, resolve)
   if (members.size === 0) return undefined
   const plan = [...members]
   return (data) => {
@@ -39,23 +38,18 @@ export function compileCoercion(schema: SchemaNode, resolve: ResolveRef): Coerci
   }
 }
 
-const MAX_DEPTH = 16
-
 function collectMembers(
-  node: SchemaNode,
-  root: SchemaNode,
+  schema: SchemaNode,
   resolve: ResolveRef,
-  members: Map<string, (value: unknown) => unknown>,
-  depth = 0,
-): void {
-  if (depth > MAX_DEPTH) return
-  for (const [name, member] of Object.entries(node['properties'] ?? {})) {
-    const convert = isNode(member) ? converterOf(member, root, resolve) : undefined
-    if (convert !== undefined && !members.has(name)) members.set(name, convert)
+): Map<string, (value: unknown) => unknown> {
+  const members = new Map<string, (value: unknown) => unknown>()
+  for (const [node, root] of combinedBy(schema, schema, resolve)) {
+    for (const [name, member] of Object.entries(node['properties'] ?? {})) {
+      const convert = isNode(member) ? converterOf(member, root, resolve) : undefined
+      if (convert !== undefined && !members.has(name)) members.set(name, convert)
+    }
   }
-  for (const [inner, itsRoot] of branchesOf(node, root, resolve)) {
-    collectMembers(inner, itsRoot, resolve, members, depth + 1)
-  }
+  return members
 }
 
 function converterOf(
@@ -90,20 +84,21 @@ function scalarConverter({ types, literals }: Accepted): ((value: unknown) => un
   }
 }
 
-function acceptedBy(node: SchemaNode, root: SchemaNode, resolve: ResolveRef, depth = 0): Accepted {
-  const types = new Set<string>([node['type'] ?? []].flat() as string[])
-  const listed = [node['const'] ?? [], node['enum'] ?? []].flat()
-  if (listed.length > 0) types.delete('string')
-  const literals = new Set(listed.filter((each) => typeof each === 'string'))
-  for (const value of listed) if (typeof value !== 'string') types.add(typeof value)
-  let items = isNode(node['items']) ? ([node['items'], root] as const) : undefined
-  if (depth < MAX_DEPTH) {
-    for (const [inner, itsRoot] of branchesOf(node, root, resolve)) {
-      const accepted = acceptedBy(inner, itsRoot, resolve, depth + 1)
-      for (const type of accepted.types) types.add(type)
-      for (const literal of accepted.literals) literals.add(literal)
-      items ??= accepted.items
+function acceptedBy(schema: SchemaNode, itsRoot: SchemaNode, resolve: ResolveRef): Accepted {
+  const types = new Set<string>()
+  const literals = new Set<string>()
+  let items: Accepted['items']
+  for (const [node, root] of combinedBy(schema, itsRoot, resolve)) {
+    const listed = [node['const'] ?? [], node['enum'] ?? []].flat() as unknown[]
+    for (const type of [node['type'] ?? []].flat() as string[]) {
+      // A list of texts is no free text.
+      if (type !== 'string' || listed.length === 0) types.add(type)
     }
+    for (const value of listed) {
+      if (typeof value === 'string') literals.add(value)
+      else types.add(typeof value)
+    }
+    if (isNode(node['items'])) items ??= [node['items'], root]
   }
   return { types, literals, items }
 }

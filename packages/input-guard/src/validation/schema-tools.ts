@@ -82,8 +82,29 @@ function lower(text: unknown): string {
   return String(text).toLowerCase()
 }
 
-/** The schemas that a schema combines, each with the schema in which its references are resolved. */
-export function branchesOf(
+/**
+ * A schema and all schemas that it combines, by reference or `allOf`, `anyOf` and `oneOf`, each once and with the
+ * schema in which its references are resolved.
+ */
+export function combinedBy(
+  node: SchemaNode,
+  root: SchemaNode,
+  resolve: ResolveRef,
+): readonly (readonly [SchemaNode, SchemaNode])[] {
+  const found: (readonly [SchemaNode, SchemaNode])[] = [[node, root]]
+  const seen = new Set([node])
+  for (const [each, itsRoot] of found) {
+    for (const branch of branchesOf(each, itsRoot, resolve)) {
+      if (seen.has(branch[0])) continue
+      seen.add(branch[0])
+      found.push(branch)
+    }
+  }
+  return found
+}
+
+/** The schemas that a schema combines directly. */
+function branchesOf(
   node: SchemaNode,
   root: SchemaNode,
   resolve: ResolveRef,
