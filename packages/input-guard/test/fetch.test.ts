@@ -414,11 +414,12 @@ await t.test('the size and the time of a response are limited', async (t) => {
   await t.rejects(fetch('http://a.example.com/small', { signal: aborted.signal }), { code: FAILED })
 })
 
+const never = () => new Promise<never>(() => {})
+
 await t.test('a lookup or a connector that never answers does not hold the request', async (t) => {
   // The timer of a request keeps no process alive.
   const alive = setInterval(() => {}, 1000)
   t.after(() => clearInterval(alive))
-  const never = () => new Promise<never>(() => {})
   for (const options of [{ lookup: never }, { connect: never }]) {
     const { fetch } = recording({ 'a.example.com': ['8.8.8.8'] }, { timeoutMs: 30, ...options })
     await t.rejects(fetch('https://a.example.com/'), { code: FAILED, message: /in time/ })

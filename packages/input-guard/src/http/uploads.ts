@@ -33,7 +33,15 @@ export function addUploads(app: FastifyInstance): ReceiveUpload {
     discards.delete(request)
   }
   // A connection that ends early runs onResponse, too: the response is closed.
-  app.addHook('onResponse', (request) => clean(request))
+  app.addHook('onResponse', (request, _reply, done) => {
+    // Without a promise for the requests that uploaded nothing.
+    if (!discards.has(request)) return done()
+    void cleanThen(request, done)
+  })
+  const cleanThen = async (request: FastifyRequest, done: () => void) => {
+    await clean(request)
+    done()
+  }
   return async (request, rules) => {
     const form = request as MultipartRequest
     if (form.parts === undefined) {

@@ -18,11 +18,12 @@ export function createMediaTypeCheck(
 ): (contentType: string) => MediaTypeFault | undefined {
   const known = allowed && new Set(allowed)
   // Clients send few different values; a client that invents them fills the cache only once.
-  const cache = new Map<string, MediaTypeFault | undefined>()
+  const accepted = new Set<string>()
   return (contentType) => {
-    if (cache.has(contentType)) return cache.get(contentType)
+    if (accepted.has(contentType)) return undefined
     const fault = faultOf(contentType, known)
-    if (cache.size < MAX_CACHED && contentType.length < MAX_LENGTH) cache.set(contentType, fault)
+    const isKept = fault === undefined && accepted.size < MAX_CACHED
+    if (isKept && contentType.length < MAX_LENGTH) accepted.add(contentType)
     return fault
   }
 }
