@@ -1,6 +1,7 @@
 /** Composes the service: storage, then the plugins in the order of their phases, then the routes. */
 import { auditLog } from '@parapet/audit-log'
 import { fieldEncryption } from '@parapet/field-encryption'
+import { connectionGuard, inputGuard, jsonGuard } from '@parapet/input-guard'
 import { problemErrorHandler, type Clock, type SqlClient } from '@parapet/kit'
 import { mfa } from '@parapet/mfa'
 import { rbac } from '@parapet/rbac'
@@ -12,8 +13,8 @@ import { artists } from './artists/routes.ts'
 import type { Config } from './config/environment.ts'
 import { withSavedKeys } from './config/saved-keys.ts'
 import { content } from './content/routes.ts'
-import { connectionGuard } from './http/connection-guard.ts'
 import { hostHeader } from './http/host-header.ts'
+import { ids } from './http/ids.ts'
 import { methodNotAllowed } from './http/method-not-allowed.ts'
 import { openapi } from './http/openapi.ts'
 import { retryAfter } from './http/retry-after.ts'
@@ -26,6 +27,7 @@ import { auditPluginRoutes, auditRoutes, createAuditOptions } from './plugins/au
 import { createFieldEncryptionOptions } from './plugins/field-encryption.ts'
 import { createMfaOptions } from './plugins/mfa.ts'
 import { rbacOptions } from './plugins/rbac.ts'
+import { createInputGuardOptions } from './plugins/input-guard.ts'
 import { createHeadersOptions } from './plugins/security-headers.ts'
 import { createSessionsOptions } from './plugins/sessions.ts'
 import { database } from './storage/database.ts'
@@ -44,7 +46,7 @@ export interface Ports {
 
 /** Builds the service, ready to listen. If a part fails, everything that was opened is closed. */
 export async function buildApp(config: Config, ports: Ports = {}): Promise<FastifyInstance> {
-  const app = Fastify(createServerOptions(config, ports.log ?? createLog(config)))
+  const app = Fastify(createServerOptions(config, ports.log ?? createLog(config), ports.clock))
   try {
     await compose(app, config, ports)
     await app.ready()
@@ -62,6 +64,9 @@ async function compose(app: FastifyInstance, given: Config, ports: Ports): Promi
 
   // First, because no later hook may run for a request that has to wait.
   await app.register(connectionGuard)
+  // Before the plugins, so that it guards the bodies of their routes, too.
+  await app.register(jsonGuard)
+  await app.register(ids)
 
   // Storage and what every later part needs.
   await app.register(methodNotAllowed)
@@ -82,6 +87,7 @@ async function compose(app: FastifyInstance, given: Config, ports: Ports): Promi
   await app.register(sessions, createSessionsOptions(app, config)) // authentication
   await app.register(rbac, rbacOptions) // authorization
   await app.register(mfa, createMfaOptions(app, config)) // step-up
+  await app.register(inputGuard, createInputGuardOptions(ports)) // input
   await app.register(fieldEncryption, createFieldEncryptionOptions(app, config)) // masking
 
   // The routes.

@@ -25,8 +25,9 @@ const needAuthenticator: Readonly<Record<string, string>> = {
   'POST /mfa/passkeys/verify': 'mfa.verified',
   'POST /mfa/passkeys/login': 'mfa.verified',
 }
-/** Routes that create a challenge of the caller and change nothing that lasts. */
+/** Routes that calculate something, or create a challenge of the caller, and change nothing that lasts. */
 const challenges = new Set([
+  'POST /artists/quotes',
   'POST /mfa/totp',
   'POST /mfa/passkeys/options',
   'POST /mfa/passkeys/verify/options',

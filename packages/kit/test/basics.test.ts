@@ -305,6 +305,10 @@ await t.test('anything that is thrown becomes a problem', async (t) => {
       { in: 'body', pointer: '', detail: 'is invalid' },
     ],
   })
+  const coded = { in: 'querystring', instancePath: '/n', message: 'x', params: { code: 'type' } }
+  t.strictSame(toProblem({ validation: [coded], validationContext: 'body' }).errors, [
+    { in: 'querystring', pointer: '/n', detail: 'x', code: 'type' },
+  ])
   const member = fc.oneof(fc.anything(), fc.integer({ min: 100, max: 700 }))
   const names = ['statusCode', 'status', 'message', 'code', 'validation', 'validationContext']
   const thrown = fc.oneof(fc.anything(), fc.dictionary(fc.constantFrom(...names), member))

@@ -58,6 +58,11 @@ export const artists: FastifyPluginAsyncTypebox<Pick<ArtistPorts, 'isKeysetSaved
     return reply.header('etag', etagOf(artist)).send(artist)
   })
 
+  app.post('/quotes', { schema: artistRoutes.quote, config: publicRead }, async ({ body }) => {
+    const { hourlyRateMinor, currency } = await repository.find(body.artistId)
+    return { ...body, priceMinor: Math.round(hourlyRateMinor * body.hours), currency }
+  })
+
   app.patch('/:id', change, async (request, reply) => {
     const { body, headers } = request
     const { id } = request.params

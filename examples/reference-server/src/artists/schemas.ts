@@ -1,11 +1,13 @@
 /** The schemas of an artist on the booking platform. */
 import { Encrypted, mask } from '@parapet/field-encryption'
+import { FutureDate, Multiple, Uuid } from '@parapet/input-guard'
 import { Type, type Static } from '@sinclair/typebox'
 import { describeResource } from '../http/resource-schemas.ts'
 import {
   changesOf,
   closedObject,
   multiLineText,
+  problems,
   singleLineText,
   storedMembers,
 } from '../http/schemas.ts'
@@ -59,8 +61,14 @@ export const EncryptedArtist = Type.Object({ id: storedMembers.id, phone })
 
 export type NewArtist = Static<typeof NewArtist>
 
-/** The schemas of the routes of artists. */
-export const artistRoutes = describeResource({
+/** The body that asks for the price of a booking. */
+const Booking = closedObject({
+  artistId: Uuid(),
+  date: FutureDate({ maxDays: 730, description: 'The day of the concert' }),
+  hours: Multiple('0.01', { minimum: 0.5, maximum: 24 }),
+})
+
+const resource = describeResource({
   one: 'an artist',
   many: 'artists',
   names: ['Artist', 'Artists'],
@@ -68,3 +76,22 @@ export const artistRoutes = describeResource({
   created: NewArtist,
   changes: ArtistChanges,
 })
+
+/** The schemas of the routes of artists. */
+export const artistRoutes = {
+  ...resource,
+  quote: {
+    operationId: 'quoteBooking',
+    summary: 'Calculate the price of a booking',
+    tags: ['artists'],
+    body: Booking,
+    response: {
+      200: closedObject({
+        ...Booking.properties,
+        priceMinor: Type.Integer({ description: 'In the smallest unit of the currency' }),
+        currency: members.currency,
+      }),
+      ...problems,
+    },
+  },
+}

@@ -1,5 +1,6 @@
 /** `/content`: the articles of the marketing platform. */
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { downloadHeaders } from '@parapet/input-guard'
 import { uuidV7 } from '@parapet/kit'
 import type { RequestRbac } from '@parapet/rbac'
 import type { FastifyRequest } from 'fastify'
@@ -33,6 +34,30 @@ function visibleTo(rbac: RequestRbac): Condition | undefined {
   }
 }
 
+/** Selects content that has the words in its title or text, in any case. */
+function containing(words = ''): Condition | undefined {
+  if (words === '') return undefined
+  const pattern = `%${words.replaceAll(/[\\%_]/g, String.raw`\$&`)}%`
+  return (first) => ({ text: `(title ILIKE $${first} OR body ILIKE $${first})`, values: [pattern] })
+}
+
+function bothOf(one: Condition | undefined, other: Condition | undefined): Condition | undefined {
+  if (one === undefined || other === undefined) return one ?? other
+  return (first) => {
+    const left = one(first)
+    const right = other(first + left.values.length)
+    return {
+      text: `${left.text} AND ${right.text}`,
+      values: [...left.values, ...right.values],
+    }
+  }
+}
+
+/** Says that something unsafe was removed from the body of the request. */
+function noted<Row extends object>(row: Row, { inputGuard: { sanitized } }: FastifyRequest) {
+  return sanitized.length > 0 ? { ...row, sanitized: true as const } : row
+}
+
 /** The text is long and may contain personal values. */
 function recorded(action: string, id: string): Changed {
   return { action, resource: 'content', id, hidden: ['body'] }
@@ -62,7 +87,16 @@ export const content: FastifyPluginAsyncTypebox = async (app) => {
 
 function addReadRoutes(app: App, repository: ContentTable): void {
   app.get('', { schema: contentRoutes.list, config: publicRead }, ({ query, rbac }) =>
-    repository.list(query, visibleTo(rbac)),
+    repository.list(query, bothOf(visibleTo(rbac), containing(query.q))),
+  )
+
+  app.get(
+    '/:id/file',
+    { schema: contentRoutes.download, config: publicRead },
+    async (request, reply) => {
+      const { body } = await findVisible(repository, request)
+      return reply.headers(downloadHeaders(request.query.name, 'text/html')).send(body)
+    },
   )
 
   app.get('/:id', { schema: contentRoutes.get, config: publicRead }, async (request, reply) => {
@@ -98,7 +132,7 @@ function addWriteRoutes(app: App, repository: ContentTable): void {
     return reply
       .code(201)
       .headers({ location, etag: etagOf(created) })
-      .send(created)
+      .send(noted(created, request))
   })
 
   app.patch('/:id', change, async (request, reply) => {
@@ -111,7 +145,7 @@ function addWriteRoutes(app: App, repository: ContentTable): void {
       const before = await table.lock(id)
       return { before, after: await table.update(id, body, readIfMatch(headers['if-match'])) }
     })
-    return reply.header('etag', etagOf(changed)).send(changed)
+    return reply.header('etag', etagOf(changed)).send(noted(changed, request))
   })
 
   app.delete('/:id', removal, async (request, reply) => {

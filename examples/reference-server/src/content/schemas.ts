@@ -1,21 +1,25 @@
 /** The schemas of content on the marketing platform. */
+import { SafeFilename, SafeHtml, SearchQuery, Uuid } from '@parapet/input-guard'
 import { Type, type Static } from '@sinclair/typebox'
 import { describeResource } from '../http/resource-schemas.ts'
 import {
   changesOf,
   closedObject,
-  multiLineText,
+  IdParams,
+  PageQuery,
+  problems,
   singleLineText,
   storedMembers,
 } from '../http/schemas.ts'
 
 const members = {
-  authorId: Type.String({
-    format: 'uuid',
-    description: 'The id of a user; 409 if there is no such user',
-  }),
+  authorId: Uuid({ description: 'The id of a user; 409 if there is no such user' }),
   title: singleLineText(200, 'The headline'),
-  body: multiLineText(20_000, 'The text'),
+  body: SafeHtml({
+    maxLength: 20_000,
+    allow: 'rich',
+    description: 'HTML; everything unsafe is removed before it is stored',
+  }),
 }
 const status = Type.Unsafe<'draft' | 'published' | 'archived'>(
   Type.String({ enum: ['draft', 'published', 'archived'], description: 'draft by default' }),
@@ -26,12 +30,21 @@ export const NewContent = closedObject({ ...members, status: Type.Optional(statu
 /** The body that changes content. */
 const ContentChanges = changesOf(NewContent)
 /** Content as the routes return it. */
-export const Content = closedObject({ ...storedMembers, ...members, status }, { $id: 'Content' })
+export const Content = closedObject(
+  {
+    ...storedMembers,
+    ...members,
+    status,
+    sanitized: Type.Optional(
+      Type.Literal(true, { description: 'Something unsafe was removed from this request' }),
+    ),
+  },
+  { $id: 'Content' },
+)
 
 export type NewContent = Static<typeof NewContent>
 
-/** The schemas of the routes of content. */
-export const contentRoutes = describeResource({
+const resource = describeResource({
   one: 'content',
   many: 'content',
   names: ['Content', 'Content'],
@@ -39,3 +52,23 @@ export const contentRoutes = describeResource({
   created: NewContent,
   changes: ContentChanges,
 })
+
+/** The schemas of the routes of content. */
+export const contentRoutes = {
+  ...resource,
+  list: {
+    ...resource.list,
+    querystring: closedObject({
+      ...PageQuery.properties,
+      q: Type.Optional(SearchQuery({ description: 'Words of the title or the text' })),
+    }),
+  },
+  download: {
+    operationId: 'downloadContent',
+    summary: 'Read content as a file',
+    tags: ['content'],
+    params: IdParams,
+    querystring: closedObject({ name: SafeFilename({ extensions: ['html'], maxBytes: 100 }) }),
+    response: { 200: { type: 'string', description: 'HTML, as an attachment' }, ...problems },
+  },
+}

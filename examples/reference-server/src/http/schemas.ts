@@ -1,4 +1,5 @@
 /** The schemas that all resources share. Objects are closed: an unknown member is refused. */
+import { Uuid } from '@parapet/input-guard'
 import { problemMediaType } from '@parapet/kit'
 import {
   Type,
@@ -45,7 +46,7 @@ export const storedMembers = {
 }
 
 /** The path parameters of one resource. */
-export const IdParams = closedObject({ id: Type.String({ format: 'uuid' }) })
+export const IdParams = closedObject({ id: Uuid() })
 
 /** Returns the id in the path of a validated request, as the database writes it: in lower case. */
 export function idOf({ params }: { readonly params: unknown }): string {
@@ -90,6 +91,7 @@ export const Problem = Type.Object(
           in: Type.String({ description: 'body, querystring, params or headers' }),
           pointer: Type.String({ description: 'JSON Pointer of the invalid member' }),
           detail: Type.String(),
+          code: Type.Optional(Type.String({ description: 'The kind of the fault, for programs' })),
         }),
       ),
     ),

@@ -1,16 +1,17 @@
 /** The options of the HTTP server: timeouts, limits and error handlers, with their reasons. */
 import type { Server } from 'node:http'
-import { uuidV7 } from '@parapet/kit'
+import { guardedSchemas } from '@parapet/input-guard'
+import { uuidV7, type Clock } from '@parapet/kit'
 import type { FastifyBaseLogger, FastifyHttpOptions } from 'fastify'
 import type { Config } from '../config/environment.ts'
 import { createClientErrorHandler } from './client-errors.ts'
 import { answerFrameworkError } from './framework-errors.ts'
-import { schemaController } from './validation.ts'
 
 /** Creates the options for Fastify's factory. */
 export function createServerOptions(
   config: Config,
   log: FastifyBaseLogger,
+  clock?: Clock,
 ): FastifyHttpOptions<Server> {
   return {
     loggerInstance: log,
@@ -41,7 +42,8 @@ export function createServerOptions(
     // The embedded database takes seconds to be created.
     pluginTimeout: 60_000,
 
-    schemaController,
+    // Unknown members are refused and bodies are not converted, on the routes of plugins, too.
+    schemaController: guardedSchemas(clock && { clock }),
 
     // Both run before any hook.
     frameworkErrors: answerFrameworkError,

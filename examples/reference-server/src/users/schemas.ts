@@ -1,4 +1,5 @@
 /** The schemas of a user. */
+import { SafeEmail } from '@parapet/input-guard'
 import { Type, type Static } from '@sinclair/typebox'
 import { roles, type Role } from '../access/policy.ts'
 import { describeResource } from '../http/resource-schemas.ts'
@@ -15,7 +16,7 @@ import {
 } from '../http/schemas.ts'
 
 const members = {
-  email: Type.String({ format: 'email', maxLength: 254, description: 'Unique; case-insensitive' }),
+  email: SafeEmail({ description: 'Unique; case-insensitive' }),
   displayName: singleLineText(100, 'The public name of the user, in any script'),
 }
 

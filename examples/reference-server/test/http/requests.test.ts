@@ -27,14 +27,11 @@ await t.test(
       ['/users', { email: 'a@example.com', displayName: '', password }],
       ['/users', { email: 'a@example.com', displayName: ' A', password }],
       ['/users', { email: 'a@example.com', displayName: 'A\nB', password }],
-      ['/users', { email: 'a@example.com', displayName: 'A\0', password }],
-      ['/users', { email: 'a@example.com', displayName: '\ud800', password }],
       ['/users', { email: 'a@example.com', displayName: 'x'.repeat(101), password }],
       ['/users', { email: 'a@example.com', displayName: 5, password }],
       ['/users', { email: 'a@example.com', displayName: 'A', password, id: uuidV7() }],
       ['/users', { email: 'a@example.com', displayName: 'A', password, version: 7 }],
       ['/content', { authorId: 'me', title: 'T', body: '' }],
-      ['/content', { authorId: uuidV7(), title: 'T', body: '\0' }],
       ['/content', { authorId: uuidV7(), title: 'T', body: '', status: 'secret' }],
       ['/artists', { ...artist, genres: [] }],
       ['/artists', { ...artist, genres: ['jazz', 'jazz'] }],
@@ -49,6 +46,13 @@ await t.test(
       const answer = await refuse(t, invalid, admin, 'POST', url, body)
       t.match(answer.body, { errors: [{ in: 'body' }] }, JSON.stringify(body))
     }
+    // The guard of JSON refuses these before a schema sees them.
+    const guarded = { status: 400, code: 'PARAPET_INPUT_GUARD_BODY_REFUSED' }
+    const user = { email: 'a@example.com', displayName: 'A', password }
+    for (const displayName of ['A\0', '\ud800']) {
+      await refuse(t, guarded, admin, 'POST', '/users', { ...user, displayName })
+    }
+    await refuse(t, guarded, admin, 'POST', '/content', { title: 'T', body: '\0' })
     for (const url of ['/users', '/content', '/artists']) {
       t.same((await ask(admin, 'GET', url)).body, { items: [] })
     }
@@ -64,7 +68,7 @@ await t.test('a body must be JSON, within the size limit', async (t) => {
     [mediaType, 'application/x-www-form-urlencoded', user],
     [{ status: 400, code: 'FST_ERR_CTP_INVALID_JSON_BODY' }, 'application/json', '{'],
     [
-      { status: 400, code: 'FST_ERR_CTP_INVALID_JSON_BODY' },
+      { status: 400, code: 'PARAPET_INPUT_GUARD_BODY_REFUSED' },
       'application/json',
       `{"__proto__":{"a":1},${user.slice(1)}`,
     ],
@@ -105,17 +109,12 @@ await t.test('pages contain every row once, even if rows are added meanwhile', a
 await t.test('a list refuses unknown parameters, invalid limits and invalid cursors', async (t) => {
   const { app, refuse } = await createTestApp(t, database)
   const admin = await signIn(app, 'admin')
-  for (const query of [
-    'limit=0',
-    'limit=101',
-    'limit=1e309',
-    'limit=ten',
-    'limit=1&limit=2',
-    'order=id',
-  ]) {
+  for (const query of ['limit=0', 'limit=101', 'limit=1e309', 'limit=ten', 'order=id']) {
     const { body } = await refuse(t, invalid, admin, 'GET', `/users?${query}`)
     t.match(body, { errors: [{ in: 'querystring' }] }, query)
   }
+  const repeated = { status: 400, code: 'PARAPET_INPUT_GUARD_QUERY_REFUSED' }
+  await refuse(t, repeated, admin, 'GET', '/users?limit=1&limit=2')
   const invalidCursor = { status: 400, code: 'PARAPET_REFERENCE_INVALID_CURSOR' }
   for (const cursor of ['x', uuidV7(), 'AAAAAAAAAAAAAAAAAAAAAB', 'AAAAAAAAAAAAAAAAAAAAAA==', '']) {
     await refuse(t, invalidCursor, admin, 'GET', `/users?cursor=${cursor}`)

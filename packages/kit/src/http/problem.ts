@@ -19,6 +19,8 @@ export interface ProblemDetails {
     readonly in: string
     readonly pointer: string
     readonly detail: string
+    /** The kind of the fault, for programs, where the validator names one. */
+    readonly code?: string
   }[]
 }
 
@@ -79,6 +81,7 @@ function problemOf(source: ReadError, requestId: string | undefined): ProblemDet
       ? {
           errors: validation.slice(0, MAX_ERRORS).map((fault: unknown) => ({
             in: typeof validationContext === 'string' ? validationContext : 'body',
+            // Overrides "in" where faults of several parts of a request come together.
             ...describe(readError(fault)),
           })),
         }
@@ -91,19 +94,26 @@ interface Fault {
   readonly instancePath?: unknown
   readonly message?: unknown
   readonly params?: unknown
+  readonly in?: unknown
 }
 
-function describe({ instancePath, message, params }: Fault): {
+function describe({ instancePath, message, params, in: part }: Fault): {
+  readonly in?: string
   readonly pointer: string
   readonly detail: string
+  readonly code?: string
 } {
   const text = typeof message === 'string' ? message : 'is invalid'
-  // The name of the surplus member of a closed object came from the client.
-  const surplus = (params as { additionalProperty?: unknown } | null | undefined)
-    ?.additionalProperty
+  const { additionalProperty: surplus, code } = (params ?? {}) as {
+    // The name of the surplus member of a closed object came from the client.
+    readonly additionalProperty?: unknown
+    readonly code?: unknown
+  }
   return {
+    ...(typeof part === 'string' ? { in: part } : undefined),
     pointer: typeof instancePath === 'string' ? instancePath : '',
     detail: typeof surplus === 'string' ? `${text}: "${surplus.slice(0, MAX_NAME)}"` : text,
+    ...(typeof code === 'string' ? { code } : undefined),
   }
 }
 

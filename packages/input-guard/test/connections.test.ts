@@ -1,9 +1,11 @@
 /** One connection cannot start more requests, or hold more unread bytes, than the guard allows. */
 import { once } from 'node:events'
+import type { Server } from 'node:http'
 import { connect, type AddressInfo } from 'node:net'
+import { connectionGuard, inputGuard, type ConnectionGuardOptions } from '@parapet/input-guard'
 import Fastify from 'fastify'
 import t, { type Test } from 'tap'
-import { connectionGuard, type ConnectionGuardOptions } from '../../src/http/connection-guard.ts'
+import { AddressCount } from '../src/connection/address-count.ts'
 
 const GET = 'GET / HTTP/1.1\r\nHost: a\r\n\r\n'
 
@@ -27,7 +29,7 @@ async function guardedApp(t: Test, options: ConnectionGuardOptions = {}, bytes =
     t.after(() => void socket.destroy())
     return socket.on('error', () => {})
   }
-  const closed = () => log.filter((line) => line.includes('too many pipelined')).length
+  const closed = () => log.filter((line) => line.includes('input-guard closed a connection')).length
   return { app, open, closed, started: () => started, waiting }
 }
 
@@ -92,6 +94,67 @@ await t.test('an injected request is served', async (t) => {
   await until(() => waiting.length === 1)
   waiting.shift()!()
   t.equal((await answer).statusCode, 200)
+})
+
+await t.test(
+  'open connections of one client are limited, and forgotten when they close',
+  async (t) => {
+    const { app, open, closed } = await guardedApp(t, { maxConnectionsPerAddress: 3 })
+    const reasons: string[] = []
+    app.securityEvents.on('input_guard.connection_closed', ({ details, ip }) => {
+      reasons.push(`${details.reason} ${ip}`)
+    })
+    const allowed = Array.from({ length: 3 }, open)
+    await Promise.all(allowed.map((socket) => once(socket, 'connect')))
+    await once(open(), 'close')
+    t.match([closed(), reasons], [1, ['open_connections 127.0.0.1']])
+    const ended = once(allowed[0]!, 'close')
+    allowed[0]!.destroy()
+    await ended
+    // The server notices the end later than the client.
+    const count = () =>
+      new Promise<number>((done) => app.server.getConnections((_error, open) => done(open)))
+    while ((await count()) !== 2) await new Promise(setImmediate)
+    const next = open()
+    await once(next, 'connect')
+    t.equal(closed(), 1)
+  },
+)
+
+await t.test('an IPv6 network counts as one client, and a closed one is dropped', async (t) => {
+  const addresses = new AddressCount(2)
+  const first = addresses.add('2001:db8::1')!
+  const second = addresses.add('2001:db8::2')!
+  t.equal(addresses.add('2001:db8::3'), undefined)
+  t.type(addresses.add('2001:db8:0:1::1'), 'function')
+  first()
+  second()
+  t.equal(addresses.size, 1)
+})
+
+const limitsOf = ({ server }: { readonly server: Server }) => [
+  server.headersTimeout,
+  server.requestTimeout,
+  server.maxRequestsPerSocket,
+]
+
+await t.test('slow requests get limits, unless the server has its own', async (t) => {
+  const plain = Fastify()
+  const own = Fastify({
+    requestTimeout: 1234,
+    http: { headersTimeout: 555 },
+    maxRequestsPerSocket: 7,
+  })
+  for (const app of [plain, own]) {
+    t.after(() => app.close())
+    await app.register(inputGuard, { audit: 'off', connections: { requestTimeoutMs: 20_000 } })
+    // A second registration adds no second listener.
+    await app.register(connectionGuard)
+    await app.ready()
+    t.equal(app.server.listenerCount('connection') <= 2, true)
+  }
+  t.same(limitsOf(plain), [10_000, 20_000, 10_000])
+  t.same(limitsOf(own), [555, 1234, 7])
 })
 
 const soak = process.env['PARAPET_SOAK'] === undefined ? { skip: 'a soak' } : {}

@@ -1,0 +1,69 @@
+/** Emits the events of this plugin. Repetitions within a minute are counted instead of emitted. */
+import { systemClock, useSecurityEvents, type Clock } from '@parapet/kit'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
+import { events } from '../events.ts'
+import { EventFold } from '../request/event-fold.ts'
+
+/** What {@link Recorder.rejected} reports. */
+interface Rejection {
+  readonly in: string
+  readonly field: string
+  readonly code: string
+  readonly count: number
+}
+
+/** Emits events. */
+export interface Recorder {
+  rejected(request: FastifyRequest | undefined, rejection: Rejection): void
+  sanitized(request: FastifyRequest, field: string): void
+  fieldRemoved(request: FastifyRequest, field: string): void
+}
+
+const MAX_FIELD = 128
+const kRecorder = Symbol('input-guard:recorder')
+
+/** The recorder of a server, if one was created at boot. */
+export function findRecorder({ server }: FastifyInstance): Recorder | undefined {
+  return (server as { [kRecorder]?: Recorder })[kRecorder]
+}
+
+/** Creates the recorder of a server; one for all contexts. */
+export function createRecorder(app: FastifyInstance, clock: Clock = systemClock): Recorder {
+  const server = app.server as { [kRecorder]?: Recorder }
+  return (server[kRecorder] ??= newRecorder(app, clock))
+}
+
+function newRecorder(app: FastifyInstance, clock: Clock): Recorder {
+  const bus = useSecurityEvents(app, events)
+  const fold = new EventFold(clock.now)
+  return {
+    rejected(request, rejection) {
+      const field = rejection.field.slice(0, MAX_FIELD)
+      // The address is part of the key, so that one client cannot hide the requests of another.
+      const suppressed = fold.admit(`r ${routeOf(request)} ${rejection.code} ${request?.ip ?? ''}`)
+      if (suppressed === undefined) return
+      const details = { ...rejection, field, suppressed }
+      bus.emit('input_guard.rejected', { details }, request)
+    },
+    sanitized(request, field) {
+      const suppressed = fold.admit(`s ${routeOf(request)} ${field} ${request.ip}`)
+      if (suppressed === undefined) return
+      const details = { field: field.slice(0, MAX_FIELD), suppressed }
+      bus.emit('input_guard.sanitized', { details }, request)
+    },
+    fieldRemoved(request, field) {
+      const suppressed = fold.admit(`f ${routeOf(request)} ${field}`)
+      if (suppressed === undefined) return
+      request.log.warn(
+        { field, route: routeOf(request) },
+        'input-guard removed a member of a response that its schema does not declare',
+      )
+      const details = { field: field.slice(0, MAX_FIELD), suppressed }
+      bus.emit('input_guard.field_removed', { details }, request)
+    },
+  }
+}
+
+function routeOf(request: FastifyRequest | undefined): string {
+  return request?.routeOptions.url ?? ''
+}

@@ -1,0 +1,116 @@
+/** Connects schemas to an app: the tools of their checks, and the compilers of contexts. */
+import { readFastifyInternal, withDeadline } from '@parapet/kit'
+import type {
+  FastifyInstance,
+  FastifyRequest,
+  FastifySchemaCompiler,
+  FastifyServerOptions,
+} from 'fastify'
+import { PARAPET_INPUT_GUARD_LOOKUP_FAILED } from '../errors.ts'
+import { LibraryShelf } from '../libraries.ts'
+import { resolveSchemaOptions, type SchemaOptions, type SchemaSettings } from '../options.ts'
+import type { CheckTools } from '../types/check.ts'
+import { findRecorder } from './recorder.ts'
+import { createSchemaCompiler, type ValidationListener } from './validator.ts'
+
+const kLibraries = Symbol('input-guard:libraries')
+
+/** The fields of a request from which something unsafe was removed, as `body/comment`. */
+const sanitizedFields = new WeakMap<FastifyRequest, string[]>()
+
+export function sanitizedOf(request: FastifyRequest): readonly string[] {
+  return sanitizedFields.get(request) ?? []
+}
+
+export function createTools(settings: SchemaSettings): CheckTools {
+  const { htmlEngine, mailDomain, mailDomainTimeoutMs, clock } = settings
+  return {
+    libraries: new LibraryShelf(),
+    now: clock.now,
+    htmlEngine,
+    mailDomain:
+      mailDomain &&
+      ((domain) =>
+        withDeadline(
+          Promise.resolve().then(() => mailDomain(domain)),
+          mailDomainTimeoutMs,
+          () => new PARAPET_INPUT_GUARD_LOOKUP_FAILED(),
+          clock,
+        )),
+  }
+}
+
+const listener: ValidationListener = {
+  rejected(request, faults) {
+    const [first] = faults
+    if (request === undefined || first === undefined) return
+    findRecorder(request.server)?.rejected(request, {
+      in: first.in,
+      field: first.instancePath,
+      code: first.params.code,
+      count: faults.length,
+    })
+  },
+  sanitized(request, part, pointers) {
+    const fields = pointers.map((pointer) => `${part}${pointer}`)
+    sanitizedFields.set(request, [...(sanitizedFields.get(request) ?? []), ...fields])
+    const recorder = findRecorder(request.server)
+    for (const field of new Set(fields)) recorder?.sanitized(request, field)
+  },
+}
+
+/** Makes the compilers of contexts; those with the same shared schemas use one. */
+export function createCompilerFactory(
+  settings: SchemaSettings,
+  tools: CheckTools,
+): (externals: Readonly<Record<string, object>>) => FastifySchemaCompiler<unknown> {
+  const known = new Map<string, FastifySchemaCompiler<unknown>>()
+  return (externals) => {
+    const key = JSON.stringify(externals)
+    const found =
+      known.get(key) ??
+      createSchemaCompiler({ tools, externals, configureAjv: settings.configureAjv, listener })
+    known.set(key, found)
+    return found
+  }
+}
+
+/** A compiler that reads the shared schemas of its context when the first route is compiled. */
+export function lateCompiler(
+  context: FastifyInstance,
+  create: (externals: Readonly<Record<string, object>>) => FastifySchemaCompiler<unknown>,
+): FastifySchemaCompiler<unknown> {
+  let compiler: FastifySchemaCompiler<unknown> | undefined
+  return (route) => {
+    compiler ??= create(context.getSchemas() as Record<string, object>)
+    return compiler(route)
+  }
+}
+
+/**
+ * The option `schemaController` of Fastify that validates every route of an app by the rules of this package,
+ * also those of plugins that are registered before `inputGuard`:
+ * `Fastify({ schemaController: guardedSchemas() })`.
+ */
+export function guardedSchemas(
+  options: SchemaOptions = {},
+): NonNullable<FastifyServerOptions['schemaController']> {
+  const settings = resolveSchemaOptions(options)
+  const tools = createTools(settings)
+  const create = createCompilerFactory(settings, tools)
+  const buildValidator = (externals: unknown) =>
+    create(externals as Record<string, object>) as never
+  return {
+    compilersFactory: {
+      buildValidator: Object.assign(buildValidator, { [kLibraries]: tools.libraries }),
+    },
+  }
+}
+
+/** Loads the libraries of {@link guardedSchemas}, so that a missing one stops the boot. */
+export async function loadLibraries(app: FastifyInstance): Promise<void> {
+  const controller = readFastifyInternal(app, 'fastify.schemaController') as
+    | { readonly compilersFactory?: { readonly buildValidator?: { [kLibraries]?: LibraryShelf } } }
+    | undefined
+  await controller?.compilersFactory?.buildValidator?.[kLibraries]?.ready()
+}

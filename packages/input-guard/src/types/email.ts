@@ -1,0 +1,79 @@
+/** E-mail addresses. @see RFC 5321, section 4.5.3.1; RFC 5890 */
+import { domainToASCII } from 'node:url'
+import type { TString } from '@sinclair/typebox'
+import { hasLoneSurrogate } from '../text/characters.ts'
+import {
+  commonOf,
+  fault,
+  guardedString,
+  type CheckTools,
+  type CommonOptions,
+  type TextCheck,
+} from './check.ts'
+
+/** Options of {@link SafeEmail}. */
+export interface SafeEmailOptions extends CommonOptions {
+  /** Characters, at most 254. @default 254 */
+  readonly maxLength?: number
+  /** `reject` refuses the domains of throw-away mailboxes. @default 'allow' */
+  readonly disposable?: 'allow' | 'reject'
+  /** Asks the port `mailDomain` whether the domain receives mail. @default false */
+  readonly mx?: boolean
+}
+
+/** An e-mail address. The domain becomes lower-case ASCII (`пример.рф` → `xn--…`); the local part is unchanged. */
+export function SafeEmail(options: SafeEmailOptions = {}): TString {
+  const { maxLength = 254, disposable, mx } = options
+  return guardedString(
+    { type: 'email', disposable, mx },
+    { ...commonOf(options), format: 'email', maxLength: Math.min(maxLength, 254) },
+  )
+}
+
+const MAX_LOCAL = 64
+const LOCAL = /^[a-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[a-z0-9!#$%&'*+/=?^_`{|}~-]+)*$/i
+/** Labels of letters, digits and inner hyphens; the last one is no number. */
+const DOMAIN =
+  /^(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+(?!\d+$)[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/
+const NOT_ASCII = /\P{ASCII}/u
+/** Characters that `domainToASCII` would drop or read as a dot or as the end of the host. */
+const NOT_IN_DOMAIN = /[\s\p{Cc}\p{Cf}/\\?#@:%[\]<>^|。．｡]/u
+
+const NOT_AN_EMAIL = fault('email', 'must be an e-mail address')
+const DISPOSABLE = fault('email_disposable', 'must not be an address of a throw-away mailbox')
+const NO_MAIL = fault('email_domain', 'must have a domain that receives mail')
+
+/** The domain as DNS has it, or `undefined` if it is none. */
+function normalizeDomain(text: string): string | undefined {
+  const isForeign = NOT_ASCII.test(text)
+  if (isForeign && (NOT_IN_DOMAIN.test(text) || hasLoneSurrogate(text))) return undefined
+  const ascii = isForeign ? domainToASCII(text) : text.toLowerCase()
+  return ascii.length <= 253 && DOMAIN.test(ascii) ? ascii : undefined
+}
+
+export function compileEmail({ disposable, mx }: SafeEmailOptions, tools: CheckTools): TextCheck {
+  const { libraries, mailDomain } = tools
+  if (disposable === 'reject') libraries.need('disposable-email-domains-js')
+  return (text, report) => {
+    const at = text.lastIndexOf('@')
+    const local = text.slice(0, at)
+    if (at < 1 || local.length > MAX_LOCAL) return NOT_AN_EMAIL
+    const domain = normalizeDomain(text.slice(at + 1))
+    if (domain === undefined || !LOCAL.test(local)) return NOT_AN_EMAIL
+    if (disposable === 'reject' && isDisposable(domain, tools)) return DISPOSABLE
+    if (mx === true && mailDomain !== undefined) {
+      report.later(async () => ((await mailDomain(domain)) ? undefined : NO_MAIL))
+    }
+    return `${local}@${domain}`
+  }
+}
+
+/** A subdomain of a listed domain counts as listed. */
+function isDisposable(domain: string, { libraries }: CheckTools): boolean {
+  const library = libraries.get('disposable-email-domains-js')
+  const labels = domain.split('.')
+  for (let first = 0; first < labels.length - 1; first++) {
+    if (library.isDisposableEmailDomain(labels.slice(first).join('.'))) return true
+  }
+  return false
+}

