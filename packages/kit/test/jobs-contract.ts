@@ -7,7 +7,7 @@ import type { Fleet, OpenFleet } from './jobs-fleet.ts'
 type Body = (t: Test, fleet: Fleet, jobs: Jobs) => Promise<void>
 
 /** A promise and the function that resolves it. */
-export function createGate(): { readonly passed: Promise<void>; readonly open: () => void } {
+function createGate(): { readonly passed: Promise<void>; readonly open: () => void } {
   const waiting: (() => void)[] = []
   const passed = new Promise<void>((resolve) => void waiting.push(resolve))
   return { passed, open: () => waiting[0]!() }
