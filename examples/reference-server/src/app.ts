@@ -5,6 +5,7 @@ import { problemErrorHandler, type Clock, type SqlClient } from '@parapet/kit'
 import { mfa } from '@parapet/mfa'
 import { rbac } from '@parapet/rbac'
 import { securityHeaders } from '@parapet/security-headers'
+import { secrets } from '@parapet/secrets'
 import { sessions } from '@parapet/sessions'
 import Fastify, { type FastifyBaseLogger, type FastifyInstance } from 'fastify'
 import { createFirstAdmin } from './access/first-admin.ts'
@@ -27,6 +28,7 @@ import { createFieldEncryptionOptions } from './plugins/field-encryption.ts'
 import { createMfaOptions } from './plugins/mfa.ts'
 import { rbacOptions } from './plugins/rbac.ts'
 import { createHeadersOptions } from './plugins/security-headers.ts'
+import { createSecretsOptions, followSigningKey, isFollowed } from './plugins/secrets.ts'
 import { createSessionsOptions } from './plugins/sessions.ts'
 import { database } from './storage/database.ts'
 import { sharedStore } from './storage/shared-store.ts'
@@ -64,9 +66,11 @@ async function compose(app: FastifyInstance, given: Config, ports: Ports): Promi
   await app.register(connectionGuard)
 
   // Storage and what every later part needs.
+  await app.register(secrets, createSecretsOptions(given))
   await app.register(methodNotAllowed)
   await app.register(retryAfter)
-  await app.register(database, { ...given, sql: ports.sql })
+  const isUrlFollowed = isFollowed(given, 'DATABASE_URL')
+  await app.register(database, { ...given, sql: ports.sql, isUrlFollowed })
   const embedded = given.databaseUrl === undefined && ports.sql === undefined
   const config = embedded ? await withSavedKeys(given) : given
   await app.register(sharedStore, config)
@@ -80,6 +84,7 @@ async function compose(app: FastifyInstance, given: Config, ports: Ports): Promi
   await app.register(securityHeaders, createHeadersOptions(config)) // headers
   await app.register(hostHeader)
   await app.register(sessions, createSessionsOptions(app, config)) // authentication
+  followSigningKey(app, config, ports.clock)
   await app.register(rbac, rbacOptions) // authorization
   await app.register(mfa, createMfaOptions(app, config)) // step-up
   await app.register(fieldEncryption, createFieldEncryptionOptions(app, config)) // masking

@@ -205,7 +205,7 @@ await t.test('a given token, and the token of a pod', async (t) => {
   const refused = createVaultKvProvider(connect({ auth: wrong }))
   const error = await refused.read('k').catch((failure: Error) => failure)
   t.match(error, { code: 'PARAPET_SECRETS_PROVIDER_FAILED', message: /invalid role/ })
-  t.notMatch(String(error), /wrong-secret-id/)
+  t.notMatch((error as Error).message, /wrong-secret-id/)
 })
 
 await t.test('a request is retried, has a deadline, and follows no redirect', async (t) => {
