@@ -19,7 +19,7 @@ import { methodNotAllowed } from './http/method-not-allowed.ts'
 import { openapi } from './http/openapi.ts'
 import { retryAfter } from './http/retry-after.ts'
 import { createServerOptions } from './http/server-options.ts'
-import { createLog } from './logging/log.ts'
+import { createLog, guardLog } from './logging/log.ts'
 import { securityEventLog } from './logging/security-events.ts'
 import { health } from './operation/health.ts'
 import { closeConnections } from './operation/shutdown.ts'
@@ -67,6 +67,7 @@ async function compose(app: FastifyInstance, given: Config, ports: Ports): Promi
 
   // Storage and what every later part needs.
   await app.register(secrets, createSecretsOptions(given))
+  guardLog(app.log, app.secrets.leaks)
   await app.register(methodNotAllowed)
   await app.register(retryAfter)
   const isUrlFollowed = isFollowed(given, 'DATABASE_URL')
