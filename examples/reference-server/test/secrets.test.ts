@@ -236,7 +236,12 @@ await t.test('an API key rotates under load: no request fails, and the old one e
   t.equal(await ask(created.text), 200)
   const jobs = createMemoryJobs({ clock, onNotice() {} })
   const rotation = rotateApiKeys({
-    ...{ name: 'PARTNER', provider, path: 'partner', jobs, clock, graceMs: 60_000 },
+    name: 'PARTNER',
+    path: 'partner',
+    graceMs: 60_000,
+    provider,
+    jobs,
+    clock,
     generate: async () =>
       (
         await app.sessions.apiKeys.create({

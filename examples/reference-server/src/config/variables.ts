@@ -6,9 +6,9 @@ import {
   secretText,
   type EnvironmentRule,
 } from '@parapet/secrets'
-import { Type } from '@sinclair/typebox'
+import { Type, type TSchema } from '@sinclair/typebox'
 
-const optional = Type.Optional
+const optional = <T extends TSchema>(schema: T) => Type.Optional(schema)
 const levels = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const
 const PEM = '^(?:-----BEGIN |[A-Za-z0-9+/]{16,}={0,2}$)'
 const pem = { maxLength: 16_384, pattern: PEM, form: 'a PEM, or its base64 in one line' }

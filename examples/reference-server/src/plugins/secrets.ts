@@ -35,6 +35,8 @@ export function isFollowed({ secretsDir }: Config, name: (typeof FOLLOWED)[numbe
   return secretsDir !== undefined && existsSync(join(secretsDir, name))
 }
 
+const doNothing = (): void => {}
+
 /** Publishes a new signing key at once, and signs with it when every instance has it. */
 export function followSigningKey(
   app: FastifyInstance,
@@ -42,15 +44,17 @@ export function followSigningKey(
   clock: Clock = systemClock,
 ): void {
   if (!isFollowed(config, 'SIGNING_KEY')) return
-  let cancel = (): void => {}
+  const promotion = { cancel: doNothing }
   const keyOf = (pem: string) => ({ pem: readPem(pem), passphrase: config.signingKeyPassphrase })
   app.secrets.onRotate('SIGNING_KEY', ({ next: nextSecret, former }) => {
     const [current, next] = [former.use(keyOf), nextSecret.use(keyOf)]
     app.sessions.rotateKeys({ current, next })
-    cancel()
-    cancel = clock.schedule(PROMOTE_AFTER_MS, () => app.sessions.rotateKeys({ current: next }))
+    promotion.cancel()
+    promotion.cancel = clock.schedule(PROMOTE_AFTER_MS, () =>
+      app.sessions.rotateKeys({ current: next }),
+    )
   })
-  app.addHook('onClose', async () => cancel())
+  app.addHook('onClose', async () => promotion.cancel())
 }
 
 /**

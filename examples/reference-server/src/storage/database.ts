@@ -99,8 +99,11 @@ function openServer(databaseUrl: string, deadlineMs: number, log: FastifyBaseLog
     (connectionString) => openPool(connectionString, deadlineMs, log),
     (error) => log.warn({ err: error }, 'a former database pool could not be closed'),
   )
-  const { swap } = pool
-  return { sql: createSqlClient(pool), swap, close: () => pool.end() }
+  return {
+    sql: createSqlClient(pool),
+    swap: (url) => pool.swap(url),
+    close: () => pool.end(),
+  }
 }
 
 function openPool(connectionString: string, deadlineMs: number, log: FastifyBaseLogger): Pool {
