@@ -167,7 +167,7 @@ await t.test('options are checked', async (t) => {
   const code = 'PARAPET_SECRETS_INVALID_OPTION'
   t.throws(() => createFileProvider({ directory: '' }), { code })
   t.throws(() => createFileProvider({ directory: '/x', pollMs: 1 }), { code, message: /pollMs/ })
-  t.throws(() => createAwsProvider({ client: 5 }), { code })
+  t.throws(() => createAwsProvider({ client: 5 as never }), { code })
 })
 
 await t.test('AWS Secrets Manager, through its own client', async (t) => {

@@ -3,7 +3,6 @@ import { option, readOptions, systemClock, type Clock } from '@parapet/kit'
 import type {
   GetSecretValueCommandOutput,
   SecretsManagerClient,
-  SecretsManagerClientConfig,
 } from '@aws-sdk/client-secrets-manager'
 import {
   PARAPET_SECRETS_INVALID_OPTION,
@@ -20,8 +19,8 @@ import {
 
 /** What {@link createAwsProvider} takes. */
 export interface AwsProviderOptions {
-  /** The settings of the AWS client, such as `region`. @default those of the environment */
-  readonly client?: SecretsManagerClientConfig
+  /** `SecretsManagerClientConfig` of the AWS client, such as `region`. @default those of the environment */
+  readonly client?: object
   /** How long a call may take. @default 5000 */
   readonly deadlineMs?: number
   readonly clock?: Clock
@@ -38,7 +37,7 @@ export function createAwsProvider(options: AwsProviderOptions = {}): SecretsProv
     'createAwsProvider',
     options,
     {
-      client: option.custom<SecretsManagerClientConfig>(
+      client: option.custom<object>(
         (value) => (typeof value === 'object' ? undefined : 'must be an object'),
         { default: {} },
       ),
@@ -65,7 +64,7 @@ export function createAwsProvider(options: AwsProviderOptions = {}): SecretsProv
   }
 }
 
-async function openClient(config: SecretsManagerClientConfig): Promise<SecretsManagerClient> {
+async function openClient(config: object): Promise<SecretsManagerClient> {
   try {
     const sdk = await import('@aws-sdk/client-secrets-manager')
     return new sdk.SecretsManagerClient(config)

@@ -1,4 +1,7 @@
-/** Loads secrets at boot, refreshes them in the background, and rotates those that changed. */
+/**
+ * Loads secrets at boot, refreshes them in the background, and rotates those that changed. The file is long
+ * because loading, refreshing, rotating and closing share the state of one entry.
+ */
 import type { Clock } from '@parapet/kit'
 import {
   PARAPET_SECRETS_NOT_LOADED,
