@@ -6,6 +6,7 @@ import { problemErrorHandler, type Clock, type SqlClient } from '@parapet/kit'
 import { mfa } from '@parapet/mfa'
 import { rbac } from '@parapet/rbac'
 import { securityHeaders } from '@parapet/security-headers'
+import { secrets } from '@parapet/secrets'
 import { sessions } from '@parapet/sessions'
 import Fastify, { type FastifyBaseLogger, type FastifyInstance } from 'fastify'
 import { createFirstAdmin } from './access/first-admin.ts'
@@ -19,7 +20,7 @@ import { methodNotAllowed } from './http/method-not-allowed.ts'
 import { openapi } from './http/openapi.ts'
 import { retryAfter } from './http/retry-after.ts'
 import { createServerOptions } from './http/server-options.ts'
-import { createLog } from './logging/log.ts'
+import { createLog, guardLog } from './logging/log.ts'
 import { securityEventLog } from './logging/security-events.ts'
 import { health } from './operation/health.ts'
 import { closeConnections } from './operation/shutdown.ts'
@@ -29,6 +30,7 @@ import { createMfaOptions } from './plugins/mfa.ts'
 import { rbacOptions } from './plugins/rbac.ts'
 import { createInputGuardOptions } from './plugins/input-guard.ts'
 import { createHeadersOptions } from './plugins/security-headers.ts'
+import { createSecretsOptions, followSigningKey, isFollowed } from './plugins/secrets.ts'
 import { createSessionsOptions } from './plugins/sessions.ts'
 import { database } from './storage/database.ts'
 import { sharedStore } from './storage/shared-store.ts'
@@ -69,9 +71,12 @@ async function compose(app: FastifyInstance, given: Config, ports: Ports): Promi
   await app.register(ids)
 
   // Storage and what every later part needs.
+  await app.register(secrets, createSecretsOptions(given))
+  guardLog(app.log, app.secrets.leaks)
   await app.register(methodNotAllowed)
   await app.register(retryAfter)
-  await app.register(database, { ...given, sql: ports.sql })
+  const isUrlFollowed = isFollowed(given, 'DATABASE_URL')
+  await app.register(database, { ...given, sql: ports.sql, isUrlFollowed })
   const embedded = given.databaseUrl === undefined && ports.sql === undefined
   const config = embedded ? await withSavedKeys(given) : given
   await app.register(sharedStore, config)
@@ -85,6 +90,7 @@ async function compose(app: FastifyInstance, given: Config, ports: Ports): Promi
   await app.register(securityHeaders, createHeadersOptions(config)) // headers
   await app.register(hostHeader)
   await app.register(sessions, createSessionsOptions(app, config)) // authentication
+  followSigningKey(app, config, ports.clock)
   await app.register(rbac, rbacOptions) // authorization
   await app.register(mfa, createMfaOptions(app, config)) // step-up
   await app.register(inputGuard, createInputGuardOptions(ports)) // input

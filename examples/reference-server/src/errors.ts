@@ -2,15 +2,6 @@
 import createError from '@fastify/error'
 
 /**
- * An environment variable has a value that the service cannot use; the message lists every fault.
- * Fix: correct the listed variables and start again.
- */
-export const PARAPET_REFERENCE_INVALID_ENVIRONMENT = createError<[string, string]>(
-  'PARAPET_REFERENCE_INVALID_ENVIRONMENT',
-  '%s cannot start: these environment variables are invalid:\n%s',
-)
-
-/**
  * Another server has the data folder open; the embedded database allows one process at a time.
  * Fix: stop the server that the message names, or start this one with another `DATA_DIR`.
  */

@@ -2,18 +2,19 @@
 import type { FastifyBaseLogger } from 'fastify'
 import { buildApp } from './app.ts'
 import { readConfig, servesWithoutTls, type Config } from './config/environment.ts'
+import { withSecretFiles } from './config/secret-files.ts'
 import { createLog } from './logging/log.ts'
 import { announce } from './operation/announcement.ts'
 import { shutDown } from './operation/shutdown.ts'
 
-const config = configOrExit()
+const config = await configOrExit()
 const log = createLog(config)
 exitOnUncaughtError(log)
 stopOnSignal(serve(config, log), config, log)
 
-function configOrExit(): Config {
+async function configOrExit(): Promise<Config> {
   try {
-    return readConfig(process.env)
+    return readConfig(await withSecretFiles(process.env))
   } catch (error) {
     process.stderr.write(`${(error as Error).message}\n`)
     return process.exit(1)

@@ -3,14 +3,14 @@ import { isAbsolute } from 'node:path'
 import t from 'tap'
 import { readConfig, servesWithoutTls } from '../src/config/environment.ts'
 
-const code = 'PARAPET_REFERENCE_INVALID_ENVIRONMENT'
+const code = 'PARAPET_SECRETS_INVALID_ENVIRONMENT'
 
 await t.test('every variable has a default, and an empty variable counts as unset', async (t) => {
   const config = readConfig({ PATH: '/bin', PORT: '', DATABASE_URL: '', NODE_ENV: 'production' })
   t.ok(isAbsolute(config.dataDir))
   t.match(config.dataDir, /examples.reference-server.data$/)
   t.same(
-    { ...config, dataDir: '' },
+    { ...config, dataDir: '', secrets: {} },
     {
       port: 3000,
       host: '127.0.0.1',
@@ -31,6 +31,9 @@ await t.test('every variable has a default, and an empty variable counts as unse
       mfaKeys: undefined,
       auditKey: undefined,
       auditDir: undefined,
+      secretsDir: undefined,
+      secrets: {},
+      isProduction: true,
     },
   )
   t.ok(Object.isFrozen(config))
@@ -57,29 +60,47 @@ await t.test('every variable is read', async (t) => {
     MFA_KEYS: `7:${'A'.repeat(43)}`,
     AUDIT_KEY: '-----BEGIN PRIVATE KEY-----',
     AUDIT_DIR: '/srv/audit',
+    SECRETS_DIR: '/run/secrets',
     NODE_ENV: 'production',
   })
-  t.same(config, {
-    port: 0,
-    host: '::1',
-    dataDir: '/srv/data',
-    databaseUrl: 'postgres://user:password@db/app',
-    redisUrl: 'rediss://cache:6380',
-    logLevel: 'debug',
-    trustProxy: ['10.0.0.0/8', 'fd00::/8', '192.0.2.1'],
-    corsOrigins: ['https://a.example', 'https://*.b.example'],
-    shutdownTimeoutMs: 500,
-    adminEmail: 'chief@example.com',
-    adminPassword: 'a long password',
-    publicUrl: 'https://api.example.com',
-    signingKey: '-----BEGIN ENCRYPTED PRIVATE KEY-----',
-    signingKeyPassphrase: 'a passphrase',
-    sessionSecret: 'A'.repeat(43),
-    fieldKeyset: '{}',
-    mfaKeys: `7:${'A'.repeat(43)}`,
-    auditKey: '-----BEGIN PRIVATE KEY-----',
-    auditDir: '/srv/audit',
-  })
+  t.same(Object.keys(config.secrets), [
+    'DATABASE_URL',
+    'REDIS_URL',
+    'ADMIN_PASSWORD',
+    'SIGNING_KEY',
+    'SIGNING_KEY_PASSPHRASE',
+    'SESSION_SECRET',
+    'FIELD_KEYSET',
+    'AUDIT_KEY',
+    'MFA_KEYS',
+  ])
+  t.same(
+    { ...config, secrets: {} },
+    {
+      port: 0,
+      host: '::1',
+      dataDir: '/srv/data',
+      databaseUrl: 'postgres://user:password@db/app',
+      redisUrl: 'rediss://cache:6380',
+      logLevel: 'debug',
+      trustProxy: ['10.0.0.0/8', 'fd00::/8', '192.0.2.1'],
+      corsOrigins: ['https://a.example', 'https://*.b.example'],
+      shutdownTimeoutMs: 500,
+      adminEmail: 'chief@example.com',
+      adminPassword: 'a long password',
+      publicUrl: 'https://api.example.com',
+      signingKey: '-----BEGIN ENCRYPTED PRIVATE KEY-----',
+      signingKeyPassphrase: 'a passphrase',
+      sessionSecret: 'A'.repeat(43),
+      fieldKeyset: '{}',
+      mfaKeys: `7:${'A'.repeat(43)}`,
+      auditKey: '-----BEGIN PRIVATE KEY-----',
+      auditDir: '/srv/audit',
+      secretsDir: '/run/secrets',
+      secrets: {},
+      isProduction: true,
+    },
+  )
 })
 
 await t.test('the spool is in the data folder if the audit log has a key of its own', async (t) => {

@@ -6,7 +6,9 @@ import { promisify } from 'node:util'
 import { checkErrorsTable, checkReadmeLength, readReadme, tableUnder } from '@parapet/testing'
 import t from 'tap'
 import { buildApp } from '../src/app.ts'
-import { readConfig, variables } from '../src/config/environment.ts'
+import { readConfig } from '../src/config/environment.ts'
+import { environment } from '../src/config/variables.ts'
+import { renderDocuments } from '../src/config/write-documents.ts'
 import * as errors from '../src/errors.ts'
 import { createLog } from '../src/logging/log.ts'
 import { events } from '../src/users/events.ts'
@@ -18,15 +20,13 @@ const readme = readReadme(home)
 const reference = readFileSync(new URL('REFERENCE.md', home), 'utf8')
 const dataInReadme = 'examples/reference-server/data'
 
-await t.test('the README lists every variable with its default, and no other', async (t) => {
-  const defaults = Object.entries(variables).map(([name, { fallback }]) => {
-    const value = fallback?.value
-    if (name === 'DATA_DIR') return [name, 'data in this folder']
-    return [name, value === undefined || name === 'TRUST_PROXY' ? '–' : String(value)]
-  })
-  t.same(
-    tableUnder(readme, 'Environment').map((row) => [row['variable'], row['default']]),
-    defaults,
+await t.test('the README and .env.example describe the variables of the code', async (t) => {
+  for (const [path, text] of renderDocuments()) {
+    t.equal(readFileSync(new URL(path, home), 'utf8'), text, `${path}: run pnpm run env`)
+  }
+  t.equal(
+    tableUnder(readme, 'Environment').length,
+    Object.keys(environment.schema.properties).length,
   )
 })
 

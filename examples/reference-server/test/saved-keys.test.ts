@@ -39,7 +39,7 @@ await t.test('a damaged key file stops the start and is not replaced', async (t)
   t.equal(await readFile(file, 'utf8'), '{"MFA_KEYS":"hunter2')
   await writeFile(file, '{"MFA_KEYS":"hunter2"}')
   await t.rejects(read(), {
-    code: 'PARAPET_REFERENCE_INVALID_ENVIRONMENT',
+    code: 'PARAPET_SECRETS_INVALID_ENVIRONMENT',
     message: /^(?!.*hunter2).*MFA_KEYS/s,
   })
   t.equal(await readFile(file, 'utf8'), '{"MFA_KEYS":"hunter2"}')

@@ -1,7 +1,6 @@
 /** Assembles the source and the administration of keys: one fixed keyset, or keys in the key store. */
 import type { SecurityEvents } from '@parapet/kit'
 import type { KeySource } from './key-ring/key-ring.ts'
-import { parseKeyset } from './crypto/keyset-json.ts'
 import { readReceiptKey } from './key-admin/erasure-receipt.ts'
 import { createFixedKeyAdmin, createKeyAdmin, type KeyAdmin } from './key-admin/key-admin.ts'
 import { followKeyChanges, type KeyChanges } from './key-admin/key-changes.ts'
@@ -41,9 +40,10 @@ export function createKeyService(ports: KeyServicePorts): KeyService {
   return keyset === undefined ? createManagedKeys(ports) : createFixedKeys(keyset, ports)
 }
 
-function createFixedKeys(keyset: string, { warn }: KeyServicePorts): KeyService {
+function createFixedKeys(keyset: string | (() => string), { warn }: KeyServicePorts): KeyService {
+  const read = typeof keyset === 'string' ? () => keyset : keyset
   return {
-    keys: createFixedKeySource(parseKeyset(keyset), () => warn({}, NEAR_LIMIT)),
+    keys: createFixedKeySource(read, () => warn({}, NEAR_LIMIT)),
     admin: createFixedKeyAdmin(),
     hasSubjects: false,
     isSettled: async () => true,

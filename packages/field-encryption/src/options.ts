@@ -32,8 +32,11 @@ export interface CacheOptions {
 
 /** The options of the plugin: either `keyset`, or `provider` and `keyStore`. */
 export interface FieldEncryptionOptions {
-  /** One keyset for all tenants, in Tink's JSON. @default none */
-  readonly keyset?: string
+  /**
+   * One keyset for all tenants, in Tink's JSON. A function is asked at each use, so that a keyset from a
+   * secrets manager can be replaced: return the same text until then. @default none
+   */
+  readonly keyset?: string | (() => string)
   /** Wraps the keys of each tenant. @default none */
   readonly provider?: KeyProvider
   /** Stores the wrapped keys of tenants and subjects. @default none */
@@ -61,7 +64,7 @@ const DAY_MS = 86_400_000
 
 /** One reader for each option. */
 export const optionTable = {
-  keyset: option.optional(option.text({ max: 1_000_000 })),
+  keyset: option.optional(option.custom<string | (() => string)>(checkKeyset)),
   provider: option.optional(option.port<KeyProvider>(['wrap', 'unwrap', 'describe', 'health'])),
   keyStore: option.optional(
     option.port<KeyStore>(['get', 'insert', 'update', 'notWrappedBy', 'countWrappedBy', 'addUses']),
@@ -79,6 +82,12 @@ export const optionTable = {
   principal: option.optional(option.callback<PrincipalMapping>()),
   clock: option.port<Clock>(['now', 'schedule'], { default: systemClock }),
 } satisfies Record<keyof FieldEncryptionOptions, OptionReader<unknown>>
+
+function checkKeyset(value: unknown): string | undefined {
+  if (typeof value === 'function') return undefined
+  const isText = typeof value === 'string' && value.length > 0 && value.length <= 1_000_000
+  return isText ? undefined : "must be a keyset in Tink's JSON, or a function that returns one"
+}
 
 /** The validated options with all defaults. */
 export type FieldEncryptionSettings = OptionSettings<typeof optionTable> & {

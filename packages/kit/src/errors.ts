@@ -179,3 +179,49 @@ export const PARAPET_KIT_FOLDER_IN_USE = createError(
   'PARAPET_KIT_FOLDER_IN_USE',
   'The folder %s is in use by %s',
 )
+
+/**
+ * The storage of jobs did not answer in time, or a handler did not stop in time; whether the call took
+ * effect is unknown. Fix: call again with the same key; check the database.
+ */
+export const PARAPET_KIT_JOBS_TIMEOUT = createError(
+  'PARAPET_KIT_JOBS_TIMEOUT',
+  'The jobs did not answer within %s ms',
+  503,
+)
+
+/**
+ * The memory holds as many jobs as `maxJobs` allows. Fix: raise `maxJobs`, or find out why jobs do not end.
+ */
+export const PARAPET_KIT_JOBS_FULL = createError(
+  'PARAPET_KIT_JOBS_FULL',
+  'The memory holds %s jobs, as many as "maxJobs" allows',
+  503,
+)
+
+/**
+ * The storage of jobs did not do what it was asked. Fix: check that the boss was started and that its
+ * schema is the one of `createPgBossJobs`.
+ */
+export const PARAPET_KIT_JOBS_FAILED = createError(
+  'PARAPET_KIT_JOBS_FAILED',
+  'The storage of jobs failed: %s',
+  503,
+)
+
+/** The jobs are closed. Fix: make them anew; close them last, before the database. */
+export const PARAPET_KIT_JOBS_CLOSED = createError(
+  'PARAPET_KIT_JOBS_CLOSED',
+  'The jobs are closed',
+  503,
+)
+
+/**
+ * The reason of the signal of a job: its attempt must end now. Fix: let the handler stop at
+ * `job.signal`, or raise `timeoutMs` of the job.
+ */
+export const PARAPET_KIT_JOB_STOPPED = createError(
+  'PARAPET_KIT_JOB_STOPPED',
+  'The job "%s" must stop: %s',
+  503,
+)

@@ -19,6 +19,21 @@ export {
   type SharedState,
   type SharedStateSettings,
 } from './store/shared-state.ts'
+export { createMemoryJobs, type MemoryJobsOptions } from './jobs/memory-jobs.ts'
+export { createPgBossDb, createPgBossJobs, type PgBossJobsOptions } from './jobs/pg-boss-jobs.ts'
+export type { PgBossDb, PgBossLike } from './jobs/pg-boss.ts'
+export type {
+  Enqueued,
+  EnqueueOptions,
+  Job,
+  JobData,
+  JobHandler,
+  JobOptions,
+  JobRecord,
+  Jobs,
+  JobState,
+  JsonValue,
+} from './jobs/jobs.ts'
 export { readCookie } from './http/cookie.ts'
 export { readFastifyInternal } from './http/fastify-internals.ts'
 export { keepAddress, requestSource, type RequestSource } from './http/request-source.ts'

@@ -17,7 +17,7 @@ const KEYS_FILE = 'keys.json'
  *
  * @throws PARAPET_REFERENCE_KEYS_UNREADABLE the file is not readable JSON. No new keys are made,
  *   because they could not decrypt the existing data.
- * @throws PARAPET_REFERENCE_INVALID_ENVIRONMENT a key in the file is malformed.
+ * @throws PARAPET_SECRETS_INVALID_ENVIRONMENT a key in the file is malformed.
  */
 export async function withSavedKeys(config: Config): Promise<Config> {
   const file = join(config.dataDir, KEYS_FILE)

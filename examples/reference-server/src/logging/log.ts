@@ -1,5 +1,6 @@
 /** The log. It contains no secrets, no query strings and no values of database rows. */
 import type { FastifyBaseLogger } from 'fastify'
+import { createPinoHooks, type LeakGuard, type PinoHooks } from '@parapet/secrets'
 import { pino, type DestinationStream } from 'pino'
 import type { Config } from '../config/environment.ts'
 
@@ -63,9 +64,11 @@ export function createLog(
   { logLevel }: Pick<Config, 'logLevel'>,
   destination: DestinationStream = pino.destination(1),
 ): FastifyBaseLogger {
-  return pino(
+  const hooks = createPinoHooks()
+  const log = pino(
     {
       level: logLevel,
+      hooks,
       formatters: { log: redactSecrets },
       serializers: {
         req: describeRequest,
@@ -75,4 +78,13 @@ export function createLog(
     },
     destination,
   )
+  hooksOf.set(log, hooks)
+  return log
+}
+
+const hooksOf = new WeakMap<FastifyBaseLogger, PinoHooks>()
+
+/** Redacts the values of loaded secrets in a log of {@link createLog}, which is older than they are. */
+export function guardLog(log: FastifyBaseLogger, leaks: LeakGuard): void {
+  hooksOf.get(log)?.use(leaks)
 }

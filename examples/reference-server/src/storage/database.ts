@@ -12,6 +12,7 @@ import fp from 'fastify-plugin'
 import { Pool } from 'pg'
 import { PARAPET_REFERENCE_DATA_IN_USE } from '../errors.ts'
 import { withAvailability } from './availability.ts'
+import { createSwappablePool } from './swappable-pool.ts'
 import { migrations } from './migrations.ts'
 
 declare module 'fastify' {
@@ -28,15 +29,22 @@ export interface DatabaseOptions {
   readonly sql?: SqlClient | undefined
   /** How long PostgreSQL may take for a connection, and for each statement. @default 7000 */
   readonly deadlineMs?: number
+  /** Whether the secret `DATABASE_URL` may change. */
+  readonly isUrlFollowed?: boolean
 }
 
 interface OpenDatabase {
   readonly sql: SqlClient
+  /** Replaces the address of PostgreSQL. */
+  readonly swap?: (databaseUrl: string) => Promise<void>
   readonly close: () => Promise<void>
 }
 
 async function databasePlugin(app: FastifyInstance, options: DatabaseOptions): Promise<void> {
-  const { sql: source, close } = await open(options, app.log)
+  const { sql: source, close, swap } = await open(options, app.log)
+  if (options.isUrlFollowed === true && swap !== undefined) {
+    app.secrets.onRotate('DATABASE_URL', ({ next }) => next.use(swap))
+  }
   const sql = withAvailability(source)
   app.decorate('sql', sql)
   // Fastify stops the HTTP server before it runs onClose hooks, so no request needs the database.
@@ -85,11 +93,20 @@ async function ownFolder(folder: string): Promise<() => Promise<void>> {
   }
 }
 
-function openServer(
-  connectionString: string,
-  deadlineMs: number,
-  log: FastifyBaseLogger,
-): OpenDatabase {
+function openServer(databaseUrl: string, deadlineMs: number, log: FastifyBaseLogger): OpenDatabase {
+  const pool = createSwappablePool(
+    databaseUrl,
+    (connectionString) => openPool(connectionString, deadlineMs, log),
+    (error) => log.warn({ err: error }, 'a former database pool could not be closed'),
+  )
+  return {
+    sql: createSqlClient(pool),
+    swap: (url) => pool.swap(url),
+    close: () => pool.end(),
+  }
+}
+
+function openPool(connectionString: string, deadlineMs: number, log: FastifyBaseLogger): Pool {
   const pool = new Pool({
     connectionString,
     application_name: 'parapet-reference-server',
@@ -103,7 +120,7 @@ function openServer(
     idle_in_transaction_session_timeout: 10_000,
   })
   pool.on('error', (error) => log.warn({ err: error }, 'an idle database connection failed'))
-  return { sql: createSqlClient(pool), close: () => pool.end() }
+  return pool
 }
 
 /** Opens the database, runs the migrations and decorates `app.sql`. */

@@ -1,0 +1,141 @@
+/** Jobs for tests: in memory, on PGlite and on PostgreSQL, with a clock that only the test moves. */
+import {
+  createManualClock,
+  createMemoryJobs,
+  createPgBossDb,
+  createPgBossJobs,
+  createSqlClient,
+  type Jobs,
+  type ManualClock,
+  type SqlClient,
+} from '@parapet/kit'
+import { openPglite, usePostgres } from '@parapet/testing'
+import { Pool } from 'pg'
+import PgBoss from 'pg-boss'
+import type { Test } from 'tap'
+
+/** The instances of one service. */
+export interface Fleet {
+  readonly clock: ManualClock
+  /** What handlers and storages have reported. */
+  readonly errors: unknown[]
+  /** Starts another instance; in memory there is only one. @param clock of a process with its own time. */
+  readonly open: (clock?: ManualClock) => Promise<Jobs>
+  /** Moves the clocks of the instances and of the database. */
+  readonly advance: (ms: number) => Promise<void>
+  /** Waits until the condition holds; fails when it does not within many round trips. */
+  readonly until: (condition: () => boolean | Promise<boolean>) => Promise<void>
+}
+
+export type OpenFleet = (t: Test) => Promise<Fleet | null>
+
+const POLL_MS = 1000
+
+export const openMemoryFleet: OpenFleet = async (t) => {
+  const clock = createManualClock()
+  const errors: unknown[] = []
+  const onError = (error: unknown): void => void errors.push(error)
+  const jobs = createMemoryJobs({ clock, onError, pollMs: POLL_MS, onNotice: () => {} })
+  t.after(() => closing(jobs, clock))
+  return {
+    clock,
+    errors,
+    open: async () => jobs,
+    until: waiting(turn),
+    async advance(ms) {
+      clock.advance(ms)
+      await turn()
+    },
+  }
+}
+
+/** Opening PGlite takes a second, so the tests of a file share one. */
+export async function createPgliteFleets(t: Test): Promise<OpenFleet> {
+  const db = await openPglite()
+  t.after(() => db.close())
+  return async (t) => {
+    await db.exec('DROP SCHEMA IF EXISTS fake_clock CASCADE; DROP SCHEMA IF EXISTS pgboss CASCADE')
+    await db.exec(FAKE_CLOCK)
+    await db.exec('SET search_path = fake_clock, pg_catalog')
+    return openSqlFleet(t, createSqlClient(db), 'pgboss')
+  }
+}
+
+export const openPostgresFleet: OpenFleet = async (t) => {
+  const postgres = await usePostgres(t)
+  if (postgres === null) return null
+  const { schema } = postgres
+  await postgres.pool.query(FAKE_CLOCK.replaceAll('fake_clock', schema))
+  const url = new URL(postgres.url)
+  // Its name is found before the one of PostgreSQL.
+  url.searchParams.set('options', `-c search_path=${schema},pg_catalog`)
+  const pool = new Pool({ connectionString: url.href, max: 8 })
+  t.after(() => pool.end())
+  return openSqlFleet(t, createSqlClient(pool), schema)
+}
+
+/** `now()` of the database is the clock of the test; it moves by a microsecond with each call. */
+const FAKE_CLOCK = `
+  CREATE SCHEMA IF NOT EXISTS fake_clock;
+  CREATE TABLE fake_clock.clock (ms float8 NOT NULL);
+  INSERT INTO fake_clock.clock VALUES (0);
+  CREATE SEQUENCE fake_clock.ticks;
+  CREATE FUNCTION fake_clock.now() RETURNS timestamptz LANGUAGE sql VOLATILE AS $$
+    SELECT to_timestamp(ms / 1000) + nextval('fake_clock.ticks') * interval '1 microsecond'
+    FROM fake_clock.clock $$;`
+
+async function openSqlFleet(t: Test, sql: SqlClient, schema: string): Promise<Fleet> {
+  const clock = createManualClock()
+  const errors: unknown[] = []
+  const onError = (error: unknown): void => void errors.push(error)
+  const setDatabase = () => sql.query('UPDATE clock SET ms = $1', [clock.now()])
+  await setDatabase()
+  const until = waiting(async () => void (await sql.query('SELECT 1')))
+  return {
+    clock,
+    errors,
+    until,
+    async open(own = clock) {
+      const db = createPgBossDb(sql)
+      const boss = new PgBoss({ db, schema, schedule: false, supervise: false })
+      boss.on('error', onError)
+      await boss.start()
+      const jobs = createPgBossJobs(boss, { schema, clock: own, onError, pollMs: POLL_MS })
+      t.after(async () => {
+        await closing(jobs, own)
+        await boss.stop({ graceful: false })
+      })
+      return jobs
+    },
+    async advance(ms) {
+      await sql.query('UPDATE clock SET ms = $1', [clock.now() + ms])
+      clock.advance(ms)
+      await sql.query('SELECT 1')
+    },
+  }
+}
+
+const turn = () => new Promise<void>((resolve) => setImmediate(resolve))
+
+/** The time to close is the clock's. */
+async function closing(jobs: Jobs, clock: ManualClock): Promise<void> {
+  const state = { isClosed: false }
+  const ended = jobs.close({ drainMs: 1 }).finally(() => {
+    state.isClosed = true
+  })
+  while (!state.isClosed) {
+    clock.advance(1)
+    await turn()
+  }
+  await ended
+}
+
+function waiting(turn: () => Promise<void>): Fleet['until'] {
+  return async (condition) => {
+    for (let count = 0; count < 5000; count++) {
+      if (await condition()) return
+      await turn()
+    }
+    throw new Error(`it did not happen: ${condition.toString()}`)
+  }
+}

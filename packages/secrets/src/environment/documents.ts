@@ -1,0 +1,114 @@
+/** Documents of an environment: `.env.example`, a JSON Schema and a table for a README. */
+import type { TObject } from '@sinclair/typebox'
+import type { Environment } from './environment.ts'
+import { choicesOf, type VariableSchema } from './variable.ts'
+
+interface Described {
+  readonly name: string
+  readonly schema: VariableSchema
+  readonly isRequired: boolean
+}
+
+function describe({ schema }: Environment<TObject>): Described[] {
+  const required = new Set(schema.required ?? [])
+  return Object.entries(schema.properties as Record<string, VariableSchema>).map(
+    ([name, variable]) => ({
+      name,
+      schema: variable,
+      isRequired: required.has(name) && variable.default === undefined,
+    }),
+  )
+}
+
+/** Makes the text of `.env.example`: every variable with its description; optional ones are commented out. */
+export function renderEnvExample(environment: Environment<TObject>): string {
+  const blocks = describe(environment).map(({ name, schema, isRequired }) => {
+    const lines = wrap(schema.description ?? '', 96).map((line) => `# ${line}`)
+    const value = schema.default ?? schema.examples?.[0] ?? ''
+    lines.push(`# ${kindOf(schema)}${isRequired ? ', required' : ''}`)
+    lines.push(
+      `${isRequired ? '' : '# '}${name}=${schema.secret === true ? '' : quote(textOf(value))}`,
+    )
+    return lines.join('\n')
+  })
+  const rules = environment.rules.map(({ description }) => `# - ${description}.`)
+  const head = rules.length === 0 ? [] : [['# Rules:', ...rules].join('\n')]
+  return `${[...head, ...blocks].join('\n\n')}\n`
+}
+
+/** Makes a JSON Schema (2020-12) of the variables as texts, for editors and deployment checks. */
+export function renderJsonSchema(environment: Environment<TObject>): object {
+  const described = describe(environment)
+  return {
+    $schema: 'https://json-schema.org/draft/2020-12/schema',
+    type: 'object',
+    properties: Object.fromEntries(
+      described.map(({ name, schema }) => [name, schemaOfText(schema)]),
+    ),
+    required: described.filter(({ isRequired }) => isRequired).map(({ name }) => name),
+  }
+}
+
+/** Makes a table for a README: name, default, description. */
+export function renderEnvTable(environment: Environment<TObject>): string {
+  const rows = describe(environment).map(({ name, schema, isRequired }) => {
+    const fallback =
+      schema.default === undefined
+        ? isRequired
+          ? 'required'
+          : '–'
+        : `\`${textOf(schema.default)}\``
+    return `| \`${name}\` | ${fallback} | ${(schema.description ?? '').replaceAll('|', '\\|')} |`
+  })
+  return ['| variable | default | what it is |', '|---|---|---|', ...rows].join('\n')
+}
+
+function schemaOfText(schema: VariableSchema): object {
+  const { description, minLength, maxLength, pattern, format } = schema
+  const choices = choicesOf(schema)
+  const isText = schema.type === 'string' && choices === undefined
+  const limits = isText ? { minLength, maxLength, pattern, format } : {}
+  const members = {
+    description,
+    ...limits,
+    enum: choices?.map(String),
+    default: schema.default === undefined ? undefined : textOf(schema.default),
+    writeOnly: schema.secret === true ? true : undefined,
+  }
+  const present = Object.entries(members).filter(([, value]) => value !== undefined)
+  return { type: 'string', ...Object.fromEntries(present) }
+}
+
+function kindOf(schema: VariableSchema): string {
+  const choices = choicesOf(schema)
+  if (choices !== undefined) return `One of ${choices.map(String).join(', ')}`
+  if (schema.secret === true) return 'Secret'
+  if (schema.type === 'array') return 'List, separated by commas'
+  if (schema.type === 'string') return schema.format === 'uri' ? 'URL' : 'Text'
+  const { minimum, maximum } = schema
+  const range = [minimum, maximum].some((bound) => bound !== undefined)
+    ? ` from ${minimum ?? 'any'} to ${maximum ?? 'any'}`
+    : ''
+  return { integer: 'Integer', number: 'Number', boolean: 'true or false' }[schema.type!] + range
+}
+
+function textOf(value: unknown): string {
+  return Array.isArray(value) ? value.map(String).join(',') : String(value)
+}
+
+/** What Node's parser reads as the same text. */
+function quote(text: string): string {
+  if (/^[\w./:@,+-]*$/.test(text)) return text
+  return text.includes("'") ? `"${text}"` : `'${text}'`
+}
+
+function wrap(text: string, width: number): string[] {
+  const lines: string[] = []
+  for (const word of text.split(' ').filter((each) => each !== '')) {
+    const last = lines.at(-1)
+    if (last !== undefined && last.length + word.length < width)
+      lines[lines.length - 1] = `${last} ${word}`
+    else lines.push(word)
+  }
+  return lines
+}

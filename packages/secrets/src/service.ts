@@ -1,0 +1,121 @@
+/** What `app.secrets` does: loads, watches, examines and guards. */
+import type { SecurityEvents } from '@parapet/kit'
+import { examine, type Finding } from './doctor/doctor.ts'
+import { createLeakGuard, type LeakGuard, type TeachableLeakGuard } from './leaks/leak-guard.ts'
+import type { SecretsSettings } from './options.ts'
+import type { RotatingSecret } from './rotation/rotating-secret.ts'
+import type { RotationHook } from './rotation/rotation-hooks.ts'
+import { reasonOf, SecretKeeper, type KeeperReports } from './rotation/secret-keeper.ts'
+import { Secret } from './value/secret.ts'
+
+/** The decorator `app.secrets`. */
+export interface Secrets {
+  /** A loaded secret; ask it at each use. @throws PARAPET_SECRETS_UNKNOWN */
+  get(name: string): RotatingSecret
+  /**
+   * Runs a hook before a new value becomes current, in the order of registration. It may return a function
+   * that undoes its work.
+   *
+   * @returns a function that removes the hook.
+   * @throws PARAPET_SECRETS_UNKNOWN
+   */
+  onRotate(name: string, hook: RotationHook): () => void
+  /** Reads a secret from its provider now, and rotates it if it has changed. */
+  refresh(name: string): Promise<void>
+  /** Examines all secrets, the configuration and the providers. */
+  doctor(): Promise<readonly Finding[]>
+  /** Finds and redacts loaded secrets in texts. */
+  readonly leaks: LeakGuard
+  /** For rotations of API keys: emit their events. */
+  readonly reports: Pick<KeeperReports, 'rotated' | 'rotationFailed'>
+}
+
+/** The decorator, and how it ends. */
+export interface SecretsService extends Secrets {
+  readonly providerNames: readonly string[]
+  readonly close: () => Promise<void>
+}
+
+/** Loads the secrets. @throws PARAPET_SECRETS_NOT_LOADED */
+export async function openSecrets(
+  settings: SecretsSettings,
+  events: SecurityEvents,
+  onError: (error: unknown) => void,
+): Promise<SecretsService> {
+  const guard = createLeakGuard((secret) =>
+    events.emit('secrets.leak_stopped', { details: { secret, where: 'log' } }),
+  )
+  const reports = createReports(events, () => teach())
+  const kept = Object.entries(settings.secrets).map(
+    ([name, { path = name, ...rest }]) => [name, { ...rest, path }] as const,
+  )
+  const keeper = await SecretKeeper.open({
+    ...settings,
+    secrets: Object.fromEntries(kept),
+    random: Math.random,
+    reports,
+    onError,
+  })
+  const configured = secretsIn(settings.config)
+  function teach(): void {
+    teachGuard(guard, keeper, configured)
+  }
+  teach()
+  return {
+    get: (name) => keeper.get(name),
+    onRotate: (name, hook) => keeper.onRotate(name, hook),
+    refresh: (name) => keeper.refresh(name),
+    leaks: guard,
+    reports,
+    providerNames: [...keeper.providers].map(({ name }) => name),
+    doctor: () =>
+      examine({
+        secrets: [
+          ...keeper.slots.map(({ name, last, expiresAt }) => ({ name, value: last, expiresAt })),
+          ...configured,
+        ],
+        plain: settings.config,
+        providers: [...keeper.providers].map((provider) => ({
+          provider,
+          paths: kept.filter(([, each]) => each.provider === provider).map(([, each]) => each.path),
+        })),
+        accepted: settings.acceptWeak,
+        now: settings.clock.now(),
+        deadlineMs: settings.deadlineMs,
+      }),
+    close: () => keeper.close(),
+  }
+}
+
+function secretsIn(config: Readonly<Record<string, unknown>>): { name: string; value: Secret }[] {
+  return Object.entries(config).flatMap(([name, value]) =>
+    value instanceof Secret ? [{ name, value }] : [],
+  )
+}
+
+function teachGuard(
+  guard: TeachableLeakGuard,
+  keeper: SecretKeeper,
+  configured: readonly { name: string; value: Secret }[],
+): void {
+  const loaded = keeper.slots.flatMap(({ name, last, previous }) =>
+    [last, previous].flatMap((value) => (value === undefined ? [] : [{ name, value }])),
+  )
+  guard.learn([...loaded, ...configured])
+}
+
+function createReports(events: SecurityEvents, inUse: () => void): KeeperReports {
+  return {
+    inUse,
+    rotated: (secret, version, overlapMs) =>
+      events.emit('secrets.rotated', { details: { secret, version, overlapMs } }),
+    rotationFailed: (secret, step, error) =>
+      events.emit('secrets.rotation_failed', {
+        details: { secret, step, reason: reasonOf(error) },
+      }),
+    expiring: (secret, expiresInMs) =>
+      events.emit('secrets.expiring', { details: { secret, expiresInMs } }),
+    stale: (secret, ageMs, error) =>
+      events.emit('secrets.stale', { details: { secret, ageMs, reason: reasonOf(error) } }),
+  }
+}

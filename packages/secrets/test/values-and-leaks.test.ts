@@ -1,0 +1,139 @@
+import { createPinoHooks, Secret } from '@parapet/secrets'
+import { format, inspect } from 'node:util'
+import fc from 'fast-check'
+import { pino } from 'pino'
+import t from 'tap'
+import { createLeakGuard } from '../src/leaks/leak-guard.ts'
+import { compileSearch } from '../src/leaks/secret-search.ts'
+import { spellingsOf } from '../src/leaks/spellings.ts'
+
+const value = 'Zq7/Xe+pL0~kS"2 vB$9'
+
+await t.test('a secret shows itself nowhere, and is read by use', async (t) => {
+  const secret = new Secret(value)
+  const holder = { secret, list: [secret], error: Object.assign(new Error('x'), { secret }) }
+  const shown = [
+    JSON.stringify(holder),
+    inspect(holder, { depth: 9, showHidden: true, getters: true }),
+    inspect(secret),
+    format('%o %O %j', secret, secret, secret),
+    JSON.stringify(structuredClone({ secret })),
+    inspect(structuredClone(secret)),
+    Object.prototype.toString.call(secret),
+    JSON.stringify(Object.getOwnPropertyDescriptors(secret)),
+  ]
+  for (const text of shown) t.notMatch(text, value)
+  t.same(shown.slice(2, 3), ['[secret]'])
+  t.match(shown[0], '"secret":"[secret]"')
+  t.match(shown[4], '[secret]')
+  t.equal(
+    secret.use((text) => text),
+    value,
+  )
+  t.equal(secret.length, value.length)
+  const opaque = { code: 'PARAPET_SECRETS_OPAQUE' }
+  // oxlint-disable-next-line typescript/restrict-template-expressions -- what a user might write
+  t.throws(() => `${secret as never}`, opaque)
+  // oxlint-disable-next-line typescript/no-base-to-string -- what a user might write
+  t.throws(() => String(secret), opaque)
+  t.throws(() => format('%s', secret), opaque)
+  t.throws(() => 'a' + (secret as unknown as string), opaque)
+  t.throws(() => Number(secret), opaque)
+  t.throws(() => Object.assign(secret, { shown: 'x' }), TypeError)
+})
+
+await t.test('secrets are compared by value, with texts and with each other', async (t) => {
+  const secret = new Secret(value)
+  t.ok(secret.equals(value))
+  t.ok(secret.equals(new Secret(value)))
+  for (const other of [`${value} `, value.slice(1), '', null, undefined])
+    t.notOk(secret.equals(other))
+})
+
+const bytes = (text: string) => Buffer.from(text)
+
+await t.test('every spelling of a secret is found, wherever it starts', async (t) => {
+  const found: string[] = []
+  const guard = createLeakGuard((name) => found.push(name))
+  t.equal(guard.find(value), undefined)
+  guard.learn([{ name: 'KEY', value: new Secret(value) }])
+  const texts = [
+    value,
+    `a ${value} b`,
+    JSON.stringify({ key: value }),
+    JSON.stringify(JSON.stringify({ value })).slice(0, 200),
+    encodeURIComponent(value),
+    new URLSearchParams({ key: value }).toString(),
+    bytes(value).toString('hex'),
+    bytes(value).toString('hex').toUpperCase(),
+    ...['', 'a', 'ab', 'abc', 'user:'].flatMap((prefix) => [
+      bytes(`${prefix}${value}`).toString('base64'),
+      bytes(`${prefix}${value} and more`).toString('base64url'),
+    ]),
+  ]
+  for (const text of texts.filter((_, index) => index !== 3)) {
+    t.equal(guard.find(text), 'KEY', text)
+    t.equal(guard.find(bytes(text)), 'KEY')
+    t.match(guard.redact(text), '[secret]')
+    t.equal(guard.find(guard.redact(text)), undefined)
+  }
+  t.ok(found.length > 0)
+  t.equal(guard.find('nothing here'), undefined)
+  t.equal(guard.redact('nothing here'), 'nothing here')
+  t.same(new Set(spellingsOf('plain').map((text) => text.length > 0)), new Set([true]))
+})
+
+await t.test('the search finds what a simple search finds', async (t) => {
+  const letters = fc.string({ unit: fc.constantFrom('a', 'b', 'é'), minLength: 8, maxLength: 12 })
+  const haystack = fc.string({ unit: fc.constantFrom('a', 'b', 'é'), maxLength: 200 })
+  fc.assert(
+    fc.property(fc.array(letters, { minLength: 1, maxLength: 5 }), haystack, (patterns, text) => {
+      const search = compileSearch(patterns.map((each) => ({ name: each, text: each })))
+      const starts = patterns.map((each) => text.indexOf(each)).filter((at) => at >= 0)
+      const match = search.find(text)
+      if (starts.length === 0) return match === undefined
+      const first = Math.min(...starts)
+      return match?.start === first && text.startsWith(match.name, first)
+    }),
+    { numRuns: 500 },
+  )
+  const short = compileSearch([{ name: 'a', text: 'short' }])
+  t.equal(short.find('short'), undefined, 'a short text appears by chance')
+  const two = compileSearch([
+    { name: 'a', text: 'abcdefgh' },
+    { name: 'b', text: 'abcdefghij' },
+  ])
+  t.equal(two.replace('abcdefghij-abcdefgh', '*'), '*-*', 'the longest is replaced')
+})
+
+await t.test('a hostile text costs no more than its length times the patterns', async (t) => {
+  const search = compileSearch([{ name: 'a', text: 'a'.repeat(40) + 'b' }])
+  const started = process.cpuUsage()
+  t.equal(search.find('a'.repeat(1_000_000)), undefined)
+  const { user } = process.cpuUsage(started)
+  t.ok(user < 2_000_000, `${user} µs`)
+})
+
+await t.test(
+  'no line of the log contains a secret, from children and serializers neither',
+  async (t) => {
+    const lines: string[] = []
+    const hooks = createPinoHooks()
+    const log = pino({ hooks }, { write: (line: string) => void lines.push(line) })
+    log.info({ value }, 'before the secrets are loaded')
+    t.match(lines[0], /Zq7/)
+    const names: string[] = []
+    const guard = createLeakGuard((name) => names.push(name))
+    guard.learn([{ name: 'KEY', value: new Secret(value) }])
+    hooks.use(guard)
+    log.info({ a: { b: [value] } }, `text ${value}`)
+    log.child({ bound: value }).error({ err: new Error(`failed with ${value}`) })
+    log.warn({ url: `https://a/?k=${encodeURIComponent(value)}` })
+    log.info(new Secret(value), 'a secret')
+    for (const line of lines.slice(1)) {
+      t.notMatch(line, /Zq7/)
+      t.ok(JSON.parse(line), 'the line is still JSON')
+    }
+    t.ok(names.length >= 3)
+  },
+)
