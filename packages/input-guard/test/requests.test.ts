@@ -4,7 +4,6 @@ import { Type } from '@sinclair/typebox'
 import { parse } from 'node:querystring'
 import Fastify from 'fastify'
 import t from 'tap'
-import { EventFold } from '../src/request/event-fold.ts'
 import { findParameterFault } from '../src/request/query.ts'
 import { build, clock, post } from './helpers.ts'
 
@@ -158,19 +157,6 @@ await t.test('depth and names of nested parsers are limited', async (t) => {
   t.equal(findParameterFault({ constructor: { prototype: { a: '1' } } }, rules), 'prototype_key')
   t.equal(findParameterFault({ 'a\0': '1' }, rules), 'nul')
   t.equal(findParameterFault({ a: [{ b: 5, c: null }] }, rules), undefined)
-})
-
-await t.test('events of one kind are counted for a minute, and kinds are bounded', async (t) => {
-  const time = createManualClock()
-  const fold = new EventFold(time.now)
-  t.same(
-    [fold.admit('a'), fold.admit('a'), fold.admit('a'), fold.admit('b')],
-    [0, undefined, undefined, 0],
-  )
-  time.advance(60_000)
-  t.same([fold.admit('a'), fold.admit('a')], [2, undefined])
-  for (let i = 0; i < 2000; i++) fold.admit(`kind ${i}`)
-  t.equal(fold.admit('a'), 0, 'the oldest kind was dropped')
 })
 
 await t.test('a neighbour keeps its routes, parsers and replies', async (t) => {

@@ -1,8 +1,7 @@
 /** Emits the events of this plugin. Repetitions within a minute are counted instead of emitted. */
-import { systemClock, useSecurityEvents, type Clock } from '@parapet/kit'
+import { createEventFold, systemClock, useSecurityEvents, type Clock } from '@parapet/kit'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { events } from '../events.ts'
-import { EventFold } from '../request/event-fold.ts'
 
 /** What {@link Recorder.rejected} reports. */
 interface Rejection {
@@ -19,6 +18,8 @@ export interface Recorder {
   fieldRemoved(request: FastifyRequest, field: string): void
 }
 
+/** One event a minute for each kind. The oldest kind makes room, so that a new one is always reported. */
+const FOLD = { windowMs: 60_000, maxKeys: 1000, whenFull: 'evict' } as const
 const MAX_FIELD = 128
 const kRecorder = Symbol('input-guard:recorder')
 
@@ -35,25 +36,25 @@ export function createRecorder(app: FastifyInstance, clock: Clock = systemClock)
 
 function newRecorder(app: FastifyInstance, clock: Clock): Recorder {
   const bus = useSecurityEvents(app, events)
-  const fold = new EventFold(clock.now)
+  const fold = createEventFold(FOLD, clock)
   return {
     rejected(request, rejection) {
       const field = rejection.field.slice(0, MAX_FIELD)
       // The address is part of the key, so that one client cannot hide the requests of another.
-      const suppressed = fold.admit(`r ${routeOf(request)} ${rejection.code} ${request?.ip ?? ''}`)
-      if (suppressed === undefined) return
+      const suppressed = fold(`r ${routeOf(request)} ${rejection.code} ${request?.ip ?? ''}`)
+      if (suppressed === null) return
       const details = { ...rejection, field, suppressed }
       bus.emit('input_guard.rejected', { details }, request)
     },
     sanitized(request, field) {
-      const suppressed = fold.admit(`s ${routeOf(request)} ${field} ${request.ip}`)
-      if (suppressed === undefined) return
+      const suppressed = fold(`s ${routeOf(request)} ${field} ${request.ip}`)
+      if (suppressed === null) return
       const details = { field: field.slice(0, MAX_FIELD), suppressed }
       bus.emit('input_guard.sanitized', { details }, request)
     },
     fieldRemoved(request, field) {
-      const suppressed = fold.admit(`f ${routeOf(request)} ${field}`)
-      if (suppressed === undefined) return
+      const suppressed = fold(`f ${routeOf(request)} ${field}`)
+      if (suppressed === null) return
       request.log.warn(
         { field, route: routeOf(request) },
         'input-guard removed a member of a response that its schema does not declare',
