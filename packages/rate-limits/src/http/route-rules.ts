@@ -1,0 +1,110 @@
+/** Compiles the rule of each route, and refuses to start while a route has none. */
+import { compileRouteRule, missedRoute } from '@parapet/kit'
+import type { FastifyInstance, FastifyRequest, RouteOptions } from 'fastify'
+import {
+  PARAPET_RATE_LIMITS_INVALID_OPTION,
+  PARAPET_RATE_LIMITS_INVALID_RULE,
+  PARAPET_RATE_LIMITS_UNLIMITED_ROUTES,
+} from '../errors.ts'
+import { NAMED_ROUTE, NamedRoutes } from '../tiers/named-routes.ts'
+import { compileRule, type CompiledRule } from '../tiers/rule.ts'
+import type { Tier } from '../tiers/tier.ts'
+import { listRoutes } from './router-routes.ts'
+
+/** What {@link RouteRules} needs. */
+export interface RouteRuleSettings {
+  readonly plugin: string
+  readonly tiers: ReadonlyMap<string, Tier>
+  /** The option `routes`. */
+  readonly routes: Readonly<Record<string, unknown>>
+  /** The option `notFound`. */
+  readonly notFound: unknown
+  /** Adds the hooks of a rule that is decided after `onRequest`. */
+  readonly addHooks: (route: RouteOptions, rule: CompiledRule) => void
+}
+
+export class RouteRules {
+  readonly #settings: RouteRuleSettings
+  readonly #names: NamedRoutes
+  readonly #notFound: CompiledRule
+  readonly #ruleOf: (route: { readonly config?: unknown }) => CompiledRule | undefined
+  /** Routes of `onRoute` without a rule. */
+  readonly #unlimited = new Set<string>()
+
+  constructor(app: FastifyInstance, settings: RouteRuleSettings) {
+    this.#settings = settings
+    this.#names = new NamedRoutes(Object.keys(settings.routes))
+    this.#notFound = this.#compileNotFound()
+    const named = this.#compileNamed()
+    const rules = compileRouteRule<CompiledRule>(app, {
+      plugin: settings.plugin,
+      key: 'rateLimit',
+      compile: ({ raw, route, name }) => {
+        const methods = [route.method].flat()
+        const rule =
+          raw === undefined
+            ? named.get(this.#names.find(methods, route.url) ?? '')
+            : this.#compile(raw, name)
+        if (rule === undefined) this.#unlimited.add(name)
+        else if (rule.moment !== 'peer') settings.addHooks(route, rule)
+        return rule
+      },
+    })
+    this.#ruleOf = (route) => {
+      const rule = rules.of(route)
+      return rule === missedRoute ? undefined : rule
+    }
+    app.addHook('onReady', async () => this.#requireAll(app))
+  }
+
+  /** The rule of a request. One without a route, or whose route has no rule, has that of `notFound`. */
+  of({ routeOptions }: FastifyRequest): CompiledRule {
+    return this.#ruleOf(routeOptions) ?? this.#notFound
+  }
+
+  /** @throws PARAPET_RATE_LIMITS_INVALID_RULE */
+  #compile(raw: unknown, route: string): CompiledRule {
+    const rule = compileRule(raw, this.#settings.tiers)
+    if (typeof rule === 'string') throw new PARAPET_RATE_LIMITS_INVALID_RULE(route, rule)
+    return rule
+  }
+
+  #compileNotFound(): CompiledRule {
+    const rule = this.#compile(this.#settings.notFound, 'of the option "notFound"')
+    if (rule.moment === 'peer') return rule
+    throw new PARAPET_RATE_LIMITS_INVALID_RULE(
+      'of the option "notFound"',
+      'must have tiers whose keys are known before the login, such as "standard"',
+    )
+  }
+
+  #compileNamed(): ReadonlyMap<string, CompiledRule> {
+    const entries = Object.entries(this.#settings.routes).map(([name, raw]) => {
+      if (!NAMED_ROUTE.test(name)) {
+        const problem = `  "routes" has the entry "${name}", which must be as "GET /docs" or "* /docs/**"`
+        throw new PARAPET_RATE_LIMITS_INVALID_OPTION(this.#settings.plugin, problem)
+      }
+      return [name, this.#compile(raw, name)] as const
+    })
+    return new Map(entries)
+  }
+
+  #requireAll(app: FastifyInstance): void {
+    const missing = new Set(this.#unlimited)
+    for (const { method, url, config } of listRoutes(app)) {
+      if (this.#ruleOf({ config }) === undefined) missing.add(`${method} ${url}`)
+    }
+    // Fastify adds the HEAD route of a GET route, so only the GET route is listed.
+    const shown = [...missing].filter(
+      (name) => !name.startsWith('HEAD ') || !missing.has(name.replace('HEAD', 'GET')),
+    )
+    if (shown.length > 0) {
+      throw new PARAPET_RATE_LIMITS_UNLIMITED_ROUTES(shown.map((name) => `  ${name}`).join('\n'))
+    }
+    const unused = this.#names.unused()
+    if (unused.length > 0) {
+      const faults = unused.map((name) => `  "routes" has the entry "${name}", but no such route exists`)
+      throw new PARAPET_RATE_LIMITS_INVALID_OPTION(this.#settings.plugin, faults.join('\n'))
+    }
+  }
+}

@@ -1,0 +1,157 @@
+/** The rule of a route: which tiers a request must pass, and when that is decided. */
+import { identify, MOMENTS, type KeyValues, type Moment } from '../keys/identity.ts'
+import type { Policy, Slot } from '../limits/policy.ts'
+import { countingOf, isCounting, momentOf } from './compile-tiers.ts'
+import type { ReplyLike, RequestLike } from './request-like.ts'
+import type { Tier, TierOptions } from './tier.ts'
+
+/** `config.rateLimit` of a route: a tier, several of which all must admit, or an object. */
+export type RateLimitRule =
+  | string
+  | readonly string[]
+  | {
+      readonly tiers: string | readonly string[]
+      /** Replaces the cost of the tiers. */
+      readonly cost?: TierOptions['cost']
+      /** Replaces what the tiers count. */
+      readonly count?: TierOptions['count']
+      /** Decides later than the keys require, for instance because `cost` reads the body. */
+      readonly at?: 'principal' | 'body'
+    }
+  | {
+      /** Why the route needs no limit, in at least three characters. */
+      readonly exempt: string
+    }
+
+/** A rule as requests use it. */
+export interface CompiledRule {
+  /** Empty: the route is exempt. */
+  readonly tiers: readonly Tier[]
+  readonly moment: Moment
+  /** Tiers whose keys are known before the login, if the rule is decided later. */
+  readonly early: readonly Tier[]
+  /** Whether something has to be done when the response has been sent. */
+  readonly hasEnd: boolean
+}
+
+/** More would make a decision slow. */
+const MAX_TIERS = 6
+
+/**
+ * Compiles a rule.
+ *
+ * @returns the rule, or the problem, which continues `must be …` or `names …`.
+ */
+export function compileRule(
+  raw: unknown,
+  tiers: ReadonlyMap<string, Tier>,
+): CompiledRule | string {
+  const form = 'must be a tier, an array of tiers, { tiers, cost, count, at } or { exempt: reason }'
+  if (typeof raw === 'string' || Array.isArray(raw)) return ruleOf([raw].flat(), {}, tiers)
+  if (typeof raw !== 'object' || raw === null) return form
+  const { tiers: names, exempt, ...rest } = raw as Record<string, unknown>
+  if (exempt !== undefined) {
+    const isReason = typeof exempt === 'string' && exempt.trim().length >= 3
+    if (!isReason || names !== undefined || Object.keys(rest).length > 0) {
+      return 'must have only "exempt", with a reason of at least three characters'
+    }
+    return { tiers: [], moment: 'peer', early: [], hasEnd: false }
+  }
+  return names === undefined ? form : ruleOf([names].flat(), rest, tiers)
+}
+
+function ruleOf(
+  names: readonly unknown[],
+  rest: Readonly<Record<string, unknown>>,
+  tiers: ReadonlyMap<string, Tier>,
+): CompiledRule | string {
+  const { cost, count, at = 'peer', ...unknown } = rest
+  const [surplus] = Object.keys(unknown)
+  if (surplus !== undefined) return `has the unknown member "${surplus}"`
+  if (cost !== undefined && typeof cost !== 'function' && !isCost(cost)) {
+    return 'has a "cost" that is neither a function nor an integer from 1 to 1000000'
+  }
+  if (count !== undefined && !isCounting(count)) {
+    return 'has a "count" that is neither "all", "failures" nor a function'
+  }
+  if (!MOMENTS.includes(at as Moment)) return 'has an "at" that is neither "principal" nor "body"'
+  const expanded = expand(names, tiers)
+  if (typeof expanded === 'string') return expanded
+  const used = expanded.map((tier) => ({
+    ...tier,
+    ...(cost === undefined ? undefined : { cost: cost as Tier['cost'] }),
+    ...(count === undefined ? undefined : { counts: countingOf(count) }),
+  }))
+  const moments = [at as Moment, ...used.map(momentOf)].map((each) => MOMENTS.indexOf(each))
+  const moment = MOMENTS[Math.max(...moments)]!
+  return {
+    tiers: used,
+    moment,
+    early: moment === 'peer' ? [] : used.filter((tier) => momentOf(tier) === 'peer'),
+    hasEnd: used.some(({ counts, policy }) => counts !== 'all' || policy.maxInFlight > 0),
+  }
+}
+
+/** The tiers and those that go with them, each once. */
+function expand(names: readonly unknown[], tiers: ReadonlyMap<string, Tier>): Tier[] | string {
+  const found = new Set<Tier>()
+  for (const name of names) {
+    const tier = typeof name === 'string' ? tiers.get(name) : undefined
+    if (tier === undefined) {
+      const shown = typeof name === 'string' ? JSON.stringify(name.slice(0, 64)) : typeof name
+      return `names the tier ${shown}, known are ${[...tiers.keys()].join(', ')}`
+    }
+    found.add(tier)
+    for (const other of tier.with) found.add(tiers.get(other)!)
+  }
+  if (found.size === 0 || found.size > MAX_TIERS) {
+    return `must name 1 to ${MAX_TIERS} tiers, got ${found.size}`
+  }
+  return [...found]
+}
+
+function isCost(cost: unknown): boolean {
+  return Number.isInteger(cost) && (cost as number) >= 1 && (cost as number) <= 1_000_000
+}
+
+/** What a request provides for its slots. */
+export interface Subject {
+  readonly values: KeyValues
+  readonly plan: string | undefined
+  readonly request: RequestLike
+}
+
+/** The slot of a request in a tier. @param costOf calls the function of a tier. */
+export function slotOf(
+  tier: Tier,
+  subject: Subject,
+  costOf: (cost: (request: RequestLike) => number, request: RequestLike) => number,
+): Slot {
+  const { policy, id, components } = targetOf(tier, subject.values, subject.plan)
+  const cost = typeof tier.cost === 'number' ? tier.cost : costOf(tier.cost, subject.request)
+  const proof = tier.provenBy && identify(tier.provenBy, subject.values)
+  // Without an account, all requests of an address would be exempt together.
+  return { policy, id, cost, components, proof: proof?.isComplete === true ? proof.text : undefined }
+}
+
+/** The key of a subject in a tier. */
+export function targetOf(
+  tier: Tier,
+  values: KeyValues,
+  plan?: string,
+): Pick<Slot, 'id' | 'policy' | 'components'> {
+  const policy: Policy = (plan === undefined ? undefined : tier.plans.get(plan)) ?? tier.policy
+  const { text, components } = identify(tier.key, values)
+  const letter = policy.algorithm === 'exact' ? 'x' : 'g'
+  return { policy, id: `${tier.name}:${letter} ${text}`, components }
+}
+
+/** Whether a response counts; a function that throws counts it. */
+export function countsResponse(tier: Tier, reply: ReplyLike, request: RequestLike): boolean {
+  if (tier.counts === 'all') return true
+  try {
+    return tier.counts(reply, request)
+  } catch {
+    return true
+  }
+}
