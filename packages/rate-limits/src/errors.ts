@@ -27,7 +27,7 @@ export const PARAPET_RATE_LIMITS_INVALID_RULE = createError<[route: string, prob
  */
 export const PARAPET_RATE_LIMITS_UNLIMITED_ROUTES = createError<[routes: string]>(
   'PARAPET_RATE_LIMITS_UNLIMITED_ROUTES',
-  'These routes have no rate limit:\n%s\nGive each a tier by config: { rateLimit: \'standard\' } or by ' +
+  "These routes have no rate limit:\n%s\nGive each a tier by config: { rateLimit: 'standard' } or by " +
     'the option "routes" of @parapet/rate-limits, and register the plugin with await before the routes',
 )
 

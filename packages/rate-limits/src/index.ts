@@ -28,7 +28,11 @@ export type {
 export type { KeyName, KeyValues } from './keys/identity.ts'
 export type { Algorithm } from './limits/policy.ts'
 export type { StoreStatus } from './limits/store.ts'
-export { acceptForgedAddresses, type ContainmentRequest, type RateLimitsOptions } from './options.ts'
+export {
+  acceptForgedAddresses,
+  type ContainmentRequest,
+  type RateLimitsOptions,
+} from './options.ts'
 export { builtInTiers, type BuiltInTier } from './tiers/built-in.ts'
 export type { ReplyLike, RequestLike } from './tiers/request-like.ts'
 export type { RateLimitRule } from './tiers/rule.ts'

@@ -45,7 +45,7 @@ export interface RateLimitsOptions {
   readonly instances?: number
   /** How long a block is answered without asking Redis, 0 to 60 000 ms. @default 5000 */
   readonly recheckMs?: number
-  /** Keys in memory, 1000 to 10 000 000; further keys share counters. @default 100 000 */
+  /** Keys in memory, 1000 to 10 000 000; further keys share counters. @default 80 000 */
   readonly maxKeys?: number
   /** Returns the principal of a request, for a login that does not set `request.principal`. */
   readonly principal?: PrincipalMapping
@@ -124,13 +124,20 @@ export const optionTable = {
   ),
   notFound: option.custom<RateLimitRule>(() => undefined, { default: 'standard' }),
   redis: option.optional(option.custom<RedisClientLike>(findClientProblem)),
-  prefix: option.text({ max: 64, pattern: /^[^{}]+$/, form: 'text without braces', default: 'parapet:' }),
+  prefix: option.text({
+    max: 64,
+    pattern: /^[^{}]+$/,
+    form: 'text without braces',
+    default: 'parapet:',
+  }),
   deadlineMs: option.milliseconds({ min: 5, max: 1000, default: 40 }),
   instances: option.integer({ min: 1, max: 10_000, default: 1 }),
   recheckMs: option.milliseconds({ min: 0, max: 60_000, default: 5000 }),
-  maxKeys: option.integer({ min: 1000, max: 10_000_000, default: 100_000 }),
+  maxKeys: option.integer({ min: 1000, max: 10_000_000, default: 80_000 }),
   principal: option.optional(option.callback<PrincipalMapping>()),
-  account: option.callback<(request: FastifyRequest) => string | undefined>({ default: readAccount }),
+  account: option.callback<(request: FastifyRequest) => string | undefined>({
+    default: readAccount,
+  }),
   apiKeyHeader: option.text({
     max: 64,
     pattern: /^[a-z0-9-]+$/,
@@ -158,8 +165,8 @@ const NAME = '@parapet/rate-limits'
 
 /** Names that users of other libraries write. */
 const hints = {
-  max: "tiers: { standard: { limits: [{ limit: 100, windowMs: 3600000 }] } }",
-  timeWindow: "tiers: { standard: { limits: [{ limit: 100, windowMs: 3600000 }] } }",
+  max: 'tiers: { standard: { limits: [{ limit: 100, windowMs: 3600000 }] } }',
+  timeWindow: 'tiers: { standard: { limits: [{ limit: 100, windowMs: 3600000 }] } }',
   global: "routes: { '* /**': 'standard' }",
   skipOnError: 'instances',
   errorResponseBuilder: 'response',

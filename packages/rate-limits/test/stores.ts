@@ -48,9 +48,9 @@ export interface StoreUnderTest {
 }
 
 /** The store in memory. */
-export function memoryStore(maxKeys = 100_000): StoreUnderTest & { readonly store: MemoryLimits } {
+export function memoryStore(maxKeys = 80_000) {
   const clock = createManualClock()
-  return { name: 'memory', clock, store: new MemoryLimits(clock, maxKeys) }
+  return { name: 'memory', clock, store: new MemoryLimits(clock, maxKeys) } as const
 }
 
 /** The store on a real Redis, or `null` where there is none. */

@@ -17,10 +17,12 @@ await t.test('the sixth login of an account in a minute is refused', async (t) =
     'x-ratelimit-remaining': '0',
     'x-ratelimit-reset': '50',
     'content-type': 'application/json; charset=utf-8',
-    'ratelimit-policy':
-      '"auth-60";q=5;w=60, "auth-3600";q=20;w=3600, "auth-address";q=60;w=3600',
+    'ratelimit-policy': '"auth-60";q=5;w=60, "auth-3600";q=20;w=3600, "auth-address";q=60;w=3600',
   })
-  t.match(refused.headers['ratelimit'], '"auth-60";r=0;t=50, "auth-3600";r=15;t=3590, "auth-address";r=60;t=0')
+  t.match(
+    refused.headers['ratelimit'],
+    '"auth-60";r=0;t=50, "auth-3600";r=15;t=3590, "auth-address";r=60;t=0',
+  )
   t.same(refused.json(), {
     statusCode: 429,
     code: 'PARAPET_RATE_LIMITS_EXCEEDED',

@@ -1,7 +1,14 @@
 import { runs } from '@parapet/testing'
 import t, { type Test } from 'tap'
 import type { Policy } from '../src/limits/policy.ts'
-import { memoryStore, policyOf, redisStore, SECOND_US, slotOf, type StoreUnderTest } from './stores.ts'
+import {
+  memoryStore,
+  policyOf,
+  redisStore,
+  SECOND_US,
+  slotOf,
+  type StoreUnderTest,
+} from './stores.ts'
 
 /** A small generator with a seed, so that a failure can be repeated. */
 function randomOf(seed: number): () => number {
@@ -137,7 +144,13 @@ await t.test('memory and Redis decide, count and block alike, over several slots
   const kinds = [
     policyOf([[3, 10 * SECOND_US]], { tier: 'a' }),
     policyOf([[4, 10 * SECOND_US]], { tier: 'b', algorithm: 'gcra', blockUs: 7 * SECOND_US }),
-    policyOf([[2, SECOND_US], [6, 30 * SECOND_US]], { tier: 'c', blockUs: 3 * SECOND_US }),
+    policyOf(
+      [
+        [2, SECOND_US],
+        [6, 30 * SECOND_US],
+      ],
+      { tier: 'c', blockUs: 3 * SECOND_US },
+    ),
     policyOf([[2, 20 * SECOND_US]], { tier: 'd', algorithm: 'gcra', isEnforced: false }),
     policyOf([[9, 20 * SECOND_US]], { tier: 'e', maxInFlight: 2, leaseUs: 5 * SECOND_US }),
   ]
@@ -161,15 +174,37 @@ await t.test('memory and Redis decide, count and block alike, over several slots
       for (const { store } of [memory, redis]) await store.tighten(component, factor, 1e9)
     }
     const lease = String(step)
-    const [ours, theirs] = [memory.store.decide(slots, lease), await redis.store.decide(slots, lease)]
+    const [ours, theirs] = [
+      memory.store.decide(slots, lease),
+      await redis.store.decide(slots, lease),
+    ]
     if (!ours.allowed) refused++
     t.same(theirs, ours) || t.bailout(`step ${step}`)
     if (action > 0.7 && ours.allowed) {
       for (const { store } of [memory, redis]) await store.refund(slots, ours.atUs)
     }
     if (action > 0.5) for (const { store } of [memory, redis]) await store.release(slots, lease)
-    if (action > 0.98) for (const { store } of [memory, redis]) await store.clear(slots, action > 0.99)
+    if (action > 0.98)
+      for (const { store } of [memory, redis]) await store.clear(slots, action > 0.99)
     if (step % 5 === 0) t.same(await redis.store.peek(slots), await memory.store.peek(slots))
   }
   t.ok(refused > steps / 10, `${refused} of ${steps} were refused`)
+})
+
+await t.test('a refused union consumes nothing and blocks only what was exceeded', async (t) => {
+  const stores = [memoryStore(), await redisStore(t)]
+  for (const given of stores) {
+    if (given === null) continue
+    const { name, store } = given
+    const tight = policyOf([[1, 60 * SECOND_US]], { tier: 'tight', blockUs: 90 * SECOND_US })
+    const wide = policyOf([[10, 60 * SECOND_US]], { tier: 'wide', algorithm: 'gcra' })
+    const union = [slotOf(wide, 'wide'), slotOf(tight, 'tight')]
+    t.equal((await store.decide(union, '')).allowed, true)
+    const before = await store.peek([union[0]!])
+    for (let count = 0; count < 20; count++) {
+      t.equal((await store.decide(union, '')).allowed, false)
+    }
+    t.same(await store.peek([union[0]!]), before, `${name}: the other tier is untouched`)
+    t.match(await store.peek([union[1]!]), [{ outcome: 'blocked', refusals: 20 }])
+  }
 })

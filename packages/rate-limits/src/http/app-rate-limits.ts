@@ -98,7 +98,9 @@ export function createRateLimits({
   const tierNamed = (name: string): Tier => {
     const tier = tiers.get(name)
     if (tier !== undefined) return tier
-    return invalid(`there is no tier ${JSON.stringify(name)}, known are ${[...tiers.keys()].join(', ')}`)
+    return invalid(
+      `there is no tier ${JSON.stringify(name)}, known are ${[...tiers.keys()].join(', ')}`,
+    )
   }
   const targetsOf = (subject: KeyValues, name: string | undefined) => {
     requireSubject(subject)
@@ -117,7 +119,8 @@ export function createRateLimits({
       return readingOf(name, reading!)
     },
     async tighten(subject, factor, ttlMs) {
-      if (!(factor > 0 && factor <= 1)) invalid(`"factor" must be above 0 and at most 1, got ${factor}`)
+      if (!(factor > 0 && factor <= 1))
+        invalid(`"factor" must be above 0 and at most 1, got ${factor}`)
       if (!Number.isSafeInteger(ttlMs) || ttlMs < 1) {
         invalid(`"ttlMs" must be a positive integer (milliseconds), got ${ttlMs}`)
       }

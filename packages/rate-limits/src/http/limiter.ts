@@ -158,10 +158,7 @@ export class Limiter {
 /** Continues the request, or fails it. */
 export type Next = (error?: Error) => void
 
-function readPlan(
-  plan: LimiterSettings['plan'],
-  request: FastifyRequest,
-): string | undefined {
+function readPlan(plan: LimiterSettings['plan'], request: FastifyRequest): string | undefined {
   try {
     return plan?.(request)
   } catch {

@@ -87,7 +87,10 @@ function createStore(
         security.emit('rate_limits.degraded', { details: { reason, instances } })
       },
       recovered(downMs, merged) {
-        app.log.info({ downMs, merged }, 'rate-limits: Redis answers again, local counts were added')
+        app.log.info(
+          { downMs, merged },
+          'rate-limits: Redis answers again, local counts were added',
+        )
         security.emit('rate_limits.recovered', { details: { downMs, merged } })
       },
     },

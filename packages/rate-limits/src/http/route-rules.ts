@@ -103,7 +103,9 @@ export class RouteRules {
     }
     const unused = this.#names.unused()
     if (unused.length > 0) {
-      const faults = unused.map((name) => `  "routes" has the entry "${name}", but no such route exists`)
+      const faults = unused.map(
+        (name) => `  "routes" has the entry "${name}", but no such route exists`,
+      )
       throw new PARAPET_RATE_LIMITS_INVALID_OPTION(this.#settings.plugin, faults.join('\n'))
     }
   }

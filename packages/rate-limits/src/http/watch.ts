@@ -83,7 +83,8 @@ export class Watch {
   #contain(request: ContainmentRequest): void {
     const { contain, log } = this.#settings
     if (contain === undefined) return
-    const failed = (error: unknown): void => log.error({ err: error }, 'rate-limits: "contain" failed')
+    const failed = (error: unknown): void =>
+      log.error({ err: error }, 'rate-limits: "contain" failed')
     try {
       const result = contain(request)
       if (result instanceof Promise) result.catch(failed)

@@ -40,12 +40,12 @@ export class BoundedStates {
   }
 
   /** The entry of a key; `undefined`: it has not been used, or has expired. */
-  find({ id, policy }: Target, now: number): Entry | undefined {
-    const own = this.#entries.get(id)
-    if (own !== undefined) return own.expiresAt > now ? own : undefined
-    if (this.#shared.size === 0) return undefined
-    const shared = this.#shared.get(this.#bucketOf(id, policy))
-    return shared !== undefined && shared.expiresAt > now ? shared : undefined
+  find(target: Target, now: number): Entry | undefined {
+    let entry = this.#entries.get(target.id)
+    if (entry === undefined && this.#shared.size > 0) {
+      entry = this.#shared.get(this.#bucketOf(target))
+    }
+    return entry !== undefined && entry.expiresAt > now ? entry : undefined
   }
 
   /** The entry of a key, to be written. It is not swept before {@link keep}, which must follow. */
@@ -58,19 +58,17 @@ export class BoundedStates {
     }
     for (let step = 0; step < SWEEP_STEPS; step++) this.#sweepOne(now)
     if (this.#entries.size >= this.#maxKeys) this.#sweepAll(now)
-    const shared = this.#shared.size === 0 ? undefined : this.find(target, now)
-    if (this.#entries.size < this.#maxKeys) {
-      // A key that has shared a counter keeps what was counted there.
-      const state = shared === undefined ? createState() : structuredClone(shared.state)
-      return this.#add(this.#entries, target.id, target.policy, state)
+    const isFull = this.#entries.size >= this.#maxKeys
+    if (!isFull && this.#shared.size === 0) {
+      return this.#add(this.#entries, target.id, target.policy, createState())
     }
-    if (shared !== undefined) return shared
-    return this.#add(
-      this.#shared,
-      this.#bucketOf(target.id, target.policy),
-      target.policy,
-      createState(),
-    )
+    const bucket = this.#bucketOf(target)
+    const shared = this.#shared.get(bucket)
+    const live = shared !== undefined && shared.expiresAt > now ? shared : undefined
+    if (isFull) return live ?? this.#add(this.#shared, bucket, target.policy, createState())
+    // A key that has shared a counter keeps what was counted there.
+    const state = live === undefined ? createState() : structuredClone(live.state)
+    return this.#add(this.#entries, target.id, target.policy, state)
   }
 
   /** Sets when an entry expires. */
@@ -80,7 +78,7 @@ export class BoundedStates {
 
   delete(target: Target): void {
     this.#entries.delete(target.id)
-    if (this.#shared.size > 0) this.#shared.delete(this.#bucketOf(target.id, target.policy))
+    if (this.#shared.size > 0) this.#shared.delete(this.#bucketOf(target))
   }
 
   /** Keys with an entry of their own. The map may change meanwhile. */
@@ -94,9 +92,9 @@ export class BoundedStates {
     return entry
   }
 
-  #bucketOf(id: string, { tier }: Policy): string {
+  #bucketOf({ id, policy }: Target): string {
     const digest = hash('sha1', this.#salt + id)
-    return `${tier} ${Number.parseInt(digest.slice(0, 8), 16) % BUCKETS}`
+    return `${policy.tier} ${Number.parseInt(digest.slice(0, 8), 16) % BUCKETS}`
   }
 
   #sweepOne(now: number): void {

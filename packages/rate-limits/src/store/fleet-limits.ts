@@ -106,6 +106,7 @@ export class FleetLimits implements LimitStore {
       })
     }
     await this.#beat()
+    await this.#redis.load().catch(() => {})
   }
 
   close(): void {

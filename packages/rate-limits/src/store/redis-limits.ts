@@ -130,6 +130,11 @@ export class RedisLimits {
     return (await this.#redis.run(HEARTBEAT, [`${this.#prefix}instances`], args)) as number
   }
 
+  /** Loads the script of decisions, so that the first requests do not send its source. */
+  async load(): Promise<void> {
+    await this.#redis.run(DECIDE, [`${this.#prefix}instances`], [this.#nowUs(), 0, 0, ''])
+  }
+
   /** Adds uses that were counted elsewhere at `now` of that clock. */
   async merge(usages: readonly Usage[], now: number): Promise<void> {
     const args: number[] = [this.#nowUs()]

@@ -97,7 +97,10 @@ export function isCounting(value: unknown): value is Counting {
 /** The share of a policy that one instance may admit while Redis is down; never none, never all of a fleet. */
 export function shareOf(policy: Policy, ratio: number, instances: number): Policy {
   const part = (limit: number): number => Math.max(1, Math.floor((limit * ratio) / instances))
-  const bounds = policy.bounds.map(({ limit, windowUs }): Bound => ({ limit: part(limit), windowUs }))
+  const bounds = policy.bounds.map(({ limit, windowUs }): Bound => ({
+    limit: part(limit),
+    windowUs,
+  }))
   const { maxInFlight } = policy
   return Object.freeze({ ...policy, bounds, maxInFlight: maxInFlight > 0 ? part(maxInFlight) : 0 })
 }
@@ -108,4 +111,3 @@ export function momentOf(tier: Tier): (typeof MOMENTS)[number] {
   const moments = [key.moment, provenBy?.moment ?? 'peer', plans.size > 0 ? 'principal' : 'peer']
   return MOMENTS[Math.max(...moments.map((each) => MOMENTS.indexOf(each as never)))]!
 }
-

@@ -42,10 +42,7 @@ const MAX_TIERS = 6
  *
  * @returns the rule, or the problem, which continues `must be …` or `names …`.
  */
-export function compileRule(
-  raw: unknown,
-  tiers: ReadonlyMap<string, Tier>,
-): CompiledRule | string {
+export function compileRule(raw: unknown, tiers: ReadonlyMap<string, Tier>): CompiledRule | string {
   const form = 'must be a tier, an array of tiers, { tiers, cost, count, at } or { exempt: reason }'
   if (typeof raw === 'string' || Array.isArray(raw)) return ruleOf([raw].flat(), {}, tiers)
   if (typeof raw !== 'object' || raw === null) return form
@@ -131,7 +128,13 @@ export function slotOf(
   const cost = typeof tier.cost === 'number' ? tier.cost : costOf(tier.cost, subject.request)
   const proof = tier.provenBy && identify(tier.provenBy, subject.values)
   // Without an account, all requests of an address would be exempt together.
-  return { policy, id, cost, components, proof: proof?.isComplete === true ? proof.text : undefined }
+  return {
+    policy,
+    id,
+    cost,
+    components,
+    proof: proof?.isComplete === true ? proof.text : undefined,
+  }
 }
 
 /** The key of a subject in a tier. */
