@@ -5,7 +5,7 @@ import {
   PARAPET_RATE_LIMITS_STORE_UNAVAILABLE,
 } from '../errors.ts'
 import { compileKey, identify, isKeyName, type KeyName, type KeyValues } from '../keys/identity.ts'
-import type { Slot, SlotReading } from '../limits/policy.ts'
+import { admits, type Slot, type SlotReading } from '../limits/policy.ts'
 import type { LimitStore, StoreStatus } from '../limits/store.ts'
 import { targetOf, type CompiledRule } from '../tiers/rule.ts'
 import type { Tier } from '../tiers/tier.ts'
@@ -161,11 +161,11 @@ async function explain(
 
 function readingOf(tier: string, reading: SlotReading): TierReading {
   const { outcome, bounds } = reading
-  const fits = outcome === 'fits'
+  const fits = admits(reading)
   return {
     tier,
     allowed: fits,
-    reason: fits ? undefined : outcome,
+    reason: fits ? undefined : (outcome as TierReading['reason']),
     retryAfterMs: fits ? 0 : Math.ceil(retryOf(reading) / 1000),
     limits: bounds.map(({ limit, windowUs, remaining, resetUs }) => ({
       limit,
@@ -177,7 +177,7 @@ function readingOf(tier: string, reading: SlotReading): TierReading {
 }
 
 function isRequest(subject: FastifyRequest | KeyValues): subject is FastifyRequest {
-  return 'raw' in subject && 'routeOptions' in subject
+  return typeof subject === 'object' && subject !== null && 'routeOptions' in subject
 }
 
 function componentsOf(subject: KeyValues): readonly string[] {

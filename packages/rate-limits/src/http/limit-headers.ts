@@ -1,6 +1,13 @@
 /** The headers that tell a client its limits. */
 import type { FastifyReply } from 'fastify'
-import type { BoundReading, Policy, Slot, SlotReading, Verdict } from '../limits/policy.ts'
+import {
+  admits,
+  type BoundReading,
+  type Policy,
+  type Slot,
+  type SlotReading,
+  type Verdict,
+} from '../limits/policy.ts'
 
 const SECOND_US = 1_000_000
 /** When a client that has too many running requests may try again. */
@@ -13,7 +20,7 @@ export type HeaderChoice = 'both' | 'x-ratelimit' | 'ratelimit' | 'none'
 export function retryAfterOf(slots: readonly Slot[], readings: readonly SlotReading[]): number {
   let longest = 0
   for (const [index, reading] of readings.entries()) {
-    if (reading.outcome !== 'fits' && slots[index]!.policy.isEnforced) {
+    if (!admits(reading) && slots[index]!.policy.isEnforced) {
       longest = Math.max(longest, retryOf(reading))
     }
   }
@@ -50,7 +57,7 @@ function setTightest(
   let tightest: BoundReading | undefined
   for (const [index, reading] of readings.entries()) {
     if (!slots[index]!.policy.isEnforced) continue
-    if (retryAfter !== undefined && reading.outcome === 'fits') continue
+    if (retryAfter !== undefined && admits(reading)) continue
     for (const bound of reading.bounds) {
       if (tightest === undefined || isTighter(bound, tightest)) tightest = bound
     }

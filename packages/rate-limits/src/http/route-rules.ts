@@ -70,10 +70,10 @@ export class RouteRules {
   }
 
   #compileNotFound(): CompiledRule {
-    const rule = this.#compile(this.#settings.notFound, 'of the option "notFound"')
+    const rule = this.#compile(this.#settings.notFound, '"notFound"')
     if (rule.moment === 'peer') return rule
     throw new PARAPET_RATE_LIMITS_INVALID_RULE(
-      'of the option "notFound"',
+      '"notFound"',
       'must have tiers whose keys are known before the login, such as "standard"',
     )
   }

@@ -1,7 +1,7 @@
 /** What follows from decisions besides the response: counters, events, and containment of addresses. */
 import type { SecurityEvents } from '@parapet/kit'
 import type { FastifyBaseLogger, FastifyRequest } from 'fastify'
-import type { Slot, SlotReading, Verdict } from '../limits/policy.ts'
+import { admits, type Slot, type SlotReading, type Verdict } from '../limits/policy.ts'
 import type { ContainmentRequest } from '../options.ts'
 import { abuseStep, type AbuseLimits } from '../watch/abuse.ts'
 import { ProxyWatch, proxyAdvice } from '../watch/proxy-watch.ts'
@@ -44,7 +44,7 @@ export class Watch {
       const { tier, isEnforced } = slot.policy
       const reading = verdict.readings[index]!
       if (verdict.isLocal) tally.count(tier, 'degraded')
-      if (reading.outcome === 'fits') {
+      if (admits(reading)) {
         if (verdict.allowed) tally.count(tier, 'allowed')
         continue
       }

@@ -38,11 +38,16 @@ export interface Slot {
   readonly proof: string | undefined
 }
 
-/** Why a slot does or does not admit a request. */
-export type Outcome = 'fits' | 'limit' | 'blocked' | 'in-flight'
+/** Why a slot does or does not admit a request. `proven`: it admits without consuming. */
+export type Outcome = 'fits' | 'limit' | 'blocked' | 'in-flight' | 'proven'
 
 /** The outcomes as Redis returns them. */
-export const OUTCOMES: readonly Outcome[] = ['fits', 'limit', 'blocked', 'in-flight']
+export const OUTCOMES: readonly Outcome[] = ['fits', 'limit', 'blocked', 'in-flight', 'proven']
+
+/** Whether a slot with this outcome admits the request. */
+export function admits({ outcome }: Pick<SlotReading, 'outcome'>): boolean {
+  return outcome === 'fits' || outcome === 'proven'
+}
 
 /** One bound after a decision. */
 export interface BoundReading {

@@ -160,12 +160,22 @@ export function consume(
   }
 }
 
-/** Gives `cost` units back that were consumed at `at`. */
-export function giveBack(state: State, policy: Policy, cost: number, at: number): void {
+/**
+ * Gives `cost` units back that were consumed at `at`. A bucket has refilled since then, so that much of them
+ * is back already; otherwise slow requests would lift the limit.
+ */
+export function giveBack(
+  state: State,
+  policy: Policy,
+  cost: number,
+  at: number,
+  now: number,
+): void {
   const returned = boundedCost(cost, policy.bounds)
   for (const [index, bound] of policy.bounds.entries()) {
     const full = state.full[index]
-    if (full !== undefined) state.full[index] = full - returned * intervalOf(bound)
+    const due = Math.max(0, returned * intervalOf(bound) - Math.max(0, now - at))
+    if (full !== undefined) state.full[index] = full - due
   }
   const index = state.times.indexOf(at)
   if (index === -1) return

@@ -1,6 +1,6 @@
 /** Limits in the memory of one process. Every decision is synchronous, and so atomic. */
 import type { Clock } from '@parapet/kit'
-import type { Bound, Slot, SlotReading, Verdict } from '../limits/policy.ts'
+import { admits, type Bound, type Slot, type SlotReading, type Verdict } from '../limits/policy.ts'
 import {
   boundedCost,
   consume,
@@ -45,11 +45,11 @@ export class MemoryLimits implements LimitStore {
     const entries = slots.map((slot) => this.#states.open(slot, now))
     const readings = entries.map((entry, index) => this.#read(slots[index]!, entry, now))
     const allowed = readings.every(
-      ({ outcome }, index) => outcome === 'fits' || !slots[index]!.policy.isEnforced,
+      (reading, index) => admits(reading) || !slots[index]!.policy.isEnforced,
     )
     for (const [index, reading] of readings.entries()) {
       const entry = entries[index]!
-      if (reading.outcome !== 'fits') {
+      if (!admits(reading)) {
         readings[index] = refuse(entry.state, slots[index]!.policy, reading, now)
       } else if (allowed) this.#admit(slots[index]!, entry, reading, lease, now)
       this.#states.keep(entry)
@@ -61,7 +61,7 @@ export class MemoryLimits implements LimitStore {
     prune(state, slot.policy, now)
     const bounds = tightened(slot.policy.bounds, this.#factorOf(slot))
     const reading = read(state, slot.policy, bounds, this.#costOf(slot, bounds), now)
-    return this.#isProven(slot) ? { ...reading, outcome: 'fits', blockedUs: 0 } : reading
+    return this.#isProven(slot) ? { ...reading, outcome: 'proven', blockedUs: 0 } : reading
   }
 
   #admit(slot: Slot, { state }: Entry, reading: SlotReading, lease: string, now: number): void {
@@ -119,7 +119,7 @@ export class MemoryLimits implements LimitStore {
     for (const slot of slots) {
       const entry = this.#states.find(slot, now)
       if (entry === undefined) continue
-      giveBack(entry.state, slot.policy, slot.cost, atUs)
+      giveBack(entry.state, slot.policy, slot.cost, atUs, now)
       this.#states.keep(entry)
     }
   }

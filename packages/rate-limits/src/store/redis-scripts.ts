@@ -118,20 +118,21 @@ for i = 1, count do
     end
   end
   s.outcome = 0
-  if proven then s.outcome = 0
+  if proven then s.outcome = 4
   elseif state[1] > now then s.outcome = 2
   elseif over then s.outcome = 1
   elseif s.most > 0 then
     if deciding then redis.call('ZREMRANGEBYSCORE', KEYS[s.flights], '-inf', string.format('%.0f', now)) end
     if redis.call('ZCARD', KEYS[s.flights]) >= s.most then s.outcome = 3 end
   end
-  if s.outcome > 0 and s.enforced then allowed = 0 end
+  s.refused = s.outcome > 0 and s.outcome < 4
+  if s.refused and s.enforced then allowed = 0 end
   slots[i] = s
 end
 local reply = { allowed, now }
 for i, s in ipairs(slots) do
   local state = s.state
-  if deciding and s.outcome > 0 then
+  if deciding and s.refused then
     if state[2] == 0 then state[3] = now end
     state[2] = state[2] + 1
     if s.outcome == 1 then state[1] = now + s.block end
@@ -162,7 +163,7 @@ for i, s in ipairs(slots) do
     end
   end
   reply[#reply + 1] = s.outcome
-  reply[#reply + 1] = s.outcome == 0 and 0 or math.max(0, state[1] - now)
+  reply[#reply + 1] = s.outcome == 4 and 0 or math.max(0, state[1] - now)
   reply[#reply + 1] = state[2]
   for _, bound in ipairs(s) do
     for k = 1, 5 do if k ~= 2 then reply[#reply + 1] = bound[k] end end
@@ -195,7 +196,8 @@ if exact then
   end
 else
   for b, interval in ipairs(bounds) do
-    if state[3 + b] then state[3 + b] = state[3 + b] - units * interval end
+    local due = math.max(0, units * interval - math.max(0, now - when))
+    if state[3 + b] then state[3 + b] = state[3 + b] - due end
   end
 end
 save(KEYS[1], state, exact, longest)

@@ -7,6 +7,9 @@ import type { Counting, LimitOptions, Tier, TierOptions } from './tier.ts'
 /** More would make the log of a key too large. */
 const MAX_EXACT = 1000
 
+/** It is part of headers and of keys in Redis. */
+const TIER_NAME = /^[a-z][a-z0-9-]{0,31}$/
+
 /** Receives what is wrong: the path of the option, and how the sentence goes on. */
 export type Faults = (path: string, problem: string) => void
 
@@ -18,6 +21,10 @@ export function compileTiers(
   const tiers = new Map<string, Tier>()
   const names = new Set([...Object.keys(builtInTiers), ...Object.keys(given)])
   for (const name of names) {
+    if (!TIER_NAME.test(name)) {
+      faults(`tiers.${name}`, 'must be named in lower case, as "standard" or "search-by-name"')
+      continue
+    }
     const preset: TierOptions | undefined = Object.hasOwn(builtInTiers, name)
       ? builtInTiers[name as keyof typeof builtInTiers]
       : undefined
