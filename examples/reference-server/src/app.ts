@@ -3,6 +3,7 @@ import { auditLog } from '@parapet/audit-log'
 import { fieldEncryption } from '@parapet/field-encryption'
 import { problemErrorHandler, type Clock, type SqlClient } from '@parapet/kit'
 import { mfa } from '@parapet/mfa'
+import { rateLimits } from '@parapet/rate-limits'
 import { rbac } from '@parapet/rbac'
 import { securityHeaders } from '@parapet/security-headers'
 import { sessions } from '@parapet/sessions'
@@ -25,6 +26,7 @@ import { closeConnections } from './operation/shutdown.ts'
 import { auditPluginRoutes, auditRoutes, createAuditOptions } from './plugins/audit-log.ts'
 import { createFieldEncryptionOptions } from './plugins/field-encryption.ts'
 import { createMfaOptions } from './plugins/mfa.ts'
+import { createRateLimitsOptions } from './plugins/rate-limits.ts'
 import { rbacOptions } from './plugins/rbac.ts'
 import { createHeadersOptions } from './plugins/security-headers.ts'
 import { createSessionsOptions } from './plugins/sessions.ts'
@@ -79,6 +81,7 @@ async function compose(app: FastifyInstance, given: Config, ports: Ports): Promi
   await app.register(auditLog, createAuditOptions(app, config)) // record
   await app.register(securityHeaders, createHeadersOptions(config)) // headers
   await app.register(hostHeader)
+  await app.register(rateLimits, createRateLimitsOptions(app, config)) // peer-limits
   await app.register(sessions, createSessionsOptions(app, config)) // authentication
   await app.register(rbac, rbacOptions) // authorization
   await app.register(mfa, createMfaOptions(app, config)) // step-up

@@ -79,6 +79,16 @@ await t.test('routes of other plugins get their tier by name', async (t) => {
   const reload = await send('/docs/reload', { method: 'POST' })
   t.match(reload.headers['ratelimit-policy'], /^"standard";q=100;w=3600, "user";q=1000;w=3600$/)
 
+  const earlier = (rule: string) =>
+    createApp(t, { routes: { 'GET /early': rule } }, {}, (each) => each.get('/early', handler))
+  const { send: sendEarly } = await earlier('scraping')
+  t.same(await sendMany(11, () => sendEarly('/early')), [...times(10, 200), 429])
+  const late = await earlier('user')
+  await t.rejects(async () => late.app.ready(), {
+    code: 'PARAPET_RATE_LIMITS_INVALID_RULE',
+    message: /GET \/early needs the principal or the body/,
+  })
+
   const unknown = await createApp(t, { routes: { 'GET /missing': 'standard' } })
   await t.rejects(async () => unknown.app.ready(), { message: /"routes" has the entry "GET \/missing", but/ })
   for (const name of ['/docs', 'get /docs', 'GET docs']) {

@@ -9,7 +9,7 @@ import {
 import { NAMED_ROUTE, NamedRoutes } from '../tiers/named-routes.ts'
 import { compileRule, type CompiledRule } from '../tiers/rule.ts'
 import type { Tier } from '../tiers/tier.ts'
-import { listRoutes } from './router-routes.ts'
+import { listRoutes, type RouterRoute } from './router-routes.ts'
 
 /** What {@link RouteRules} needs. */
 export interface RouteRuleSettings {
@@ -30,20 +30,22 @@ export class RouteRules {
   readonly #ruleOf: (route: { readonly config?: unknown }) => CompiledRule | undefined
   /** Routes of `onRoute` without a rule. */
   readonly #unlimited = new Set<string>()
+  readonly #named: ReadonlyMap<string, CompiledRule>
+  /** Rules of the option `routes` for routes that are older than the plugin, by their config. */
+  readonly #earlier = new WeakMap<object, CompiledRule>()
 
   constructor(app: FastifyInstance, settings: RouteRuleSettings) {
     this.#settings = settings
     this.#names = new NamedRoutes(Object.keys(settings.routes))
     this.#notFound = this.#compileNotFound()
-    const named = this.#compileNamed()
+    this.#named = this.#compileNamed()
     const rules = compileRouteRule<CompiledRule>(app, {
       plugin: settings.plugin,
       key: 'rateLimit',
       compile: ({ raw, route, name }) => {
-        const methods = [route.method].flat()
         const rule =
           raw === undefined
-            ? named.get(this.#names.find(methods, route.url) ?? '')
+            ? this.#ruleNamed([route.method].flat(), route.url)
             : this.#compile(raw, name)
         if (rule === undefined) this.#unlimited.add(name)
         else if (rule.moment !== 'peer') settings.addHooks(route, rule)
@@ -59,7 +61,7 @@ export class RouteRules {
 
   /** The rule of a request. One without a route, or whose route has no rule, has that of `notFound`. */
   of({ routeOptions }: FastifyRequest): CompiledRule {
-    return this.#ruleOf(routeOptions) ?? this.#notFound
+    return this.#ruleOf(routeOptions) ?? this.#earlier.get(routeOptions.config) ?? this.#notFound
   }
 
   /** @throws PARAPET_RATE_LIMITS_INVALID_RULE */
@@ -89,10 +91,33 @@ export class RouteRules {
     return new Map(entries)
   }
 
+  #ruleNamed(methods: readonly string[], url: string): CompiledRule | undefined {
+    return this.#named.get(this.#names.find(methods, url) ?? '')
+  }
+
+  /**
+   * Gives a route that is older than the plugin the rule that the option `routes` names for it. Only the
+   * hook of the app runs for such a route, so the rule must be known before the login.
+   */
+  #adopt({ method, url, config }: RouterRoute): boolean {
+    const rule = 'rateLimit' in config ? undefined : this.#ruleNamed([method], url)
+    if (rule === undefined) return false
+    if (rule.moment !== 'peer') {
+      throw new PARAPET_RATE_LIMITS_INVALID_RULE(
+        `${method} ${url}`,
+        'needs the principal or the body, so the route must be declared after @parapet/rate-limits',
+      )
+    }
+    this.#earlier.set(config, rule)
+    return true
+  }
+
   #requireAll(app: FastifyInstance): void {
     const missing = new Set(this.#unlimited)
-    for (const { method, url, config } of listRoutes(app)) {
-      if (this.#ruleOf({ config }) === undefined) missing.add(`${method} ${url}`)
+    for (const route of listRoutes(app)) {
+      if (this.#ruleOf(route) === undefined && !this.#adopt(route)) {
+        missing.add(`${route.method} ${route.url}`)
+      }
     }
     // Fastify adds the HEAD route of a GET route, so only the GET route is listed.
     const shown = [...missing].filter(
