@@ -1,53 +1,123 @@
-/** The cost of the plugin per request, compared with a bare route and with a hook written by hand. */
+/** The cost of a decision over a bare route, beside `@fastify/rate-limit` and `rate-limiter-flexible`. */
+import { createRequire } from 'node:module'
 import { goal, pairedBench } from '@parapet/testing'
-import { rateLimits } from '@parapet/rate-limits'
-import Fastify, { type FastifyInstance } from 'fastify'
+import { rateLimits, type RateLimitsOptions } from '@parapet/rate-limits'
+import Fastify, { type FastifyInstance, type FastifyPluginAsync } from 'fastify'
+import { Redis } from 'ioredis'
+import { RateLimiterMemory, RateLimiterRedis, RateLimiterUnion } from 'rate-limiter-flexible'
 
-const operator = { id: 'op-1', roles: ['operator'] }
+// Its types declare another `config.rateLimit`.
+const fastifyRateLimit = createRequire(import.meta.url)(
+  '@fastify/rate-limit',
+) as FastifyPluginAsync<Readonly<Record<string, unknown>>>
 
-function createApp(): FastifyInstance {
+const MANY = 900_000
+const HOUR_MS = 3_600_000
+const here = async () => 'here'
+const prefix = `parapet-bench-${process.pid}:`
+
+async function ours(rule: string | string[], options: RateLimitsOptions = {}) {
   const app = Fastify()
-  app.decorateRequest('principal', null)
-  app.addHook('onRequest', async (request) => {
-    request.principal = operator
-  })
+  const limit = { limit: MANY, windowMs: HOUR_MS }
+  const tiers = {
+    wide: { limits: [limit] },
+    second: { limits: [limit] },
+    pair: { limits: [limit, { limit: MANY, windowMs: 60_000 }] },
+    block: { limits: [{ limit: 1, windowMs: HOUR_MS }], blockMs: HOUR_MS },
+  }
+  await app.register(rateLimits, { ...options, prefix, deadlineMs: 1000, tiers })
+  app.get('/', { config: { rateLimit: rule } }, here)
   return app
 }
 
-const bare = createApp()
-bare.get('/', async () => 'here')
+async function theirs(max: number, redis?: Redis) {
+  const app = Fastify()
+  const settings = { max, timeWindow: HOUR_MS, nameSpace: prefix }
+  await app.register(fastifyRateLimit, redis === undefined ? settings : { ...settings, redis })
+  app.get('/', here)
+  return app
+}
 
-const byHand = createApp()
-byHand.addHook('onRequest', async (request, reply) => {
-  if (request.url !== '/' || request.principal?.roles.includes('operator') === true) return
-  await reply.code(503).send()
-})
-byHand.get('/', async () => 'here')
+function flexible(limiter: { consume: (key: string) => Promise<unknown> }) {
+  const app = Fastify()
+  app.addHook('onRequest', async (request) => {
+    await limiter.consume(request.ip)
+  })
+  app.get('/', here)
+  return app
+}
 
-const guarded = createApp()
-await guarded.register(rateLimits, { allowedRoles: ['operator'] })
-guarded.get('/', { config: { rateLimits: 'closed' } }, async () => 'here')
+async function measure(cases: Readonly<Record<string, FastifyInstance>>) {
+  await Promise.all(Object.values(cases).map((app) => app.ready()))
+  const entries = Object.entries(cases).map(
+    ([name, app]) => [name, async () => app.inject('/')] as const,
+  )
+  const result = await pairedBench({
+    time: 'cpu',
+    minMs: 100,
+    cases: Object.fromEntries(entries),
+  })
+  console.log(result.table)
+  const added = (name: string, over: string) => result.added(name, over, 'a bare route').median
+  return { ...result, addedOver: added }
+}
 
-const apps = [bare, byHand, guarded]
-await Promise.all(apps.map((app) => app.ready()))
-const result = await pairedBench({
-  time: 'cpu',
-  minMs: 100,
-  cases: {
-    'a bare route': async () => bare.inject('/'),
-    'a hook by hand': async () => byHand.inject('/'),
-    'a closed route, allowed role': async () => guarded.inject('/'),
-  },
-})
-console.log(result.table)
+/** Headers are the largest part of the cost, so both sides send the same ones. */
+const sameHeaders = { headers: 'x-ratelimit' } as const
+
+const bare = Fastify()
+bare.get('/', here)
+const inMemory = {
+  'a bare route': bare,
+  '@fastify/rate-limit': await theirs(MANY),
+  'its 429': await theirs(1),
+  'rate-limiter-flexible': flexible(new RateLimiterMemory({ points: MANY, duration: 3600 })),
+  'one tier': await ours('wide', sameHeaders),
+  'a union of two tiers': await ours(['wide', 'second'], sameHeaders),
+  'a 429': await ours('block', sameHeaders),
+  'one tier, all headers': await ours('wide'),
+}
+const memory = await measure(inMemory)
+goal('rate-limits-memory-to-peer', memory.addedOver('one tier', '@fastify/rate-limit'), 1)
 goal(
-  'rate-limits-to-bare',
-  result.ratio('a closed route, allowed role', 'a bare route').median,
-  1.25,
+  'rate-limits-union-to-peer',
+  memory.addedOver('a union of two tiers', '@fastify/rate-limit'),
+  1.5,
+)
+goal('rate-limits-429-to-peer-200', memory.addedOver('a 429', '@fastify/rate-limit'), 1)
+goal('rate-limits-429-to-bare', memory.ratio('a 429', 'a bare route').median, 1.1)
+goal('rate-limits-memory-to-flexible', memory.addedOver('one tier', 'rate-limiter-flexible'), 1)
+
+const client = new Redis(process.env['REDIS_URL'] ?? 'redis://127.0.0.1:6379')
+const shared = { points: MANY, duration: 3600, storeClient: client }
+const union = new RateLimiterUnion(
+  new RateLimiterRedis({ ...shared, keyPrefix: `${prefix}a` }),
+  new RateLimiterRedis({ ...shared, keyPrefix: `${prefix}b` }),
+)
+const onRedis = {
+  'a bare route': bare,
+  '@fastify/rate-limit': await theirs(MANY, client),
+  'rate-limiter-flexible, union': flexible(union),
+  'one tier': await ours('wide', { redis: client, ...sameHeaders }),
+  'two limits in one tier': await ours('pair', { redis: client, ...sameHeaders }),
+  'a union of two tiers': await ours(['wide', 'second'], { redis: client, ...sameHeaders }),
+}
+const redis = await measure(onRedis)
+goal('rate-limits-redis-one-to-peer', redis.addedOver('one tier', '@fastify/rate-limit'), 1)
+goal(
+  'rate-limits-redis-union-to-peer-single',
+  redis.addedOver('a union of two tiers', '@fastify/rate-limit'),
+  1,
 )
 goal(
-  'rate-limits-to-hand',
-  result.ratio('a closed route, allowed role', 'a hook by hand').median,
-  1.15,
+  'rate-limits-redis-union-to-flexible',
+  redis.addedOver('a union of two tiers', 'rate-limiter-flexible, union'),
+  1,
 )
-await Promise.all(apps.map((app) => app.close()))
+
+for await (const keys of client.scanStream({ match: `*${prefix}*`, count: 500 })) {
+  if ((keys as string[]).length > 0) await client.unlink(...(keys as string[]))
+}
+const apps = new Set([...Object.values(inMemory), ...Object.values(onRedis)])
+await Promise.all([...apps].map((app) => app.close()))
+client.disconnect()

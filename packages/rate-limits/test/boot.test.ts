@@ -90,7 +90,9 @@ await t.test('routes of other plugins get their tier by name', async (t) => {
   })
 
   const unknown = await createApp(t, { routes: { 'GET /missing': 'standard' } })
-  await t.rejects(async () => unknown.app.ready(), { message: /"routes" has the entry "GET \/missing", but/ })
+  await t.rejects(async () => unknown.app.ready(), {
+    message: /"routes" has the entry "GET \/missing", but/,
+  })
   for (const name of ['/docs', 'get /docs', 'GET docs']) {
     await t.rejects(createApp(t, { routes: { [name]: 'standard' } }), {
       code: 'PARAPET_RATE_LIMITS_INVALID_OPTION',
@@ -125,7 +127,10 @@ await t.test('trustProxy: true stops the boot', async (t) => {
 await t.test('beside @fastify/rate-limit the app does not start', async (t) => {
   const other = createRequire(import.meta.url)('@fastify/rate-limit') as FastifyPluginAsync
   const both = { code: 'PARAPET_RATE_LIMITS_TWO_LIMITERS' }
-  await t.rejects(createApp(t, {}, {}, (app) => app.register(other)), both)
+  await t.rejects(
+    createApp(t, {}, {}, (app) => app.register(other)),
+    both,
+  )
   const { app } = await createApp(t)
   await app.register(other)
   await t.rejects(async () => app.ready(), both)
@@ -138,7 +143,10 @@ await t.test('invalid options stop the boot, all at once', async (t) => {
     [{ tiers: { mine: {} } }, /"tiers\.mine\.limits" is required, because no built-in tier/],
     [{ tiers: { 'no name': { limits } } }, /"tiers\.no name" must be named/],
     [{ tiers: { auth: { limits: [{ limit: 1001, windowMs: HOUR }] } } }, /at most 1000 for exact/],
-    [{ tiers: { mine: { limits: [{ limit: 0, windowMs: 5 }] } } }, /limit" must be an integer from 1/],
+    [
+      { tiers: { mine: { limits: [{ limit: 0, windowMs: 5 }] } } },
+      /limit" must be an integer from 1/,
+    ],
     [{ tiers: { mine: { limits, provenBy: ['ip'] } } }, /"tiers\.mine\.provenBy" requires "count"/],
     [{ tiers: { mine: { limits, with: ['none'] } } }, /"tiers\.mine\.with" names "none"/],
     [{ tiers: { mine: { limits, cost: 0 } } }, /cost" must be an integer from 1 to 1000000, or a/],

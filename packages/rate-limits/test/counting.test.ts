@@ -21,7 +21,11 @@ await t.test('50 users behind one address log in while one attacker guesses ther
   t.same(await sendMany(7, () => logIn('victim', 'guess')), [401, 401, 401, 401, 401, 429, 429])
   const sprayed = await sendMany(200, (index) => logIn(`name-${index}`, 'guess'))
   t.same(sprayed, [...times(55, 401), ...times(145, 429)])
-  t.same(await sendMany(50, (index) => logIn(users[index]!, 'right')), times(50, 200), 'no user waits')
+  t.same(
+    await sendMany(50, (index) => logIn(users[index]!, 'right')),
+    times(50, 200),
+    'no user waits',
+  )
   t.equal((await logIn('new-user', 'right')).statusCode, 429, 'who has never logged in here waits')
   clock.advance(MINUTE)
   t.equal((await logIn('new-user', 'right')).statusCode, 200, 'for a minute')
@@ -73,7 +77,10 @@ await t.test('only failures count, and a function may say what fails', async (t)
   t.same([await ask('/failures', 404), await ask('/failures', 400)], [404, 400])
   t.equal(await ask('/failures', 200), 429)
   for (const next of [200, 404, 200]) t.equal(await ask('/rule', next), next)
-  t.same([await ask('/rule', 202), await ask('/rule', 202), await ask('/rule', 200)], [202, 202, 429])
+  t.same(
+    [await ask('/rule', 202), await ask('/rule', 202), await ask('/rule', 200)],
+    [202, 202, 429],
+  )
   t.same([await ask('/throwing', 200), await ask('/throwing', 200)], [200, 200])
   t.equal(await ask('/throwing', 200), 429, 'a function that throws counts')
 })
@@ -99,7 +106,11 @@ await t.test('a request costs what it asks for', async (t) => {
   t.equal(await left('/pages?pages=4'), '429 0')
   t.equal(await left('/pages?pages=3'), '200 0')
   t.equal(await left('/pages?pages=0'), '200 0', 'what is free is admitted')
-  t.equal(await left('/pages?pages=NaN', { ip: '192.0.2.2' }), '200 0', 'an unknown cost is the highest')
+  t.equal(
+    await left('/pages?pages=NaN', { ip: '192.0.2.2' }),
+    '200 0',
+    'an unknown cost is the highest',
+  )
   t.equal(await left('/pages?pages=-5', { ip: '192.0.2.3' }), '200 0')
   t.equal(await left('/pages?pages=1e309', { ip: '192.0.2.4' }), '200 0')
   t.equal(await left('/body', post({ pages: 6 })), '200 4')

@@ -40,7 +40,10 @@ await t.test('principals and tenants are counted after the login', async (t) => 
   t.same(await sendMany(3, async () => ({ statusCode: await as('/own', alice) })), [200, 200, 429])
   t.equal(await as('/own', alice, '192.0.2.9'), 429, 'from another address, too')
   t.equal(await as('/own', bob), 200)
-  t.same([await as('/team', alice), await as('/team', bob), await as('/team', bob)], [200, 200, 429])
+  t.same(
+    [await as('/team', alice), await as('/team', bob), await as('/team', bob)],
+    [200, 200, 429],
+  )
   const before = runs()
   t.same(
     [await as('/own', null), await as('/own', null), await as('/own', null)],
@@ -90,26 +93,29 @@ await t.test('API keys, headers, routes and combinations', async (t) => {
   t.same([await ask('/a/1'), await ask('/a/2'), await ask('/b')], [200, 429, 200])
 })
 
-await t.test('an account has one limit in all its spellings, and a decoy does not replace it', async (t) => {
-  const { app, handler, send } = await createApp(t, { tiers: two(['ip', 'account']) })
-  app.post('/login', { config }, handler)
-  const ask = async (payload: unknown) =>
-    (await send('/login', { method: 'POST', payload: payload as object })).statusCode
-  t.same(
-    [
-      await ask({ username: 'Alice@Example.com' }),
-      await ask({ username: ' alice@example.COM' }),
-      await ask({ username: '\uff41lice@example.com' }),
-    ],
-    [200, 200, 429],
-  )
-  const decoys = []
-  for (const login of ['a', 'b', 'c']) decoys.push(await ask({ login, username: 'alice' }))
-  t.same(decoys, [200, 200, 429], 'two names count as none: by address')
-  for (const login of [1, null, [], {}, '', '\ud800'.repeat(600)]) {
-    t.ok([200, 429].includes(await ask({ login })), JSON.stringify(login).slice(0, 20))
-  }
-})
+await t.test(
+  'an account has one limit in all its spellings, and a decoy does not replace it',
+  async (t) => {
+    const { app, handler, send } = await createApp(t, { tiers: two(['ip', 'account']) })
+    app.post('/login', { config }, handler)
+    const ask = async (payload: unknown) =>
+      (await send('/login', { method: 'POST', payload: payload as object })).statusCode
+    t.same(
+      [
+        await ask({ username: 'Alice@Example.com' }),
+        await ask({ username: ' alice@example.COM' }),
+        await ask({ username: '\uff41lice@example.com' }),
+      ],
+      [200, 200, 429],
+    )
+    const decoys = []
+    for (const login of ['a', 'b', 'c']) decoys.push(await ask({ login, username: 'alice' }))
+    t.same(decoys, [200, 200, 429], 'two names count as none: by address')
+    for (const login of [1, null, [], {}, '', '\ud800'.repeat(600)]) {
+      t.ok([200, 429].includes(await ask({ login })), JSON.stringify(login).slice(0, 20))
+    }
+  },
+)
 
 await t.test('an unknown component is refused at boot', async (t) => {
   for (const key of ['user', 'header:X-Up', [], ['ip', 'ip', 'ip', 'ip', 'ip']]) {

@@ -87,7 +87,9 @@ await t.test('explain says why a request was refused, or would be', async (t) =>
 })
 
 await t.test('a dry run refuses nothing, and reports who would be refused', async (t) => {
-  const { app, events, handler, send } = await createApp(t, { tiers: { scraping: { dryRun: true } } })
+  const { app, events, handler, send } = await createApp(t, {
+    tiers: { scraping: { dryRun: true } },
+  })
   app.get('/', { config: { rateLimit: ['scraping', 'standard'] } }, handler)
   t.same(await sendMany(15, () => send('/')), times(15, 200))
   t.match((await send('/')).headers['ratelimit-policy'], /^"standard";q=100;w=3600$/)

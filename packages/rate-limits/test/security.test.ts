@@ -16,7 +16,11 @@ await t.test('abuse is reported once above twice the limit, and above 1000 attem
   })
   app.get('/', { config: { rateLimit: 'scraping' } }, handler)
   t.same(await sendMany(20, () => send('/')), [...times(10, 200), ...times(10, 429)])
-  t.same(events.map(({ type }) => type), ['rate_limits.exceeded'], 'a flood emits no event for each')
+  t.same(
+    events.map(({ type }) => type),
+    ['rate_limits.exceeded'],
+    'a flood emits no event for each',
+  )
   await send('/')
   t.match(events[1], {
     type: 'rate_limits.abused',
@@ -82,7 +86,11 @@ await t.test('behind a trusted proxy each client has its own limit', async (t) =
     send('/', { ip: '10.0.0.5', headers: { 'x-forwarded-for': client } })
   t.same(await sendMany(20, (index) => visit(`198.51.100.${index}`)), times(20, 200))
   t.same(await sendMany(11, () => visit('6.6.6.6, 198.51.100.99')), [...times(10, 200), 429])
-  t.equal((await visit('7.7.7.7, 198.51.100.99')).statusCode, 429, 'a forged first hop changes nothing')
+  t.equal(
+    (await visit('7.7.7.7, 198.51.100.99')).statusCode,
+    429,
+    'a forged first hop changes nothing',
+  )
   t.match(events, [{ type: 'rate_limits.exceeded' }])
 })
 
@@ -103,7 +111,17 @@ await t.test('odd bytes in keys are neither errors nor free', async (t) => {
     tiers: { odd: { limits, key: ['header:x-odd'] } },
   })
   app.get('/', { config: { rateLimit: 'odd' } }, handler)
-  for (const value of ['}{*}', 'a&ip=1', '?', '#x', ' ', '\u00a0', 'k'.repeat(8000), '%00', '1e309']) {
+  for (const value of [
+    '}{*}',
+    'a&ip=1',
+    '?',
+    '#x',
+    ' ',
+    '\u00a0',
+    'k'.repeat(8000),
+    '%00',
+    '1e309',
+  ]) {
     const statuses = await sendMany(3, () => send('/', { headers: { 'x-odd': value } }))
     t.same(statuses, [200, 200, 429], JSON.stringify(value.slice(0, 20)))
   }

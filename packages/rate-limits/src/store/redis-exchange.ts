@@ -1,5 +1,6 @@
 /** One call to Redis: within a deadline, and not at all while the circuit breaker is open. */
-import { withDeadline, type Breaker, type Clock, type RedisClientLike } from '@parapet/kit'
+import type { Breaker, Clock, RedisClientLike } from '@parapet/kit'
+import { Deadlines } from './deadlines.ts'
 import type { Script } from './redis-scripts.ts'
 
 /** Redis did not take part; the message says why, without addresses. */
@@ -10,15 +11,14 @@ export class RedisAbsentError extends Error {
 export class RedisExchange {
   readonly #client: RedisClientLike
   readonly #breaker: Breaker
-  readonly #deadlineMs: number
-  readonly #clock: Clock
+  readonly #deadlines: Deadlines
   readonly #onReady = (): void => this.#breaker.allowProbe()
 
   constructor(client: RedisClientLike, breaker: Breaker, deadlineMs: number, clock: Clock) {
     this.#client = client
     this.#breaker = breaker
-    this.#deadlineMs = deadlineMs
-    this.#clock = clock
+    const late = (): Error => new RedisAbsentError(`no reply within ${deadlineMs} ms`)
+    this.#deadlines = new Deadlines(deadlineMs, clock, late)
     client.on('ready', this.#onReady)
   }
 
@@ -49,21 +49,22 @@ export class RedisExchange {
     return this.#ask(() => this.#client.call(name, ...args))
   }
 
-  async #ask(send: () => Promise<unknown>): Promise<unknown> {
-    if (!this.#breaker.tryEnter()) throw new RedisAbsentError('the circuit breaker is open')
+  #ask(send: () => Promise<unknown>): Promise<unknown> {
+    if (!this.#breaker.tryEnter()) return absent('the circuit breaker is open')
     const { status } = this.#client
     if (status !== 'ready') {
       this.#breaker.trip()
-      throw new RedisAbsentError(`the connection is in status "${status}"`)
+      return absent(`the connection is in status "${status}"`)
     }
-    const late = (): Error => new RedisAbsentError(`no reply within ${this.#deadlineMs} ms`)
-    try {
-      const reply = await withDeadline(send(), this.#deadlineMs, late, this.#clock)
-      this.#breaker.succeed()
-      return reply
-    } catch (error) {
-      throw this.#judge(error)
-    }
+    return this.#deadlines.limit(send()).then(
+      (reply) => {
+        this.#breaker.succeed()
+        return reply
+      },
+      (error: unknown) => {
+        throw this.#judge(error)
+      },
+    )
   }
 
   #judge(error: unknown): Error {
@@ -82,6 +83,10 @@ export class RedisExchange {
     const kind = isReply ? message.split(' ', 1)[0] : 'the connection was lost'
     return new RedisAbsentError(kind, { cause: error })
   }
+}
+
+function absent(reason: string): Promise<never> {
+  return Promise.reject(new RedisAbsentError(reason))
 }
 
 function messageOf(error: unknown): string {

@@ -36,47 +36,32 @@ export class RedisLimits {
     this.#nowUs = nowUs
   }
 
-  async decide(slots: readonly Slot[], lease: string): Promise<Verdict> {
-    const [allowed, atUs, readings] = await this.#ask(slots, lease, 1)
-    return { allowed, atUs, readings, isLocal: false }
+  decide(slots: readonly Slot[], lease: string): Promise<Verdict> {
+    return this.#ask(slots, lease, 1)
   }
 
   async peek(slots: readonly Slot[]): Promise<readonly SlotReading[]> {
-    return (await this.#ask(slots, '', 0))[2]
+    return (await this.#ask(slots, '', 0)).readings
   }
 
-  async #ask(
-    slots: readonly Slot[],
-    lease: string,
-    deciding: 0 | 1,
-  ): Promise<[boolean, number, SlotReading[]]> {
+  #ask(slots: readonly Slot[], lease: string, deciding: 0 | 1): Promise<Verdict> {
     const keys = slots.map(({ id }) => this.#prefix + id)
-    const args: (string | number)[] = [this.#nowUs(), deciding, slots.length]
-    for (const slot of slots) this.#describe(slot, keys, args)
-    args.push(lease)
-    const reply = (await this.#redis.run(DECIDE, keys, args)) as number[]
-    return [reply[0] === 1, reply[1]!, readReply(reply, slots)]
+    let numbers = `${deciding} ${slots.length}`
+    for (const slot of slots) numbers += this.#describe(slot, keys)
+    return this.#redis.run(DECIDE, keys, [this.#nowUs(), numbers, lease]).then((reply) => {
+      const [allowed, atUs] = reply as number[]
+      const readings = readReply(reply as number[], slots)
+      return { allowed: allowed === 1, atUs: atUs!, readings, isLocal: false }
+    })
   }
 
-  #describe(slot: Slot, keys: string[], args: (string | number)[]): void {
-    const { policy, cost, components, proof, id } = slot
-    const { algorithm, blockUs, isEnforced, maxInFlight, leaseUs, bounds } = policy
-    const flights = maxInFlight > 0 ? keys.push(`${this.#prefix}running ${id}`) : 0
+  /** The numbers of a slot; its further keys are added to `keys`. */
+  #describe({ policy, cost, components, proof, id }: Slot, keys: string[]): string {
+    const flights = policy.maxInFlight > 0 ? keys.push(`${this.#prefix}running ${id}`) : 0
     const proven = proof === undefined ? 0 : keys.push(`${this.#prefix}proof ${proof}`)
-    args.push(
-      algorithm === 'exact' ? 1 : 0,
-      cost,
-      blockUs,
-      isEnforced ? 1 : 0,
-      maxInFlight,
-      leaseUs,
-      flights,
-      proven,
-      components.length,
-    )
-    for (const component of components) args.push(keys.push(this.#factorKey(component)))
-    args.push(bounds.length)
-    for (const { limit, windowUs } of bounds) args.push(limit, windowUs)
+    let numbers = ` ${cost} ${flights} ${proven} ${components.length}`
+    for (const component of components) numbers += ` ${keys.push(this.#factorKey(component))}`
+    return numbers + textOf(policy)
   }
 
   #factorKey(component: string): string {
@@ -132,7 +117,7 @@ export class RedisLimits {
 
   /** Loads the script of decisions, so that the first requests do not send its source. */
   async load(): Promise<void> {
-    await this.#redis.run(DECIDE, [`${this.#prefix}instances`], [this.#nowUs(), 0, 0, ''])
+    await this.#redis.run(DECIDE, [`${this.#prefix}instances`], [this.#nowUs(), '0 0', ''])
   }
 
   /** Adds uses that were counted elsewhere at `now` of that clock. */
@@ -142,6 +127,21 @@ export class RedisLimits {
     const keys = usages.map(({ id }) => this.#prefix + id)
     await this.#redis.run(MERGE, keys, args)
   }
+}
+
+/** The numbers of a policy, as text. */
+const policyTexts = new WeakMap<Policy, string>()
+
+function textOf(policy: Policy): string {
+  let text = policyTexts.get(policy)
+  if (text === undefined) {
+    const { algorithm, blockUs, isEnforced, maxInFlight, leaseUs, bounds } = policy
+    const exact = algorithm === 'exact' ? 1 : 0
+    const pairs = bounds.map(({ limit, windowUs }) => `${limit} ${windowUs}`)
+    text = ` ${exact} ${blockUs} ${isEnforced ? 1 : 0} ${maxInFlight} ${leaseUs} ${bounds.length} ${pairs.join(' ')}`
+    policyTexts.set(policy, text)
+  }
+  return text
 }
 
 function readReply(reply: readonly number[], slots: readonly Slot[]): SlotReading[] {

@@ -47,19 +47,22 @@ end
 `
 
 /**
- * KEYS: the state of each slot, then factors, proofs and leases. ARGV: now, 1 to decide or 0 to peek, number
- * of slots, then for each slot: exact, cost, block, enforced, most in flight, lease in µs, index of its
- * leases (0: none), index of its proof (0: none), number of factors and their indexes, number of bounds and
- * of each its limit and window. The last argument is the lease.
+ * KEYS: the state of each slot, then factors, proofs and leases. ARGV: now, numbers in one text, the lease.
+ * The numbers: 1 to decide or 0 to peek, number of slots, then for each slot its cost, index of its leases
+ * (0: none), index of its proof (0: none), number of factors and their indexes, and of its policy: exact,
+ * block, enforced, most in flight, lease in µs, number of bounds, and of each its limit and window.
  */
 export const DECIDE = script(`${COMMON}
+local numbers = {}
+for number in string.gmatch(ARGV[2], '%S+') do numbers[#numbers + 1] = tonumber(number) end
+at = 0
+function arg() at = at + 1 return numbers[at] end
 local deciding, count = arg() == 1, arg()
-local lease = ARGV[#ARGV]
+local lease = ARGV[3]
 local values = redis.call('MGET', unpack(KEYS))
 local slots, allowed = {}, 1
 for i = 1, count do
-  local s = { key = KEYS[i], exact = arg() == 1, cost = arg(), block = arg(), enforced = arg() == 1,
-    most = arg(), lease = arg(), flights = arg() }
+  local s = { key = KEYS[i], cost = arg(), flights = arg() }
   local proof = arg()
   local proven = proof > 0 and values[proof]
   local factor = 1
@@ -67,7 +70,8 @@ for i = 1, count do
     local value = values[arg()]
     if value then factor = math.min(factor, tonumber(value)) end
   end
-  s.longest = 0
+  s.exact, s.block, s.enforced = arg() == 1, arg(), arg() == 1
+  s.most, s.lease, s.longest = arg(), arg(), 0
   for b = 1, arg() do
     local limit, window = arg(), arg()
     s.longest = math.max(s.longest, window)
