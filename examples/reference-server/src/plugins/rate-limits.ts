@@ -10,6 +10,7 @@ const HOUR_MS = 3_600_000
 const tiers: NonNullable<RateLimitsOptions['tiers']> = {
   standard: { limits: [{ limit: 1200, windowMs: MINUTE_MS }], blockMs: MINUTE_MS },
   user: { limits: [{ limit: 10_000, windowMs: HOUR_MS }] },
+  'auth-address': { limits: [{ limit: 30, windowMs: HOUR_MS }] },
   // Each registration costs a password hash and a row.
   registration: { limits: [{ limit: 60, windowMs: HOUR_MS }] },
 }
