@@ -11,7 +11,7 @@ await t.test('the README, the docblocks and the exports agree with the code', (t
     home,
     module: api,
     plugin: 'rateLimits',
-    names: [],
+    names: ['acceptForgedAddresses', 'builtInTiers'],
     options: optionTable,
     events,
   }),

@@ -5,15 +5,11 @@ import Fastify from 'fastify'
 
 assert.equal(rateLimits, named)
 const app = Fastify()
-await app.register(rateLimits, {
-  allowedRoles: ['operator'],
-  principal: () => ({ id: 'op-1', roles: ['operator'] }),
-})
-const passed = []
-app.securityEvents.on('rate_limits.passed', ({ details }) => passed.push(details.role))
-app.get('/reports', { config: { rateLimits: 'closed' } }, async () => 'reports')
-const reply = await app.inject('/reports')
-assert.equal(reply.statusCode, 200)
-assert.equal(reply.body, 'reports')
-assert.deepEqual(passed, ['operator'])
+await app.register(rateLimits, { principal: () => ({ id: 'op-1', roles: ['operator'] }) })
+const exceeded = []
+app.securityEvents.on('rate_limits.exceeded', ({ details }) => exceeded.push(details.key))
+app.get('/reports', { config: { rateLimit: ['scraping', 'user'] } }, async () => 'reports')
+for (let count = 0; count < 11; count++) await app.inject('/reports')
+assert.deepEqual(exceeded, ['ip'])
+assert.equal((await app.rateLimits.peek('user', { principal: 'op-1' })).limits[0].remaining, 990)
 await app.close()
