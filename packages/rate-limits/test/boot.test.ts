@@ -16,17 +16,15 @@ await t.test('a route without a tier stops the boot', async (t) => {
 })
 
 await t.test('a route that was declared before the plugin stops the boot', async (t) => {
-  const handler = async () => 'done'
-  const before = (app: ReturnType<typeof Fastify>) => {
-    app.get('/early', { config: { rateLimit: 'standard' } }, handler)
-  }
-  const { app } = await createApp(t, {}, {}, before)
+  const { app } = await createApp(t, {}, {}, (app) =>
+    app.get('/early', { config: { rateLimit: 'standard' } }, async () => 'done'),
+  )
   await t.rejects(async () => app.ready(), { message: / {2}GET \/early\n/ })
 
   const unawaited = Fastify()
   t.after(() => unawaited.close())
   void unawaited.register(rateLimits)
-  unawaited.get('/', { config: { rateLimit: 'auth' } }, handler)
+  unawaited.get('/', { config: { rateLimit: 'auth' } }, async () => 'done')
   await t.rejects(async () => unawaited.ready(), { code: 'PARAPET_RATE_LIMITS_UNLIMITED_ROUTES' })
 })
 
@@ -111,16 +109,17 @@ await t.test('requests that match no route are limited, too', async (t) => {
   })
 })
 
+function noProxy(address: string): boolean {
+  throw new Error(`no proxy ${address}`)
+}
+
 await t.test('trustProxy: true stops the boot', async (t) => {
   const trusts = { code: 'PARAPET_RATE_LIMITS_TRUSTS_EVERY_PROXY', message: /trustProxy: \['10/ }
   await t.rejects(createApp(t, {}, { trustProxy: true }), trusts)
   await t.rejects(createApp(t, {}, { trustProxy: () => true }), trusts)
   await t.resolves(createApp(t, {}, { trustProxy: '10.0.0.0/8' }))
   await t.resolves(createApp(t, {}, { trustProxy: (address) => address === '10.0.0.1' }))
-  const throwing = () => {
-    throw new Error('no address')
-  }
-  await t.resolves(createApp(t, {}, { trustProxy: throwing }))
+  await t.resolves(createApp(t, {}, { trustProxy: noProxy }))
   await t.resolves(createApp(t, { [acceptForgedAddresses]: true }, { trustProxy: true }))
 })
 

@@ -66,8 +66,11 @@ await t.test('only failures count, and a function may say what fails', async (t)
     return 'done'
   }
   app.get('/failures', { config: { rateLimit: 'failures' } }, handler)
-  const count = (reply: { statusCode: number }) => reply.statusCode === 202
-  app.get('/rule', { config: { rateLimit: { tiers: 'rule', count } } }, handler)
+  const accepted = {
+    tiers: 'rule',
+    count: (reply: { statusCode: number }) => reply.statusCode === 202,
+  }
+  app.get('/rule', { config: { rateLimit: accepted } }, handler)
   app.get('/throwing', { config: { rateLimit: 'throwing' } }, handler)
   const ask = async (url: string, next: number) => {
     status = next
@@ -95,8 +98,12 @@ await t.test('a request costs what it asks for', async (t) => {
     },
   })
   app.get('/pages', { config: { rateLimit: 'pages' } }, handler)
-  const cost = ({ body }: { body: unknown }) => (body as { pages: number }).pages
-  app.post('/body', { config: { rateLimit: { tiers: 'body', cost, at: 'body' } } }, handler)
+  const byBody = {
+    tiers: 'body',
+    cost: ({ body }: { body: unknown }) => (body as { pages: number }).pages,
+    at: 'body',
+  } as const
+  app.post('/body', { config: { rateLimit: byBody } }, handler)
   app.get('/double', { config: { rateLimit: 'double' } }, handler)
   const left = async (url: string, options = {}) => {
     const { statusCode, headers } = await send(url, options)
@@ -144,9 +151,9 @@ await t.test('running requests are limited, and end when the client hangs up', a
     },
   })
   const waiting: (() => void)[] = []
-  let started: () => void = () => undefined
+  let started: (() => void) | undefined
   app.get('/', { config: { rateLimit: 'slow' } }, async () => {
-    started()
+    started?.()
     await new Promise<void>((resolve) => waiting.push(resolve))
     return 'done'
   })

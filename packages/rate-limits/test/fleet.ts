@@ -50,7 +50,7 @@ export async function startInstance(
       }
     },
   })
-  await app.register(rateLimits, { redis: counted as Redis, ...options })
+  await app.register(rateLimits, { redis: counted, ...options })
   const events: SecurityEvent[] = []
   app.securityEvents.on('*', (event) => void events.push(event))
   app.get('/', { config: { rateLimit: rule } }, async () => 'done')

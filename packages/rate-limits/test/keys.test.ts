@@ -2,7 +2,8 @@ import type { Principal } from '@parapet/kit'
 import t from 'tap'
 import { createApp, HOUR, sendMany } from './helpers.ts'
 
-const two = (key: unknown) => ({ two: { limits: [{ limit: 2, windowMs: HOUR }], key } }) as never
+const limits = [{ limit: 2, windowMs: HOUR }]
+const two = (key: unknown) => ({ two: { limits, key } }) as never
 const config = { rateLimit: 'two' }
 
 await t.test('one client has one limit, however its address is written', async (t) => {
@@ -23,7 +24,7 @@ await t.test('one client has one limit, however its address is written', async (
 await t.test('principals and tenants are counted after the login', async (t) => {
   const login: { principal: Principal | null } = { principal: null }
   const { app, handler, runs, send } = await createApp(t, {
-    tiers: { ...(two('principal') as object), team: two('tenant')['two'] } as never,
+    tiers: { two: { limits, key: 'principal' }, team: { limits, key: 'tenant' } },
   })
   // As a login that is registered later, on a route of its own.
   app.addHook('onRequest', async (request) => {
@@ -55,12 +56,13 @@ await t.test('principals and tenants are counted after the login', async (t) => 
 })
 
 await t.test('a mapping may be asynchronous, and may fail', async (t) => {
-  const principal = async (request: { headers: Record<string, unknown> }) => {
-    const id = request.headers['x-user'] as string
-    if (id === 'broken') throw new Error('the directory is down')
-    return { id, roles: [] }
-  }
-  const { app, handler, send } = await createApp(t, { tiers: two('principal'), principal } as never)
+  const { app, handler, send } = await createApp(t, {
+    tiers: two('principal'),
+    principal: async ({ headers }) => {
+      if (headers['x-user'] === 'broken') throw new Error('the directory is down')
+      return { id: String(headers['x-user']), roles: [] }
+    },
+  })
   app.get('/', { config }, handler)
   const as = (user: string) => send('/', { headers: { 'x-user': user } })
   t.same(await sendMany(3, () => as('alice')), [200, 200, 429])

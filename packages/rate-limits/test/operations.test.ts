@@ -124,16 +124,16 @@ await t.test('metrics count by tier', async (t) => {
 
 await t.test('invalid arguments are refused with the argument named', async (t) => {
   const { app } = await createApp(t)
-  const { peek, reset, tighten, unblock } = app.rateLimits
+  const { rateLimits } = app
   for (const [call, problem] of [
-    [() => peek('none', { ip }), /there is no tier "none", known are standard/],
-    [() => peek('auth', {}), /a subject must be an object such as/],
-    [() => peek('auth', null as never), /a subject must be/],
-    [() => reset({ user: 'a' } as never), /a subject has no member "user"/],
-    [() => unblock({ ip: '' }), /"ip" of a subject must be a non-empty string/],
-    [() => tighten({ ip }, 0, 1000), /"factor" must be above 0 and at most 1, got 0/],
-    [() => tighten({ ip }, 2, 1000), /"factor"/],
-    [() => tighten({ ip }, 0.5, 0.5), /"ttlMs" must be a positive integer/],
+    [() => rateLimits.peek('none', { ip }), /there is no tier "none", known are standard/],
+    [() => rateLimits.peek('auth', {}), /a subject must be an object such as/],
+    [() => rateLimits.peek('auth', null as never), /a subject must be/],
+    [() => rateLimits.reset({ user: 'a' } as never), /a subject has no member "user"/],
+    [() => rateLimits.unblock({ ip: '' }), /"ip" of a subject must be a non-empty string/],
+    [() => rateLimits.tighten({ ip }, 0, 1000), /"factor" must be above 0 and at most 1, got 0/],
+    [() => rateLimits.tighten({ ip }, 2, 1000), /"factor"/],
+    [() => rateLimits.tighten({ ip }, 0.5, 0.5), /"ttlMs" must be a positive integer/],
   ] as const) {
     const refused = { code: 'PARAPET_RATE_LIMITS_INVALID_ARGUMENT', message: problem }
     await t.rejects(async () => call(), refused)

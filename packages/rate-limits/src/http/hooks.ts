@@ -37,7 +37,7 @@ export function addPeerHook(app: FastifyInstance, parts: HookParts): void {
  */
 export function addLaterHook(route: RouteOptions, rule: CompiledRule, parts: HookParts): void {
   const judge = (request: FastifyRequest, reply: FastifyReply, next: (error?: Error) => void) => {
-    const loading = parts.principalOf.load(request)
+    const loading = load(parts.principalOf, request)
     const decide = (): void => parts.limiter!.judge(rule, request, reply, next)
     // A lookup that fails leaves the request anonymous.
     if (loading === undefined) decide()
@@ -45,11 +45,20 @@ export function addLaterHook(route: RouteOptions, rule: CompiledRule, parts: Hoo
   }
   if (rule.moment === 'body') {
     const hook: NonNullable<RouteOptions['preValidation']> = (request, reply, done) =>
-      judge(request, reply, done as (error?: Error) => void)
+      judge(request, reply, done)
     route.preValidation = [hook, ...[route.preValidation ?? []].flat()] as never
     return
   }
   const hook: NonNullable<RouteOptions['preParsing']> = (request, reply, _payload, done) =>
-    judge(request, reply, done as (error?: Error) => void)
+    judge(request, reply, done)
   route.preParsing = [hook, ...[route.preParsing ?? []].flat()] as never
+}
+
+/** A lookup may fail at once, too. */
+function load(principalOf: PrincipalReader, request: FastifyRequest): Promise<void> | undefined {
+  try {
+    return principalOf.load(request)
+  } catch {
+    return undefined
+  }
 }

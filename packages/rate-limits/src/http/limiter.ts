@@ -65,6 +65,7 @@ export class Limiter {
     this.#shell(request, reply).then(
       () => this.#admit(check, request, reply, next),
       (thrown: unknown) => {
+        // oxlint-disable-next-line promise/no-callback-in-promise -- it continues Fastify's own hooks
         if (thrown !== check) next(thrown as Error)
         else this.#refuse(check.slots, check.verdict!, request, reply)
       },

@@ -31,7 +31,7 @@ export async function registerLimits(
     events: useSecurityEvents(app, events),
     log: app.log,
     tally,
-    abuse: settings.abuse as Required<NonNullable<typeof settings.abuse>>,
+    abuse: settings.abuse,
     contain: settings.contain,
     now: () => clock.now(),
   })

@@ -32,16 +32,9 @@ export class Deadlines {
       const pending = { endMs: this.#nowMs() + this.#deadlineMs, reject, isSettled: false }
       this.#queue.push(pending)
       if (!this.#isScheduled) this.#schedule(this.#deadlineMs)
-      answer.then(
-        (value) => {
-          pending.isSettled = true
-          resolve(value)
-        },
-        (error: unknown) => {
-          pending.isSettled = true
-          reject(error as Error)
-        },
-      )
+      const settle = (): void => void (pending.isSettled = true)
+      answer.then(settle, settle)
+      answer.then(resolve, reject)
     })
   }
 

@@ -1,5 +1,5 @@
 /** Compiles the option `tiers` over the built-in tiers. */
-import { compileKey, MOMENTS, type KeyName } from '../keys/identity.ts'
+import { compileKey, MOMENTS } from '../keys/identity.ts'
 import type { Bound, Policy } from '../limits/policy.ts'
 import { builtInTiers } from './built-in.ts'
 import type { Counting, LimitOptions, Tier, TierOptions } from './tier.ts'
@@ -47,6 +47,7 @@ function definedOf(options: TierOptions | undefined): TierOptions {
 
 function compileTier(name: string, options: TierOptions, faults: Faults): Tier | undefined {
   const { limits, plans = {}, count = 'all', provenBy, cost = 1, degradedRatio = 1 } = options
+  const { key = 'ip' } = options
   if (limits === undefined) {
     faults(`tiers.${name}.limits`, 'is required, because no built-in tier has this name')
     return undefined
@@ -67,7 +68,7 @@ function compileTier(name: string, options: TierOptions, faults: Faults): Tier |
   )
   return {
     name,
-    key: compileKey([options.key ?? 'ip'].flat() as KeyName[]),
+    key: compileKey(typeof key === 'string' ? [key] : key),
     policy,
     plans: new Map(entries),
     cost,
