@@ -1,6 +1,7 @@
 /** Instances of a service that share one Redis, and faults of that Redis. */
 import { createServer, connect, type AddressInfo, type Socket } from 'node:net'
 import type { SecurityEvent, SecurityEventType } from '@parapet/kit'
+import fastifyRedis from '@fastify/redis'
 import { rateLimits, type RateLimitsOptions } from '@parapet/rate-limits'
 import Fastify, { type FastifyInstance } from 'fastify'
 import type { Cluster, Redis } from 'ioredis'
@@ -50,7 +51,8 @@ export async function startInstance(
       }
     },
   })
-  await app.register(rateLimits, { redis: counted, ...options })
+  await app.register(fastifyRedis, { client: counted as Redis, closeClient: false })
+  await app.register(rateLimits, { redis: app.redis, ...options })
   const events: SecurityEvent[] = []
   app.securityEvents.on('*', (event) => void events.push(event))
   app.get('/', { config: { rateLimit: rule } }, async () => 'done')

@@ -53,7 +53,8 @@ export async function createShell(
   checkOf: (request: FastifyRequest) => Check,
 ): Promise<Shell> {
   // Its types declare another `config.rateLimit`, so they must not be loaded.
-  const limiter = createRequire(import.meta.url)('@fastify/rate-limit') as Limiter
+  const require = createRequire(import.meta.url)
+  const limiter = require('@fastify/rate-limit') as Limiter
   let shell: Shell | undefined
   await app.register(async (context) => {
     await context.register(limiter, {

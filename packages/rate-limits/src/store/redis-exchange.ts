@@ -4,7 +4,7 @@ import { Deadlines } from './deadlines.ts'
 import type { Script } from './redis-scripts.ts'
 
 /** Redis did not take part; the message says why, without addresses. */
-export class RedisAbsentError extends Error {
+class RedisAbsentError extends Error {
   override readonly name = 'RedisAbsentError'
 }
 
