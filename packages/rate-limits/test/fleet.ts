@@ -71,7 +71,10 @@ export async function startInstance(
 }
 
 /** Waits for an event, unless it was emitted before. */
-export async function emitted({ app, events }: Instance, type: SecurityEventType): Promise<void> {
+export async function emitted(
+  { app, events }: Pick<Instance, 'app' | 'events'>,
+  type: SecurityEventType,
+): Promise<void> {
   if (events.some((event) => event.type === type)) return
   await new Promise<void>((resolve) => void app.securityEvents.on(type, () => resolve()))
 }

@@ -127,6 +127,47 @@ await t.test('Redis is paused under load: local shares, stricter for the tier au
   t.equal(reading.limits[0]!.remaining, 16)
 })
 
+await t.test('a process that was busy does not take late reading for an outage', async (t) => {
+  const redis = await useRedis(t)
+  if (redis === null) return
+  const options = { prefix: redis.prefix, deadlineMs: 20 }
+  const instance = await startInstance(t, new Redis(redis.url, clientOptions), 'standard', options)
+  for (let round = 0; round < 5; round++) {
+    const sent = Array.from({ length: 5 }, () => instance.send())
+    const end = performance.now() + 60
+    while (performance.now() < end);
+    for (const { headers } of await Promise.all(sent)) t.notMatch(headers['ratelimit'], /degraded/)
+  }
+  t.equal(instance.app.rateLimits.metrics().tiers['standard']!.degraded, 0)
+})
+
+await t.test('what was admitted locally is not given back to Redis', async (t) => {
+  const redis = await startRedis(t)
+  if (redis === null) return
+  const tiers = {
+    failures: { limits: [{ limit: 10, windowMs: HOUR }], count: 'failures' },
+  } as const
+  const client = new Redis(redis.url, clientOptions)
+  const { app, events, ...instance } = await startInstance(t, client, 'failures', { tiers })
+  const left = async () =>
+    (await app.rateLimits.peek('failures', { ip: '192.0.2.1' })).limits[0]!.remaining
+  await instance.send()
+  t.equal(await left(), 10, 'a success does not count')
+  await redis.kill()
+  for (let count = 0; count < 5; count++) t.equal((await instance.send()).statusCode, 200)
+  t.equal(await left(), 10, 'nor does it locally')
+  await t.rejects(app.rateLimits.reset({ ip: '192.0.2.1' }), {
+    code: 'PARAPET_RATE_LIMITS_STORE_UNAVAILABLE',
+  })
+  await t.rejects(app.rateLimits.tighten({ ip: '192.0.2.1' }, 0.5, HOUR), {
+    code: 'PARAPET_RATE_LIMITS_STORE_UNAVAILABLE',
+  })
+  t.equal(await left(), 5, 'the change is in force in this instance')
+  await redis.restart()
+  await emitted({ app, events }, 'rate_limits.recovered')
+  t.equal(await left(), 10)
+})
+
 await t.test('a failover to a replica behind the same address needs no restart', async (t) => {
   const [primary, replica] = [await startRedis(t), await startRedis(t)]
   if (primary === null || replica === null) return

@@ -182,7 +182,7 @@ await t.test('memory and Redis decide, count and block alike, over several slots
     if (!ours.allowed) refused++
     if (!t.same(theirs, ours, `step ${step}`)) break
     if (action > 0.7 && ours.allowed) {
-      for (const { store } of [memory, redis]) await store.refund(slots, ours.atUs)
+      for (const { store } of [memory, redis]) await store.refund(slots, ours)
     }
     if (action > 0.5) for (const { store } of [memory, redis]) await store.release(slots, lease)
     if (action > 0.98)

@@ -150,7 +150,7 @@ export class Limiter {
         !countsResponse(rule.tiers[index]!, reply, request),
     )
     if (free.length === 0) return
-    await store.refund(free, verdict!.atUs)
+    await store.refund(free, verdict!)
     const proofs = free.flatMap(({ proof }) => proof ?? [])
     if (proofs.length > 0 && reply.statusCode < 300) await store.prove(proofs, PROOF_MS)
   }

@@ -32,8 +32,8 @@ export interface LimitStore {
   peek(slots: readonly Slot[]): Promise<readonly SlotReading[]>
   /** A block that this instance knows of, and counts the refusal that follows; `undefined`: ask `decide`. */
   knownBlock(slot: Target): KnownBlock | undefined
-  /** Gives back what a decision consumed at `atUs`. */
-  refund(slots: readonly Slot[], atUs: number): Promise<void>
+  /** Gives back what slots of a decision have consumed. */
+  refund(slots: readonly Slot[], verdict: Pick<Verdict, 'atUs' | 'isLocal'>): Promise<void>
   /** Ends a running request. */
   release(slots: readonly Slot[], lease: string): Promise<void>
   /** Notes that identities have succeeded. */

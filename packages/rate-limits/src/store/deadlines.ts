@@ -50,6 +50,10 @@ export class Deadlines {
     this.#queue = this.#queue.filter(({ isSettled, endMs }) => !isSettled && endMs > now)
     const [next] = this.#queue
     if (next !== undefined) this.#schedule(next.endMs - now)
-    for (const { reject } of late) reject(this.#late())
+    if (late.length === 0) return
+    // After a busy spell of this process, timers run before the replies that have arrived meanwhile are read.
+    setImmediate(() => {
+      for (const { isSettled, reject } of late) if (!isSettled) reject(this.#late())
+    })
   }
 }

@@ -161,10 +161,10 @@ export class FleetLimits implements LimitStore {
     return this.#breaker.state === 'closed' ? this.#redis.peek(slots).catch(locally) : locally()
   }
 
-  async refund(slots: readonly Slot[], atUs: number): Promise<void> {
-    // Without Redis the local share is used up faster, which is the safe side.
-    if (this.#breaker.state === 'closed') await this.#redis.refund(slots, atUs).catch(() => {})
-    else await this.#local.refund(slots, atUs)
+  /** Only where it was consumed: elsewhere it would lift the limit. If Redis is down it stays consumed. */
+  async refund(slots: readonly Slot[], verdict: Pick<Verdict, 'atUs' | 'isLocal'>): Promise<void> {
+    if (verdict.isLocal) await this.#local.refund(slots, verdict)
+    else await this.#redis.refund(slots, verdict).catch(() => {})
   }
 
   async release(slots: readonly Slot[], lease: string): Promise<void> {

@@ -114,7 +114,7 @@ export class MemoryLimits implements LimitStore {
     this.#states.keep(entry)
   }
 
-  async refund(slots: readonly Slot[], atUs: number): Promise<void> {
+  async refund(slots: readonly Slot[], { atUs }: Pick<Verdict, 'atUs'>): Promise<void> {
     const now = this.now()
     for (const slot of slots) {
       const entry = this.#states.find(slot, now)

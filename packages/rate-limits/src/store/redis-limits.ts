@@ -68,7 +68,7 @@ export class RedisLimits {
     return `${this.#prefix}factor ${component}`
   }
 
-  async refund(slots: readonly Slot[], atUs: number): Promise<void> {
+  async refund(slots: readonly Slot[], { atUs }: Pick<Verdict, 'atUs'>): Promise<void> {
     await Promise.all(
       slots.map(({ id, policy, cost }) => {
         const bounds = policy.bounds.flatMap(({ limit, windowUs }) => [limit, windowUs])
@@ -115,9 +115,11 @@ export class RedisLimits {
     return (await this.#redis.run(HEARTBEAT, [`${this.#prefix}instances`], args)) as number
   }
 
-  /** Loads the script of decisions, so that the first requests do not send its source. */
+  /** Loads the scripts of requests, so that the first ones do not send their source. */
   async load(): Promise<void> {
-    await this.#redis.run(DECIDE, [`${this.#prefix}instances`], [this.#nowUs(), '0 0', ''])
+    const unused = [`${this.#prefix}unused`]
+    await this.#redis.run(DECIDE, unused, [this.#nowUs(), '0 0', ''])
+    await this.#redis.run(REFUND, unused, [this.#nowUs(), 0, 0, 0, 0])
   }
 
   /** Adds uses that were counted elsewhere at `now` of that clock. */
