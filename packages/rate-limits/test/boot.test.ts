@@ -52,6 +52,7 @@ await t.test('an invalid rule stops the boot with its reason', async (t) => {
     [{ tiers: 'auth', cost: 0 }, /has a "cost"/],
     [{ tiers: 'auth', count: 'none' }, /has a "count"/],
     [{ tiers: 'auth', at: 'end' }, /has an "at"/],
+    [{ tiers: 'auth', proves: 1 }, /has a "proves"/],
     [{ exempt: '' }, /must have only "exempt", with a reason/],
     [{ exempt: 'probe', tiers: 'auth' }, /must have only "exempt"/],
     [[7], /names the tier number/],

@@ -7,7 +7,7 @@ await t.test('50 users behind one address log in while one attacker guesses ther
   const { app, clock, send } = await createApp(t)
   app.post<{ Body: { login: string; password: string } }>(
     '/login',
-    { config: { rateLimit: 'auth' } },
+    { config: { rateLimit: { tiers: 'auth', proves: true } } },
     async ({ body }, reply) => {
       if (body.password !== 'right') return reply.code(401).send({ error: 'wrong' })
       return { login: body.login }
@@ -31,6 +31,28 @@ await t.test('50 users behind one address log in while one attacker guesses ther
   t.equal((await logIn('new-user', 'right')).statusCode, 200, 'for a minute')
   t.equal((await logIn(users[0]!, 'guess')).statusCode, 401)
   t.equal((await logIn('victim', 'right')).statusCode, 200)
+})
+
+await t.test('a route that proves nobody exempts nobody', async (t) => {
+  const { app, handler, send } = await createApp(t)
+  app.post('/reset-password', { config: { rateLimit: 'auth' } }, handler)
+  app.post('/login', { config: { rateLimit: 'auth' } }, async (_request, reply) =>
+    reply.code(401).send({}),
+  )
+  const spray = (url: string) =>
+    sendMany(80, (index) => send(url, post({ login: `name-${index}` })))
+  t.same(await spray('/reset-password'), times(80, 200))
+  t.same(await spray('/login'), [...times(60, 401), ...times(20, 429)])
+})
+
+await t.test('requests that fail before the account is known count for the address', async (t) => {
+  const { app, runs, handler, send } = await createApp(t)
+  app.post('/login', { config: { rateLimit: 'auth' } }, handler)
+  const headers = { 'content-type': 'application/json' }
+  const malformed = () => send('/login', { method: 'POST', headers, payload: '{"login":' })
+  t.same(await sendMany(60, malformed), times(60, 400))
+  t.equal((await send('/login', post({ login: 'alice' }))).statusCode, 429)
+  t.equal(runs(), 0)
 })
 
 await t.test('parallel guesses are counted before their result is known', async (t) => {

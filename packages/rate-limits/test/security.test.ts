@@ -1,3 +1,7 @@
+import { randomUUID } from 'node:crypto'
+import { get } from 'node:http'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { rateLimits } from '@parapet/rate-limits'
 import Fastify from 'fastify'
 import t from 'tap'
@@ -77,6 +81,34 @@ await t.test('the proxy mistake is reported once, with the line to write', async
   t.match(lines[0], "Fastify({ trustProxy: ['10.0.0.5'] })")
   for (let index = 0; index < 100; index++) await visit('198.51.100.1', `10.9.${index}.1`)
   t.equal(events.length, 1, 'what is watched is bounded')
+})
+
+await t.test('a peer without an address is limited, too', async (t) => {
+  const trustProxy = (address: string) => {
+    if (address === '192.0.2.1') throw new Error('the list of proxies is away')
+    return false
+  }
+  const { app, handler, send } = await createApp(t, {}, { trustProxy })
+  app.get('/', { config: { rateLimit: 'scraping' } }, handler)
+  const visit = (index: number) =>
+    send('/', { headers: { 'x-forwarded-for': `198.51.100.${index}` } })
+  t.same(await sendMany(11, visit), [...times(10, 200), 429])
+})
+
+await t.test('behind a proxy on a UNIX socket the mistake is reported, too', async (t) => {
+  const { app, events, handler } = await createApp(t)
+  app.get('/', { config: { rateLimit: 'scraping' } }, handler)
+  const socketPath = join(tmpdir(), `parapet-${randomUUID()}.sock`)
+  await app.listen({ path: socketPath })
+  const visit = (index: number) =>
+    new Promise<{ statusCode: number }>((resolve, reject) => {
+      const headers = { 'x-forwarded-for': `198.51.100.${index}` }
+      get({ socketPath, path: '/', headers, agent: false }, (reply) => {
+        reply.resume().on('end', () => resolve({ statusCode: reply.statusCode! }))
+      }).on('error', reject)
+    })
+  t.same(await sendMany(11, visit), [...times(10, 200), 429])
+  t.match(events, [{ type: 'rate_limits.proxy_suspected' }, { type: 'rate_limits.exceeded' }])
 })
 
 await t.test('behind a trusted proxy each client has its own limit', async (t) => {

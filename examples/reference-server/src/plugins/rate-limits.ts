@@ -25,7 +25,7 @@ const routes: NonNullable<RateLimitsOptions['routes']> = {
   'GET /openapi.json': 'standard',
   'POST /_reports': 'standard',
   'GET /.well-known/jwks.json': 'standard',
-  'POST /auth/login': ['standard', 'auth'],
+  'POST /auth/login': { tiers: ['standard', 'auth'], proves: true },
   'POST /auth/login/second-factor': ['standard', 'auth-address'],
   'POST /users': ['standard', 'registration'],
   '* /auth/**': ['standard', 'user'],

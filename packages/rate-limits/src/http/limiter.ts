@@ -151,8 +151,11 @@ export class Limiter {
     )
     if (free.length === 0) return
     await store.refund(free, verdict!)
-    const proofs = free.flatMap(({ proof }) => proof ?? [])
-    if (proofs.length > 0 && reply.statusCode < 300) await store.prove(proofs, PROOF_MS)
+    if (!rule.proves || reply.statusCode >= 300) return
+    await store.prove(
+      free.flatMap(({ proof }) => proof ?? []),
+      PROOF_MS,
+    )
   }
 }
 

@@ -22,7 +22,7 @@ export class RequestValues implements KeyValues {
 
   get ip(): string {
     // With `trustProxy`, each read parses the forwarded addresses.
-    return (this.#ip ??= this.#request.ip)
+    return (this.#ip ??= addressOf(this.#request))
   }
 
   get principal(): string | undefined {
@@ -55,6 +55,11 @@ export class RequestValues implements KeyValues {
   #principal(): Principal | null | undefined {
     return attempt(() => this.#sources.principalOf(this.#request))
   }
+}
+
+/** The client address. A UNIX socket has none, and a function as `trustProxy` may throw. */
+export function addressOf(request: FastifyRequest): string {
+  return attempt(() => request.ip as string | undefined) ?? 'unknown'
 }
 
 /** Callbacks of the app must not fail a request here. */

@@ -7,6 +7,7 @@ import { abuseStep, type AbuseLimits } from '../watch/abuse.ts'
 import { ProxyWatch, proxyAdvice } from '../watch/proxy-watch.ts'
 import type { Tally } from '../watch/tally.ts'
 import { retryOf } from './limit-headers.ts'
+import { addressOf } from './request-values.ts'
 
 /** What {@link Watch} needs. */
 export interface WatchSettings {
@@ -30,7 +31,7 @@ export class Watch {
   arrived(request: FastifyRequest): void {
     const forwarded = request.headers['x-forwarded-for']
     if (forwarded === undefined) return
-    const suspicion = this.#proxies.observe(request.ip, String(forwarded))
+    const suspicion = this.#proxies.observe(addressOf(request), String(forwarded))
     if (suspicion === undefined) return
     const { events, log } = this.#settings
     log.error(suspicion, proxyAdvice(suspicion))
@@ -77,7 +78,7 @@ export class Watch {
     const details = { tier, key, limit, attempts, contain }
     const severity = contain ? { severity: 'high' as const } : undefined
     events.emit('rate_limits.abused', { details, ...severity }, request)
-    if (contain) this.#contain({ ip: request.ip, tier, attempts })
+    if (contain) this.#contain({ ip: addressOf(request), tier, attempts })
   }
 
   #contain(request: ContainmentRequest): void {

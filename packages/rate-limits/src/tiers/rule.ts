@@ -15,6 +15,11 @@ export type RateLimitRule =
       readonly cost?: TierOptions['cost']
       /** Replaces what the tiers count. */
       readonly count?: TierOptions['count']
+      /**
+       * Whether a response below 300 proves who the caller is, as that of a login does. Only then do
+       * tiers with `provenBy` exempt the caller. @default false
+       */
+      readonly proves?: boolean
       /** Decides later than the keys require, for instance because `cost` reads the body. */
       readonly at?: 'principal' | 'body'
     }
@@ -28,8 +33,9 @@ export interface CompiledRule {
   /** Empty: the route is exempt. */
   readonly tiers: readonly Tier[]
   readonly moment: Moment
-  /** Tiers whose keys are known before the login, if the rule is decided later. */
+  /** Tiers whose keys and limits are known before the login, if the rule is decided later. */
   readonly early: readonly Tier[]
+  readonly proves: boolean
   /** Whether something has to be done when the response has been sent. */
   readonly hasEnd: boolean
 }
@@ -43,7 +49,8 @@ const MAX_TIERS = 6
  * @returns the rule, or the problem, which continues `must be …` or `names …`.
  */
 export function compileRule(raw: unknown, tiers: ReadonlyMap<string, Tier>): CompiledRule | string {
-  const form = 'must be a tier, an array of tiers, { tiers, cost, count, at } or { exempt: reason }'
+  const form =
+    'must be a tier, an array of tiers, { tiers, cost, count, proves, at } or { exempt: reason }'
   if (typeof raw === 'string' || Array.isArray(raw)) return ruleOf([raw].flat(), {}, tiers)
   if (typeof raw !== 'object' || raw === null) return form
   const { tiers: names, exempt, ...rest } = raw as Record<string, unknown>
@@ -52,7 +59,7 @@ export function compileRule(raw: unknown, tiers: ReadonlyMap<string, Tier>): Com
     if (!isReason || names !== undefined || Object.keys(rest).length > 0) {
       return 'must have only "exempt", with a reason of at least three characters'
     }
-    return { tiers: [], moment: 'peer', early: [], hasEnd: false }
+    return { tiers: [], moment: 'peer', early: [], proves: false, hasEnd: false }
   }
   return names === undefined ? form : ruleOf([names].flat(), rest, tiers)
 }
@@ -62,7 +69,7 @@ function ruleOf(
   rest: Readonly<Record<string, unknown>>,
   tiers: ReadonlyMap<string, Tier>,
 ): CompiledRule | string {
-  const { cost, count, at = 'peer', ...unknown } = rest
+  const { cost, count, proves = false, at = 'peer', ...unknown } = rest
   const [surplus] = Object.keys(unknown)
   if (surplus !== undefined) return `has the unknown member "${surplus}"`
   if (cost !== undefined && typeof cost !== 'function' && !isCost(cost)) {
@@ -71,6 +78,7 @@ function ruleOf(
   if (count !== undefined && !isCounting(count)) {
     return 'has a "count" that is neither "all", "failures" nor a function'
   }
+  if (typeof proves !== 'boolean') return 'has a "proves" that is neither true nor false'
   if (!MOMENTS.includes(at as Moment)) return 'has an "at" that is neither "principal" nor "body"'
   const expanded = expand(names, tiers)
   if (typeof expanded === 'string') return expanded
@@ -84,7 +92,11 @@ function ruleOf(
   return {
     tiers: used,
     moment,
-    early: moment === 'peer' ? [] : used.filter((tier) => momentOf(tier) === 'peer'),
+    early:
+      moment === 'peer'
+        ? []
+        : used.filter(({ key, plans }) => key.moment === 'peer' && plans.size === 0),
+    proves,
     hasEnd: used.some(({ counts, policy }) => counts !== 'all' || policy.maxInFlight > 0),
   }
 }

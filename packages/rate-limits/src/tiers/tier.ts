@@ -45,8 +45,8 @@ export interface TierOptions {
    */
   readonly degradedRatio?: number
   /**
-   * Exempts the combination of these components for 30 days after a response that does not count, such as
-   * `['ip', 'account']` after a login. Requires `count`. @default none
+   * Exempts the combination of these components, such as `['ip', 'account']`, for 30 days after a response
+   * that does not count, on a route whose rule has `proves`. Requires `count`. @default none
    */
   readonly provenBy?: readonly KeyName[]
   /** Tiers that apply wherever this one does. @default none, for "auth" 'auth-address' */

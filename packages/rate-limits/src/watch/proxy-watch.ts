@@ -42,7 +42,8 @@ export class ProxyWatch {
     let clients = this.#peers.get(ip)
     if (clients === 'reported') return undefined
     if (clients === undefined) {
-      if (this.#peers.size >= MAX_PEERS || !isPrivate(ip)) return undefined
+      // A UNIX socket has no address.
+      if (this.#peers.size >= MAX_PEERS || !(isPrivate(ip) || ip === 'unknown')) return undefined
       clients = new Set()
       this.#peers.set(ip, clients)
     }
