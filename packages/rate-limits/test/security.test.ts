@@ -3,7 +3,7 @@ import { get } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { rateLimits } from '@parapet/rate-limits'
-import Fastify from 'fastify'
+import Fastify, { type FastifyServerOptions } from 'fastify'
 import t from 'tap'
 import { createApp, HOUR, sendMany, times } from './helpers.ts'
 
@@ -84,11 +84,13 @@ await t.test('the proxy mistake is reported once, with the line to write', async
 })
 
 await t.test('a peer without an address is limited, too', async (t) => {
-  const trustProxy = (address: string) => {
-    if (address === '192.0.2.1') throw new Error('the list of proxies is away')
-    return false
+  const server: FastifyServerOptions = {
+    trustProxy(address) {
+      if (address === '192.0.2.1') throw new Error('the list of proxies is missing')
+      return false
+    },
   }
-  const { app, handler, send } = await createApp(t, {}, { trustProxy })
+  const { app, handler, send } = await createApp(t, {}, server)
   app.get('/', { config: { rateLimit: 'scraping' } }, handler)
   const visit = (index: number) =>
     send('/', { headers: { 'x-forwarded-for': `198.51.100.${index}` } })

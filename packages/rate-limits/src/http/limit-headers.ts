@@ -55,7 +55,8 @@ function setTightest(
   retryAfter: number | undefined,
 ): void {
   let tightest: BoundReading | undefined
-  for (const [index, reading] of readings.entries()) {
+  for (let index = 0; index < readings.length; index++) {
+    const reading = readings[index]!
     if (!slots[index]!.policy.isEnforced) continue
     if (retryAfter !== undefined && admits(reading)) continue
     for (const bound of reading.bounds) {
@@ -86,11 +87,13 @@ function setStandard(
 ): void {
   let policies = ''
   let limits = ''
-  for (const [index, { policy }] of slots.entries()) {
+  for (let index = 0; index < slots.length; index++) {
+    const { policy } = slots[index]!
     if (!policy.isEnforced) continue
     const names = namesOf(policy)
     const { bounds, blockedUs, outcome } = readings[index]!
-    for (const [at, bound] of bounds.entries()) {
+    for (let at = 0; at < bounds.length; at++) {
+      const bound = bounds[at]!
       const [name, window] = names[at]!
       const left = outcome === 'blocked' ? 0 : Math.max(0, bound.remaining)
       const resetUs = outcome === 'blocked' ? blockedUs : Math.max(bound.resetUs, bound.retryUs)

@@ -51,15 +51,10 @@ export class Limiter {
   /** Decides a request, and calls `next` if it is admitted. */
   judge(rule: CompiledRule, request: FastifyRequest, reply: FastifyReply, next: Next): void {
     const slots = this.slotsOf(rule.tiers, request)
-    const lease = `${this.#settings.instance}-${this.#leases++}`
     const { store } = this.#settings
-    const check: RequestCheck = {
-      rule,
-      slots,
-      lease,
-      verdict: undefined,
-      decide: () => store.decide(slots, lease),
-    }
+    const lease = rule.limitsRunning ? `${this.#settings.instance}-${this.#leases++}` : ''
+    const decide = (): Verdict | Promise<Verdict> => store.decide(slots, lease)
+    const check: RequestCheck = { rule, slots, lease, verdict: undefined, decide }
     ;(request as Checked)[kCheck] = check
     if (this.#refuseBlocked(slots, request, reply)) return
     this.#shell(request, reply).then(
@@ -80,7 +75,7 @@ export class Limiter {
     const slots = this.slotsOf(rule.early, request)
     if (this.#refuseBlocked(slots, request, reply)) return
     onResponseEnd(reply, () => {
-      if ((request as Checked)[kCheck] === null) void this.#decideAlone(slots, request)
+      if ((request as Checked)[kCheck] === null) void this.#countEnded(slots, request)
     })
     next()
   }
@@ -92,9 +87,12 @@ export class Limiter {
     return tiers.map((tier) => slotOf(tier, subject, readCost))
   }
 
-  async #decideAlone(slots: readonly Slot[], request: FastifyRequest): Promise<void> {
-    const verdict = await this.#settings.store.decide(slots, '')
-    this.#settings.watch.decided(slots, verdict, request)
+  async #countEnded(slots: readonly Slot[], request: FastifyRequest): Promise<void> {
+    const { store, watch, instance } = this.#settings
+    const lease = `${instance}-${this.#leases++}`
+    const verdict = await store.decide(slots, lease)
+    watch.decided(slots, verdict, request)
+    if (slots.some(({ policy }) => policy.maxInFlight > 0)) await store.release(slots, lease)
   }
 
   #refuseBlocked(slots: readonly Slot[], request: FastifyRequest, reply: FastifyReply): boolean {
@@ -141,7 +139,7 @@ export class Limiter {
   ): Promise<void> {
     const { store } = this.#settings
     const { slots, rule, lease, verdict } = check
-    if (slots.some(({ policy }) => policy.maxInFlight > 0)) await store.release(slots, lease)
+    if (rule.limitsRunning) await store.release(slots, lease)
     // A response that the client did not wait for proves nothing.
     if (!wasSent) return
     const free = slots.filter(

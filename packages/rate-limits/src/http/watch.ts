@@ -41,7 +41,8 @@ export class Watch {
   /** Notes a decision. */
   decided(slots: readonly Slot[], verdict: Verdict, request: FastifyRequest): void {
     const { tally, now } = this.#settings
-    for (const [index, slot] of slots.entries()) {
+    for (let index = 0; index < slots.length; index++) {
+      const slot = slots[index]!
       const { tier, isEnforced } = slot.policy
       const reading = verdict.readings[index]!
       if (verdict.isLocal) tally.count(tier, 'degraded')

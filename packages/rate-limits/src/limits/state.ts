@@ -46,8 +46,9 @@ export function prune(state: State, policy: Policy, now: number): void {
   const longest = longestWindow(policy)
   state.blockedUntil = Math.min(state.blockedUntil, now + policy.blockUs)
   if (now - state.refusedSince >= longest) state.refusals = 0
-  const kept = state.times.findIndex((time) => time > now - longest)
-  const gone = kept === -1 ? state.times.length : kept
+  const { times } = state
+  let gone = 0
+  while (gone < times.length && times[gone]! <= now - longest) gone++
   if (gone > 0) {
     state.times.splice(0, gone)
     state.units.splice(0, gone)
@@ -144,7 +145,8 @@ export function consume(
   now: number,
 ): void {
   if (cost === 0) return
-  for (const [index, each] of reading.bounds.entries()) {
+  for (let index = 0; index < bounds.length; index++) {
+    const each = reading.bounds[index]!
     each.remaining -= cost
     each.resetUs =
       algorithm === 'exact' ? each.windowUs : each.resetUs + cost * intervalOf(bounds[index]!)

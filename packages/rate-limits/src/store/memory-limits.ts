@@ -47,8 +47,9 @@ export class MemoryLimits implements LimitStore {
     const allowed = readings.every(
       (reading, index) => admits(reading) || !slots[index]!.policy.isEnforced,
     )
-    for (const [index, reading] of readings.entries()) {
+    for (let index = 0; index < slots.length; index++) {
       const entry = entries[index]!
+      const reading = readings[index]!
       if (!admits(reading)) {
         readings[index] = refuse(entry.state, slots[index]!.policy, reading, now)
       } else if (allowed) this.#admit(slots[index]!, entry, reading, lease, now)

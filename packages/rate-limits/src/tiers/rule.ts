@@ -36,6 +36,8 @@ export interface CompiledRule {
   /** Tiers whose keys and limits are known before the login, if the rule is decided later. */
   readonly early: readonly Tier[]
   readonly proves: boolean
+  /** Whether a tier limits the requests that run at the same time. */
+  readonly limitsRunning: boolean
   /** Whether something has to be done when the response has been sent. */
   readonly hasEnd: boolean
 }
@@ -59,7 +61,14 @@ export function compileRule(raw: unknown, tiers: ReadonlyMap<string, Tier>): Com
     if (!isReason || names !== undefined || Object.keys(rest).length > 0) {
       return 'must have only "exempt", with a reason of at least three characters'
     }
-    return { tiers: [], moment: 'peer', early: [], proves: false, hasEnd: false }
+    return {
+      tiers: [],
+      moment: 'peer',
+      early: [],
+      proves: false,
+      limitsRunning: false,
+      hasEnd: false,
+    }
   }
   return names === undefined ? form : ruleOf([names].flat(), rest, tiers)
 }
@@ -89,6 +98,7 @@ function ruleOf(
   }))
   const moments = [at as Moment, ...used.map(momentOf)].map((each) => MOMENTS.indexOf(each))
   const moment = MOMENTS[Math.max(...moments)]!
+  const limitsRunning = used.some(({ policy }) => policy.maxInFlight > 0)
   return {
     tiers: used,
     moment,
@@ -97,7 +107,8 @@ function ruleOf(
         ? []
         : used.filter(({ key, plans }) => key.moment === 'peer' && plans.size === 0),
     proves,
-    hasEnd: used.some(({ counts, policy }) => counts !== 'all' || policy.maxInFlight > 0),
+    limitsRunning,
+    hasEnd: limitsRunning || used.some(({ counts }) => counts !== 'all'),
   }
 }
 
