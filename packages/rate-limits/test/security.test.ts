@@ -2,6 +2,8 @@ import { randomUUID } from 'node:crypto'
 import { get } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import cors from '@fastify/cors'
+import websocket from '@fastify/websocket'
 import { rateLimits } from '@parapet/rate-limits'
 import Fastify, { type FastifyServerOptions } from 'fastify'
 import t from 'tap'
@@ -159,6 +161,42 @@ await t.test('odd bytes in keys are neither errors nor free', async (t) => {
     const statuses = await sendMany(3, () => send('/', { headers: { 'x-odd': value } }))
     t.same(statuses, [200, 200, 429], JSON.stringify(value.slice(0, 20)))
   }
+})
+
+await t.test('preflight requests and upgrades are limited like other requests', async (t) => {
+  const routes = { 'OPTIONS *': 'scraping' }
+  const { app } = await createApp(t, { routes, response: 'problem' }, {}, (each) =>
+    each.register(cors),
+  )
+  await app.register(websocket)
+  app.get('/talk', { websocket: true, config: { rateLimit: 'scraping' } }, (socket) =>
+    socket.send('hello'),
+  )
+  app.get('/', { config: { rateLimit: 'standard' } }, async () => 'done')
+  const preflight = () =>
+    app.inject({
+      method: 'OPTIONS',
+      url: '/',
+      headers: { origin: 'https://a.example', 'access-control-request-method': 'GET' },
+    })
+  t.equal((await preflight()).statusCode, 204, 'cors responds before it is counted')
+  await app.ready()
+  const opened = async () => {
+    try {
+      const client = await app.injectWS('/talk')
+      client.terminate()
+      return 'opened'
+    } catch (error) {
+      return (error as Error).message
+    }
+  }
+  const results = []
+  for (let count = 0; count < 11; count++) results.push(await opened())
+  t.same(
+    results.slice(0, 10),
+    Array.from({ length: 10 }, () => 'opened'),
+  )
+  t.match(results[10], /429/)
 })
 
 await t.test('the plugin leaves the app of its neighbours as it is', async (t) => {

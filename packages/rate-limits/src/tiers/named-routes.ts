@@ -1,7 +1,7 @@
 /** Finds the entry of the option `routes` for a route, by method and pattern. */
 
-/** The form of a name: `GET /docs`, `GET /docs/**` or `* /docs/**`. */
-export const NAMED_ROUTE = /^(?:\*|[A-Z]+) \/\S*$/
+/** The form of a name: `GET /docs`, `GET /docs/**`, `* /docs/**`, or `OPTIONS *` for preflight requests. */
+export const NAMED_ROUTE = /^(?:\*|[A-Z]+) (?:\/\S*|\*)$/
 
 export class NamedRoutes {
   readonly #names: readonly string[]
