@@ -5,15 +5,15 @@
  * Addresses are limited in `onRequest`, before the login; principals in `preParsing`, after it; accounts in
  * `preValidation`, when the body is parsed. A route without a tier stops the boot.
  */
-import { declarePhase } from '@parapet/kit'
+import { declarePhase, readFastifyInternal } from '@parapet/kit'
 import type { FastifyInstance, FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
 import { PARAPET_RATE_LIMITS_TRUSTS_EVERY_PROXY } from './errors.ts'
-import type { RateLimits } from './http/app-rate-limits.ts'
+import type { RateLimits } from './http/decorator.ts'
 import { registerLimits } from './http/register.ts'
-import { trustsEveryProxy } from './http/trust-proxy.ts'
 import { acceptForgedAddresses, resolveOptions, type RateLimitsOptions } from './options.ts'
 import type { RateLimitRule } from './tiers/rule.ts'
+import { trustsEveryProxy } from './watch/trust-proxy.ts'
 
 export * from './errors.ts'
 // A type export keeps the typed events in the published declarations; a bare import would be dropped.
@@ -24,7 +24,7 @@ export type {
   RateLimitMetrics,
   RateLimits,
   TierReading,
-} from './http/app-rate-limits.ts'
+} from './http/decorator.ts'
 export type { KeyName, KeyValues } from './keys/identity.ts'
 export type { Algorithm } from './limits/policy.ts'
 export type { StoreStatus } from './limits/store.ts'
@@ -54,7 +54,8 @@ const NAME = '@parapet/rate-limits'
 async function rateLimitsPlugin(app: FastifyInstance, options: RateLimitsOptions): Promise<void> {
   const settings = resolveOptions(options)
   declarePhase(app, NAME, 'peer-limits')
-  if (trustsEveryProxy(app) && !settings[acceptForgedAddresses]) {
+  const server = readFastifyInternal(app, 'fastify.options') as { readonly trustProxy?: unknown }
+  if (trustsEveryProxy(server.trustProxy) && !settings[acceptForgedAddresses]) {
     throw new PARAPET_RATE_LIMITS_TRUSTS_EVERY_PROXY()
   }
   app.decorate('rateLimits', await registerLimits(app, NAME, settings))

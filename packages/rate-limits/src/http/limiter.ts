@@ -6,8 +6,7 @@ import { countsResponse, slotOf, type CompiledRule, type Subject } from '../tier
 import type { Tier } from '../tiers/tier.ts'
 import { setLimitHeaders, retryAfterOf, type HeaderChoice } from './limit-headers.ts'
 import { RequestValues, type ValueSources } from './request-values.ts'
-import { sendRefusal, type ResponseChoice } from './refusal.ts'
-import { onResponseEnd } from './response-end.ts'
+import { onResponseEnd, sendRefusal, type ResponseChoice } from './responses.ts'
 import type { Check, Shell } from './shell.ts'
 import type { Watch } from './watch.ts'
 

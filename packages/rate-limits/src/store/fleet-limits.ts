@@ -2,39 +2,15 @@
  * Limits of a fleet: Redis decides. While it does not answer, this instance decides with its share of each
  * limit, and afterwards adds what it has admitted to the counters on Redis.
  */
-import { createBreaker, type Breaker, type Clock, type RedisClientLike } from '@parapet/kit'
+import { createBreaker, type Breaker } from '@parapet/kit'
 import type { Policy, Slot, SlotReading, Verdict } from '../limits/policy.ts'
-import type {
-  KnownBlock,
-  LimitStore,
-  ShareOf,
-  StoreListener,
-  StoreStatus,
-  Target,
-} from '../limits/store.ts'
+import type { KnownBlock, LimitStore, StoreStatus, Target } from '../limits/store.ts'
 import { ExpiringValues } from './expiring-values.ts'
+import type { FleetSettings } from './fleet-settings.ts'
 import { MemoryLimits } from './memory-limits.ts'
 import { RedisExchange } from './redis-exchange.ts'
-import { RedisLimits, type Usage } from './redis-limits.ts'
-
-/** What {@link FleetLimits} needs. */
-export interface FleetSettings {
-  readonly client: RedisClientLike
-  readonly prefix: string
-  readonly deadlineMs: number
-  readonly maxKeys: number
-  /** How long a block is answered from memory until Redis is asked again. */
-  readonly recheckMs: number
-  /** The number of instances until Redis has told it. */
-  readonly instances: number
-  /** Unique among the instances. */
-  readonly instance: string
-  readonly shareOf: ShareOf
-  readonly clock: Clock
-  /** Whether scripts get the time of `clock` in place of the server's. */
-  readonly isClockInjected: boolean
-  readonly listener: StoreListener
-}
+import { RedisLimits } from './redis-limits.ts'
+import { takeUses } from './take-uses.ts'
 
 const HEARTBEAT_MS = 5000
 /** An instance that has been silent for this long counts as gone. */
@@ -42,8 +18,6 @@ const INSTANCE_LIFE_MS = 16_000
 /** Consecutive failures until Redis counts as down: fewer would take one slow reply for an outage. */
 const FAILURES = 3
 const COOLDOWN_MS = 1000
-/** Keys in one call when counters are merged. */
-const MERGE_KEYS = 50
 /** How long the start waits for the connection. */
 const START_MS = 2000
 
@@ -214,7 +188,7 @@ export class FleetLimits implements LimitStore {
     this.#degradedAt = undefined
     let merged = 0
     try {
-      for (const batch of this.#batches()) {
+      for (const batch of takeUses(this.#local, this.#full)) {
         await this.#redis.merge(batch, this.#local.now())
         merged += batch.length
       }
@@ -222,21 +196,5 @@ export class FleetLimits implements LimitStore {
       // Redis is down again; what is left is merged after the next recovery.
     }
     if (!this.#closed) this.#settings.listener.recovered(downMs, merged)
-  }
-
-  /** Takes the uses out of the local counters, a batch at a time. */
-  *#batches(): Generator<Usage[]> {
-    let batch: Usage[] = []
-    for (const [id, entry] of this.#local.entries()) {
-      const { state, policy: counted } = entry
-      const policy = this.#full.get(counted)
-      if (policy === undefined || (state.full.length === 0 && state.times.length === 0)) continue
-      batch.push({ id, policy, counted, state: structuredClone(state) })
-      this.#local.forgetUse(entry)
-      if (batch.length < MERGE_KEYS) continue
-      yield batch
-      batch = []
-    }
-    if (batch.length > 0) yield batch
   }
 }

@@ -7,10 +7,10 @@ import {
   createState,
   giveBack,
   prune,
-  read,
   refuse,
   tightened,
 } from '../limits/state.ts'
+import { read } from '../limits/read-state.ts'
 import type { KnownBlock, LimitStore, StoreStatus, Target } from '../limits/store.ts'
 import { BoundedStates, type Entry } from './bounded-states.ts'
 import { ExpiringValues } from './expiring-values.ts'

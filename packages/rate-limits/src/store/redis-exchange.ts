@@ -1,7 +1,7 @@
 /** One call to Redis: within a deadline, and not at all while the circuit breaker is open. */
 import type { Breaker, Clock, RedisClientLike } from '@parapet/kit'
 import { Deadlines } from './deadlines.ts'
-import type { Script } from './redis-scripts.ts'
+import type { Script } from './redis-script.ts'
 
 /** Redis did not take part; the message says why, without addresses. */
 class RedisAbsentError extends Error {

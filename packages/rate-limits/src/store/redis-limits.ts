@@ -10,8 +10,9 @@ import {
 } from '../limits/policy.ts'
 import type { State } from '../limits/state.ts'
 import type { Target } from '../limits/store.ts'
+import { DECIDE } from './decide-script.ts'
 import type { RedisExchange } from './redis-exchange.ts'
-import { DECIDE, HEARTBEAT, MERGE, REFUND, UNBLOCK } from './redis-scripts.ts'
+import { HEARTBEAT, MERGE, REFUND, UNBLOCK } from './redis-scripts.ts'
 
 /** Uses of a key that another store has admitted. */
 export interface Usage {
@@ -101,7 +102,8 @@ export class RedisLimits {
   async clear(targets: readonly Target[], all: boolean): Promise<void> {
     if (targets.length === 0) return
     const keys = targets.map(({ id }) => this.#prefix + id)
-    if (all) await this.#redis.command('DEL', ...keys)
+    const running = targets.map(({ id }) => `${this.#prefix}running ${id}`)
+    if (all) await this.#redis.command('DEL', ...keys, ...running)
     const facts = targets.flatMap(({ policy }) => [
       policy.algorithm === 'exact' ? 1 : 0,
       longestWindow(policy),

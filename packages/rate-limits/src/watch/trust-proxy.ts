@@ -1,16 +1,10 @@
 /** Whether the server believes every client that names another address. */
 import { randomInt } from 'node:crypto'
-import { readFastifyInternal } from '@parapet/kit'
-import type { FastifyInstance } from 'fastify'
 
 const SAMPLES = 3
 
-/** Whether `trustProxy` is `true`, or a function that trusts any address. */
-export function trustsEveryProxy(app: FastifyInstance): boolean {
-  const options = readFastifyInternal(app, 'fastify.options') as
-    | { readonly trustProxy?: unknown }
-    | undefined
-  const trustProxy = options?.trustProxy
+/** Whether this `trustProxy` of Fastify is `true`, or a function that trusts any address. */
+export function trustsEveryProxy(trustProxy: unknown): boolean {
   if (typeof trustProxy !== 'function') return trustProxy === true
   const trusts = trustProxy as (address: string, hop: number) => unknown
   return Array.from({ length: SAMPLES }, () => isTrusted(trusts, randomAddress())).every(Boolean)

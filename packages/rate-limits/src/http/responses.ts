@@ -1,4 +1,4 @@
-/** The response to a request that exceeds a limit. */
+/** The response to a request that exceeds a limit, and the end of any response. */
 import type { FastifyReply } from 'fastify'
 import { PARAPET_RATE_LIMITS_EXCEEDED } from '../errors.ts'
 
@@ -36,4 +36,25 @@ export function sendRefusal(reply: FastifyReply, choice: ResponseChoice, retryAf
       `{"statusCode":429,"code":"${CODE}","error":"Too Many Requests","message":"${message}",` +
         `"retryAfter":${retryAfter}}`,
     )
+}
+
+/**
+ * Calls `ended` once, when the response was sent, or its connection was closed; it may be closed already.
+ * Fastify's `onResponse` does not run if the client hangs up.
+ */
+export function onResponseEnd({ raw }: FastifyReply, ended: (wasSent: boolean) => void): void {
+  const finish = (): void => end(true)
+  const close = (): void => end(raw.writableFinished)
+  const end = (wasSent: boolean): void => {
+    raw.off('finish', finish)
+    raw.off('close', close)
+    ended(wasSent)
+  }
+  // The client may have hung up while the request was decided.
+  if (raw.destroyed) {
+    ended(false)
+    return
+  }
+  raw.on('finish', finish)
+  raw.on('close', close)
 }
