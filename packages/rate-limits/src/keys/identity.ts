@@ -112,7 +112,7 @@ export function identify({ names }: KeySpec, values: KeyValues): Identity {
 function textOf(name: KeyName, values: KeyValues): string | undefined {
   switch (name) {
     case 'ip':
-      return values.ip === undefined ? undefined : clientKeyOf(values.ip)
+      return values.ip === undefined ? undefined : clientKey(values.ip)
     case 'apiKey':
       return values.apiKey === undefined ? undefined : digest(values.apiKey)
     case 'account':
@@ -124,20 +124,6 @@ function textOf(name: KeyName, values: KeyValues): string | undefined {
     default:
       return plainOrDigest(values.headers?.[name.slice('header:'.length)])
   }
-}
-
-/** `clientKey` parses each time; most requests come from few addresses. */
-const MAX_KNOWN_ADDRESSES = 1000
-let knownAddresses = new Map<string, string>()
-
-function clientKeyOf(ip: string): string {
-  let key = knownAddresses.get(ip)
-  if (key === undefined) {
-    key = clientKey(ip)
-    if (knownAddresses.size >= MAX_KNOWN_ADDRESSES) knownAddresses = new Map()
-    knownAddresses.set(ip, key)
-  }
-  return key
 }
 
 function plainOrDigest(value: string | undefined): string | undefined {

@@ -160,12 +160,28 @@ export function slotOf(
   }
 }
 
+type SlotTarget = Pick<Slot, 'id' | 'policy' | 'components'>
+
+/** Most requests come from few addresses, so the keys of the last ones are kept. */
+const MAX_KNOWN = 1000
+const known = new WeakMap<Tier, Map<string, SlotTarget>>()
+
 /** The key of a subject in a tier. */
-export function targetOf(
-  tier: Tier,
-  values: KeyValues,
-  plan?: string,
-): Pick<Slot, 'id' | 'policy' | 'components'> {
+export function targetOf(tier: Tier, values: KeyValues, plan?: string): SlotTarget {
+  const isByAddress = tier.key.names.length === 1 && tier.key.names[0] === 'ip'
+  const { ip } = isByAddress && plan === undefined ? values : { ip: undefined }
+  if (ip === undefined) return createTarget(tier, values, plan)
+  let targets = known.get(tier)
+  let target = targets?.get(ip)
+  if (target === undefined) {
+    target = createTarget(tier, values, plan)
+    if (targets === undefined || targets.size >= MAX_KNOWN) known.set(tier, (targets = new Map()))
+    targets.set(ip, target)
+  }
+  return target
+}
+
+function createTarget(tier: Tier, values: KeyValues, plan: string | undefined): SlotTarget {
   const policy: Policy = (plan === undefined ? undefined : tier.plans.get(plan)) ?? tier.policy
   const { text, components } = identify(tier.key, values)
   const letter = policy.algorithm === 'exact' ? 'x' : 'g'
