@@ -1,8 +1,6 @@
 /** The rule of a route: which tiers a request must pass, and when that is decided. */
-import { identify, MOMENTS, type KeyValues, type Moment } from '../keys/identity.ts'
-import type { Policy, Slot } from '../limits/policy.ts'
+import { MOMENTS, type Moment } from '../keys/identity.ts'
 import { countingOf, isCounting, momentOf } from './compile-tiers.ts'
-import type { ReplyLike, RequestLike } from './request-like.ts'
 import type { Tier, TierOptions } from './tier.ts'
 
 /** `config.rateLimit` of a route: a tier, several of which all must admit, or an object. */
@@ -132,68 +130,4 @@ function expand(names: readonly unknown[], tiers: ReadonlyMap<string, Tier>): Ti
 
 function isCost(cost: unknown): boolean {
   return Number.isInteger(cost) && (cost as number) >= 1 && (cost as number) <= 1_000_000
-}
-
-/** What a request provides for its slots. */
-export interface Subject {
-  readonly values: KeyValues
-  readonly plan: string | undefined
-  readonly request: RequestLike
-}
-
-/** The slot of a request in a tier. @param costOf calls the function of a tier. */
-export function slotOf(
-  tier: Tier,
-  subject: Subject,
-  costOf: (cost: (request: RequestLike) => number, request: RequestLike) => number,
-): Slot {
-  const { policy, id, components } = targetOf(tier, subject.values, subject.plan)
-  const cost = typeof tier.cost === 'number' ? tier.cost : costOf(tier.cost, subject.request)
-  const proof = tier.provenBy && identify(tier.provenBy, subject.values)
-  // Without an account, all requests of an address would be exempt together.
-  return {
-    policy,
-    id,
-    cost,
-    components,
-    proof: proof?.isComplete === true ? proof.text : undefined,
-  }
-}
-
-type SlotTarget = Pick<Slot, 'id' | 'policy' | 'components'>
-
-/** Most requests come from few addresses, so the keys of the last ones are kept. */
-const MAX_KNOWN = 1000
-const known = new WeakMap<Tier, Map<string, SlotTarget>>()
-
-/** The key of a subject in a tier. */
-export function targetOf(tier: Tier, values: KeyValues, plan?: string): SlotTarget {
-  const isByAddress = tier.key.names.length === 1 && tier.key.names[0] === 'ip'
-  const { ip } = isByAddress && plan === undefined ? values : { ip: undefined }
-  if (ip === undefined) return createTarget(tier, values, plan)
-  let targets = known.get(tier)
-  let target = targets?.get(ip)
-  if (target === undefined) {
-    target = createTarget(tier, values, plan)
-    if (targets === undefined || targets.size >= MAX_KNOWN) known.set(tier, (targets = new Map()))
-    targets.set(ip, target)
-  }
-  return target
-}
-
-function createTarget(tier: Tier, values: KeyValues, plan: string | undefined): SlotTarget {
-  const policy: Policy = (plan === undefined ? undefined : tier.plans.get(plan)) ?? tier.policy
-  const { text, components } = identify(tier.key, values)
-  const letter = policy.algorithm === 'exact' ? 'x' : 'g'
-  return { policy, id: `${tier.name}:${letter} ${text}`, components }
-}
-
-/** Whether a response counts; a function that throws counts it. */
-export function countsResponse(tier: Tier, reply: ReplyLike, request: RequestLike): boolean {
-  if (tier.counts === 'all') return true
-  try {
-    return tier.counts(reply, request)
-  } catch {
-    return true
-  }
 }
