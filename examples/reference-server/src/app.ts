@@ -4,6 +4,7 @@ import { fieldEncryption } from '@parapet/field-encryption'
 import { connectionGuard, inputGuard, jsonGuard } from '@parapet/input-guard'
 import { problemErrorHandler, type Clock, type SqlClient } from '@parapet/kit'
 import { mfa } from '@parapet/mfa'
+import { rateLimits } from '@parapet/rate-limits'
 import { rbac } from '@parapet/rbac'
 import { securityHeaders } from '@parapet/security-headers'
 import { secrets } from '@parapet/secrets'
@@ -27,6 +28,7 @@ import { closeConnections } from './operation/shutdown.ts'
 import { auditPluginRoutes, auditRoutes, createAuditOptions } from './plugins/audit-log.ts'
 import { createFieldEncryptionOptions } from './plugins/field-encryption.ts'
 import { createMfaOptions } from './plugins/mfa.ts'
+import { createRateLimitsOptions } from './plugins/rate-limits.ts'
 import { rbacOptions } from './plugins/rbac.ts'
 import { createInputGuardOptions } from './plugins/input-guard.ts'
 import { createHeadersOptions } from './plugins/security-headers.ts'
@@ -89,6 +91,7 @@ async function compose(app: FastifyInstance, given: Config, ports: Ports): Promi
   await app.register(auditLog, createAuditOptions(app, config)) // record
   await app.register(securityHeaders, createHeadersOptions(config)) // headers
   await app.register(hostHeader)
+  await app.register(rateLimits, createRateLimitsOptions(app, config)) // peer-limits
   await app.register(sessions, createSessionsOptions(app, config)) // authentication
   followSigningKey(app, config, ports.clock)
   await app.register(rbac, rbacOptions) // authorization

@@ -1,5 +1,4 @@
 import formbody from '@fastify/formbody'
-import { createManualClock } from '@parapet/kit'
 import { Type } from '@sinclair/typebox'
 import { parse } from 'node:querystring'
 import Fastify from 'fastify'

@@ -2,7 +2,7 @@
 import { randomUUID } from 'node:crypto'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { join as joinPath } from 'node:path'
 import { Redis } from 'ioredis'
 import { findExecutable, findFreePort, retryUntil, ServerProcess } from './server-process.ts'
 import { missService, type TestContext } from './test-context.ts'
@@ -33,6 +33,7 @@ export interface RedisServer {
 const DEFAULT_URL = 'redis://127.0.0.1:6379'
 const CONNECT_DEADLINE_MS = 1000
 const CLUSTER_DEADLINE_MS = 15_000
+const SLOTS = 16_384
 const NO_BINARY = 'redis-server is not on PATH'
 
 let shared: Promise<string | null> | undefined
@@ -76,16 +77,60 @@ export async function startRedis(
   return server
 }
 
+/**
+ * Starts a cluster of primaries without replicas for this test only; each node owns an equal part of the
+ * slots, and keeps its place after a kill and a restart.
+ *
+ * @returns the nodes, or `null` when redis-server is not on PATH, as {@link useRedis} does.
+ */
+export async function startRedisCluster(
+  t: TestContext,
+  count = 3,
+): Promise<readonly RedisServer[] | null> {
+  const file = findExecutable('redis-server')
+  if (file === null) return missService(t, 'Redis', NO_BINARY)
+  const nodes: (RedisServer & { readonly busPort: number })[] = []
+  for (let index = 0; index < count; index++) {
+    const from = Math.floor((SLOTS * index) / count)
+    const to = Math.floor((SLOTS * (index + 1)) / count) - 1
+    const node = await createServer(file, true, (redis) => joinCluster(redis, from, to, nodes[0]))
+    t.after(() => node.dispose())
+    nodes.push(node)
+    await node.restart()
+  }
+  for (const { url } of nodes) await withRedis(url, waitForCluster)
+  return nodes
+}
+
+async function joinCluster(
+  redis: Redis,
+  from: number,
+  to: number,
+  first: { readonly port: number; readonly busPort: number } | undefined,
+): Promise<void> {
+  const assigned = /cluster_slots_assigned:([1-9])/.test(
+    String(await redis.call('CLUSTER', 'INFO')),
+  )
+  // A node that was started again knows its slots and its peers.
+  if (assigned) return
+  await redis.call('CLUSTER', 'ADDSLOTSRANGE', String(from), String(to))
+  if (first !== undefined && first.port !== Number(redis.options.port)) {
+    await redis.call('CLUSTER', 'MEET', '127.0.0.1', String(first.port), String(first.busPort))
+  }
+}
+
 async function createServer(
   file: string,
   cluster: boolean,
-): Promise<RedisServer & { dispose(): Promise<void> }> {
+  join: (redis: Redis) => Promise<void> = formCluster,
+): Promise<RedisServer & { readonly busPort: number; dispose(): Promise<void> }> {
   const port = await findFreePort()
   const url = `redis://127.0.0.1:${port}`
-  const folder = mkdtempSync(join(tmpdir(), 'parapet-redis-'))
+  const folder = mkdtempSync(joinPath(tmpdir(), 'parapet-redis-'))
   const args = ['--port', `${port}`, '--bind', '127.0.0.1', '--dir', folder]
   args.push('--save', '', '--appendonly', 'no')
-  const clusterArgs = ['--cluster-enabled', 'yes', '--cluster-port', `${await findFreePort()}`]
+  const busPort = await findFreePort()
+  const clusterArgs = ['--cluster-enabled', 'yes', '--cluster-port', `${busPort}`]
   // A node without peers does not know its own address, and clients would not find it.
   clusterArgs.push('--cluster-announce-ip', '127.0.0.1')
   const server = new ServerProcess({
@@ -97,6 +142,7 @@ async function createServer(
   })
   return {
     port,
+    busPort,
     url,
     pause: () => server.pause(),
     resume: () => server.resume(),
@@ -105,7 +151,7 @@ async function createServer(
     restart: async () => {
       await server.end('SIGTERM')
       await server.start()
-      if (cluster) await withRedis(url, formCluster)
+      if (cluster) await withRedis(url, join)
     },
     dispose: async () => {
       await server.end('SIGKILL')
@@ -115,10 +161,15 @@ async function createServer(
 }
 
 async function formCluster(redis: Redis): Promise<void> {
-  const info = async () => String(await redis.call('CLUSTER', 'INFO'))
-  if (!(await info()).includes('cluster_slots_assigned:16384')) {
+  const info = String(await redis.call('CLUSTER', 'INFO'))
+  if (!info.includes('cluster_slots_assigned:16384')) {
     await redis.call('CLUSTER', 'ADDSLOTSRANGE', '0', '16383')
   }
+  await waitForCluster(redis)
+}
+
+async function waitForCluster(redis: Redis): Promise<void> {
+  const info = async () => String(await redis.call('CLUSTER', 'INFO'))
   await retryUntil(async () => {
     const state = await info()
     if (!state.includes('cluster_state:ok')) throw new Error(`the cluster is not ready: ${state}`)

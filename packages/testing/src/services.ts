@@ -5,5 +5,11 @@ export {
   type PostgresFixture,
   type PostgresServer,
 } from './postgres-server.ts'
-export { startRedis, useRedis, type RedisFixture, type RedisServer } from './redis-server.ts'
+export {
+  startRedis,
+  startRedisCluster,
+  useRedis,
+  type RedisFixture,
+  type RedisServer,
+} from './redis-server.ts'
 export type { TestContext } from './test-context.ts'

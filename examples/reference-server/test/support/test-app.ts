@@ -166,6 +166,7 @@ const PROBLEM_MEMBERS = new Set([
   'code',
   'requestId',
   'errors',
+  'retryAfter',
 ])
 
 /**

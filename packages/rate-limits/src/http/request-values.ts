@@ -1,0 +1,72 @@
+/** What a request is counted by. Each value is read once, when a key needs it. */
+import type { Principal, PrincipalReader } from '@parapet/kit'
+import type { FastifyRequest } from 'fastify'
+import type { KeyValues } from '../keys/identity.ts'
+
+/** How values are read from a request. */
+export interface ValueSources {
+  readonly principalOf: PrincipalReader
+  readonly account: (request: FastifyRequest) => string | undefined
+  readonly apiKeyHeader: string
+}
+
+export class RequestValues implements KeyValues {
+  readonly #request: FastifyRequest
+  readonly #sources: ValueSources
+  #ip: string | undefined
+
+  constructor(request: FastifyRequest, sources: ValueSources) {
+    this.#request = request
+    this.#sources = sources
+  }
+
+  get ip(): string {
+    // With `trustProxy`, each read parses the forwarded addresses.
+    return (this.#ip ??= addressOf(this.#request))
+  }
+
+  get principal(): string | undefined {
+    return this.#principal()?.id
+  }
+
+  get tenant(): string | undefined {
+    return this.#principal()?.tenantId
+  }
+
+  get account(): string | undefined {
+    const account = attempt(() => this.#sources.account(this.#request))
+    return typeof account === 'string' && account !== '' ? account : undefined
+  }
+
+  get apiKey(): string | undefined {
+    return this.headers[this.#sources.apiKeyHeader]
+  }
+
+  get route(): string {
+    return `${this.#request.method} ${this.#request.routeOptions.url ?? '(none)'}`
+  }
+
+  get headers(): Readonly<Record<string, string>> {
+    // Only `set-cookie` is an array, and that is no header of requests.
+    return this.#request.headers as Record<string, string>
+  }
+
+  /** A login that fails leaves the request anonymous, and so limited by address. */
+  #principal(): Principal | null | undefined {
+    return attempt(() => this.#sources.principalOf(this.#request))
+  }
+}
+
+/** The client address. A UNIX socket has none, and a function as `trustProxy` may throw. */
+export function addressOf(request: FastifyRequest): string {
+  return attempt(() => request.ip as string | undefined) ?? 'unknown'
+}
+
+/** Callbacks of the app must not fail a request here. */
+function attempt<T>(read: () => T): T | undefined {
+  try {
+    return read()
+  } catch {
+    return undefined
+  }
+}

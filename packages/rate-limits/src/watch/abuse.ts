@@ -1,0 +1,24 @@
+/** Which step of abuse a refusal is. */
+
+/** What a refusal of a key means. `undefined`: nothing new. */
+export type AbuseStep = 'exceeded' | 'abused' | 'contain' | undefined
+
+/** Where the steps begin. */
+export interface AbuseLimits {
+  readonly factor: number
+  readonly containAttempts: number
+}
+
+/**
+ * Finds the step that the refusal with this number in its window reaches. Each step is reached once in a
+ * window, so that a flood emits few events.
+ *
+ * @param limit the smallest limit of the tier that the key exceeded.
+ */
+export function abuseStep(refusals: number, limit: number, limits: AbuseLimits): AbuseStep {
+  if (refusals + limit === Math.max(limit + 1, limits.containAttempts + 1)) return 'contain'
+  if (refusals + limit === Math.max(limit + 1, limit * limits.factor + 1)) {
+    return 'abused'
+  }
+  return refusals === 1 ? 'exceeded' : undefined
+}

@@ -1,0 +1,143 @@
+import type { Principal } from '@parapet/kit'
+import t from 'tap'
+import { createApp, HOUR, sendMany } from './helpers.ts'
+
+const limits = [{ limit: 2, windowMs: HOUR }]
+const two = (key: unknown) => ({ two: { limits, key } }) as never
+const config = { rateLimit: 'two' }
+
+await t.test('one client has one limit, however its address is written', async (t) => {
+  const { app, handler, send } = await createApp(t, { tiers: two('ip') })
+  app.get('/', { config }, handler)
+  const admits = async (ip: string) => (await send('/', { ip })).statusCode === 200
+  for (const [same, other] of [
+    [['192.0.2.1', '::ffff:192.0.2.1', '::ffff:c000:201'], '192.0.2.2'],
+    [['2001:db8::1', '2001:db8::ffff:1', '2001:0db8:0:0:a::'], '2001:db8:0:1::1'],
+  ] as const) {
+    const admitted = []
+    for (const ip of same) admitted.push(await admits(ip))
+    t.same(admitted, [true, true, false])
+    t.equal(await admits(other), true, other)
+  }
+})
+
+await t.test('principals and tenants are counted after the login', async (t) => {
+  const login: { principal: Principal | null } = { principal: null }
+  const { app, handler, runs, send } = await createApp(t, {
+    tiers: { two: { limits, key: 'principal' }, team: { limits, key: 'tenant' } },
+  })
+  // As a login that is registered later, on a route of its own.
+  app.addHook('onRequest', async (request) => {
+    request.principal = login.principal
+  })
+  app.get('/own', { config }, handler)
+  app.get('/team', { config: { rateLimit: 'team' } }, handler)
+  const as = async (url: string, principal: Principal | null, ip = '192.0.2.1') => {
+    login.principal = principal
+    return (await send(url, { ip })).statusCode
+  }
+  const alice = { id: 'alice', roles: [], tenantId: 'acme' }
+  const bob = { id: 'bob', roles: [], tenantId: 'acme' }
+  t.same(await sendMany(3, async () => ({ statusCode: await as('/own', alice) })), [200, 200, 429])
+  t.equal(await as('/own', alice, '192.0.2.9'), 429, 'from another address, too')
+  t.equal(await as('/own', bob), 200)
+  t.same(
+    [await as('/team', alice), await as('/team', bob), await as('/team', bob)],
+    [200, 200, 429],
+  )
+  const before = runs()
+  t.same(
+    [await as('/own', null), await as('/own', null), await as('/own', null)],
+    [200, 200, 429],
+    'anonymous requests are counted by address',
+  )
+  t.equal(await as('/own', null, '192.0.2.9'), 200)
+  t.equal(runs(), before + 3)
+})
+
+await t.test('a mapping may be asynchronous, and may fail', async (t) => {
+  const { app, handler, send } = await createApp(t, {
+    tiers: two('principal'),
+    principal: async ({ headers }) => {
+      if (headers['x-user'] === 'broken') throw new Error('the directory is down')
+      return { id: String(headers['x-user']), roles: [] }
+    },
+  })
+  app.get('/', { config }, handler)
+  const as = (user: string) => send('/', { headers: { 'x-user': user } })
+  t.same(await sendMany(3, () => as('alice')), [200, 200, 429])
+  t.same(await sendMany(3, () => as('broken')), [200, 200, 429], 'counted by address')
+  t.equal((await as('bob')).statusCode, 200)
+})
+
+await t.test('API keys, headers, routes and combinations', async (t) => {
+  const limits = [{ limit: 1, windowMs: HOUR }]
+  const { app, handler, send } = await createApp(t, {
+    tiers: {
+      key: { limits, key: 'apiKey' },
+      device: { limits, key: ['header:x-device', 'ip'] },
+      route: { limits, key: ['route', 'ip'] },
+    },
+  })
+  app.get('/key', { config: { rateLimit: 'key' } }, handler)
+  app.get('/device', { config: { rateLimit: 'device' } }, handler)
+  app.get('/a/:id', { config: { rateLimit: 'route' } }, handler)
+  app.get('/b', { config: { rateLimit: 'route' } }, handler)
+  const ask = async (url: string, headers = {}, ip = '192.0.2.1') =>
+    (await send(url, { headers, ip })).statusCode
+  const key = { 'x-api-key': 'k'.repeat(2000) }
+  t.same([await ask('/key', key), await ask('/key', key, '192.0.2.2')], [200, 429])
+  t.same([await ask('/key', { 'x-api-key': 'other' }), await ask('/key')], [200, 200])
+  t.equal(await ask('/key'), 429, 'without a key the address is counted')
+  const device = { 'x-device': '\u00e9 {1}' }
+  t.same([await ask('/device', device), await ask('/device', device)], [200, 429])
+  t.same([await ask('/device', device, '192.0.2.2'), await ask('/device')], [200, 200])
+  t.same([await ask('/a/1'), await ask('/a/2'), await ask('/b')], [200, 429, 200])
+})
+
+await t.test(
+  'an account has one limit in all its spellings, and a decoy does not replace it',
+  async (t) => {
+    const { app, handler, send } = await createApp(t, { tiers: two(['ip', 'account']) })
+    app.post('/login', { config }, handler)
+    const ask = async (payload: unknown) =>
+      (await send('/login', { method: 'POST', payload: payload as object })).statusCode
+    t.same(
+      [
+        await ask({ username: 'Alice@Example.com' }),
+        await ask({ username: ' alice@example.COM' }),
+        await ask({ username: '\uff41lice@example.com' }),
+      ],
+      [200, 200, 429],
+    )
+    const decoys = []
+    for (const login of ['a', 'b', 'c']) decoys.push(await ask({ login, username: 'alice' }))
+    t.same(decoys, [200, 200, 429], 'two names count as none: by address')
+    for (const login of [1, null, [], {}, '', '\ud800'.repeat(600)]) {
+      t.ok([200, 429].includes(await ask({ login })), JSON.stringify(login).slice(0, 20))
+    }
+  },
+)
+
+await t.test('an unknown component is refused at boot', async (t) => {
+  for (const key of ['user', 'header:X-Up', [], ['ip', 'ip', 'ip', 'ip', 'ip']]) {
+    await t.rejects(createApp(t, { tiers: two(key) }), {
+      code: 'PARAPET_RATE_LIMITS_INVALID_OPTION',
+      message: /"tiers\.two\.key" must be one to four of ip, apiKey, route, principal/,
+    })
+  }
+})
+
+await t.test('a request that a login refuses is counted by its address', async (t) => {
+  const tiers = { near: { limits: [{ limit: 3, windowMs: HOUR }], blockMs: HOUR } }
+  const { app, handler, runs, send } = await createApp(t, { tiers })
+  app.addHook('onRequest', async (request, reply) => {
+    if (request.headers.authorization !== 'right') await reply.code(401).send({ error: 'who?' })
+  })
+  app.get('/', { config: { rateLimit: ['near', 'user'] } }, handler)
+  const guess = () => send('/', { headers: { authorization: 'wrong' } })
+  t.same(await sendMany(6, guess), [401, 401, 401, 401, 429, 429])
+  t.equal(runs(), 0)
+  const other = { headers: { authorization: 'right' }, ip: '192.0.2.2' }
+  t.same(await sendMany(4, () => send('/', other)), [200, 200, 200, 429])
+})
