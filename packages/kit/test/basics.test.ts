@@ -1,5 +1,7 @@
 /** Clock, breaker, ids, random bytes, addresses, problem details. */
+import { once } from 'node:events'
 import { BlockList, isIP } from 'node:net'
+import { Worker } from 'node:worker_threads'
 import {
   clientKey,
   createBreaker,
@@ -15,6 +17,7 @@ import {
   takeRandom,
   toProblem,
   uuidV7,
+  withDeadline,
 } from '@parapet/kit'
 import fc from 'fast-check'
 import Fastify from 'fastify'
@@ -384,4 +387,30 @@ await t.test('Fastify responds with problem details', async (t) => {
   const missing = await app.inject('/nothing?token=secret')
   t.match(missing, { statusCode: 404 })
   t.notMatch(missing.body, /secret|nothing\?/)
+})
+
+await t.test('an answer that arrived during a busy spell is no timeout', async (t) => {
+  const done = new Int32Array(new SharedArrayBuffer(4))
+  const worker = new Worker(
+    `const { parentPort, workerData } = require('node:worker_threads')
+     parentPort.once('message', () => {
+       parentPort.postMessage('answer')
+       Atomics.store(workerData, 0, 1)
+     })`,
+    { eval: true, workerData: done },
+  )
+  t.after(() => worker.terminate())
+  await once(worker, 'online')
+  const limited = withDeadline(once(worker, 'message'), 1, () => new Error('late'))
+  // In this phase, timers come before messages.
+  await new Promise(setImmediate)
+  worker.postMessage('go')
+  // Busy until the deadline has passed and the answer waits to be read.
+  const deadline = performance.now() + 2
+  while (Atomics.load(done, 0) === 0 || performance.now() < deadline);
+  t.same(await limited, ['answer'])
+  const clock = createManualClock()
+  const never = withDeadline(new Promise(() => {}), 1000, () => new Error('late'), clock)
+  clock.advance(1000)
+  await t.rejects(never, { message: 'late' })
 })

@@ -14,7 +14,18 @@ export function withDeadline<T>(
   clock: Clock = systemClock,
 ): Promise<T> {
   return new Promise((resolve, reject) => {
-    const cancel = clock.schedule(deadlineMs, () => reject(late()))
-    answer.then(resolve, reject).finally(cancel)
+    let isSettled = false
+    const cancel = clock.schedule(deadlineMs, () => {
+      // After a busy spell of this process, timers run before answers that have arrived are read.
+      setImmediate(() => {
+        if (!isSettled) reject(late())
+      })
+    })
+    const settle = (): void => {
+      isSettled = true
+      cancel()
+    }
+    answer.then(settle, settle)
+    answer.then(resolve, reject)
   })
 }
