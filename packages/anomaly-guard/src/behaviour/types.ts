@@ -18,7 +18,10 @@ export interface Outcome {
   readonly userAgent?: string | undefined
   /** ISO 3166 code of the country of the address, if geo rules know it. */
   readonly country?: string | undefined
-  /** This request was refused, or its client is contained: it is scored, but never learnt. */
+  /**
+   * The client is contained: the request is scored, but never learnt. Do not pass a request that this
+   * plugin itself refused; its answer says nothing about the client.
+   */
   readonly contained?: boolean | undefined
   /** Values of the user's own features, by name. */
   readonly values?: Readonly<Record<string, number>> | undefined
@@ -47,6 +50,8 @@ export interface FeatureShare {
   readonly feature: string
   /** The value in its own unit. */
   readonly value: number
+  /** How far the value is from the median of what was learnt, in robust standard deviations. */
+  readonly deviation: number
   /** The 5th and 95th percentile of what was learnt, in the unit of `value`. */
   readonly usual: readonly [low: number, high: number]
   /** Part of the score that this feature explains; all shares together are 1. May be negative. */
