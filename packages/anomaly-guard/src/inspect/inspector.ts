@@ -1,0 +1,122 @@
+/** Inspects requests for attacks: folds each value, looks for signatures, and asks the model about hints. */
+import { allSignatures } from '../signatures/all.ts'
+import { compileFields, type FieldLookup } from './fields.ts'
+import { foldValue, type Folded } from './fold.ts'
+import { Matcher } from './matcher.ts'
+import { attackProbability } from './model.ts'
+import type { AttackClass, Finding, Inspection, Inspector, InspectorSettings } from './types.ts'
+import { walkRequest, type Place, type Visitor } from './walk.ts'
+
+const MAX_REASONS = 8
+const MAX_LOCATION = 120
+/** Names and headers repeat, so those in which nothing was found are remembered. */
+const MAX_CLEAN = 4096
+const MAX_CLEAN_LENGTH = 256
+/** How much a fault in the form of a request, or a NUL, weighs. */
+const FAULT_WEIGHT = 0.75
+const BASE64 = /^[\w+/-]{8,}={0,2}$/
+const NOTHING: Inspection = Object.freeze({
+  score: 0,
+  class: undefined,
+  attack: false,
+  reasons: Object.freeze([]),
+})
+
+/** Compiles an inspector; do it once at boot. */
+export function createInspector(settings: InspectorSettings = {}): Inspector {
+  const { threshold = 0.7, fields = {}, without = [], maxDepth = 32, maxValues = 10_000 } = settings
+  const skipped = new Set<string>(without)
+  const wanted = allSignatures.filter(({ id }) => !skipped.has(classOf(id)))
+  const shared = {
+    matcher: new Matcher(wanted),
+    lookup: compileFields(fields),
+    threshold,
+    clean: new Set<string>(),
+  }
+  return {
+    inspect(parts) {
+      const found = new Findings(shared)
+      walkRequest(parts, { maxDepth, maxValues }, found)
+      return found.result()
+    },
+  }
+}
+
+interface Shared {
+  readonly matcher: Matcher
+  readonly lookup: FieldLookup | undefined
+  readonly threshold: number
+  readonly clean: Set<string>
+}
+
+/** What was found in one request. */
+class Findings implements Visitor {
+  readonly #shared: Shared
+  #findings: Finding[] | undefined
+
+  constructor(shared: Shared) {
+    this.#shared = shared
+  }
+
+  value(value: string, place: Place): void {
+    const { lookup, clean } = this.#shared
+    const repeats = place.part === 'name' || place.part === 'header'
+    if (repeats && clean.has(value)) return
+    const treatment = lookup?.(locationOf(place))
+    if (treatment === 'skip') return
+    const isClean = this.#look(value, place)
+    if (treatment === 'base64' && BASE64.test(value)) {
+      this.#look(Buffer.from(value, 'base64').toString('latin1'), place)
+    }
+    if (!isClean || !repeats || value.length > MAX_CLEAN_LENGTH) return
+    if (clean.size >= MAX_CLEAN) clean.clear()
+    clean.add(value)
+  }
+
+  fault(rule: string, place: Place): void {
+    this.#add({ class: 'protocol', rule, location: locationOf(place), score: FAULT_WEIGHT })
+  }
+
+  result(): Inspection {
+    if (this.#findings === undefined) return NOTHING
+    const reasons = this.#findings.toSorted((a, b) => b.score - a.score).slice(0, MAX_REASONS)
+    const [first] = reasons as [Finding]
+    const attack = first.score >= this.#shared.threshold
+    return { score: first.score, class: first.class, attack, reasons }
+  }
+
+  /** @returns whether nothing was found. */
+  #look(value: string, place: Place): boolean {
+    const folded = foldValue(value)
+    const { best } = this.#shared.matcher.match(folded, place.part)
+    if (folded.hasNul && place.part !== 'body') this.fault('protocol.nul', place)
+    if (best === undefined) return !folded.hasNul
+    const score = this.#scoreOf(best.weight, folded)
+    if (score < 0.3) return false
+    this.#add({ class: classOf(best.id), rule: best.id, location: locationOf(place), score })
+    return false
+  }
+
+  /** A hint counts as much as the model confirms it; what is an attack by itself needs no model. */
+  #scoreOf(weight: number, folded: Folded): number {
+    if (weight >= this.#shared.threshold) return weight
+    const probability = attackProbability(folded.spaced ?? folded.text)
+    return weight + (1 - weight) * Math.max(0, 2 * probability - 1)
+  }
+
+  #add(finding: Finding): void {
+    this.#findings ??= []
+    if (this.#findings.length < 4 * MAX_REASONS) this.#findings.push(finding)
+  }
+}
+
+function classOf(id: string): AttackClass {
+  return id.slice(0, id.indexOf('.')) as AttackClass
+}
+
+function locationOf({ root, names, part }: Place): string {
+  const location = names.length === 0 ? root : `${root}.${names.join('.')}`
+  const whole = part === 'name' ? `${location} (name)` : location
+  // oxlint-disable-next-line no-control-regex -- no control character belongs in a log
+  return whole.slice(0, MAX_LOCATION).replaceAll(/[\0-\x1f\x7f]/g, ' ')
+}

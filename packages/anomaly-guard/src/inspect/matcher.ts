@@ -1,0 +1,121 @@
+/** Looks for all signatures in a folded value, in one pass. */
+import type { Signature, SignaturePart } from '../signatures/signature.ts'
+import { compileAutomaton, type Automaton } from './automaton.ts'
+import type { Folded } from './fold.ts'
+
+/** The signatures that a value has; it is reused, so copy what is kept. */
+export interface Match {
+  /** The signature with the highest weight. */
+  readonly best: Signature | undefined
+  readonly all: readonly Signature[]
+}
+
+const PARTS: readonly SignaturePart[] = [
+  'path',
+  'query',
+  'header',
+  'cookie',
+  'body',
+  'filename',
+  'name',
+]
+const ALL_PARTS = 2 ** PARTS.length - 1
+/** Tries for a short value; a longer one gets one more for each four characters. */
+const LEAST_TRIES = 256
+const CHARACTERS_A_TRY = 4
+
+interface Compiled {
+  readonly signature: Signature
+  readonly match: RegExp | undefined
+  readonly parts: number
+  readonly shell: boolean
+  readonly whole: boolean
+  /** The number of the last value in which it was found. */
+  found: number
+}
+
+/** Compiled signatures. */
+export class Matcher {
+  readonly #automaton: Automaton
+  readonly #byWord: Compiled[][] = []
+  readonly #words: string[]
+  readonly #found: Signature[] = []
+  #value = 0
+  #text = ''
+  #part = 0
+  #isShell = false
+  #tries = 0
+  #best: Signature | undefined
+  readonly #visit = (word: number, end: number): boolean => this.#tryWord(word, end)
+
+  constructor(signatures: readonly Signature[]) {
+    const numbers = new Map<string, number>()
+    for (const each of signatures) {
+      const compiled = compile(each)
+      for (const word of each.at) {
+        const number = numbers.get(word) ?? numbers.size
+        numbers.set(word, number)
+        this.#byWord[number] ??= []
+        this.#byWord[number].push(compiled)
+      }
+    }
+    this.#words = [...numbers.keys()]
+    this.#automaton = compileAutomaton(this.#words)
+  }
+
+  /** Finds the signatures of all forms of a value. */
+  match(folded: Folded, part: SignaturePart): Match {
+    this.#value++
+    this.#found.length = 0
+    this.#best = undefined
+    this.#part = 1 << PARTS.indexOf(part)
+    this.#tries = LEAST_TRIES + folded.text.length / CHARACTERS_A_TRY
+    this.#scan(folded.text, false)
+    if (folded.spaced !== undefined) this.#scan(folded.spaced, false)
+    if (folded.shell !== undefined) this.#scan(folded.shell, true)
+    return { best: this.#best, all: this.#found }
+  }
+
+  #scan(text: string, isShell: boolean): void {
+    this.#text = text
+    this.#isShell = isShell
+    this.#automaton.scan(text, this.#visit)
+  }
+
+  #tryWord(word: number, end: number): boolean {
+    for (const compiled of this.#byWord[word]!) {
+      if (compiled.found === this.#value || (compiled.parts & this.#part) === 0) continue
+      if (this.#isShell && !compiled.shell) continue
+      const start = end - this.#words[word]!.length
+      if (compiled.whole && !isWhole(this.#text, start, end)) continue
+      const { match, signature } = compiled
+      if (match !== undefined) {
+        // A signature that cannot change the result is not worth a try.
+        if (this.#best !== undefined && signature.weight <= this.#best.weight) continue
+        if (--this.#tries < 0) return false
+        match.lastIndex = start
+        if (!match.test(this.#text)) continue
+      }
+      compiled.found = this.#value
+      this.#found.push(signature)
+      if (this.#best === undefined || signature.weight > this.#best.weight) this.#best = signature
+    }
+    return this.#best === undefined || this.#best.weight < 1
+  }
+}
+
+function compile(signature: Signature): Compiled {
+  const { match, parts, shell = false, whole = false } = signature
+  const bits = parts?.reduce((sum, part) => sum | (1 << PARTS.indexOf(part)), 0) ?? ALL_PARTS
+  return { signature, match, parts: bits, shell, whole, found: 0 }
+}
+
+/** Whether no letter or digit is beside the part of the text. */
+function isWhole(text: string, start: number, end: number): boolean {
+  return !isLetter(text.charCodeAt(start - 1)) && !isLetter(text.charCodeAt(end))
+}
+
+/** Outside of the text the code is NaN. */
+function isLetter(code: number): boolean {
+  return (code >= 0x61 && code <= 0x7a) || (code >= 0x30 && code <= 0x39) || code === 0x5f
+}
