@@ -1,3 +1,18 @@
-export function attackProbability(_text: string): number {
-  return 0
+/**
+ * The learned model: a logistic regression over groups of characters. It only confirms or rejects a hint of
+ * a signature; it never looks at a text without one.
+ */
+import { BIAS, SCALE, WEIGHTS } from './model-weights.ts'
+import { hashNgrams } from './ngrams.ts'
+
+const bytes = Buffer.from(WEIGHTS, 'base64')
+const weights = new Int8Array(bytes.buffer, bytes.byteOffset, bytes.length)
+
+/** The probability, 0 to 1, that a folded text is an attack. */
+export function attackProbability(text: string): number {
+  const hashes = hashNgrams(text)
+  let sum = 0
+  for (const hash of hashes) sum += weights[hash]!
+  const logit = BIAS + (sum * SCALE) / Math.sqrt(hashes.length || 1)
+  return 1 / (1 + Math.exp(-logit))
 }

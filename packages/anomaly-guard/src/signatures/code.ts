@@ -131,7 +131,7 @@ const code: readonly Signature[] = [
     'code.statement',
     0.75,
     ['var ', 'let ', 'const ', 'return', 'if(', 'function', ';}'],
-    /(?<=[;'"})]\s?|^\d{0,4}\s?;?\s?)(?:(?:var|let|const)\s\w{1,20}\s?=|return\s?(?:true|false|\d|this|\w{1,20}\s?[=!]=)|function\s?\w{0,20}\()/,
+    /(?<=[;'"})]\s?|^)(?:(?:var|let|const)\s\w{1,20}\s?=|return\s?(?:true|false|\d|this|\w{1,20}\s?[=!]=)|(?<!^)function\s?\w{0,20}\()/,
   ),
   s(
     'code.python',
@@ -244,7 +244,7 @@ const template: readonly Signature[] = [
     /(?:\{\{|[$#*]\{)[^}]{0,60}?(?:constructor|__|self\.|config|request\.|settings|\.class|runtime|exec|system|process|lipsum|cycler|joiner|range\.|_self|app\.|environment|class\b|t\(java|session|param|header|cookie|initparam|\(['"\w])/,
   ),
   s('template.asp', 0.85, ['<%', '%>'], /<%[=@!#:-]?\s?[\w('"]|<%\s?$/),
-  s('template.el', 0.85, 't(java t(org t(java. new java'),
+  s('template.el', 0.85, ['t(java', 't(org', 'new java.', 'new java/']),
   s(
     'template.angular',
     0.9,

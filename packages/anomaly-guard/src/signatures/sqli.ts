@@ -2,7 +2,7 @@
 import { signature as s, type Signature } from './signature.ts'
 
 export const sqli: readonly Signature[] = [
-  s('sqli.union-select', 1, 'union', /union\s?(?:all|distinct|[(@])?[\s(]{0,8}select/),
+  s('sqli.union-select', 1, 'union', /union\s?(?:all|distinct|[(@])?[\s(]{0,8}select(?:from|[^a-z]|$)/),
   s('sqli.union-values', 0.9, 'union', /(?<=['"`)\d]\s?)union\s?(?:all|distinct|\()/),
   s(
     'sqli.select-star',
@@ -77,13 +77,13 @@ export const sqli: readonly Signature[] = [
     'sqli.quoted-tautology',
     0.9,
     'or and xor || && having where not like',
-    /(?<![a-z0-9_])(?:or|and|xor|\|\||&&|having|where|not|like)\s?\(?\s?['"`][^'"`]{0,24}['"`]?\)?\s?(?:=|<|>|!=|like\s?['"(]|rlike|regexp|in\s?\(|is\s(?:not\s)?null|between)/,
+    /(?<![a-z0-9_])(?:or|and|xor|\|\||&&|having|where|not|like)\s?\(?\s?['"`][^'"`]{0,24}['"`]\)?\s?(?:=|<|>|!=|like\s?['"(]|rlike|regexp|in\s?\(|is\s(?:not\s)?null|between)/,
   ),
   s(
     'sqli.broken-tautology',
     0.85,
     'or and xor || && having',
-    /(?<=['"`)]\s?)(?:or|and|xor|\|\||&&|having)\s?[(!~\s-]{0,4}(?:not\s)?[\w.@$`]{1,40}[()]{0,3}\s?(?:=|<|>|!=|like\s|rlike|regexp|glob\s|in\s?\(|is\s(?:not\s)?null|between\s|\|\||--|#|;|$)/,
+    /(?<=['"`)]\s?)(?:or|and|xor|\|\||&&|having)\s?[(!~\s-]{0,4}(?:not\s)?[\w.@$`]{1,40}[()]{0,3}\s?(?:=|<|>|!=|like\s|rlike|regexp|glob\s|in\s?\(|is\s(?:not\s)?null|between\s|\|\||--|;)/,
   ),
   s(
     'sqli.broken-value',
@@ -235,7 +235,7 @@ export const sqli: readonly Signature[] = [
     'sqli.broken-in',
     0.8,
     'in rlike regexp like between div mod',
-    /(?<=['"`)]\s?)(?:(?:not\s)?(?:in|rlike|regexp|like|between|div|mod)\s?\(?\s?['"`(\d])/,
+    /(?<=['"`)]\s?)(?:not\s)?(?:in|rlike|regexp|like|between|div|mod)\s?(?:\(|['"`][\w%]|\d)/,
   ),
   s(
     'sqli.boolean-mode',
