@@ -102,10 +102,7 @@ await t.test('the same ids again and again are no enumeration', async (t) => {
 
 await t.test('failed logins are named by their accounts and passwords', async (t) => {
   const label = (make: (index: number) => Facts) =>
-    run(
-      [rules.bruteForce()],
-      repeat(5, (index) => ({ name: 'login-failed', ...make(index) })),
-    ).at(-1)
+    run([rules.bruteForce()], repeat(5, make)).at(-1)
   const name = 'login-failed'
   t.equal(
     label((i) => ({ name, account: 'a', secret: `s${i}` })),

@@ -13,13 +13,7 @@ export interface AnswerBody {
 const next = { type: 'string', maxLength: 2000, description: 'The local path to go on to' }
 const tags = ['challenge']
 // Without a login, and the page must be reachable by a client that is contained.
-const open = { anomaly: { watch: false } } as const
-const problem = {
-  type: 'object',
-  additionalProperties: true,
-  description: 'The answer is invalid, or there were too many',
-}
-
+const open = { anomaly: { watch: false, inspect: false } } as const
 /** One entry for each kind of route. */
 export const challengeSchemas = {
   page: {
@@ -51,7 +45,6 @@ export const challengeSchemas = {
           additionalProperties: true,
           description: 'The challenge, as the widget of ALTCHA reads it',
         },
-        429: problem,
       },
     },
   },
@@ -80,8 +73,6 @@ export const challengeSchemas = {
           },
         },
         303: { type: 'null', description: 'For forms: goes on to `next`, or back to the page' },
-        400: problem,
-        429: problem,
       },
     },
   },

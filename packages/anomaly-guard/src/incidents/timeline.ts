@@ -2,7 +2,7 @@
  * The timeline of anomalies: in the store for the fleet, and the latest in the memory of each instance, so that
  * correlation asks nobody and goes on while the store is down.
  */
-import type { Clock, Store } from '@parapet/kit'
+import { followSharedState, type Clock, type SharedState, type Store } from '@parapet/kit'
 import { parseAnomaly, type Anomaly } from './anomaly.ts'
 
 /** See {@link createTimeline}. */
@@ -12,8 +12,6 @@ export interface TimelineSettings {
   /** How long anomalies are kept. */
   readonly retentionMs: number
   readonly onError: (error: unknown, what: string) => void
-  /** Called for each anomaly of another instance. */
-  readonly onReceived?: (anomaly: Anomaly) => void
 }
 
 /** The timeline. */
@@ -43,10 +41,24 @@ export function createTimeline(settings: TimelineSettings): Timeline {
 class StoredTimeline implements Timeline {
   readonly #settings: TimelineSettings
   readonly #recent = new Map<string, Anomaly>()
-  #unsubscribe: (() => Promise<void>) | undefined
+  readonly #shared: SharedState
 
   constructor(settings: TimelineSettings) {
     this.#settings = settings
+    const { store, clock, onError } = settings
+    this.#shared = followSharedState({
+      store,
+      clock,
+      channel: CHANNEL,
+      load: async () => {
+        for (const anomaly of await this.list(clock.now() - RECENT_MS)) this.#learn(anomaly)
+      },
+      receive: (message) => {
+        const anomaly = parseAnomaly(message)
+        if (anomaly !== undefined) this.#learn(anomaly)
+      },
+      onError: (error) => onError(error, 'read the timeline'),
+    })
   }
 
   get recent(): ReadonlyMap<string, Anomaly> {
@@ -58,31 +70,12 @@ class StoredTimeline implements Timeline {
     return this.#recent
   }
 
-  async start(): Promise<void> {
-    const { store, clock, onError, onReceived } = this.#settings
-    try {
-      this.#unsubscribe = await store.subscribe(CHANNEL, {
-        message: (message) => {
-          const anomaly = parseAnomaly(message)
-          if (anomaly === undefined) return
-          const isKnown = this.#recent.has(anomaly.id)
-          this.#recent.set(anomaly.id, anomaly)
-          if (!isKnown) onReceived?.(anomaly)
-        },
-        // Correlation works with what arrives; the list is read from the store.
-        interrupted: () => {},
-        restored: () => {},
-      })
-      for (const anomaly of await this.list(clock.now() - RECENT_MS)) {
-        this.#recent.set(anomaly.id, anomaly)
-      }
-    } catch (error) {
-      onError(error, 'read the timeline')
-    }
+  start(): Promise<void> {
+    return this.#shared.start()
   }
 
-  async stop(): Promise<void> {
-    await this.#unsubscribe?.().catch(() => {})
+  stop(): Promise<void> {
+    return this.#shared.stop()
   }
 
   async record(anomaly: Anomaly, isNew: boolean): Promise<void> {
@@ -112,6 +105,10 @@ class StoredTimeline implements Timeline {
       found.push(...(await Promise.all(group.map(({ value }) => this.find(value)))))
     }
     return found.filter((anomaly) => anomaly !== undefined)
+  }
+
+  #learn(anomaly: Anomaly): void {
+    this.#recent.set(anomaly.id, anomaly)
   }
 
   async find(id: string): Promise<Anomaly | undefined> {

@@ -3,7 +3,7 @@
  * spread over instances reaches the same limit. It waits for nothing, and while the store is down each instance
  * counts for itself.
  */
-import { uuidV7, type Clock, type Store } from '@parapet/kit'
+import { followSharedState, uuidV7, type Clock, type Store } from '@parapet/kit'
 import type { Signal } from './signal.ts'
 
 /** See {@link shareSignals}. */
@@ -46,8 +46,20 @@ export function shareSignals(settings: SignalSharingSettings): SignalSharing {
   const instance = uuidV7()
   let batch: Signal[] = []
   let cancel: (() => void) | undefined
-  let unsubscribe: (() => Promise<void>) | undefined
 
+  const shared = followSharedState({
+    store,
+    clock,
+    channel: CHANNEL,
+    // What was missed is gone: a window is no state to be read again.
+    load: () => Promise.resolve(),
+    receive: (text) => {
+      for (const signal of readBatch(text, instance)) {
+        receive({ ...signal, atMs: tick(), isForeign: true })
+      }
+    },
+    onError: (error) => onError(error, 'receive signals'),
+  })
   const flush = (): void => {
     cancel = undefined
     const signals = batch
@@ -57,24 +69,10 @@ export function shareSignals(settings: SignalSharingSettings): SignalSharing {
       .catch((error: unknown) => onError(error, 'share signals'))
   }
   return {
-    async start() {
-      try {
-        unsubscribe = await store.subscribe(CHANNEL, {
-          message: (text) => {
-            for (const signal of readBatch(text, instance)) {
-              receive({ ...signal, atMs: tick(), isForeign: true })
-            }
-          },
-          interrupted: () => {},
-          restored: () => {},
-        })
-      } catch (error) {
-        onError(error, 'subscribe to signals')
-      }
-    },
+    start: () => shared.start(),
     async stop() {
       cancel?.()
-      await unsubscribe?.().catch(() => {})
+      await shared.stop()
     },
     send(signal) {
       if (LOCAL.has(signal.name) || batch.length >= MAX_BATCH) return

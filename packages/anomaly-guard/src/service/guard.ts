@@ -18,6 +18,7 @@ import { createModes, type Modes } from '../incidents/modes.ts'
 import { createResponder, defaultResponses } from '../incidents/responder.ts'
 import { createTimeline, type Timeline } from '../incidents/timeline.ts'
 import type { AnomalyGuardSettings } from '../options.ts'
+import type { Response } from '../rules/rule.ts'
 import { createRuleEngine, type RuleEngine } from '../rules/rule-engine.ts'
 import { shareSignals, type SignalSharing } from '../rules/share-signals.ts'
 import type { Signal } from '../rules/signal.ts'
@@ -161,7 +162,12 @@ function assembleDetection(
   }: Context & { readonly hash: KeyHash; readonly containing: { containments: Containments } },
 ) {
   const { mode, rules, retentionMs, challenge } = settings
-  const responses = { ...defaultResponses, ...settings.respond }
+  // Without a prototype: a label of the user may be called "constructor".
+  const responses = Object.assign(
+    Object.create(null) as Record<string, readonly Response[]>,
+    defaultResponses,
+    settings.respond,
+  )
   const onError = report.failed
   const modes = createModes({
     store,

@@ -33,8 +33,8 @@ app.get('/export', { config: { anomaly: { tag: 'export' } } }, async (request) =
   return request.anomaly.inspection?.score ?? 0
 })
 
-// @ts-expect-error a rule that does not exist
-app.get('/typo', { config: { anomaly: { tags: 'export' } } }, async () => null)
+// @ts-expect-error a tag that is no text
+app.get('/typo', { config: { anomaly: { tag: 5 } } }, async () => null)
 // @ts-expect-error an option that does not exist
 await app.register(anomalyGuard, { modes: 'alert' })
 // @ts-expect-error an event that does not exist
