@@ -27,7 +27,7 @@ export function makeBenign(random: Random): string {
     Array.from({ length: 1 + random.below(5) }, () => `${pick(KEYS)}=${random.next() < 0.5 ? number() : word()}`).join('&')
   const quoted = () => pick(['"', "'"]) + pick(NOUNS) + pick(['"', "'", '" ', "' "])
   const sentence = () => `${pick(VERBS)} ${pick(['a ', 'the ', '', number() + ' '])}${pick(NOUNS)} ${pick(ENDS)}`
-  const makers: readonly (() => string)[] = [
+  const makers: (() => string)[] = [
     () => `${pick(ADJECTIVES)} ${pick(NOUNS)}`,
     () => `${pick(NOUNS)} ${pick(['and', 'or', '&', '-', '+', 'with', 'in', 'not', 'by', ',', '/', 'x'])} ${pick(NOUNS)}`,
     () => `${number()} ${pick(['and', 'or', 'x', 'by', 'in', 'to', 'for', '-', '+', '/'])} ${pick([number(), pick(NOUNS), 'a half'])}`,
@@ -53,6 +53,23 @@ export function makeBenign(random: Random): string {
     () => `(${pick(NOUNS)}) ${number()}`,
     () => `${pick(ADJECTIVES)} ${pick(ADJECTIVES)} ${pick(NOUNS)}, ${pick(NOUNS)}; ${pick(NOUNS)}`,
   ]
+  makers.push(
+    () => `[${pick(NOUNS)}](${pick(['#', './', 'https://' + word() + '.example/'])}${word()}${pick(['', '.md', '/'])})${pick(['', ' ' + sentence(), '.'])}`,
+    () => `${pick(['#', '##', '-', '*', '>'])} ${pick([sentence(), pick(NOUNS), word() + '(' + word() + ', [' + word() + '])'])}`,
+    () => `${word()}.${word()}(${pick(['', word(), word() + ', ' + word(), '"' + word() + '"'])})`,
+    () => `${pick(FIRST)} ${word()} <${word()}.${word()}@${word()}.example> (https://${word()}.example/${word()})`,
+    () => `${pick(['./', '../', '/', ''])}${word()}/${word()}${pick(['.js', '.d.ts', '.html', '.png', '', '/' + word()])}`,
+    () => `git+https://${word()}.example/${word()}/${word()}.git`,
+    () => `@${word()}/${word()}-${word()}`,
+    () => `${pick(['^', '~', '>=', ''])}${random.below(20)}.${random.below(20)}.${random.below(20)} ${pick(['', '|| ^5', '- 6.0.0', '<3'])}`,
+    () => `<${pick(['p', 'div', 'span', 'a', 'img', 'td', 'h2'])} ${pick(['class', 'id', 'title', 'name', 'alt', 'lang', 'href'])}="${pick([word(), pick(NOUNS), '/' + word(), 'https://' + word() + '.example'])}">${pick([sentence(), pick(NOUNS), ''])}`,
+    () => `${sentence()} (${pick([sentence(), pick(NOUNS), 'e.g. ' + word()])})`,
+    () => `'${pick(NOUNS)}' ${pick(['and', 'or', 'is not', 'in', 'vs.', '&', '->', '=', '/'])} '${pick(NOUNS)}'`,
+    () => `${pick(NOUNS)} = ${pick([number(), quoted(), word()])}${pick(['', ';', ', ', ' and ' + pick(NOUNS) + ' = ' + number()])}`,
+    () => `${word()}: ${pick([quoted(), number(), word()])}, ${word()}: ${pick([quoted(), number(), word()])}`,
+    () => `${pick(['between', 'from', 'not', 'select', 'order', 'group', 'limit', 'like', 'and', 'or', 'into', 'where'])} ${number()} ${pick(['and', 'to', 'or', 'by', 'in'])} ${number()} ${pick(['', pick(NOUNS)])}`,
+    () => `${sentence()}\n${sentence()}\n- ${pick(NOUNS)}\n- ${pick(NOUNS)}`,
+  )
   const value = makers[random.below(makers.length)]!()
   const chance = random.next()
   return chance < 0.2 ? value.toUpperCase() : chance < 0.3 ? value.slice(0, random.below(value.length)) : value

@@ -1,6 +1,6 @@
 /**
  * Trains the model of the inspection and writes `src/inspect/model-weights.ts`: a logistic regression by
- * AdaGrad. It reads `libinjection.jsonl.gz`, `gotestwaf.jsonl.gz` and `crs-regression.jsonl.gz` below the
+ * AdaGrad. It reads `libinjection.jsonl.gz` and `gotestwaf.jsonl.gz` below the
  * folder of the first argument; the harmless values beside theirs are made up. The same input gives the
  * same weights.
  */
@@ -20,7 +20,7 @@ interface Example {
 const EPOCHS = 12
 const RATE = 0.25
 const DECAY = 2e-6
-const MADE_UP = 12_000
+const MADE_UP = 24_000
 /** Real harmless values are few, so each counts for more. */
 const REAL_WEIGHT = 6
 const FOLDS = 5
@@ -51,13 +51,6 @@ function collect(): Example[] {
     // A class of many examples must not drown the others.
     if (l === 1) add(p.replaceAll('+', ' '), true, Math.min(6, 3000 / counts.get(c)!))
     else add(p.replaceAll('+', ' '), false, REAL_WEIGHT)
-  }
-  for (const { l, grp, uri, data } of read<{ l: number; grp: string; uri: string; data?: string }>('crs-regression')) {
-    if (l !== 1 || !/REQUEST-9(?:21|3|4)/.test(grp)) continue
-    for (const part of [...uri.slice(uri.indexOf('?') + 1).split('&'), ...(data ?? '').split('&')]) {
-      const value = part.slice(part.indexOf('=') + 1)
-      if (value.length > 12 && /[^\w./-]/.test(value)) add(value.replaceAll('+', ' '), true, 1)
-    }
   }
   for (let i = 0; i < MADE_UP; i++) add(makeBenign(random), false, 1)
   return collected

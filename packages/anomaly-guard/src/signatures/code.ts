@@ -19,8 +19,6 @@ const JAVA_NAMES = [
   'BadAttributeValueExpException',
   'XMLDecoder',
   'ScriptEngineManager',
-  'FileWriter',
-  'getProperty',
   'getRuntime',
 ]
 const JAVA_WORDS = JAVA_NAMES.map((name) => name.toLowerCase())
@@ -58,8 +56,9 @@ const code: readonly Signature[] = [
   s(
     'code.php-function-spaced',
     0.75,
-    'phpinfo system passthru shell_exec proc_open popen call_user_func file_get_contents base64_decode assert_options preg_replace bzdecompress gethostbyname array_diff pg_enter_pipeline_mode sodium_crypto_ checkdate create_function unserialize curl_exec',
-    /[a-z_0-9]{6,60}\s?(?:\/\*[^*]{0,40}\*\/)?\s?\(/,
+    'phpinfo system passthru shell_exec proc_open popen call_user_func file_get_contents base64_decode assert_options preg_replace bzdecompress gethostbyname array_diff pg_enter_pipeline_mode checkdate create_function unserialize curl_exec',
+    /[a-z_0-9]{6,60}\s?\(/,
+    { whole: true },
   ),
   s(
     'code.php-variable',
@@ -131,7 +130,7 @@ const code: readonly Signature[] = [
     'code.statement',
     0.75,
     ['var ', 'let ', 'const ', 'return', 'if(', 'function', ';}'],
-    /(?<=[;'"})]\s?|^)(?:(?:var|let|const)\s\w{1,20}\s?=|return\s?(?:true|false|\d|this|\w{1,20}\s?[=!]=)|(?<!^)function\s?\w{0,20}\()/,
+    /(?<=[;'"})]\s?)(?:(?:var|let|const)\s\w{1,20}\s?=|return\s?(?:true|false|\d|this|\w{1,20}\s?[=!]=)|function\s?\w{0,20}\()|(?<=^)(?:var|let|const)\s\w{1,20}\s?=/,
   ),
   s(
     'code.python',
@@ -187,7 +186,7 @@ const code: readonly Signature[] = [
     'code.java-runtime',
     0.8,
     'runtime',
-    /(?<![\w-])runtime\s?[.)]\s?(?:\w{0,30}(?:transformer|factory|closure)|getruntime|exec|availableprocessors|evil|java)/,
+    /(?<![\w-])runtime\s?[.)]\s?(?:\w{0,30}(?:transformer|factory|closure)|getruntime|getproperty|filewriter|exec|availableprocessors|evil|java)/,
   ),
   s('code.java-encoded', 0.85, ENCODED),
   s(
@@ -251,7 +250,6 @@ const template: readonly Signature[] = [
     ['v-', 'ng-', '_c.', '$on.', '[v-'],
     /(?:v-(?:if|on|bind|html|for|text)|ng-(?:init|app|csp|bind|include|click|focus|src)|_c\.|\$on\.)\s?(?:[\]=("']|constructor)/,
   ),
-  s('template.braces', 0.35, ['{{', '#{', '${', '<%', '{%', '*{', '@{', '[[', '}}']),
 ]
 
 const log4shell: readonly Signature[] = [

@@ -50,6 +50,7 @@ export const command: readonly Signature[] = [
     0.85,
     WINDOWS,
     /(?<![\w])[a-z][a-z0-9.]{2,14}(?:\.exe)?\s?(?:\/[a-z]|-[a-z]{1,3}|\s["'$&(]|\.exe|\s(?:iex|http|create|process|add|query|users)|\s[\w.-]{1,40}[\\/.:<])|(?<=[;|&]\s?)[a-z][a-z0-9.]{2,14}/,
+    { whole: true },
   ),
   s(
     'command.line',
@@ -70,13 +71,6 @@ export const command: readonly Signature[] = [
     { shell: true, whole: true },
   ),
   s(
-    'command.start',
-    0.3,
-    `${UNIX} ${WORDS}`,
-    /(?<=^|[\s=])(?<![a-z]\s)[a-z][a-z0-9-]{1,20}(?![\w-])(?:\s[\w./'"$-]|$)/,
-    { shell: true, whole: true },
-  ),
-  s(
     'command.tool',
     0.75,
     'ansible ansible- strace ltrace cpulimit taskset watch timeout setarch unshare nsenter flock chronic fakeroot',
@@ -87,7 +81,7 @@ export const command: readonly Signature[] = [
     'command.path',
     0.85,
     '/bin/ /sbin/ bin/',
-    /\/?(?:usr\/(?:local\/)?)?s?bin\/(?:[a-z][a-z0-9_.-]{1,20})(?![\w/])|\/s?bin\/[a-z?*]/,
+    /(?<![\w.])\/(?:usr\/(?:local\/)?)?s?bin\/[a-z?*]|(?<![\w./-])(?:usr\/)?s?bin\/(?:cat|ls|sh|bash|zsh|ksh|id|ps|nc|wget|curl|python|perl|php|ping|uname|whoami|rm|cp|mv|env|visudo|passwd|su|sudo|top|tail|head|more|less|gcc|awk|tar|echo)(?![\w.-])|(?<=\/(?:usr|local)\/s?)bin\/[a-z?*]|(?<=(?:^|[^\w.])\/s?)bin\/[a-z?*]/,
     { shell: true },
   ),
   s(
@@ -100,9 +94,8 @@ export const command: readonly Signature[] = [
     'command.substitution',
     0.75,
     ['$(', '`'],
-    /\$\(\s?(?:\(|[a-z./<])|`\s?(?:\/|[a-z][a-z0-9._-]{1,16}(?:\s[^`]{0,120})?`)(?=$|[^a-z])/,
+    /\$\(\s?(?!document|window|this|function|selector|element|event|item|node|el\W)(?:\(|[a-z./<])|`\s?\.{0,2}\//,
   ),
-  s('command.backticks', 0.4, ['`', '$(', '<(', '>(']),
   s('command.ifs', 0.95, '${ifs $ifs %ifs', /[$%]\{?ifs/),
   s(
     'command.empty-expansion',
@@ -165,7 +158,7 @@ export const command: readonly Signature[] = [
     'command.powershell',
     0.9,
     'invoke- iex( iex iwr iwmi get-wmiobject start-process new-object downloadstring frombase64string -encodedcommand -executionpolicy get-childitem get-content set-executionpolicy add-type import-module get-process get-service new-item remove-item out-file write-output write-host convertto- start-bitstransfer -argumentlist',
-    /(?:invoke-(?:expression|webrequest|command|restmethod|item|wmimethod|history|mimikatz|shellcode|\w{4,20})|(?<![\w])iex\s?\(|(?<=[;|&]\s?)(?:iex|iwr|iwmi)\s|get-(?:wmiobject|childitem|content|process|service)|start-(?:process|bitstransfer)|new-(?:object\s(?:net|system|io|-)|item)|downloadstring|frombase64string|-encodedcommand|-executionpolicy|set-executionpolicy|add-type|import-module|remove-item|out-file|write-(?:output|host)|convertto-|-argumentlist)/,
+    /(?:invoke-(?:expression|webrequest|command|restmethod|item|wmimethod|history|mimikatz|shellcode|method|sqlcmd|cimmethod)|(?<![\w])iex\s?\(|(?<=[;|&]\s?)(?:iex|iwr|iwmi)\s|get-(?:wmiobject|childitem|content|process|service)|start-(?:process|bitstransfer)|new-(?:object\s(?:net|system|io|-)|item)|downloadstring|frombase64string|-encodedcommand|-executionpolicy|set-executionpolicy|add-type|import-module|remove-item|out-file|write-(?:output|host)|convertto-|-argumentlist)/,
   ),
   s(
     'command.braces',
@@ -192,20 +185,4 @@ export const command: readonly Signature[] = [
     '--exec --upload-pack --remote -oproxycommand --checkpoint-action --use-askpass',
     /--(?:exec|upload-pack|checkpoint-action|use-askpass)\s?=|-oproxycommand|--remote\s?=/,
   ),
-  s('command.separator', 0.2, [
-    '; ',
-    '|',
-    '&&',
-    '$',
-    '\n',
-    '>',
-    '<',
-    '{',
-    '*',
-    '?',
-    '/',
-    '~',
-    '^',
-    '!',
-  ]),
 ]

@@ -6,7 +6,7 @@ const traversal: readonly Signature[] = [
     'traversal.dots',
     1,
     '../ ..\\ ..;/ ..0x ..| .|. ..% ..// ..\\\\',
-    /\.{2,3}(?:[/\\]{1,4}|;\/|0x2f|0x5c|\|\/|%(?:25)?(?:2f|5c|c0|u))\s?(?:\.[/\\]{1,3})?\.{2,3}(?:[/\\;|%]|0x|$)/,
+    /(?<!(?:\]\(|(?:href|src)\s?=\s?["']?))\.{2,3}(?:[/\\]{1,4}|;\/|0x2f|0x5c|\|\/|%(?:25)?(?:2f|5c|c0|u))\s?(?:\.[/\\]{1,3})?\.{2,3}(?:[/\\;|%]|0x|$)/,
   ),
   s('traversal.step', 0.8, '../ ..\\ ..;/ /.. \\..', /(?<!\w|\.|(?:href|src)\s?=\s?["']?)\.\.(?:[/\\]|;\/)|[/\\]\.\.(?:[/\\]|$)/, {
     parts: ['path', 'query', 'header', 'cookie', 'filename', 'name'],
@@ -74,8 +74,8 @@ const traversal: readonly Signature[] = [
   s(
     'traversal.backup',
     0.75,
-    '.bak .old .sql .log .swp .orig .backup .inc .ini .conf .config .dump .rdb .mdb .key .pem .pfx .p12 .tar.gz ~',
-    /\.(?:bak|old|sql|swp|orig|backup|inc|ini|conf|config|dump|rdb|mdb|key|pem|pfx|p12|log|cer|crt|dbf|csr|der|dat|cfg|lnk|idc|ida|idq|htr|printer|axd|asax|ascx|resx|vbproj|csproj|licx|asmx|webinfo|xsd|xsx|vb|cs|dos|com|cmd|bat|pol|pwd|rdb|vsdisco|sys|shtm|stm|nbt|ntf)(?:\/|$)|~(?:\/|$)/,
+    '.bak .old .sql .swp .orig .backup .dump .rdb .mdb .key .pem .pfx .p12 ~',
+    /\.(?:bak|old|sql|swp|orig|backup|dump|rdb|mdb|key|pem|pfx|p12)(?:\/|$)|~(?:\/|$)/,
     { parts: ['path'] },
   ),
 ]

@@ -122,7 +122,7 @@ const nosql: readonly Signature[] = [
     'nosql.script',
     0.8,
     'this. tojson( tojsononeline( objectid( date() sleep(',
-    /(?<=['"|&(;!]\s?|return\s)this\.[\w.]{1,40}\s?(?:[=!<>]=?|\.match|\[|\.length)|tojson(?:oneline)?\(/,
+    /(?<=['"|&(;!]\s?|return\s)this\.[\w.]{1,40}\s?(?:[=!<>]=?|\.match|\[|\.length)|tojson(?:oneline)?\(\s?(?:this|db|\w)/,
   ),
 ]
 
