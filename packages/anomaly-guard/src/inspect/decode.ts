@@ -12,6 +12,8 @@ const LOWER_X = 0x78
 const LOWER_U = 0x75
 
 const MAX_NAME = 10
+/** Begins only overlong forms; lax decoders accept any second byte behind it. */
+const OVERLONG = 0xc0
 const ENTITIES = new Map<string, number>(
   Object.entries({
     lt: '<',
@@ -110,17 +112,18 @@ function readPercent(from: Units, at: number, to: Units): number {
   }
   const first = byteAt(from, at)
   if (first < 0) return 0
-  const following = first >= 0xf0 ? 3 : first >= 0xe0 ? 2 : first >= 0xc0 ? 1 : 0
+  // The first byte of a longer form has as many ones as the form has bytes; six were allowed once.
+  const following = first < 0xc0 ? 0 : Math.min(5, Math.clz32(~(first << 24)) - 1)
   let point = following === 0 ? first : first & (0x3f >> following)
   for (let i = 1; i <= following; i++) {
     const next = byteAt(from, at + 3 * i)
-    if ((next & 0xc0) !== 0x80 || next < 0) {
+    if (next < 0 || ((next & 0xc0) !== 0x80 && first !== OVERLONG)) {
       to.codes[to.length++] = first
       return 3
     }
     point = (point << 6) | (next & 0x3f)
   }
-  writePoint(point, to)
+  writePoint(Math.min(point, 0x10_ffff), to)
   return 3 * (following + 1)
 }
 

@@ -6,7 +6,7 @@ const UNIX =
   'wget curl nslookup ifconfig whoami uname netstat traceroute tracert ipconfig systeminfo chmod chown chgrp chroot mkfifo mknod getent hostname telnet xterm tcpdump nmap ncat netcat socat rsync sftp tftp ssh scp w3m zsh ksh csh tcsh dash busybox nodejs gcc clang awk gawk mawk egrep fgrep xargs tee mkdir rmdir unlink shred gunzip bunzip2 gzip bzip2 xzcat zcat lsof pgrep pkill killall crontab iptables ip6tables useradd usermod userdel passwd adduser lsblk lscpu lsmod dmesg sysctl systemctl journalctl setfacl base64 xxd hexdump od nl tac printenv setsid nohup strace ltrace gdb kubectl apt-get dpkg yum dnf pacman pip ansible ansible-playbook visudo vipw vigr chfn chsh ldconfig ldd objdump readelf gpasswd groupadd cpulimit taskset phpinfo sqlite3 mysqldump psql pg_dump redis-cli mongo'
 /** Commands that are words, too: more is asked of what follows them. */
 const WORDS =
-  'cat ls id ps nc rm cp mv dd du df sh at who top env set find kill less more head sort cut date echo ping type dir copy del move net time touch tar zip cd pwd last file test sleep exec eval source alias printf read timeout nice column screen expect vi vim nano ed ex dig host ip arp route mount patch make join split paste open start reg fold fmt tr uniq comm diff history jobs bg fg wait finger bash fish python python2 python3 perl ruby lua grep sed tail rev docker mysql openssl watch php php5 php7 php8 lynx mongo sudo gem npm apk'
+  'cat ls id ps nc rm cp mv dd du df sh at who top env set find kill less more head sort cut date echo ping type dir copy del move net time touch tar zip cd pwd last file test sleep exec eval source alias printf read timeout nice column screen expect vi vim nano ed ex dig host ip arp route mount patch make join split paste open start reg fold fmt tr uniq comm diff history jobs bg fg wait finger reboot shutdown halt poweroff bash fish python python2 python3 perl ruby lua grep sed tail rev docker mysql openssl watch php php5 php7 php8 lynx mongo sudo gem npm apk'
 const WINDOWS =
   'powershell pwsh cmd.exe wmic regsvr32 rundll32 certutil bitsadmin mshta wscript cscript schtasks tasklist taskkill icacls attrib msiexec installutil regasm regsvcs msbuild cmstp diskshadow dnscmd esentutl extrac32 findstr forfiles gpscript hh.exe ieexec infdefaultinstall makecab mavinject odbcconf pcalua pcwrun presentationhost regedit register-cimprovider replace rpcping runonce scriptrunner vssadmin bcdboot bcdedit nltest whoami systeminfo'
 /** Behind what a shell begins another command with, a path included. */
@@ -17,7 +17,7 @@ const AFTER_WORD = behind('[;|`&]')
 
 /** The rest of a command line: options, paths, addresses, variables, the end or another command. */
 const ARGUMENT =
-  '(?:\\s?(?:$|[;|`>)]|&(?![a-z#])|<<)|\\s(?:-{1,2}[a-z]|\\/[a-z?*.]|~\\/|\\.{1,2}\\/|\\.\\s|https?:|ftp:|\\$|%|[\\w.-]{1,40}(?:\\/|\\.[a-z]{2,4}(?![a-z]))|["\'][^"\']{0,60}["\']\\s?[;|`]|\\d{1,3}\\.\\d{1,3}|\\+[a-z])|\\+[/-])'
+  '(?:\\s?(?:$|[;|`>)]|&(?![a-z#])|<<)|\\s(?:-{1,2}[a-z]|\\/[a-z?*.]|~\\/|\\.{1,2}\\/|\\.\\s|https?:|ftp:|\\$|%|[\\w.-]{1,40}(?:\\/|\\.[a-z]{2,4}(?![a-z]))|["\'][^"\']{0,60}["\']\\s?(?:$|[;|`&>])|[a-z]:\\\\|\\d{1,3}\\.\\d{1,3}|\\+[a-z])|\\+[/-])'
 
 export const command: readonly Signature[] = [
   s(
@@ -81,7 +81,7 @@ export const command: readonly Signature[] = [
     'command.path',
     0.85,
     '/bin/ /sbin/ bin/',
-    /(?<![\w.])\/(?:usr\/(?:local\/)?)?s?bin\/[a-z?*]|(?<![\w./-])(?:usr\/)?s?bin\/(?:cat|ls|sh|bash|zsh|ksh|id|ps|nc|wget|curl|python|perl|php|ping|uname|whoami|rm|cp|mv|env|visudo|passwd|su|sudo|top|tail|head|more|less|gcc|awk|tar|echo)(?![\w.-])|(?<=\/(?:usr|local)\/s?)bin\/[a-z?*]|(?<=(?:^|[^\w.])\/s?)bin\/[a-z?*]/,
+    /(?:(?<![\w.])|(?<=\\[nr]))\/(?:usr\/(?:local\/)?)?s?bin\/[a-z?*]|(?<![\w./-])(?:usr\/)?s?bin\/(?:cat|ls|sh|bash|zsh|ksh|id|ps|nc|wget|curl|python|perl|php|ping|uname|whoami|rm|cp|mv|env|visudo|passwd|su|sudo|top|tail|head|more|less|gcc|awk|tar|echo)(?![\w.-])|(?<=\/(?:usr|local)\/s?)bin\/[a-z?*]|(?<=(?:^|[^\w.])\/s?)bin\/[a-z?*]/,
     { shell: true },
   ),
   s(
@@ -185,4 +185,6 @@ export const command: readonly Signature[] = [
     '--exec --upload-pack --remote -oproxycommand --checkpoint-action --use-askpass',
     /--(?:exec|upload-pack|checkpoint-action|use-askpass)\s?=|-oproxycommand|--remote\s?=/,
   ),
+  s('command.delay', 0.85, 'sleep timeout ping', new RegExp(`${AFTER_WORD}(?:sleep|timeout|ping)\\s(?:[-/]\\w\\s)?\\d{1,5}`), { shell: true, whole: true }),
+  s('command.bare', 0.75, 'whoami ifconfig ipconfig netstat uname systeminfo tasklist printenv ls', /(?<=^\s?)(?:(?:whoami|ifconfig|ipconfig|netstat|uname|systeminfo|tasklist|printenv)(?:\s?$|\s[-/])|ls\s-[a-z]{1,5}\s?$)/, { shell: true, whole: true }),
 ]

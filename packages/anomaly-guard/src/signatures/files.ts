@@ -15,8 +15,8 @@ const traversal: readonly Signature[] = [
   s(
     'traversal.encoded-dots',
     0.9,
-    '0x2e0x2e 0x5c0x2e ..0x2f ..0x5c %2e%2e .%2e %2e. ..%c0 ..%25 %252e c0ae c0af ..5c %%32 .%00 uff0e',
-    /0x2e0x2e|0x5c0x2e|\.\.0x(?:2f|5c)|%(?:25)?2e(?:%(?:25)?2e|\.)|\.%(?:25)?2e|\.\.%(?:c0|25|c1)|%%32/,
+    '0x2e0x2e 0x5c0x2e ..0x2f ..0x5c %2e%2e .%2e %2e. ..%c0 ..%25 %252e c0ae c0af ..5c %%32 ..% .%00 uff0e',
+    /0x2e0x2e|0x5c0x2e|\.\.0x(?:2f|5c)|%(?:25)?2e(?:%(?:25)?2e|\.)|\.%(?:25)?2e|\.\.%(?:c0|25|c1)|%%32|\.\.(?:%[a-z0-9]{2}){1,3}\.\./,
   ),
   s(
     'traversal.dotted',

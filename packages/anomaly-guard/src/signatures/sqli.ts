@@ -257,4 +257,5 @@ export const sqli: readonly Signature[] = [
   s('sqli.quote', 0.15, ["'", '"', '`'], /['"`]\s?(?:[-+*/^|&=<>!%(#;~]|\)\s?[-;a-z|&=<>]|(?:or|and|union|select|where|having|like|rlike|regexp|between|in|is|not|xor|div|mod|order|group|limit|into|from|as|procedure|collate|binary)(?![a-z]))/),
   s('sqli.word', 0.15, 'select union insert update delete where having from limit like rlike regexp between procedure xor or and div not into values cast convert order group null exec declare drop binary case', /[a-z]{2,10}\s?(?:[('"`*@!~=<>#;-]|\d|null|select|binary|case|current_|user|by\s\d)/, { whole: true }),
   s('sqli.symbols', 0.15, '-- /* || && <=> <> != := @@ @: ## !!', /(?<=['"`)\d\s])[-/|&<!:@#]{1,2}/),
+  s('sqli.same', 0.9, 'or and xor', /(?<![a-z0-9_])(?:or|and|xor)\s(['"]?)([a-z]\w{0,19})\1\s?=\s?\1\2(?!\w)/),
 ]
