@@ -90,7 +90,9 @@ export function correlate(anomalies: readonly Anomaly[]): Incident[] {
 function mainOf({ label, subject }: Anomaly): string {
   const { account, principalId, address } = subject
   if (label === 'distributed_brute_force') return `account:${account}`
-  if (principalId !== undefined && patternOf(label) !== 'brute_force') return `id:${principalId}`
+  // Takeovers are tied together by the attacker's address; the principals are victims.
+  const isVictim = patternOf(label) === 'brute_force' || patternOf(label) === 'account_takeover'
+  if (principalId !== undefined && !isVictim) return `id:${principalId}`
   return `address:${address ?? principalId ?? account}`
 }
 

@@ -29,8 +29,8 @@ export interface DeskSettings {
 export interface Desk {
   /** Never throws. @param source the request, for events. */
   report(detection: Detection): void
-  /** Whether an attack on the login of this account or from this address was detected in the last minutes. */
-  isUnderAttack(account: string | undefined, address: string): boolean
+  /** Whether an attack on logins was detected in the last minutes: from this address, or on this account. */
+  loginAttack(account: string | undefined, address: string): 'address' | 'account' | undefined
   incidents(): Incident[]
   settle(): Promise<void>
 }
@@ -79,13 +79,14 @@ class AnomalyDesk implements Desk {
     if (mode === 'enforce') respond(detection, open.id)
   }
 
-  isUnderAttack(account: string | undefined, address: string): boolean {
+  loginAttack(account: string | undefined, address: string): 'address' | 'account' | undefined {
+    let found: 'account' | undefined
     for (const { label, subject, verdict } of this.#settings.timeline.recent.values()) {
       if (patternOf(label) !== 'brute_force' || verdict === 'false-positive') continue
-      if (subject.address === address) return true
-      if (account !== undefined && subject.account === account) return true
+      if (subject.address === address) return 'address'
+      if (account !== undefined && subject.account === account) found = 'account'
     }
-    return false
+    return found
   }
 
   incidents(): Incident[] {

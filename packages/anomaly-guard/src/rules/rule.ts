@@ -139,10 +139,13 @@ function isWithin(value: number, min: number, max: number): boolean {
   return Number.isSafeInteger(value) && value >= min && value <= max
 }
 
+/** Keys whose windows are about the principal, where the request has one. */
+const OF_PRINCIPAL = new Set<SignalKey>(['client', 'principalId', 'sessionId'])
+
 /** The subject of a detection by a rule. */
 export function subjectOf(signal: Signal, by: RuleDefinition['by']): Subject {
   const keys = typeof by === 'string' ? [by] : by
-  const principal = keys.includes('client') || keys.includes('principalId')
+  const principal = keys.some((key) => OF_PRINCIPAL.has(key))
   return {
     address: signal.address,
     ...(principal && signal.principalId !== undefined

@@ -22,6 +22,7 @@ import type { Response } from '../rules/rule.ts'
 import { createRuleEngine, type RuleEngine } from '../rules/rule-engine.ts'
 import { shareSignals, type SignalSharing } from '../rules/share-signals.ts'
 import type { Signal } from '../rules/signal.ts'
+import { createFailureMemory, isTakeover, takeoverOf } from './takeover.ts'
 import { createKeyHash, type KeyHash } from '../windows/key-hash.ts'
 import type { GuardReporter } from './reporter.ts'
 
@@ -73,11 +74,15 @@ export function createGuard(settings: AnomalyGuardSettings, report: GuardReporte
   const { engine, desk, modes, timeline } = detecting
   const { active, shared, containments } = containing
 
+  const failures = createFailureMemory()
   const feed = (signal: Signal): void => {
     const detections = engine.observe(signal)
     if (signal.isForeign === true) return
     for (const detection of detections) desk.report(detection)
-    if (signal.name === 'login-succeeded') reportTakeover(desk, signal)
+    if (signal.name === 'login-failed') failures.note(signal)
+    if (signal.name === 'login-succeeded' && isTakeover(desk, failures, signal)) {
+      desk.report(takeoverOf(signal))
+    }
   }
   const onError = report.failed
   const signals: SignalSharing = shareSignals({ store, clock, tick, receive: feed, onError })
@@ -193,24 +198,4 @@ function assembleDetection(
   })
   const engine = createRuleEngine(rules, hash)
   return { modes, timeline, impact, desk, engine, responses }
-}
-
-/** A login that succeeds in the middle of an attack on it may be the attacker's. */
-function reportTakeover(desk: Desk, { account, address, principalId, route }: Signal): void {
-  if (!desk.isUnderAttack(account, address)) return
-  const id = principalId ?? account
-  desk.report({
-    rule: 'takeover',
-    label: 'account_takeover',
-    severity: 'critical',
-    group: id ?? address,
-    subject: {
-      address,
-      ...(principalId === undefined ? undefined : { principalId }),
-      ...(account === undefined ? undefined : { account }),
-    },
-    evidence: {},
-    reasons: ['A login succeeded while the account or its address was under attack.'],
-    ...(route === undefined ? undefined : { route }),
-  })
 }
