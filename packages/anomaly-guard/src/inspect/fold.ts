@@ -7,6 +7,7 @@ const FOLD = 2
 const QUOTING = 4
 const PLUS = 8
 const BLANK = 16
+const STAR = 32
 
 /** The forms of one value. */
 export interface Folded {
@@ -23,13 +24,16 @@ export interface Folded {
   readonly hasNul: boolean
 }
 
+/** Longer values are folded in one form only, but for their beginning and end. */
+const LONG = 16_384
+
 const NEEDS = new Uint8Array(128)
 for (let code = 0; code < 0x20; code++) NEEDS[code] = FOLD
 NEEDS[0x7f] = FOLD
 for (const [chars, bits] of [
   ['%&', DECODE],
   ['\\', DECODE | QUOTING],
-  ['*', FOLD],
+  ['*', STAR],
   ['\'"^$`{[?~', QUOTING],
   ['+', PLUS],
   [' ', BLANK],
@@ -39,26 +43,53 @@ for (const [chars, bits] of [
 
 /** Folds a value. Most values need nothing but lower case, which one look at their characters shows. */
 export function foldValue(value: string): Folded {
+  const bits = needsOf(value)
+  const isPlain = (bits & (DECODE | FOLD)) === 0
+  const text = isPlain ? value.toLowerCase() : foldUnits(value)
+  const hasPlus = (bits & PLUS) !== 0 || (!isPlain && text.includes('+'))
+  const isSpaced = hasPlus && text.length <= LONG && !text.includes(' ')
+  const spaced = isSpaced ? foldUnits(text.replaceAll('+', ' ')) : undefined
+  const hasQuotes = (bits & (QUOTING | DECODE)) !== 0
+  const shell = hasQuotes ? foldShell(endsOf(spaced ?? text)) : undefined
+  return { text, shell, spaced, hasNul: !isPlain && NUL.test(value) }
+}
+
+function needsOf(value: string): number {
   let bits = 0
   let previous = 0
   for (let i = 0; i < value.length; i++) {
     const code = value.charCodeAt(i)
-    const needs = code < 128 ? NEEDS[code]! : DECODE | FOLD
-    bits |= (needs & previous & BLANK) === 0 ? needs : needs | FOLD
+    let needs = code < 128 ? NEEDS[code]! : DECODE | FOLD
+    // A percent sign or an ampersand before a blank encodes nothing.
+    if ((needs & DECODE) !== 0 && code < 128 && !canDecode(value.charCodeAt(i + 1)))
+      needs &= ~DECODE
+    if ((needs & previous & BLANK) !== 0) bits |= FOLD
+    bits |= needs
     previous = needs
   }
-  const text = (bits & (DECODE | FOLD)) === 0 ? value.toLowerCase() : foldUnits(value)
-  const hasPlus = (bits & PLUS) !== 0 || ((bits & DECODE) !== 0 && text.includes('+'))
-  const spaced = hasPlus && !text.includes(' ') ? foldUnits(text.replaceAll('+', ' ')) : undefined
-  const quotes = (bits & (QUOTING | DECODE)) !== 0
-  const hasNul = (bits & (DECODE | FOLD)) !== 0 && NUL.test(value)
-  return { text, shell: quotes ? foldShell(spaced ?? text) : undefined, spaced, hasNul }
+  return (bits & STAR) !== 0 && /\/\*|\*\//.test(value) ? bits | FOLD : bits
+}
+
+/** `#`, a digit, a letter, or `%` and `\`, which begin an encoding of what encodes. */
+function canDecode(code: number): boolean {
+  return (
+    code === 0x23 ||
+    code === PERCENT ||
+    code === 0x5c ||
+    (code >= 0x30 && code <= 0x39) ||
+    ((code | 0x20) >= 0x61 && (code | 0x20) <= 0x7a)
+  )
+}
+
+function endsOf(text: string): string {
+  return text.length <= LONG ? text : `${text.slice(0, LONG / 2)}\n${text.slice(-LONG / 2)}`
 }
 
 // oxlint-disable-next-line no-control-regex -- a NUL is looked for
 const NUL = /\0|%(?:25)?00|\\x00|\\u0000/
+const PERCENT = 0x25
 const SLASH = 0x2f
-const STAR = 0x2a
+const ASTERISK = 0x2a
 
 function foldUnits(value: string): string {
   const { codes, length } = decodeUnits(value)
@@ -68,7 +99,7 @@ function foldUnits(value: string): string {
   let noEndFrom = length
   for (let at = 0; at < length; at++) {
     let code = codes[at]!
-    if (code === SLASH && codes[at + 1] === STAR && at + 1 < length && at < noEndFrom) {
+    if (code === SLASH && codes[at + 1] === ASTERISK && at + 1 < length && at < noEndFrom) {
       const isHint = codes[at + 2] === 0x21
       const end = isHint ? skipVersion(codes, at + 3) : endOfComment(codes, at + 2, length)
       if (end < 0) noEndFrom = at
@@ -76,7 +107,7 @@ function foldUnits(value: string): string {
         at = end - 1
         code = 0x20
       }
-    } else if (code === STAR && codes[at + 1] === SLASH && at + 1 < length) {
+    } else if (code === ASTERISK && codes[at + 1] === SLASH && at + 1 < length) {
       // The end of a comment whose content MySQL runs, `/*!50000 … */`.
       at++
       code = 0x20
@@ -89,16 +120,16 @@ function foldUnits(value: string): string {
     } else folded[size++] = plain
   }
   const text = Buffer.from(folded.buffer, 0, size * 2).toString('utf16le')
-  return (ASCII.test(text) ? text : text.normalize('NFKC')).toLowerCase()
+  return (COMPATIBLE.test(text) ? text.normalize('NFKC') : text).toLowerCase()
 }
 
-// oxlint-disable-next-line no-control-regex -- all of ASCII is meant
-const ASCII = /^[\0-\x7f]*$/
+/** Letters and digits in circles, raised, of mathematics or joined, which some programs read as plain. */
+const COMPATIBLE = /[\u00aa\u00b2-\u00be\u2070-\u214f\u2460-\u24ff\ufb00-\ufe6f]|\ud835/
 
 /** @returns the place behind the comment, or -1 if it has no end. */
 function endOfComment(codes: Uint16Array, from: number, length: number): number {
   for (let at = from; at + 1 < length; at++) {
-    if (codes[at] === STAR && codes[at + 1] === SLASH) return at + 2
+    if (codes[at] === ASTERISK && codes[at + 1] === SLASH) return at + 2
   }
   return -1
 }

@@ -1,8 +1,8 @@
 /** Inspects requests for attacks: folds each value, looks for signatures, and asks the model about hints. */
 import { allSignatures } from '../signatures/all.ts'
 import { compileFields, type FieldLookup } from './fields.ts'
-import { foldValue, type Folded } from './fold.ts'
-import { Matcher } from './matcher.ts'
+import { foldValue } from './fold.ts'
+import { Matcher, type Match } from './matcher.ts'
 import { attackProbability } from './model.ts'
 import type { AttackClass, Finding, Inspection, Inspector, InspectorSettings } from './types.ts'
 import { walkRequest, type Place, type Visitor } from './walk.ts'
@@ -14,6 +14,8 @@ const MAX_CLEAN = 4096
 const MAX_CLEAN_LENGTH = 256
 /** How much a fault in the form of a request, or a NUL, weighs. */
 const FAULT_WEIGHT = 0.75
+/** A hint that the model rejects is no reason. */
+const LEAST_SCORE = 0.3
 const BASE64 = /^[\w+/-]{8,}={0,2}$/
 const NOTHING: Inspection = Object.freeze({
   score: 0,
@@ -88,19 +90,21 @@ class Findings implements Visitor {
   /** @returns whether nothing was found. */
   #look(value: string, place: Place): boolean {
     const folded = foldValue(value)
-    const { best } = this.#shared.matcher.match(folded, place.part)
+    const match = this.#shared.matcher.match(folded, place.part)
     if (folded.hasNul && place.part !== 'body') this.fault('protocol.nul', place)
-    if (best === undefined) return !folded.hasNul
-    const score = this.#scoreOf(best.weight, folded)
-    if (score < 0.3) return false
+    if (match.exhausted) this.fault('protocol.dense', place)
+    const { best } = match
+    if (best === undefined) return !folded.hasNul && !match.exhausted
+    const score = this.#scoreOf({ ...match, text: folded.spaced ?? match.text }, best.weight)
+    if (score < LEAST_SCORE) return false
     this.#add({ class: classOf(best.id), rule: best.id, location: locationOf(place), score })
     return false
   }
 
   /** A hint counts as much as the model confirms it; what is an attack by itself needs no model. */
-  #scoreOf(weight: number, folded: Folded): number {
+  #scoreOf({ text, at }: Match, weight: number): number {
     if (weight >= this.#shared.threshold) return weight
-    const probability = attackProbability(folded.spaced ?? folded.text)
+    const probability = attackProbability(text, at)
     return weight + (1 - weight) * Math.max(0, 2 * probability - 1)
   }
 

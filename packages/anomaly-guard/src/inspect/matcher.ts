@@ -3,11 +3,15 @@ import type { Signature, SignaturePart } from '../signatures/signature.ts'
 import { compileAutomaton, type Automaton } from './automaton.ts'
 import type { Folded } from './fold.ts'
 
-/** The signatures that a value has; it is reused, so copy what is kept. */
+/** What was found in a value. */
 export interface Match {
   /** The signature with the highest weight. */
   readonly best: Signature | undefined
-  readonly all: readonly Signature[]
+  /** The form of the value in which it was found, and where. */
+  readonly text: string
+  readonly at: number
+  /** It had so many words of signatures that not all could be tried. */
+  readonly exhausted: boolean
 }
 
 const PARTS: readonly SignaturePart[] = [
@@ -20,9 +24,11 @@ const PARTS: readonly SignaturePart[] = [
   'name',
 ]
 const ALL_PARTS = 2 ** PARTS.length - 1
-/** Tries for a short value; a longer one gets one more for each four characters. */
-const LEAST_TRIES = 256
-const CHARACTERS_A_TRY = 4
+/** Tries for a short value; a longer one gets one more for so many characters. */
+const LEAST_TRIES = 512
+const CHARACTERS_A_TRY = 8
+/** Nothing that weighs more needs to be looked for. */
+const SURE = 0.85
 
 interface Compiled {
   readonly signature: Signature
@@ -30,8 +36,6 @@ interface Compiled {
   readonly parts: number
   readonly shell: boolean
   readonly whole: boolean
-  /** The number of the last value in which it was found. */
-  found: number
 }
 
 /** Compiled signatures. */
@@ -39,13 +43,13 @@ export class Matcher {
   readonly #automaton: Automaton
   readonly #byWord: Compiled[][] = []
   readonly #words: string[]
-  readonly #found: Signature[] = []
-  #value = 0
   #text = ''
   #part = 0
   #isShell = false
   #tries = 0
   #best: Signature | undefined
+  #bestText = ''
+  #bestAt = 0
   readonly #visit = (word: number, end: number): boolean => this.#tryWord(word, end)
 
   constructor(signatures: readonly Signature[]) {
@@ -65,49 +69,49 @@ export class Matcher {
 
   /** Finds the signatures of all forms of a value. */
   match(folded: Folded, part: SignaturePart): Match {
-    this.#value++
-    this.#found.length = 0
     this.#best = undefined
+    this.#bestText = ''
+    this.#bestAt = 0
     this.#part = 1 << PARTS.indexOf(part)
     this.#tries = LEAST_TRIES + folded.text.length / CHARACTERS_A_TRY
     this.#scan(folded.text, false)
     if (folded.spaced !== undefined) this.#scan(folded.spaced, false)
     if (folded.shell !== undefined) this.#scan(folded.shell, true)
-    return { best: this.#best, all: this.#found }
+    const exhausted = this.#tries < 0
+    return { best: this.#best, text: this.#bestText, at: this.#bestAt, exhausted }
   }
 
   #scan(text: string, isShell: boolean): void {
+    if (this.#tries < 0 || (this.#best?.weight ?? 0) >= SURE) return
     this.#text = text
     this.#isShell = isShell
     this.#automaton.scan(text, this.#visit)
   }
 
   #tryWord(word: number, end: number): boolean {
-    for (const compiled of this.#byWord[word]!) {
-      if (compiled.found === this.#value || (compiled.parts & this.#part) === 0) continue
-      if (this.#isShell && !compiled.shell) continue
-      const start = end - this.#words[word]!.length
-      if (compiled.whole && !isWhole(this.#text, start, end)) continue
-      const { match, signature } = compiled
+    const start = end - this.#words[word]!.length
+    for (const { match, signature, parts, shell, whole } of this.#byWord[word]!) {
+      // A signature that cannot change the result is not worth a try.
+      if (this.#best !== undefined && signature.weight <= this.#best.weight) continue
+      if ((parts & this.#part) === 0 || (this.#isShell && !shell)) continue
+      if (whole && !isWhole(this.#text, start, end)) continue
       if (match !== undefined) {
-        // A signature that cannot change the result is not worth a try.
-        if (this.#best !== undefined && signature.weight <= this.#best.weight) continue
         if (--this.#tries < 0) return false
         match.lastIndex = start
         if (!match.test(this.#text)) continue
       }
-      compiled.found = this.#value
-      this.#found.push(signature)
-      if (this.#best === undefined || signature.weight > this.#best.weight) this.#best = signature
+      this.#best = signature
+      this.#bestText = this.#text
+      this.#bestAt = start
     }
-    return this.#best === undefined || this.#best.weight < 1
+    return this.#best === undefined || this.#best.weight < SURE
   }
 }
 
 function compile(signature: Signature): Compiled {
   const { match, parts, shell = false, whole = false } = signature
   const bits = parts?.reduce((sum, part) => sum | (1 << PARTS.indexOf(part)), 0) ?? ALL_PARTS
-  return { signature, match, parts: bits, shell, whole, found: 0 }
+  return { signature, match, parts: bits, shell, whole }
 }
 
 /** Whether no letter or digit is beside the part of the text. */

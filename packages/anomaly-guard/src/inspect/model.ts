@@ -8,9 +8,13 @@ import { hashNgrams } from './ngrams.ts'
 const bytes = Buffer.from(WEIGHTS, 'base64')
 const weights = new Int8Array(bytes.buffer, bytes.byteOffset, bytes.length)
 
-/** The probability, 0 to 1, that a folded text is an attack. */
-export function attackProbability(text: string): number {
-  const hashes = hashNgrams(text)
+/**
+ * The probability, 0 to 1, that a folded text is an attack.
+ *
+ * @param at where the hint is; of a long text, only what is around it counts.
+ */
+export function attackProbability(text: string, at = 0): number {
+  const hashes = hashNgrams(text, at)
   let sum = 0
   for (const hash of hashes) sum += weights[hash]!
   const logit = BIAS + (sum * SCALE) / Math.sqrt(hashes.length || 1)

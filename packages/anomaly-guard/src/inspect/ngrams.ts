@@ -3,8 +3,8 @@
 /** A power of two. */
 export const BUCKETS = 8192
 const LONGEST = 4
-/** Only the beginning and the end of a longer text are looked at. */
-const WINDOW = 512
+/** Of a longer text, only so many characters around the place of interest are looked at. */
+const WINDOW = 256
 
 const seen = new Int32Array(BUCKETS)
 const found = new Int32Array(WINDOW * LONGEST + LONGEST)
@@ -14,17 +14,19 @@ let stamp = 0
  * Lists the hashes of all groups of 1 to 4 characters of a folded text, each hash once. Digits are
  * alike, and so are all characters beyond ASCII.
  *
+ * @param at the place of interest.
  * @returns the hashes; the array is reused by the next call.
  */
-export function hashNgrams(text: string): Int32Array {
-  const window = text.length > WINDOW ? text.slice(0, WINDOW / 2) + text.slice(-WINDOW / 2) : text
+export function hashNgrams(text: string, at = 0): Int32Array {
+  const from = Math.max(0, Math.min(at - WINDOW / 2, text.length - WINDOW))
+  const until = Math.min(text.length, from + WINDOW)
   stamp++
   let size = 0
-  for (let start = 0; start < window.length; start++) {
+  for (let start = from; start < until; start++) {
     let hash = 0x811c_9dc5
-    const end = Math.min(window.length, start + LONGEST)
-    for (let at = start; at < end; at++) {
-      hash = Math.imul(hash ^ kindOf(window.charCodeAt(at)), 0x0100_0193)
+    const end = Math.min(until, start + LONGEST)
+    for (let next = start; next < end; next++) {
+      hash = Math.imul(hash ^ kindOf(text.charCodeAt(next)), 0x0100_0193)
       const bucket = (hash ^ (hash >>> 15)) & (BUCKETS - 1)
       if (seen[bucket] === stamp) continue
       seen[bucket] = stamp
