@@ -88,7 +88,7 @@ goal('anomaly-observe-us', behaviour.cases['observe one request']!.min / 1000, 8
 const slices: number[] = []
 for (let i = 0; i < 20_000; i++) {
   observe(2000)
-  for (let more = true; more; ) {
+  for (let more = true; more;) {
     const start = performance.now()
     more = scorer.work()
     if (more) slices.push(performance.now() - start)
@@ -96,7 +96,9 @@ for (let i = 0; i < 20_000; i++) {
 }
 slices.sort((a, b) => a - b)
 const p99 = slices[Math.floor(slices.length * 0.99)]!
-console.log(`${slices.length} slices of learning, median ${slices[slices.length >> 1]!.toFixed(3)} ms`)
+console.log(
+  `${slices.length} slices of learning, median ${slices[slices.length >> 1]!.toFixed(3)} ms`,
+)
 goal('anomaly-learning-slice-p99-ms', p99, 1)
 
 const before = process.memoryUsage()

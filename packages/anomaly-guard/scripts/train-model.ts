@@ -28,7 +28,11 @@ const FOLDS = 5
 const folder = process.argv[2]
 if (folder === undefined) throw new Error('pass the folder of the corpora')
 const read = <T>(name: string): T[] =>
-  gunzipSync(readFileSync(`${folder}/${name}.jsonl.gz`)).toString().trim().split('\n').map((line) => JSON.parse(line) as T)
+  gunzipSync(readFileSync(`${folder}/${name}.jsonl.gz`))
+    .toString()
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line) as T)
 
 const examples = shuffle(collect())
 const validation = crossValidate(examples)
@@ -45,7 +49,10 @@ function collect(): Example[] {
     collected.push({ hashes: hashNgrams(folded.spaced ?? folded.text).slice(), attack, weight })
   }
   const counts = new Map<string, number>()
-  const payloads = [...read<{ l: number; c: string; p: string }>('libinjection'), ...read<{ l: number; c: string; p: string }>('gotestwaf')]
+  const payloads = [
+    ...read<{ l: number; c: string; p: string }>('libinjection'),
+    ...read<{ l: number; c: string; p: string }>('gotestwaf'),
+  ]
   for (const { c } of payloads) counts.set(c, (counts.get(c) ?? 0) + 1)
   for (const { l, c, p } of payloads) {
     // A class of many examples must not drown the others.

@@ -185,6 +185,18 @@ export const command: readonly Signature[] = [
     '--exec --upload-pack --remote -oproxycommand --checkpoint-action --use-askpass',
     /--(?:exec|upload-pack|checkpoint-action|use-askpass)\s?=|-oproxycommand|--remote\s?=/,
   ),
-  s('command.delay', 0.85, 'sleep timeout ping', new RegExp(`${AFTER_WORD}(?:sleep|timeout|ping)\\s(?:[-/]\\w\\s)?\\d{1,5}`), { shell: true, whole: true }),
-  s('command.bare', 0.75, 'whoami ifconfig ipconfig netstat uname systeminfo tasklist printenv ls', /(?<=^\s?)(?:(?:whoami|ifconfig|ipconfig|netstat|uname|systeminfo|tasklist|printenv)(?:\s?$|\s[-/])|ls\s-[a-z]{1,5}\s?$)/, { shell: true, whole: true }),
+  s(
+    'command.delay',
+    0.85,
+    'sleep timeout ping',
+    new RegExp(`${AFTER_WORD}(?:sleep|timeout|ping)\\s(?:[-/]\\w\\s)?\\d{1,5}`),
+    { shell: true, whole: true },
+  ),
+  s(
+    'command.bare',
+    0.75,
+    'whoami ifconfig ipconfig netstat uname systeminfo tasklist printenv ls',
+    /(?<=^\s?)(?:(?:whoami|ifconfig|ipconfig|netstat|uname|systeminfo|tasklist|printenv)(?:\s?$|\s[-/])|ls\s-[a-z]{1,5}\s?$)/,
+    { shell: true, whole: true },
+  ),
 ]

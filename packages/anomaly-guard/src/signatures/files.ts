@@ -8,9 +8,15 @@ const traversal: readonly Signature[] = [
     '../ ..\\ ..;/ ..0x ..| .|. ..% ..// ..\\\\',
     /(?<!(?:\]\(|(?:href|src)\s?=\s?["']?))\.{2,3}(?:[/\\]{1,4}|;\/|0x2f|0x5c|\|\/|%(?:25)?(?:2f|5c|c0|u))\s?(?:\.[/\\]{1,3})?\.{2,3}(?:[/\\;|%]|0x|$)/,
   ),
-  s('traversal.step', 0.8, '../ ..\\ ..;/ /.. \\..', /(?<!\w|\.|(?:href|src)\s?=\s?["']?)\.\.(?:[/\\]|;\/)|[/\\]\.\.(?:[/\\]|$)/, {
-    parts: ['path', 'query', 'header', 'cookie', 'filename', 'name'],
-  }),
+  s(
+    'traversal.step',
+    0.8,
+    '../ ..\\ ..;/ /.. \\..',
+    /(?<!\w|\.|(?:href|src)\s?=\s?["']?)\.\.(?:[/\\]|;\/)|[/\\]\.\.(?:[/\\]|$)/,
+    {
+      parts: ['path', 'query', 'header', 'cookie', 'filename', 'name'],
+    },
+  ),
   s('traversal.step-in-body', 0.4, '../ ..\\ /.. \\..'),
   s(
     'traversal.encoded-dots',

@@ -2,7 +2,12 @@
 import { signature as s, type Signature } from './signature.ts'
 
 export const sqli: readonly Signature[] = [
-  s('sqli.union-select', 1, 'union', /union\s?(?:all|distinct|[(@])?[\s(]{0,8}select(?:from|[^a-z]|$)/),
+  s(
+    'sqli.union-select',
+    1,
+    'union',
+    /union\s?(?:all|distinct|[(@])?[\s(]{0,8}select(?:from|[^a-z]|$)/,
+  ),
   s('sqli.union-values', 0.9, 'union', /(?<=['"`)\d]\s?)union\s?(?:all|distinct|\()/),
   s(
     'sqli.select-star',
@@ -101,8 +106,8 @@ export const sqli: readonly Signature[] = [
   s(
     'sqli.stacked',
     0.9,
-    'drop insert update delete exec execute declare shutdown create alter truncate waitfor merge grant copy attach handler do prepare',
-    /(?<=[;'")]\s?|\d;\s?)(?:drop\s(?:table|database|view|user|procedure|function|index|schema)|insert\s(?:into\s)?\w|update\s[\w.`"[\]]{1,40}\sset|delete\sfrom|exec(?:ute)?[\s(]\s?['"@(]?(?:master|sp_|xp_|immediate|\w{1,30}\.\.)|declare\s?@|shutdown(?:\s(?:with\s)?nowait|\s?;|\s?--|$)|create\s(?:or\sreplace\s)?(?:table|database|view|user|procedure|function|login|trigger)|alter\s(?:table|database|user|login)|truncate\stable|merge\susing|grant\s\w{1,20}\son|copy\s?[(\w]{1,30}\s(?:from|to)|attach\s(?:database\s)?['"]|handler\s\w{1,30}\sopen|prepare\s\w{1,30}\sfrom)/,
+    'drop insert update delete exec execute declare shutdown create alter truncate waitfor merge grant copy attach handler do prepare call load',
+    /(?<=[;'")]\s?|\d;\s?)(?:drop\s(?:table|database|view|user|procedure|function|index|schema)|insert\s(?:into\s)?\w|update\s[\w.`"[\]]{1,40}\sset|delete\s(?:quick\s|low_priority\s|ignore\s)?from|call\s\w{1,30}\s?\(|load\s(?:xml|data)|do\s?\(|exec(?:ute)?[\s(]\s?['"@(]?(?:master|sp_|xp_|immediate|\w{1,30}\.\.)|declare\s?@|shutdown(?:\s(?:with\s)?nowait|\s?;|\s?--|$)|create\s(?:or\sreplace\s)?(?:table|database|view|user|procedure|function|login|trigger)|alter\s(?:table|database|user|login)|truncate\stable|merge\susing|grant\s\w{1,20}\son|copy\s?[(\w]{1,30}\s(?:from|to)|attach\s(?:database\s)?['"]|handler\s\w{1,30}\sopen|prepare\s\w{1,30}\sfrom)/,
   ),
   s('sqli.stacked-select', 0.75, 'select', /(?<=;\s?)select[\s(*@'"]/),
   s(
@@ -248,14 +253,88 @@ export const sqli: readonly Signature[] = [
     'json_extract json_depth json_value jsonb ::json ::int ::text ::numeric',
     /json_(?:extract|depth|value)\s?\(|jsonb?_\w{1,30}\s?\(|::(?:jsonb?|int|text|numeric)/,
   ),
-  s('sqli.select-where', 0.75, 'select', /select\s?[^a-z\s]{0,40}[\w@]{0,30}\s?[,('"@*+-].{0,160}?\sfrom\s[\w.`"[\]]{1,60}\s(?:where|limit|order\sby|group\sby|join|union|having|inner|left)(?:\s|$)/),
-  s('sqli.concatenation', 0.8, '||', /(?<=['"`)]\s?)\|\|\s?(?:['"`(\d]|\w{1,20}\s?\()|(?<=\d\s?)\|\|\s?\w{1,20}\s?\(/),
-  s('sqli.quoted-operator', 0.8, '<=> >> << <> != ^ :=', /(?<=['"`]\s?)(?:<=>|>>|<<|<>|!=|\^|:=)\s?(?:['"`(!~+-]|\d|\w{1,20}\()/),
-  s('sqli.call-comparison', 0.8, 'or and xor', /(?<![a-z0-9_])(?:or|and|xor)\s[\w.@]{1,30}\s?(?:=|<|>|!=)\s?\w{1,30}\s?\(/),
-  s('sqli.number-comparison', 0.8, 'or and xor', /(?<![a-z_])(?:or|and|xor)\s?\(?\s?['"]?-?\d{1,9}['"]?\s(?:not\s(?:in|between|like|rlike|regexp)|between\s?['"(]?\d{1,9}['")]?\sand|in\s?\(|like\s?['"]|is\s(?:not\s)?(?:null|true|false))/),
-  s('sqli.sum', 0.85, 'or and xor having where', /(?<![a-z0-9_])(?:or|and|xor|having|where)\s?\(?\s?\d{1,6}(?:\s?[+*/-]\s?\d{1,6}){1,8}\s?\)?\s?[=<>]/),
-  s('sqli.quote', 0.15, ["'", '"', '`'], /['"`]\s?(?:[-+*/^|&=<>!%(#;~]|\)\s?[-;a-z|&=<>]|(?:or|and|union|select|where|having|like|rlike|regexp|between|in|is|not|xor|div|mod|order|group|limit|into|from|as|procedure|collate|binary)(?![a-z]))/),
-  s('sqli.word', 0.15, 'select union insert update delete where having from limit like rlike regexp between procedure xor or and div not into values cast convert order group null exec declare drop binary case', /[a-z]{2,10}\s?(?:[('"`*@!~=<>#;-]|\d|null|select|binary|case|current_|user|by\s\d)/, { whole: true }),
-  s('sqli.symbols', 0.15, '-- /* || && <=> <> != := @@ @: ## !!', /(?<=['"`)\d\s])[-/|&<!:@#]{1,2}/),
-  s('sqli.same', 0.9, 'or and xor', /(?<![a-z0-9_])(?:or|and|xor)\s(['"]?)([a-z]\w{0,19})\1\s?=\s?\1\2(?!\w)/),
+  s(
+    'sqli.select-where',
+    0.75,
+    'select',
+    /select\s?[^a-z\s]{0,40}[\w@]{0,30}\s?[,('"@*+-].{0,160}?\sfrom\s[\w.`"[\]]{1,60}\s(?:where|limit|order\sby|group\sby|join|union|having|inner|left)(?:\s|$)/,
+  ),
+  s(
+    'sqli.concatenation',
+    0.8,
+    '||',
+    /(?<=['"`)]\s?)\|\|\s?(?:['"`(\d]|\w{1,20}\s?\()|(?<=\d\s?)\|\|\s?\w{1,20}\s?\(/,
+  ),
+  s(
+    'sqli.quoted-operator',
+    0.8,
+    '<=> >> << <> != ^ :=',
+    /(?<=['"`]\s?)(?:<=>|>>|<<|<>|!=|\^|:=)\s?(?:['"`(!~+-]|\d|\w{1,20}\()/,
+  ),
+  s(
+    'sqli.call-comparison',
+    0.8,
+    'or and xor',
+    /(?<![a-z0-9_])(?:or|and|xor)\s[\w.@]{1,30}\s?(?:=|<|>|!=)\s?\w{1,30}\s?\(/,
+  ),
+  s(
+    'sqli.number-comparison',
+    0.8,
+    'or and xor',
+    /(?<![a-z_])(?:or|and|xor)\s?\(?\s?['"]?-?\d{1,9}['"]?\s(?:not\s(?:in|between|like|rlike|regexp)|between\s?['"(]?\d{1,9}['")]?\sand|in\s?\(|like\s?['"]|is\s(?:not\s)?(?:null|true|false))/,
+  ),
+  s(
+    'sqli.sum',
+    0.85,
+    'or and xor having where',
+    /(?<![a-z0-9_])(?:or|and|xor|having|where)\s?\(?\s?\d{1,6}(?:\s?[+*/-]\s?\d{1,6}){1,8}\s?\)?\s?[=<>]/,
+  ),
+  s(
+    'sqli.quote',
+    0.15,
+    ["'", '"', '`'],
+    /['"`]\s?(?:[-+*/^|&=<>!%(#;~]|\)\s?[-;a-z|&=<>]|(?:or|and|union|select|where|having|like|rlike|regexp|between|in|is|not|xor|div|mod|order|group|limit|into|from|as|procedure|collate|binary)(?![a-z]))/,
+  ),
+  s(
+    'sqli.word',
+    0.15,
+    'select union insert update delete where having from limit like rlike regexp between procedure xor or and div not into values cast convert order group null exec declare drop binary case',
+    /[a-z]{2,10}\s?(?:[('"`*@!~=<>#;-]|\d|null|select|binary|case|current_|user|by\s\d)/,
+    { whole: true },
+  ),
+  s(
+    'sqli.symbols',
+    0.15,
+    '-- /* || && <=> <> != := @@ @: ## !!',
+    /(?<=['"`)\d\s])[-/|&<!:@#]{1,2}/,
+  ),
+  s(
+    'sqli.same',
+    0.9,
+    'or and xor',
+    /(?<![a-z0-9_])(?:or|and|xor)\s(['"]?)([a-z]\w{0,19})\1\s?=\s?\1\2(?!\w)/,
+  ),
+  s('sqli.adjacent', 0.8, 'or and xor', /(?<=['"`])(?:or|and|xor)[!~+-]{1,4}['"`\d(]/),
+  s('sqli.null', 0.85, 'is', /(?<![a-z0-9])is\s?(?:not\s?)?\\n(?![a-z])/),
+  s(
+    'sqli.arithmetic',
+    0.75,
+    ["'", '"'],
+    /['"]\s?[*/^%|&+-]{1,2}\s?[\w@]{1,30}\s(?:is|rlike|regexp|or|and|xor|like|in)\s?['"\d(n-]/,
+  ),
+  s(
+    'sqli.call',
+    0.85,
+    'or and xor',
+    /(?<![a-z0-9_])(?:or|and|xor)\s\w{1,30}\s?\([^()]{0,24}\)\s?[=<>]/,
+  ),
+  s('sqli.union-end', 0.75, 'union', /(?<=\d\s?|\/)union\s?(?:$|#|--|\/\*|\d{1,8}\s?,)/),
+  s(
+    'sqli.like',
+    0.85,
+    'or and',
+    /(?<![a-z0-9_])(?:or|and)\s[\w.]{1,30}\s(?:not\s)?(?:like|rlike|regexp)\s?['"%]/,
+  ),
+  s('sqli.select-numbers', 0.85, 'select', /select\s?[\d\s,.*+/()-]{1,60}from[\s[`(][\w.[`]/),
+  s('sqli.from-where', 0.9, 'from', /from\s?[[`"(][\w.]{1,40}[\]`")]\s?where/),
 ]
