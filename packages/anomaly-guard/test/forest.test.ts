@@ -150,7 +150,7 @@ await t.test('a malformed forest of scikit-learn is refused', async (t) => {
     ['a feature that does not exist', { ...forest, n_features: 1 }],
     ['a depth above 16', { ...forest, trees: [chain] }],
   ] as const) {
-    t.throws(() => readScikitLearnForest(broken as ScikitLearnForest), { code: INVALID }, fault)
+    t.throws(() => readScikitLearnForest(broken), { code: INVALID }, fault)
   }
 })
 

@@ -27,10 +27,8 @@ const NOTHING: Inspection = Object.freeze({
 /** Compiles an inspector; do it once at boot. */
 export function createInspector(settings: InspectorSettings = {}): Inspector {
   const { threshold = 0.7, fields = {}, without = [], maxDepth = 32, maxValues = 10_000 } = settings
-  const skipped = new Set<string>(without)
-  const wanted = allSignatures.filter(({ id }) => !skipped.has(classOf(id)))
   const shared = {
-    matcher: new Matcher(wanted),
+    matcher: matcherWithout(without),
     lookup: compileFields(fields),
     threshold,
     clean: new Set<string>(),
@@ -42,6 +40,18 @@ export function createInspector(settings: InspectorSettings = {}): Inspector {
       return found.result()
     },
   }
+}
+
+const matchers = new Map<string, Matcher>()
+
+/** A matcher keeps nothing of a request, so routes that look for the same classes share one. */
+function matcherWithout(without: readonly AttackClass[]): Matcher {
+  const skipped = new Set<string>(without)
+  const key = [...skipped].toSorted().join()
+  const found =
+    matchers.get(key) ?? new Matcher(allSignatures.filter(({ id }) => !skipped.has(classOf(id))))
+  matchers.set(key, found)
+  return found
 }
 
 interface Shared {

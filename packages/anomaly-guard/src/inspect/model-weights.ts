@@ -1,4 +1,4 @@
-/** The weights of the model, written by scripts/train-model.ts. */
+/** The weights of the model, written by bench/model/train-model.ts. */
 
 export const BIAS = -1.9641069600334198
 export const SCALE = 0.06399709904937483

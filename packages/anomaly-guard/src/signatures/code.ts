@@ -1,4 +1,4 @@
-/** Injection of code that a server runs: PHP, Java, JavaScript, Python, Ruby, Perl, and their templates. */
+/** Injection of code that a server runs: PHP, Java, JavaScript, Python, Ruby, Perl. */
 import { signature as s, type Signature } from './signature.ts'
 
 /** Classes of gadget chains and of the Java runtime; attackers name them, users do not. */
@@ -40,7 +40,7 @@ const ENCODED = [
 const PHP_FUNCTIONS =
   'phpinfo( system( exec( passthru( shell_exec( proc_open( popen( pcntl_exec( assert( eval( base64_decode( file_get_contents( file_put_contents( fopen( fwrite( readfile( fsockopen( call_user_func call_user_func_array( create_function( preg_replace( gzinflate( gzuncompress( bzdecompress( str_rot13( unserialize( move_uploaded_file( array_map( array_filter( ob_start( register_shutdown_function( show_source( highlight_file( php_uname( getenv( putenv( ini_set( ini_get( dl( posix_ symlink( chmod( curl_exec( curl_init( parse_ini_file( var_dump( print_r( scandir( glob( opendir( extract( parse_str( mb_ereg_replace( ereg_replace( assert_options( usort( iterator_apply( apache_setenv( gethostbyname( checkdate( array_diff( sodium_crypto pg_enter chr( print( md5( die( set_error_handler('
 
-const code: readonly Signature[] = [
+export const code: readonly Signature[] = [
   s(
     'code.php-tag',
     0.95,
@@ -210,58 +210,3 @@ const code: readonly Signature[] = [
   ),
   s('code.upload-session', 0.8, 'sess_', /^sess_[a-z0-9,-]{6,250}$/, { parts: ['filename'] }),
 ]
-
-const template: readonly Signature[] = [
-  s(
-    'template.arithmetic',
-    0.95,
-    ['{{', '${', '#{', '*{', '@{', '<%', '@(', '~{'],
-    /(?:\{\{|[$#*@~]\{|<%=?|@\()\s?['"]?\d{1,8}['"]?\s?[*+/-]\s?['"]?\d/,
-  ),
-  s(
-    'template.statement',
-    0.85,
-    ['{%'],
-    /\{%-?\s?(?:if|for|set|import|include|raw|extends|block|debug|load|with|macro|endif|print|do|call|from|filter)(?![a-z])/,
-  ),
-  s(
-    'template.freemarker',
-    0.95,
-    ['<#assign', '<#', '?new()', '[#assign', '?api', '?eval'],
-    /<#(?:assign|list|if|include|import|macro|function)|\?new\(\)|\[#assign/,
-  ),
-  s(
-    'template.velocity',
-    0.9,
-    ['#set', '#evaluate', '#foreach', '$class', '#include(', '#parse('],
-    /#(?:set|evaluate|foreach|include|parse)\s?\(\s?["'$]|\$class\.(?:inspect|forname|type)/,
-  ),
-  s(
-    'template.object',
-    0.9,
-    ['{{', '${', '#{', '*{'],
-    /(?:\{\{|[$#*]\{)[^}]{0,60}?(?:constructor|__|self\.|config|request\.|settings|\.class|runtime|exec|system|process|lipsum|cycler|joiner|range\.|_self|app\.|environment|class\b|t\(java|session|param|header|cookie|initparam|\(['"\w])/,
-  ),
-  s('template.asp', 0.85, ['<%', '%>'], /<%[=@!#:-]?\s?[\w('"]|<%\s?$/),
-  s('template.el', 0.85, ['t(java', 't(org', 'new java.', 'new java/']),
-  s(
-    'template.angular',
-    0.9,
-    ['v-', 'ng-', '_c.', '$on.', '[v-'],
-    /(?:v-(?:if|on|bind|html|for|text)|ng-(?:init|app|csp|bind|include|click|focus|src)|_c\.|\$on\.)\s?(?:[\]=("']|constructor)/,
-  ),
-]
-
-const log4shell: readonly Signature[] = [
-  s('log4shell.jndi', 1, 'jndi', /jndi\s?:|jndi.{0,12}(?:ldap|rmi|dns|iiop|http)/),
-  s(
-    'log4shell.lookup',
-    0.95,
-    '${',
-    /\$\{\s?(?:jndi|lower|upper|env|sys|ctx|k8s|main|bundle|docker|java|date|base64|script|spring|web|log4j|map|sd|event|marker|::|:)\s?:/,
-  ),
-  s('log4shell.nested', 0.95, '${', /\$\{[^}$]{0,60}\$\{[^}]{0,40}[:}]/),
-  s('log4shell.default', 0.9, '${', /\$\{[^}]{0,40}:-[^}]{0,20}\}/),
-]
-
-export const codeInjection: readonly Signature[] = [...code, ...template, ...log4shell]

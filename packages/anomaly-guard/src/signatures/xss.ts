@@ -2,7 +2,10 @@
 import { signature as s, type Signature } from './signature.ts'
 
 /** The beginning of a tag of any name. */
-const TAGS = [...'abcdefghijklmnopqrstuvwxyz'].flatMap((letter) => [`<${letter}`, `< ${letter}`])
+const TAGS = Array.from('abcdefghijklmnopqrstuvwxyz').flatMap((letter) => [
+  `<${letter}`,
+  `< ${letter}`,
+])
 const EVENTS =
   'onabort onactivate onafter onanimation onauxclick onbefore onbegin onblur onbounce oncanplay oncell onchange onclick onclose oncontext oncontrol oncopy oncue oncut ondata ondblclick ondeactivate ondrag ondrop onend onerror onfilter onfinish onfocus onform onfullscreen ongot onhashchange onhelp oninput oninvalid onkey onlayout onload onlose onmedia onmessage onmouse onmove ononline onoffline onoutofsync onpage onpaste onplay onpointer onpopstate onprogress onproperty onready onrepeat onreset onresize onresume onreverse onrow onscroll onsearch onseek onselect onshow onslot onstart onstop onstorage onsubmit onsuspend onsync ontime ontoggle ontouch ontransition onunload onurl onvolume onwait onwebkit onwheel onzoom'
 

@@ -6,9 +6,9 @@
  */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { gunzipSync } from 'node:zlib'
-import { createRandom } from '../src/forest/random.ts'
-import { foldValue } from '../src/inspect/fold.ts'
-import { BUCKETS, hashNgrams } from '../src/inspect/ngrams.ts'
+import { createRandom } from '../../src/forest/random.ts'
+import { foldValue } from '../../src/inspect/fold.ts'
+import { BUCKETS, hashNgrams } from '../../src/inspect/ngrams.ts'
 import { makeBenign } from './benign.ts'
 
 interface Example {
@@ -126,8 +126,8 @@ function write(weights: Float64Array, bias: number): void {
   const packed = Int8Array.from(weights, (weight) => Math.round(weight / scale))
   const text = Buffer.from(packed.buffer).toString('base64')
   writeFileSync(
-    new URL('../src/inspect/model-weights.ts', import.meta.url),
-    `/** The weights of the model, written by scripts/train-model.ts. */\n
+    new URL('../../src/inspect/model-weights.ts', import.meta.url),
+    `/** The weights of the model, written by bench/model/train-model.ts. */\n
 export const BIAS = ${bias}
 export const SCALE = ${scale}
 /** One signed byte for each hash, in base64. */

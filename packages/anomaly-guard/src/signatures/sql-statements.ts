@@ -1,7 +1,7 @@
-/** SQL injection. */
+/** SQL injection of statements, functions and names of the system. */
 import { signature as s, type Signature } from './signature.ts'
 
-export const sqli: readonly Signature[] = [
+export const sqlStatements: readonly Signature[] = [
   s(
     'sqli.union-select',
     1,
@@ -72,36 +72,6 @@ export const sqli: readonly Signature[] = [
     /(?:sleep|pg_sleep(?:_for|_until)?|benchmark|randomblob)\s?\(\s?[\w('"@*-]|dbms_(?:pipe|lock)/,
   ),
   s('sqli.waitfor', 0.95, 'waitfor', /waitfor\s?(?:delay|time)\s?['"(\d]/),
-  s(
-    'sqli.tautology',
-    0.9,
-    'or and xor || && having where not',
-    /(?<![a-z_])(?:or|and|xor|\|\||&&|having|where|not)\s?[('"]{0,4}-?\d{1,12}(?:\.\d{1,6})?['")]{0,3}\s?(?:=|<|>|!=|<=>|like\s?['"(\d]|r?like\s|regexp\s|between\s?\d{1,6}\sand|is\s(?:not\s)?null|in\s?\()/,
-  ),
-  s(
-    'sqli.quoted-tautology',
-    0.9,
-    'or and xor || && having where not like',
-    /(?<![a-z0-9_])(?:or|and|xor|\|\||&&|having|where|not|like)\s?\(?\s?['"`][^'"`]{0,24}['"`]\)?\s?(?:=|<|>|!=|like\s?['"(]|rlike|regexp|in\s?\(|is\s(?:not\s)?null|between)/,
-  ),
-  s(
-    'sqli.broken-tautology',
-    0.85,
-    'or and xor || && having',
-    /(?<=['"`)]\s?)(?:or|and|xor|\|\||&&|having)\s?[(!~\s-]{0,4}(?:not\s)?[\w.@$`]{1,40}[()]{0,3}\s?(?:=|<|>|!=|like\s|rlike|regexp|glob\s|in\s?\(|is\s(?:not\s)?null|between\s|\|\||--|;)/,
-  ),
-  s(
-    'sqli.broken-value',
-    0.4,
-    'or and xor || &&',
-    /(?<=['"`)\d]\s?)(?:or|and|xor|\|\||&&)[\s(!+~-]{1,4}(?:['"`\d(]|true|false|null|not|exists|select)/,
-  ),
-  s(
-    'sqli.condition-call',
-    0.85,
-    'or and xor || && having where',
-    /(?<![a-z0-9_])(?:or|and|xor|\|\||&&|having|where)\s?[(!~\s-]{0,4}(?:exists|ascii|substr|substring|mid|length|char_length|ord|hex|if|ifnull|elt|make_set|row|select|updatexml|extractvalue|exp|floor|rand|concat|json_\w{1,20}|ctxsys|utl_\w{1,10}|isnull|coalesce|unicode|len|count|cast|convert|lower|left|right|load_file|updatexml|pg_\w{1,20}|current_setting|generate_series|likelihood|glob|soundex)\s?\(/,
-  ),
   s('sqli.exists', 0.8, 'exists', /exists\s?\(\s?select/),
   s(
     'sqli.stacked',
@@ -184,69 +154,14 @@ export const sqli: readonly Signature[] = [
     0.75,
     'user() version() database() current_user( system_user session_user( schema() current_database() user_name( db_name( is_srvrolemember is_member host_name( sqlite_version load_extension current_setting(',
   ),
-  s('sqli.order-by', 0.85, 'order group', /(?<=['"`)\d]\s?)(?:order|group)\sby\s[\w."'(]{1,30}/),
-  s(
-    'sqli.order-column',
-    0.8,
-    'order',
-    /order\sby\s\d{1,5}\s?(?:--|#|,\s?\d|\/\*|;|(?:asc|desc)\s?(?:--|#))/,
-  ),
-  s('sqli.order-end', 0.45, 'order', /order\sby\s\d{1,5}\s?(?:$|asc|desc)/),
-  s(
-    'sqli.having',
-    0.85,
-    'having',
-    /having\s(?:count|sum|max|min|avg)?\s?[('"\w]{1,30}[)'"]?\s?(?:=|<|>|like\s)/,
-  ),
-  s('sqli.case', 0.8, 'case', /case\s?(?:when|\w{1,20}\swhen)\s?.{1,100}?\sthen\s/),
-  s('sqli.when-then', 0.75, 'when', /when\s?[('"\d][^;]{0,60}?\sthen\s/),
-  s(
-    'sqli.if',
-    0.8,
-    'if(',
-    /if\s?\(\s?[\w('"@!-]{1,40}[^,;{}]{0,60}[=<>][^,;{}]{0,60},[^{}]{1,60},/,
-  ),
   s(
     'sqli.ascii',
     0.85,
     'ascii( substr( substring( mid( ord( length(',
     /(?:ascii|ord)\s?\(\s?(?:substr|substring|mid|lower|upper|unicode|'|")|(?:substr|substring|mid)\s?\(\s?\(?\s?(?:select|@@|user|version|database|password|current|load_file|\w{1,30}\s?,\s?\d{1,4}\s?,\s?\d{1,4}\s?\)\s?[)=<>])|(?:length|substring)\s?\(\s?\(?\s?select/,
   ),
-  s(
-    'sqli.comment-end',
-    0.75,
-    '--',
-    /(?<=[\w)]['"`]\)?\s?;?\s?|['"`]\s?;\s?|\d\s?;\s?|['"`)]\)\s?;?\s?)--[\s-]{0,2}$/,
-  ),
-  s('sqli.dashes', 0.35, '--', /(?<=['"`)\d;]\s?)--(?:[\s+-]|\w|$)/),
-  s('sqli.comment-hash', 0.35, '#', /(?<=['"`)\d;]\s?)#(?:\s|$|\w)/),
-  s(
-    'sqli.quote-hash',
-    0.75,
-    '#',
-    /(?<=(?:=|or|and|like|by)\s?\(?['"`]?[\w'"]{1,10}['"`)]{0,4}\s?)#\s?$/,
-  ),
-  s('sqli.end-marker', 0.6, '/*', /(?<=['"`)\d;]\s?)\/\*/),
   s('sqli.null-columns', 0.8, 'null', /null\s?(?:,\s?null|\s?,\s?\d{1,5}\s?,|--|#)/),
   s('sqli.procedure-analyse', 0.95, 'procedure', /procedure\sanalyse/),
-  s(
-    'sqli.into-from',
-    0.7,
-    'limit offset',
-    /limit\s?\d{1,6}\s?(?:,\s?\d{1,6}|offset\s\d{1,6})\s?(?:--|#|\)|\/\*|into|procedure|$)/,
-  ),
-  s(
-    'sqli.broken-in',
-    0.8,
-    'in rlike regexp like between div mod',
-    /(?<=['"`)]\s?)(?:not\s)?(?:in|rlike|regexp|like|between|div|mod)\s?(?:\(|['"`][\w%]|\d)/,
-  ),
-  s(
-    'sqli.boolean-mode',
-    0.9,
-    ['boolean mode', 'collate', 'sounds like', 'using(', 'returning'],
-    /in\sboolean\smode|boolean\smode\)|collate\s(?:utf8|latin1|nocase)|sounds\slike\s?['"(]/,
-  ),
   s(
     'sqli.json',
     0.8,
@@ -259,82 +174,7 @@ export const sqli: readonly Signature[] = [
     'select',
     /select\s?[^a-z\s]{0,40}[\w@]{0,30}\s?[,('"@*+-].{0,160}?\sfrom\s[\w.`"[\]]{1,60}\s(?:where|limit|order\sby|group\sby|join|union|having|inner|left)(?:\s|$)/,
   ),
-  s(
-    'sqli.concatenation',
-    0.8,
-    '||',
-    /(?<=['"`)]\s?)\|\|\s?(?:['"`(\d]|\w{1,20}\s?\()|(?<=\d\s?)\|\|\s?\w{1,20}\s?\(/,
-  ),
-  s(
-    'sqli.quoted-operator',
-    0.8,
-    '<=> >> << <> != ^ :=',
-    /(?<=['"`]\s?)(?:<=>|>>|<<|<>|!=|\^|:=)\s?(?:['"`(!~+-]|\d|\w{1,20}\()/,
-  ),
-  s(
-    'sqli.call-comparison',
-    0.8,
-    'or and xor',
-    /(?<![a-z0-9_])(?:or|and|xor)\s[\w.@]{1,30}\s?(?:=|<|>|!=)\s?\w{1,30}\s?\(/,
-  ),
-  s(
-    'sqli.number-comparison',
-    0.8,
-    'or and xor',
-    /(?<![a-z_])(?:or|and|xor)\s?\(?\s?['"]?-?\d{1,9}['"]?\s(?:not\s(?:in|between|like|rlike|regexp)|between\s?['"(]?\d{1,9}['")]?\sand|in\s?\(|like\s?['"]|is\s(?:not\s)?(?:null|true|false))/,
-  ),
-  s(
-    'sqli.sum',
-    0.85,
-    'or and xor having where',
-    /(?<![a-z0-9_])(?:or|and|xor|having|where)\s?\(?\s?\d{1,6}(?:\s?[+*/-]\s?\d{1,6}){1,8}\s?\)?\s?[=<>]/,
-  ),
-  s(
-    'sqli.quote',
-    0.15,
-    ["'", '"', '`'],
-    /['"`]\s?(?:[-+*/^|&=<>!%(#;~]|\)\s?[-;a-z|&=<>]|(?:or|and|union|select|where|having|like|rlike|regexp|between|in|is|not|xor|div|mod|order|group|limit|into|from|as|procedure|collate|binary)(?![a-z]))/,
-  ),
-  s(
-    'sqli.word',
-    0.15,
-    'select union insert update delete where having from limit like rlike regexp between procedure xor or and div not into values cast convert order group null exec declare drop binary case',
-    /[a-z]{2,10}\s?(?:[('"`*@!~=<>#;-]|\d|null|select|binary|case|current_|user|by\s\d)/,
-    { whole: true },
-  ),
-  s(
-    'sqli.symbols',
-    0.15,
-    '-- /* || && <=> <> != := @@ @: ## !!',
-    /(?<=['"`)\d\s])[-/|&<!:@#]{1,2}/,
-  ),
-  s(
-    'sqli.same',
-    0.9,
-    'or and xor',
-    /(?<![a-z0-9_])(?:or|and|xor)\s(['"]?)([a-z]\w{0,19})\1\s?=\s?\1\2(?!\w)/,
-  ),
-  s('sqli.adjacent', 0.8, 'or and xor', /(?<=['"`])(?:or|and|xor)[!~+-]{1,4}['"`\d(]/),
-  s('sqli.null', 0.85, 'is', /(?<![a-z0-9])is\s?(?:not\s?)?\\n(?![a-z])/),
-  s(
-    'sqli.arithmetic',
-    0.75,
-    ["'", '"'],
-    /['"]\s?[*/^%|&+-]{1,2}\s?[\w@]{1,30}\s(?:is|rlike|regexp|or|and|xor|like|in)\s?['"\d(n-]/,
-  ),
-  s(
-    'sqli.call',
-    0.85,
-    'or and xor',
-    /(?<![a-z0-9_])(?:or|and|xor)\s\w{1,30}\s?\([^()]{0,24}\)\s?[=<>]/,
-  ),
   s('sqli.union-end', 0.75, 'union', /(?<=\d\s?|\/)union\s?(?:$|#|--|\/\*|\d{1,8}\s?,)/),
-  s(
-    'sqli.like',
-    0.85,
-    'or and',
-    /(?<![a-z0-9_])(?:or|and)\s[\w.]{1,30}\s(?:not\s)?(?:like|rlike|regexp)\s?['"%]/,
-  ),
   s('sqli.select-numbers', 0.85, 'select', /select\s?[\d\s,.*+/()-]{1,60}from[\s[`(][\w.[`]/),
   s('sqli.from-where', 0.9, 'from', /from\s?[[`"(][\w.]{1,40}[\]`")]\s?where/),
 ]

@@ -1,5 +1,5 @@
 /** Makes harmless values as users and programs send them, for the training of the model. */
-import type { Random } from '../src/forest/random.ts'
+import type { Random } from '../../src/forest/random.ts'
 
 const list = (text: string) => text.split(/\s*;\s*/)
 const FIRST = list(
