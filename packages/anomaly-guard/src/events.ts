@@ -86,7 +86,7 @@ export const events = {
   'anomaly_guard.refused': {
     severity: 'low',
     outcome: 'failure',
-    description: 'Requests were refused: the first of a kind in a minute is told.',
+    description: 'Requests were refused: one event for each kind and minute.',
   },
   'anomaly_guard.challenge_answered': {
     severity: 'info',

@@ -14,6 +14,8 @@ const difficulty = 4
 const by = 'op'
 const html = { accept: 'text/html,application/xhtml+xml' }
 
+const encode = (value: unknown) => Buffer.from(JSON.stringify(value)).toString('base64')
+
 async function solve(challenge: Challenge): Promise<string> {
   const solution = await solveChallenge({ challenge, deriveKey })
   return Buffer.from(JSON.stringify({ challenge, solution })).toString('base64')
@@ -98,7 +100,6 @@ await t.test('an answer counts once, for its client, in its time', async (t) => 
     challenge: Challenge
     solution: object
   }
-  const encode = (value: unknown) => Buffer.from(JSON.stringify(value)).toString('base64')
   const easier = structuredClone(right)
   easier.challenge.parameters.cost = 1
   const forgeries: Record<string, string> = {

@@ -5,7 +5,12 @@ import t, { type Test } from 'tap'
 import { createActive } from '../src/contain/active.ts'
 import { blockOf, parseBlock, readAddress, type AddressBits } from '../src/contain/address.ts'
 import { createAllowlist } from '../src/contain/allowlist.ts'
-import { parseContainment, slotOf, type Containment, type Target } from '../src/contain/containment.ts'
+import {
+  parseContainment,
+  slotOf,
+  type Containment,
+  type Target,
+} from '../src/contain/containment.ts'
 import { createContainments, type ContainmentOrder } from '../src/contain/containments.ts'
 import { climb, formatStrikes, parseStrikes } from '../src/contain/ladder.ts'
 import { createPorts } from '../src/contain/ports.ts'
@@ -29,12 +34,13 @@ const toV4 = (parts: readonly number[]): string => parts.join('.')
 const toV6 = (parts: readonly number[]): string =>
   `${parts.map((part) => part.toString(16)).join(':')}::1`
 
+const mask = (word: number, kept: number) =>
+  kept >= 32 ? word >>> 0 : kept <= 0 ? 0 : (word & (-1 << (32 - kept))) >>> 0
+
 /** A block that contains an address. */
 function blockAround(address: string, bits: number): string {
   const { isV4, high, low } = read(address)
   const length = Math.min(bits, isV4 ? 32 : 64)
-  const mask = (word: number, kept: number) =>
-    kept >= 32 ? word >>> 0 : kept <= 0 ? 0 : (word & (-1 << (32 - kept))) >>> 0
   if (isV4) {
     const kept = mask(low, length)
     return `${[24, 16, 8, 0].map((shift) => (kept >>> shift) & 255).join('.')}/${length}`
@@ -96,7 +102,7 @@ await t.test('the table finds what a scan of all blocks finds', async (t) => {
             .filter(([each, index]) => index !== gone && blockContains(each.text, text))
             .map(([, index]) => index + 1)
           if (!expected.every((value) => found.has(value)) || found.size !== expected.length) {
-            throw new Error(`${text}: found ${[...found]}, expected ${expected}`)
+            throw new Error(`${text}: found ${[...found].join()}, expected ${expected.join()}`)
           }
         }
       },
@@ -194,8 +200,7 @@ async function createParts(
     failed: (_error: unknown, what: string) => void failures.push(what),
   }
   const clients = createClientCounter(600_000)
-  const onError = (): void => {}
-  const shared = shareContainments({ store: own, clock, active, onError })
+  const shared = shareContainments({ store: own, clock, active, onError: () => {} })
   await shared.start()
   t.after(() => shared.stop())
   const hash = createKeyHash()
@@ -244,8 +249,10 @@ await t.test('100 simultaneous detections on 4 instances make one containment', 
   }
   await Promise.all(fleet.map(({ containments }) => containments.settle()))
   const all = fleet.flatMap(({ contained }) => contained)
-  t.equal(all.length, 1, 'one is told')
-  const ids = new Set(fleet.map(({ active }) => active.ofAddress(read('192.0.2.7'), clock.now())?.id))
+  t.equal(all.length, 1, 'one event')
+  const ids = new Set(
+    fleet.map(({ active }) => active.ofAddress(read('192.0.2.7'), clock.now())?.id),
+  )
   t.same([...ids], [all[0]!.id], 'all instances have the same one')
   const [first, second] = fleet
   await first!.containments.lift(all[0]!.id, 'op', HOUR)
@@ -316,9 +323,9 @@ await t.test('the number of containments is bounded', async (t) => {
 await t.test('an allowlisted client is never contained', async (t) => {
   const cases = runs(3000, 100_000)
   const client = fc.oneof(v4.map(toV4), v6.map(toV6))
-  const kind = fc.constantFrom('block', 'challenge', 'tighten', 'step-up', 'revoke')
+  const kind = fc.constantFrom<Containment['kind']>('block', 'challenge', 'tighten', 'step-up')
   const attack = fc.record({
-    kind: kind as fc.Arbitrary<Containment['kind']>,
+    kind,
     bits: fc.integer({ min: 4, max: 64 }),
     byOperator: fc.boolean(),
   })
@@ -363,7 +370,8 @@ await t.test('an allowlisted client is never contained', async (t) => {
         if (isRefused || (own !== undefined && allowedBits <= 64 && isExact(own, address))) {
           throw new Error(`${address} is contained`)
         }
-        if (active.ofPrincipal('u-1', clock.now()) !== undefined) throw new Error('u-1 is contained')
+        if (active.ofPrincipal('u-1', clock.now()) !== undefined)
+          throw new Error('u-1 is contained')
         await store.close()
       },
     ),
@@ -391,13 +399,14 @@ await t.test('what a foreign hand wrote into the store breaks nothing', async (t
   const wrong: readonly object[] = [
     { kind: 'burn' },
     { until: '2' },
-    { until: 1e400 },
+    { until: 0.5 },
     { by: 5 },
     { target: null },
     { target: { type: 'planet', value: 'x' } },
     { reason: 'x'.repeat(5000) },
   ]
-  for (const change of wrong) t.equal(parseContainment(JSON.stringify({ ...good, ...change })), undefined)
+  for (const change of wrong)
+    t.equal(parseContainment(JSON.stringify({ ...good, ...change })), undefined)
   for (const text of ['', 'null', '[]', '{', '5']) t.equal(parseContainment(text), undefined)
 
   const clock = createManualClock()

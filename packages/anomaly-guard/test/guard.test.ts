@@ -99,7 +99,7 @@ await t.test('what the guard refuses itself never feeds a rule', async (t) => {
   t.equal((await send('/', '192.0.2.7')).statusCode, 200, 'the refusals did not prolong the block')
 })
 
-await t.test('a refused client is told once a minute, with the number of refusals', async (t) => {
+await t.test('refusals cause one event a minute, with their number', async (t) => {
   const { app, send, clock, eventsOf } = await build(t)
   await app.anomaly.contain.blockAddress('192.0.2.7', { reason: 'test', by: 'op', ttlMs: 600_000 })
   for (let sent = 0; sent < 20; sent++) await send('/', '192.0.2.7')

@@ -99,7 +99,7 @@ await t.test('an anomaly explains itself in sentences', async (t) => {
   })
 })
 
-await t.test('a false positive is lifted, spared for an hour, and told', async (t) => {
+await t.test('a false positive is lifted, spared for an hour, and reported', async (t) => {
   const { app, clock, failLogin, send, eventsOf } = await build(t)
   for (let attempt = 0; attempt < 5; attempt++) await failLogin('192.0.2.7')
   await app.anomaly.settle()
@@ -209,7 +209,11 @@ await t.test('a login that succeeds in the middle of an attack is a takeover', a
   const login = (address: string, account: string) =>
     send('/login', address, { method: 'POST', payload: { account, password: 'right' } })
   await login('198.51.100.1', 'carol')
+  // The owner, from an address that has not failed.
   await login('198.51.100.2', 'bob')
+  await app.anomaly.settle()
+  t.equal(eventsOf('anomaly_guard.detected').length, 1)
+  await login('192.0.2.3', 'bob')
   await app.anomaly.settle()
   const labels = eventsOf('anomaly_guard.detected').map(
     ({ details }) => (details as { label: string }).label,
@@ -256,7 +260,7 @@ await t.test('measures with a wrong argument are refused', async (t) => {
   t.same(contain.list(), [])
 })
 
-await t.test('while the store fails, anomalies are still found and told', async (t) => {
+await t.test('while the store fails, anomalies are still found and reported', async (t) => {
   const failing = new Proxy({} as Store, {
     get: (_target, name) =>
       name === 'then' ? undefined : () => Promise.reject(new Error('the store is down')),
@@ -271,9 +275,10 @@ await t.test('while the store fails, anomalies are still found and told', async 
   t.equal(app.anomaly.isShared, false)
 })
 
+const line = (options: object) =>
+  describeBoot({ rules: [{ name: 'x', mode: 'enforce', limit: 1 }] }, resolveOptions(options))
+
 await t.test('the boot line says what is missing', (t) => {
-  const line = (options: object) =>
-    describeBoot({ rules: [{ name: 'x', mode: 'enforce', limit: 1 }] }, resolveOptions(options))
   t.match(line({}), /enforces 1 of 1 rules.*Set "store".*Set "stepUp".*Set "revoke"/)
   const store = createMemoryStore()
   t.match(line({ store }), /Set "secret"/)

@@ -100,24 +100,25 @@ await t.test('the same ids again and again are no enumeration', async (t) => {
   t.ok(found.every((label) => label === undefined))
 })
 
+const lastLabel = (make: (index: number) => Facts) =>
+  run([rules.bruteForce()], repeat(5, make)).at(-1)
+
 await t.test('failed logins are named by their accounts and passwords', async (t) => {
-  const label = (make: (index: number) => Facts) =>
-    run([rules.bruteForce()], repeat(5, make)).at(-1)
   const name = 'login-failed'
   t.equal(
-    label((i) => ({ name, account: 'a', secret: `s${i}` })),
+    lastLabel((i) => ({ name, account: 'a', secret: `s${i}` })),
     'brute_force',
   )
   t.equal(
-    label((i) => ({ name, account: `a${i}`, secret: `s${i}` })),
+    lastLabel((i) => ({ name, account: `a${i}`, secret: `s${i}` })),
     'credential_stuffing',
   )
   t.equal(
-    label((i) => ({ name, account: `a${i}`, secret: 's' })),
+    lastLabel((i) => ({ name, account: `a${i}`, secret: 's' })),
     'password_spraying',
   )
   t.equal(
-    label((i) => ({ name, account: `a${i}` })),
+    lastLabel((i) => ({ name, account: `a${i}` })),
     'credential_stuffing',
   )
 })
@@ -153,8 +154,8 @@ await t.test(
     const small = repeat(3, () => ({ name: 'payout', principalId: 'u', amount: 5 }))
     t.same(run([rule], small).filter(Boolean), [])
     const together = rules.define('all', { on: 'x', by: 'everyone', limit: 2, withinMs: 1000 })
-    const strangers = repeat(2, (i) => ({ name: 'x', address: `192.0.2.${i}` }))
-    t.same(run([together], strangers), [undefined, 'all'])
+    const others = repeat(2, (i) => ({ name: 'x', address: `192.0.2.${i}` }))
+    t.same(run([together], others), [undefined, 'all'])
   },
 )
 

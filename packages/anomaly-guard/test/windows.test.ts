@@ -109,15 +109,15 @@ await t.test('the table agrees with a Map while keys come, go and move', async (
 
 const hash = createKeyHash()
 
-function fillWithStrangers(windows: CountWindows, count: number, at: number): void {
-  for (let stranger = 0; stranger < count; stranger++) windows.add(hash(`stranger ${stranger}`), at)
+function fillWithOthers(windows: CountWindows, count: number, at: number): void {
+  for (let other = 0; other < count; other++) windows.add(hash(`other ${other}`), at)
 }
 
 await t.test('a flood of new keys does not evict a client that is near its limit', async (t) => {
   const windows = new CountWindows({ windowMs: 60_000, capacity: 5, maxKeys: 1000 })
   const suspects = Array.from({ length: 50 }, (_, index) => hash(`suspect ${index}`))
   for (const key of suspects) for (let each = 0; each < 4; each++) windows.add(key, 1000)
-  fillWithStrangers(windows, 50_000, 2000)
+  fillWithOthers(windows, 50_000, 2000)
   t.ok(windows.size <= 1000)
   const readings = suspects.map((key) => windows.add(key, 3000))
   t.ok(
@@ -129,10 +129,10 @@ await t.test('a flood of new keys does not evict a client that is near its limit
 await t.test('keys whose window has passed make room first', async (t) => {
   const windows = new CountWindows({ windowMs: 1000, capacity: 5, maxKeys: 100 })
   for (let key = 1; key <= 100; key++) for (let each = 0; each < 5; each++) windows.add(key, 0)
-  fillWithStrangers(windows, 100, 10_000)
+  fillWithOthers(windows, 100, 10_000)
   t.equal(windows.size, 100)
-  t.equal(windows.add(hash('stranger 1'), 10_001), 2, 'the newcomers stayed')
-  windows.delete(hash('stranger 1'))
+  t.equal(windows.add(hash('other 1'), 10_001), 2, 'the newcomers stayed')
+  windows.delete(hash('other 1'))
   t.equal(windows.size, 99)
   windows.delete(hash('nobody'))
   t.equal(windows.size, 99)

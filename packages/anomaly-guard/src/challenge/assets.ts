@@ -10,7 +10,7 @@ export interface WidgetFiles {
   readonly style: Buffer
 }
 
-const read = (name: string) => readFile(fileURLToPath(import.meta.resolve(name)))
+const read = (url: string) => readFile(fileURLToPath(url))
 
 /**
  * Reads the files once, at boot: the variant that loads styles and workers from files, so that a strict
@@ -21,9 +21,9 @@ const read = (name: string) => readFile(fileURLToPath(import.meta.resolve(name))
 export async function readWidgetFiles(): Promise<WidgetFiles> {
   try {
     const [script, worker, style] = await Promise.all([
-      read('altcha/external'),
-      read('altcha/workers/pbkdf2'),
-      read('altcha/altcha.css'),
+      read(import.meta.resolve('altcha/external')),
+      read(import.meta.resolve('altcha/workers/pbkdf2')),
+      read(import.meta.resolve('altcha/altcha.css')),
     ])
     return { script, worker, style }
   } catch (error) {

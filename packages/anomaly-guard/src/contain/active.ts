@@ -41,12 +41,15 @@ class Active implements ActiveContainments {
   readonly #addresses = new PrefixTable()
   /** Containments of addresses by the value in the table. */
   readonly #byNumber: (Containment | undefined)[] = [undefined]
+  /** End times eight plus strength, by the same number: a lookup reads one object only, the one it returns. */
+  #marks = new Float64Array(1024)
   readonly #numbers = new Map<string, number>()
   readonly #free: number[] = []
   readonly #principals = new Map<string, Containment[]>()
   #service: Containment[] = []
   #sweeping: Iterator<Containment, undefined> | undefined
-  #found: Containment | undefined
+  #found = 0
+  #strength = -1
   #now = 0
 
   get size(): number {
@@ -65,7 +68,7 @@ class Active implements ActiveContainments {
     if (target.type === 'address') {
       const number = this.#numbers.get(slot)
       if (number === undefined) this.#addAddress(slot, containment)
-      else this.#byNumber[number] = containment
+      else this.#keep(number, containment)
       return
     }
     const others = (list: readonly Containment[]) => list.filter((each) => each !== present)
@@ -99,10 +102,11 @@ class Active implements ActiveContainments {
 
   ofAddress(address: AddressBits, now: number): Containment | undefined {
     if (this.#numbers.size === 0) return undefined
-    this.#found = undefined
+    this.#found = 0
+    this.#strength = -1
     this.#now = now
     this.#addresses.some(address, this.#consider)
-    return this.#found
+    return this.#byNumber[this.#found]
   }
 
   ofPrincipal(id: string, now: number): Containment | undefined {
@@ -131,19 +135,31 @@ class Active implements ActiveContainments {
 
   /** One function for all lookups, so that a request allocates none. */
   readonly #consider = (number: number): boolean => {
-    const candidate = this.#byNumber[number]!
-    if (candidate.until <= this.#now) return false
-    if (this.#found === undefined || strengthOf(candidate) > strengthOf(this.#found)) {
-      this.#found = candidate
+    const mark = this.#marks[number]!
+    if (mark < (this.#now + 1) * 8) return false
+    const strength = mark % 8
+    if (strength > this.#strength) {
+      this.#strength = strength
+      this.#found = number
     }
-    return candidate.kind === 'block'
+    return strength >= STRENGTH.block
   }
 
   #addAddress(slot: string, containment: Containment): void {
     const number = this.#free.pop() ?? this.#byNumber.length
-    this.#byNumber[number] = containment
+    this.#keep(number, containment)
     this.#numbers.set(slot, number)
     this.#addresses.add(parseBlock(containment.target.value), number)
+  }
+
+  #keep(number: number, containment: Containment): void {
+    if (number >= this.#marks.length) {
+      const grown = new Float64Array(this.#marks.length * 2)
+      grown.set(this.#marks)
+      this.#marks = grown
+    }
+    this.#marks[number] = containment.until * 8 + strengthOf(containment)
+    this.#byNumber[number] = containment
   }
 
   #removeAddress(slot: string, value: string): void {

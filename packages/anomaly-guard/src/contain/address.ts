@@ -16,7 +16,7 @@ export interface AddressBlock extends Readonly<AddressBits> {
   readonly text: string
 }
 
-/** The longest prefix that is told apart: one client owns an IPv6 /64. */
+/** The longest prefix that is compared: one client owns an IPv6 /64. */
 export const LONGEST_V6 = 64
 
 /**

@@ -52,7 +52,7 @@ const KINDS = ['block', 'challenge', 'tighten', 'step-up', 'revoke', 'lockdown',
 const MAX_TEXT = 4096
 
 /**
- * Reads a containment as the store returns it. Whoever can write to the store can contain a client, but must
+ * Reads a containment as the store returns it. Write access to the store can contain a client, but must
  * not be able to break the process.
  *
  * @returns `undefined` where the text is no containment.

@@ -44,7 +44,7 @@ export interface ContainmentResult {
   readonly isNew: boolean
 }
 
-/** What happened to a containment, to be told as events. */
+/** What happened to a containment, to be emitted as events. */
 export interface ContainmentReporter {
   readonly contained: (containment: Containment) => void
   readonly lifted: (containment: Containment, by: string | null) => void

@@ -66,15 +66,17 @@ export class PrefixTable {
     const { isV4, high, low } = address
     for (const table of isV4 ? this.#v4 : this.#v6) {
       if (table.size === 0) continue
-      const [keptHigh, keptLow] = table.keep(isV4, high, low)
-      const value = table.get(keptHigh, keptLow)
+      const value = table.valueOf(isV4, high, low)
       if (value === 0) continue
       if (visit(value)) return true
-      if (this.#further.size === 0) continue
-      const further = this.#further.get(`${isV4} ${table.length} ${keptHigh} ${keptLow}`)
-      if (further?.some(visit) === true) return true
+      if (this.#further.size > 0 && this.#furtherOf(table, address).some(visit)) return true
     }
     return this.#everything[isV4 ? 'v4' : 'v6'].some(visit)
+  }
+
+  #furtherOf({ length }: LengthTable, address: AddressBits): readonly number[] {
+    const { isV4, high, low } = masked(address, length)
+    return this.#further.get(`${isV4} ${length} ${high} ${low}`) ?? []
   }
 
   #expand(block: AddressBlock, use: (table: LengthTable, high: number, low: number) => void): void {
@@ -93,81 +95,78 @@ export class PrefixTable {
 }
 
 const SMALLEST_SLOTS = 16
-const kept: [number, number] = [0, 0]
+/** High word, low word, value, unused: a slot is within one line of the processor's cache. */
+const WORDS = 4
 
 /** The blocks of one length: open addressing. */
 class LengthTable {
   readonly length: number
   size = 0
-  #high = new Uint32Array(SMALLEST_SLOTS)
-  #low = new Uint32Array(SMALLEST_SLOTS)
-  #values = new Int32Array(SMALLEST_SLOTS)
+  #mask = SMALLEST_SLOTS - 1
+  #slots = new Int32Array(SMALLEST_SLOTS * WORDS)
 
   constructor(length: number) {
     this.length = length
   }
 
-  /** The bits of an address that this table compares; the array is reused. */
-  keep(isV4: boolean, high: number, low: number): readonly [high: number, low: number] {
-    kept[0] = isV4 ? 0 : maskWord(high, this.length)
-    kept[1] = isV4 ? maskWord(low, this.length) : maskWord(low, this.length - 32)
-    return kept
+  /** The value of the block that contains an address, or 0. */
+  valueOf(isV4: boolean, high: number, low: number): number {
+    const { length } = this
+    return isV4
+      ? this.get(0, maskWord(low, length))
+      : this.get(maskWord(high, length), maskWord(low, length - 32))
   }
 
   get(high: number, low: number): number {
-    return this.#values[this.#slotOf(high, low)]!
+    return this.#slots[this.#find(high | 0, low | 0) + 2]!
   }
 
   /** @param value 0 removes. */
   set(high: number, low: number, value: number): void {
-    const slot = this.#slotOf(high, low)
-    const present = this.#values[slot]!
+    const at = this.#find(high | 0, low | 0)
+    const present = this.#slots[at + 2]!
     if (value === 0) {
-      if (present !== 0) this.#remove(slot)
+      if (present !== 0) this.#remove(at / WORDS)
       return
     }
-    this.#high[slot] = high
-    this.#low[slot] = low
-    this.#values[slot] = value
+    this.#slots[at] = high
+    this.#slots[at + 1] = low
+    this.#slots[at + 2] = value
     if (present !== 0) return
     this.size++
-    if (this.size * 2 > this.#values.length) this.#grow()
+    if (this.size * 2 > this.#mask) this.#grow()
   }
 
-  #slotOf(high: number, low: number): number {
-    const mask = this.#values.length - 1
-    for (let slot = homeOf(high, low) & mask; ; slot = (slot + 1) & mask) {
-      if (this.#values[slot] === 0) return slot
-      if (this.#low[slot] === low && this.#high[slot] === high) return slot
+  /** Where the slot of a block begins, or the first empty one. */
+  #find(high: number, low: number): number {
+    const slots = this.#slots
+    for (let slot = homeOf(high, low) & this.#mask; ; slot = (slot + 1) & this.#mask) {
+      const at = slot * WORDS
+      if (slots[at + 2] === 0 || (slots[at + 1] === low && slots[at] === high)) return at
     }
   }
 
   #remove(slot: number): void {
-    const mask = this.#values.length - 1
+    const [slots, mask] = [this.#slots, this.#mask]
     let gap = slot
-    for (let next = (gap + 1) & mask; this.#values[next] !== 0; next = (next + 1) & mask) {
-      const home = homeOf(this.#high[next]!, this.#low[next]!) & mask
+    for (let next = (gap + 1) & mask; slots[next * WORDS + 2] !== 0; next = (next + 1) & mask) {
+      const at = next * WORDS
+      const home = homeOf(slots[at]!, slots[at + 1]!) & mask
       if (((next - home) & mask) < ((next - gap) & mask)) continue
-      this.#high[gap] = this.#high[next]!
-      this.#low[gap] = this.#low[next]!
-      this.#values[gap] = this.#values[next]!
+      slots.copyWithin(gap * WORDS, at, at + WORDS)
       gap = next
     }
-    this.#values[gap] = 0
+    slots[gap * WORDS + 2] = 0
     this.size--
   }
 
   #grow(): void {
-    const [high, low, values] = [this.#high, this.#low, this.#values]
-    this.#high = new Uint32Array(values.length * 2)
-    this.#low = new Uint32Array(values.length * 2)
-    this.#values = new Int32Array(values.length * 2)
-    for (let index = 0; index < values.length; index++) {
-      if (values[index] === 0) continue
-      const slot = this.#slotOf(high[index]!, low[index]!)
-      this.#high[slot] = high[index]!
-      this.#low[slot] = low[index]!
-      this.#values[slot] = values[index]!
+    const old = this.#slots
+    this.#slots = new Int32Array(old.length * 2)
+    this.#mask = this.#mask * 2 + 1
+    for (let at = 0; at < old.length; at += WORDS) {
+      if (old[at + 2] === 0) continue
+      this.#slots.set(old.subarray(at, at + WORDS), this.#find(old[at]!, old[at + 1]!))
     }
   }
 }

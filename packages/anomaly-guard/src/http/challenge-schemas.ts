@@ -31,7 +31,12 @@ export const challengeSchemas = {
   },
   file: {
     config: open,
-    schema: { summary: 'A file of the page', tags, hide: true },
+    schema: {
+      summary: 'A file of the page',
+      tags,
+      hide: true,
+      querystring: { type: 'object', additionalProperties: true },
+    },
   },
   create: {
     config: open,

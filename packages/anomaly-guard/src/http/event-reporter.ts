@@ -1,4 +1,4 @@
-/** Tells what the guard does: security events and log lines. */
+/** Reports what the guard does: security events and log lines. */
 import type { SecurityEvents, Severity } from '@parapet/kit'
 import type { FastifyBaseLogger } from 'fastify'
 import { formatTarget, type Containment } from '../contain/containment.ts'

@@ -9,7 +9,7 @@ import {
   PARAPET_ANOMALY_GUARD_TIGHTENED,
 } from '../errors.ts'
 
-/** Tells about refusals without being flooded by them. */
+/** Reports refusals, at most one event a minute for each kind. */
 export class RefusalLog {
   readonly #events: SecurityEvents
   readonly #now: () => number

@@ -1,6 +1,6 @@
 /**
- * Receives detections and makes anomalies of them: the first of a rule and group is recorded, told and answered;
- * the following ones of the same window are only counted, but answered as well.
+ * Receives detections and makes anomalies of them: the first of a rule and group is recorded, reported
+ * and answered; the following ones of the same window are only counted, but answered as well.
  */
 import { uuidV7, type Clock, type Store } from '@parapet/kit'
 import type { Detection, Response } from '../rules/rule.ts'
@@ -106,7 +106,7 @@ class AnomalyDesk implements Desk {
 
   async #record(anomaly: Anomaly, key: string): Promise<void> {
     const { timeline, impact, onDetected, onIncident } = this.#settings
-    // Another instance may have seen the same attack first; then it has told it.
+    // Another instance may have seen the same attack first; then it has reported it.
     if (!(await this.#claim(`anomaly-guard:open:${key}`, anomaly.id))) return
     impact.recorded(anomaly)
     await timeline.record(anomaly, true)

@@ -74,16 +74,7 @@ export function createGuard(settings: AnomalyGuardSettings, report: GuardReporte
   const { engine, desk, modes, timeline } = detecting
   const { active, shared, containments } = containing
 
-  const failures = createFailureMemory()
-  const feed = (signal: Signal): void => {
-    const detections = engine.observe(signal)
-    if (signal.isForeign === true) return
-    for (const detection of detections) desk.report(detection)
-    if (signal.name === 'login-failed') failures.note(signal)
-    if (signal.name === 'login-succeeded' && isTakeover(desk, failures, signal)) {
-      desk.report(takeoverOf(signal))
-    }
-  }
+  const feed = createFeed(engine, desk)
   const onError = report.failed
   const signals: SignalSharing = shareSignals({ store, clock, tick, receive: feed, onError })
   let cancelSweep: (() => void) | undefined
@@ -106,7 +97,8 @@ export function createGuard(settings: AnomalyGuardSettings, report: GuardReporte
       createHmac('sha256', secret).update(`${kind} ${text}`).digest('base64url').slice(0, 22),
     observe(signal) {
       feed(signal)
-      signals.send(signal)
+      // A store of this process has no other listener.
+      if (ownStore === undefined) signals.send(signal)
     },
     async start() {
       await Promise.all(shares.map((each) => each.start()))
@@ -123,6 +115,21 @@ export function createGuard(settings: AnomalyGuardSettings, report: GuardReporte
       await desk.settle()
       await containments.settle()
     },
+  }
+}
+
+/** Runs the rules over a signal, and reports what they find in signals of this instance. */
+function createFeed(engine: RuleEngine, desk: Desk): (signal: Signal) => void {
+  const failures = createFailureMemory()
+  return (signal) => {
+    const detections = engine.observe(signal)
+    // The instance on which it happened reports it.
+    if (signal.isForeign === true) return
+    for (const detection of detections) desk.report(detection)
+    if (signal.name === 'login-failed') failures.note(signal)
+    if (signal.name === 'login-succeeded' && isTakeover(desk, failures, signal)) {
+      desk.report(takeoverOf(signal))
+    }
   }
 }
 

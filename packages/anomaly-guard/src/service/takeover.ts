@@ -12,10 +12,11 @@ export interface FailureMemory {
 const KEEP_MS = 1_800_000
 const MAX_PAIRS = 50_000
 
+const keyOf = ({ account = '', address }: Signal): string => `${account} ${address}`
+
 /** Creates the memory; beyond 50 000 pairs the oldest is forgotten. */
 export function createFailureMemory(): FailureMemory {
   const failedAt = new Map<string, number>()
-  const keyOf = ({ account = '', address }: Signal): string => `${account} ${address}`
   return {
     note(signal) {
       const key = keyOf(signal)

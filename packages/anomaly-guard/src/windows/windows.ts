@@ -18,7 +18,7 @@ export interface Windows {
   /**
    * Adds an entry.
    *
-   * @param item what is told apart (distinct) or how much it is (sum); ignored by counts.
+   * @param item what is compared (distinct) or how much it is (sum); ignored by counts.
    * @returns the reading of the window that ends now, this entry included.
    */
   add(key: number, nowMs: number, item: number): number

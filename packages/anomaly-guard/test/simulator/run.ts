@@ -1,5 +1,5 @@
 /** Plays a day through the real core in mode "alert", and compares what was found with what took place. */
-import { createManualClock, type SecurityEventType } from '@parapet/kit'
+import { createManualClock } from '@parapet/kit'
 import { rules, type Anomaly } from '@parapet/anomaly-guard'
 import { correlate } from '../../src/incidents/correlate.ts'
 import { resolveOptions } from '../../src/options.ts'
@@ -28,8 +28,7 @@ export interface DayResult {
   readonly attacks: readonly AttackResult[]
 }
 
-/** The type names that the reporter would emit; nothing listens here. */
-export type Emitted = SecurityEventType
+const ignore = (): void => {}
 
 /** Plays one day. The same seed gives the same day. */
 export async function playDay(seed: number): Promise<DayResult> {
@@ -42,7 +41,6 @@ export async function playDay(seed: number): Promise<DayResult> {
 
   const clock = createManualClock(1_800_000_000_000)
   const found: Anomaly[] = []
-  const ignore = (): void => {}
   const report: GuardReporter = {
     detected: (anomaly) => void found.push(anomaly),
     incidentOpened: ignore,
@@ -125,11 +123,12 @@ export interface Score {
   readonly table: string
 }
 
+const share = (list: readonly AttackResult[], key: 'isFound' | 'hasLabel') =>
+  list.filter((each) => each[key]).length / list.length
+
 /** Adds days up. */
 export function scoreDays(days: readonly DayResult[]): Score {
   const all = days.flatMap((day) => day.attacks)
-  const share = (list: readonly AttackResult[], key: 'isFound' | 'hasLabel') =>
-    list.filter((each) => each[key]).length / list.length
   const rows = attacks.map(({ name }) => {
     const own = all.filter((each) => each.name === name)
     const times = own.map(({ firstAlarmMs }) => firstAlarmMs / 1000).toSorted((a, b) => a - b)
