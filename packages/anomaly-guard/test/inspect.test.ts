@@ -54,7 +54,7 @@ await t.test('no signature can take more than linear time', async (t) => {
 })
 
 await t.test('the automaton finds what a naive search finds', async (t) => {
-  const letters = fc.constantFrom(...'abc<')
+  const letters = fc.constantFrom('a', 'b', 'c', '<')
   const words = fc.array(fc.string({ unit: letters, minLength: 1, maxLength: 4 }), { minLength: 1 })
   await fc.assert(
     fc.asyncProperty(words, fc.string({ unit: letters, maxLength: 60 }), async (given, text) => {
@@ -116,10 +116,8 @@ await t.test('values are folded into one spelling', async (t) => {
 await t.test('one attack is found in every encoding', async (t) => {
   const attack = "' UNION SELECT password FROM users--"
   const percent = encodeURIComponent(attack)
-  const hex = (char: string, form: (code: string) => string) =>
-    form(char.charCodeAt(0).toString(16).padStart(2, '0'))
   const all = (form: (code: string) => string) =>
-    [...attack].map((char) => hex(char, form)).join('')
+    Array.from(attack, (char) => form(char.charCodeAt(0).toString(16).padStart(2, '0'))).join('')
   for (const [how, url] of [
     ['once', `/?q=${percent}`],
     ['twice', `/?q=${encodeURIComponent(percent)}`],
@@ -239,7 +237,7 @@ await t.test('a finding names no payload, and at most eight are kept', async (t)
   const { reasons } = inspect({ body })
   t.equal(reasons.length, 8)
   for (const { location, rule } of reasons) {
-    t.ok(location.length <= 120 && !/[\0-\x1f]/.test(location), 'a short location without controls')
+    t.ok(location.length <= 120 && !/\p{Cc}/u.test(location), 'a short location without controls')
     t.notMatch(`${location} ${rule}`, /SECRET/)
   }
 })
@@ -259,13 +257,13 @@ await t.test(
 await t.test('nothing throws, whatever the request is', async (t) => {
   const text = fc.oneof(
     fc.string({ unit: 'binary' }),
-    fc.string({ unit: fc.constantFrom(...'%&\\#x0u{};<\'"$[]()/*+.0afc ') }),
+    fc.string({ unit: fc.constantFrom(...Array.from('%&\\#x0u{};<\'"$[]()/*+.0afc ')) }),
   )
-  const header = fc.dictionary(fc.string(), fc.oneof(text, fc.array(text), fc.constant(undefined)))
+  const header = fc.dictionary(fc.string(), fc.oneof(text, fc.array(text)))
   const body = fc.oneof(text, fc.object({ values: [text], maxDepth: 4 }), fc.anything())
-  await fc.assert(
+  fc.assert(
     fc.property(text, header, body, (url, headers, any) => {
-      const { score, attack, reasons } = inspect({ url, headers: headers as {}, body: any })
+      const { score, attack, reasons } = inspect({ url, headers, body: any })
       return score >= 0 && score <= 1 && attack === score >= 0.7 && reasons.length <= 8
     }),
     { numRuns: 500 },
@@ -279,8 +277,6 @@ await t.test(
     const injections = readVectors<Payload[]>(t, 'waf/libinjection.jsonl.gz')
     const others = readVectors<Payload[]>(t, 'waf/gotestwaf.jsonl.gz')
     if (injections === null || others === null) return
-    // Every seventh attack: all of them take a second for each kind of request.
-    const sample = injections.filter(({ l }, i) => l === 0 || i % 7 === 0)
     for (const [where, form] of [
       ['the query', requestOf],
       ['a body', bodyOf],

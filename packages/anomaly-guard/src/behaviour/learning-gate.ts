@@ -2,34 +2,34 @@
 
 const RECENT = 512
 const ENOUGH = 256
-/** Above this share of anomalous rows, the service itself has changed. */
+/** Above this share of suspicious rows, the service itself has changed. */
 const MOVED = 0.2
 
-/** Watches the share of anomalous rows; each key gives only a few rows to it. */
+/** Watches the share of suspicious rows; each key gives only a few rows to it. */
 export interface LearningGate {
   /**
-   * Anomalous rows are refused, unless so many rows are anomalous that what is usual must have changed:
+   * Suspicious rows are refused, unless so many rows are suspicious that what is usual must have changed:
    * a few attackers cannot cause that, because the rows of one key are limited.
    */
-  accepts(anomalous: boolean): boolean
-  /** The share of anomalous rows of the last 512. */
-  readonly anomalyRate: number
+  accepts(suspicious: boolean): boolean
+  /** The share of suspicious rows of the last 512. */
+  readonly rate: number
 }
 
 export function createLearningGate(): LearningGate {
   const recent = new Uint8Array(RECENT)
   let seen = 0
-  let anomalies = 0
-  const rate = () => (seen === 0 ? 0 : anomalies / Math.min(seen, RECENT))
+  let suspects = 0
+  const rate = () => (seen === 0 ? 0 : suspects / Math.min(seen, RECENT))
   return {
-    accepts(anomalous) {
+    accepts(suspicious) {
       const at = seen % RECENT
-      anomalies += (anomalous ? 1 : 0) - recent[at]!
-      recent[at] = anomalous ? 1 : 0
+      suspects += (suspicious ? 1 : 0) - recent[at]!
+      recent[at] = suspicious ? 1 : 0
       seen++
-      return !anomalous || (seen >= ENOUGH && rate() > MOVED)
+      return !suspicious || (seen >= ENOUGH && rate() > MOVED)
     },
-    get anomalyRate() {
+    get rate() {
       return rate()
     },
   }

@@ -8,13 +8,15 @@ const SAMPLE = 2048
 const HALF_LIFE = 256
 /** The quartiles of a normal distribution are this many standard deviations apart. */
 const QUARTILES = 1.349
+/** The first and the last decile. */
+const DECILES = 2.563
 
 /** The usual values of one feature. */
 export interface FeatureProfile {
   readonly low: number
   readonly median: number
   readonly high: number
-  /** A robust standard deviation. */
+  /** A robust standard deviation; 0 if hardly anything varies. */
   readonly spread: number
 }
 
@@ -71,7 +73,8 @@ export function createProfile(features: number): Profile {
         const reference = references[feature]
         if (reference === undefined) continue
         const bins = recent[feature]!
-        bins[binOf(reference.edges, row[feature]!)]! += 1
+        // The edges are values of 32 bits, so the row must be, too.
+        bins[binOf(reference.edges, Math.fround(row[feature]!))]! += 1
         if (fades) for (let bin = 0; bin < BINS; bin++) bins[bin]! /= 2
       }
     },
@@ -98,7 +101,7 @@ function describe({ values, rows, columns }: Matrix, feature: number): Reference
   const edges = Float32Array.from({ length: BINS - 1 }, (_, bin) => at((bin + 1) / BINS))
   const shares = new Float64Array(BINS)
   for (const value of sorted) shares[binOf(edges, value)]! += 1
-  const spread = (at(0.75) - at(0.25)) / QUARTILES || (at(0.95) - at(0.05)) / 3.29 || 1
+  const spread = (at(0.75) - at(0.25)) / QUARTILES || (at(0.9) - at(0.1)) / DECILES
   return { low: at(0.05), median: at(0.5), high: at(0.95), spread, edges, shares }
 }
 

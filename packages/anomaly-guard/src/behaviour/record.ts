@@ -25,6 +25,8 @@ const OWN = PREVIOUS + COUNTS
 const MAX_HALF = 0xff_ff
 /** How many requests a key needs before an unknown hour or user agent counts as new. */
 const KNOWN_AFTER = 20
+/** One error of one request is no error rate of 1: so many requests without one are assumed before it. */
+const PRIOR_REQUESTS = 4
 const HOUR_MS = 3_600_000
 
 /** How many words a record has. */
@@ -160,9 +162,9 @@ export function readFeatures(
   into[4] = unusualHour ? 1 : 0
   into[5] = bytes[novelty]! + bytes[novelty + 2]!
   into[6] = bytes[novelty + 1]! + bytes[novelty + 3]!
-  into[7] = slide(SURPRISE) / requests
+  into[7] = slide(SURPRISE) / (requests + PRIOR_REQUESTS)
   into[8] = slide(DURATION) / requests
-  into[9] = slideHalf(1) / requests
+  into[9] = slideHalf(1) / (requests + PRIOR_REQUESTS)
   for (const [i, { combine = 'sum' }] of own.entries()) {
     const now = floats[at + OWN + i]!
     const before = floats[at + OWN + own.length + i]!

@@ -41,8 +41,10 @@ class Scorer implements BehaviourScorer {
   readonly #table: KeyTable
   readonly #stream: StreamingForest
   readonly #profile: Profile
+  readonly #profileOf: Profile['of'] = (feature) => this.#profile.of(feature)
   readonly #sequences = createSequences()
   readonly #gate = createLearningGate()
+  readonly #anomalies = createLearningGate()
   #threshold: ScoreThreshold
   /** The features of the key at hand, in their own units, and as a row of the forest. */
   readonly #values: Float64Array
@@ -72,7 +74,7 @@ class Scorer implements BehaviourScorer {
   observe(outcome: Outcome): BehaviourAnomaly | undefined {
     const place = this.#count(outcome)
     const { forest } = this.#stream
-    const score = forest?.score(this.#row)
+    const score = forest && this.#set.score(forest, this.#row, this.#profileOf)
     const threshold = this.#threshold.value
     if (outcome.contained !== true) this.#learn(place, score)
     if (forest === undefined || score === undefined || score < threshold) return undefined
@@ -82,7 +84,7 @@ class Scorer implements BehaviourScorer {
       ...this.#scored(score, threshold),
       severity,
       recommendedAction: recommend(severity, { failedAuthentications, bytesOut }),
-      features: this.#set.explain(forest, this.#row, (feature) => this.#profile.of(feature)),
+      features: this.#set.explain(forest, this.#row, this.#profileOf),
     }
   }
 
@@ -97,7 +99,10 @@ class Scorer implements BehaviourScorer {
     if (place === undefined || this.#stream.forest === undefined) return undefined
     record.rollRecord(place, Math.floor(atMs / this.#windowMs), this.#own.length)
     this.#read(place, atMs, record.isUnusualHour(place, atMs))
-    return this.#scored(this.#stream.forest.score(this.#row), this.#threshold.value)
+    // Of what lies a window back nothing is left to be scored.
+    if (this.#values[0]! < 0.5) return undefined
+    const score = this.#set.score(this.#stream.forest, this.#row, this.#profileOf)
+    return this.#scored(score, this.#threshold.value)
   }
 
   get phase(): LearningPhase {
@@ -113,7 +118,7 @@ class Scorer implements BehaviourScorer {
     const indexes = this.#set.names.map((_, feature) => this.#profile.driftOf(feature))
     const index = Math.max(...indexes)
     const feature = index > 0 ? this.#set.names[indexes.indexOf(index)] : undefined
-    return { index, feature, anomalyRate: this.#gate.anomalyRate }
+    return { index, feature, anomalyRate: this.#anomalies.rate }
   }
 
   forget(key: string): void {
@@ -167,8 +172,14 @@ class Scorer implements BehaviourScorer {
     if ((requests & (requests - 1)) !== 0) return
     if (!record.claimLearning(place, this.#maxRowsPerKey)) return
     this.#profile.count(this.#row)
-    if (!this.#gate.accepts(score !== undefined && score >= this.#threshold.value)) return
-    if (score !== undefined) this.#threshold.add(score)
+    const isAnomalous = score !== undefined && score >= this.#threshold.value
+    this.#anomalies.accepts(isAnomalous)
+    const isExtreme = score !== undefined && this.#set.isExtreme(this.#row, this.#profileOf)
+    const isAccepted = this.#gate.accepts(isAnomalous || isExtreme)
+    // The first forests know little, so their scores say little about the tail.
+    const isKnown = score !== undefined && this.#stream.learnt > this.#shadowRows / 2
+    if (isKnown && (isAccepted || !isAnomalous)) this.#threshold.add(score)
+    if (!isAccepted) return
     this.#stream.learn(this.#row)
     const { learnt } = this.#stream
     const every = learnt < PROFILE_ROWS ? PROFILE_ROWS / 8 : PROFILE_ROWS

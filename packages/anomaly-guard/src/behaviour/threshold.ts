@@ -4,10 +4,12 @@ const BINS = 2048
 /** Below this many scores the tail is unknown. */
 const ENOUGH = 200
 /** After this many scores, older ones count half. */
-const HALF_LIFE = 4096
+const HALF_LIFE = 2048
 const DEFAULT = 0.65
 const LEAST = 0.55
 const MOST = 0.95
+
+type Quantiles = [middle: number, high: number, higher: number, highest: number]
 
 /** A histogram of scores whose old entries fade. */
 export interface ScoreThreshold {
@@ -39,10 +41,13 @@ export function createScoreThreshold(contamination: number, start = DEFAULT): Sc
 
   const update = () => {
     if (total < ENOUGH) return
-    const high = quantile(0.99)
-    const slope = (high - quantile(0.95)) / Math.log(5)
+    const [middle, high, higher, highest] = [0.5, 0.9, 0.95, 0.99].map(quantile) as Quantiles
     const beyond = Math.max(0, Math.log(0.01 / contamination))
-    value = Math.min(Math.max(high + slope * beyond, LEAST), MOST)
+    const tail = highest + ((highest - higher) / Math.log(5)) * beyond
+    // Of what attackers do with less than a tenth of all rows, these two know nothing.
+    const bound =
+      high + ((high - middle) / Math.log(5)) * Math.max(0, Math.log(0.1 / contamination))
+    value = Math.min(Math.max(Math.min(tail, bound), LEAST), MOST)
   }
 
   return {
