@@ -77,12 +77,12 @@ export function createContainApi(guard: Guard): Contain {
   }
   const service = { type: 'service', value: '' } as const
   return {
-    blockAddress: (address, request) => order('block', addressTarget(address), request),
-    blockPrincipal: (id, request) => order('block', principalTarget(id), request),
-    challenge: (address, request) => order('challenge', addressTarget(address), request),
-    tighten: (target, request) => order('tighten', parseTarget(target), request),
-    stepUp: (id, request) => order('step-up', principalTarget(id), request),
-    revoke: (id, request) => order('revoke', principalTarget(id), request),
+    blockAddress: async (address, request) => order('block', addressTarget(address), request),
+    blockPrincipal: async (id, request) => order('block', principalTarget(id), request),
+    challenge: async (address, request) => order('challenge', addressTarget(address), request),
+    tighten: async (target, request) => order('tighten', parseTarget(target), request),
+    stepUp: async (id, request) => order('step-up', principalTarget(id), request),
+    revoke: async (id, request) => order('revoke', principalTarget(id), request),
     async lockdown({ incidents = [], ...request }) {
       if (request.by === undefined) {
         const open = desk.incidents().filter(({ id }) => incidents.includes(id))
