@@ -2,7 +2,7 @@
  * Challenges that cost a client computing time: made and checked by `altcha-lib`. A challenge is signed, is for
  * one client and for a few minutes, and its answer counts once.
  *
- * @see docs/adr for why a challenge is preferred to a block where a client may be innocent
+ * @see docs/adr/0902-innocent-until-promoted.md
  */
 import { createHmac, randomInt } from 'node:crypto'
 import type { Challenge } from 'altcha-lib'
