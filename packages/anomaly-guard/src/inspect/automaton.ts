@@ -2,6 +2,9 @@
  * Finds all of many words in one pass over a text, however many they are (Aho and Corasick, 1975). The
  * signatures only look where one of their words is.
  */
+import { createCodesOf } from './codes.ts'
+
+const codesOf = createCodesOf()
 
 /** Words, compiled into one table. */
 export interface Automaton {
@@ -39,12 +42,16 @@ export function compileAutomaton(words: readonly string[]): Automaton {
 
   return {
     scan(text, found) {
+      const codes = codesOf(text)
+      const { length } = text
       let state = 0
-      for (let i = 0; i < text.length; i++) {
-        const code = text.charCodeAt(i)
+      for (let i = 0; i < length; i++) {
+        const code = codes[i]!
         state = table[state * width + (code < 128 ? classes[code]! : 0)]!
         if (isEnd[state] === 0) continue
-        for (const number of ends[state]!) if (!found(number, i + 1)) return
+        const numbers = ends[state]!
+        // Not for…of: it is slow once any library has touched the iterators of arrays.
+        for (let each = 0; each < numbers.length; each++) if (!found(numbers[each]!, i + 1)) return
       }
     },
   }

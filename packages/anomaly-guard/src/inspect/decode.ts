@@ -1,4 +1,7 @@
 /** Undoes the encodings that hide an attack: percent, overlong UTF-8, HTML entities, escapes of scripts. */
+import { createCodesOf } from './codes.ts'
+
+const codesOf = createCodesOf()
 
 /** An encoding inside an encoding is undone this often at most. */
 const MAX_ROUNDS = 3
@@ -65,7 +68,7 @@ interface Units {
  * Decodes until nothing changes, three times at most; the time is linear in the length. What is malformed
  * stays as it is.
  *
- * @returns code units; they may be fewer than the text had.
+ * @returns code units, which the next call may overwrite; they may be fewer than the text had.
  */
 export function decodeUnits(text: string): Units {
   let from = unitsOf(text)
@@ -78,9 +81,7 @@ export function decodeUnits(text: string): Units {
 }
 
 function unitsOf(text: string): Units {
-  const codes = new Uint16Array(text.length)
-  for (let i = 0; i < text.length; i++) codes[i] = text.charCodeAt(i)
-  return { codes, length: text.length }
+  return { codes: codesOf(text), length: text.length }
 }
 
 /** @returns whether anything was decoded. */

@@ -1,5 +1,8 @@
 /** Folds a value into the one spelling that the signatures are written for. */
+import { createCodesOf } from './codes.ts'
 import { decodeUnits } from './decode.ts'
+
+const codesOf = createCodesOf()
 
 /** What a character needs; a set of bits. */
 const DECODE = 1
@@ -55,13 +58,15 @@ export function foldValue(value: string): Folded {
 }
 
 function needsOf(value: string): number {
+  const codes = codesOf(value)
+  const { length } = value
   let bits = 0
   let previous = 0
-  for (let i = 0; i < value.length; i++) {
-    const code = value.charCodeAt(i)
+  for (let i = 0; i < length; i++) {
+    const code = codes[i]!
     let needs = code < 128 ? NEEDS[code]! : DECODE | FOLD
     // A percent sign or an ampersand before a blank encodes nothing.
-    if ((needs & DECODE) !== 0 && code < 128 && !canDecode(value.charCodeAt(i + 1)))
+    if ((needs & DECODE) !== 0 && code < 128 && !(i + 1 < length && canDecode(codes[i + 1]!)))
       needs &= ~DECODE
     if ((needs & previous & BLANK) !== 0) bits |= FOLD
     bits |= needs
@@ -100,7 +105,7 @@ function foldUnits(value: string): string {
   for (let at = 0; at < length; at++) {
     let code = codes[at]!
     if (code === SLASH && codes[at + 1] === ASTERISK && at + 1 < length && at < noEndFrom) {
-      const isHint = codes[at + 2] === 0x21
+      const isHint = codes[at + 2] === 0x21 && at + 2 < length
       const end = isHint ? skipVersion(codes, at + 3) : endOfComment(codes, at + 2, length)
       if (end < 0) noEndFrom = at
       else {

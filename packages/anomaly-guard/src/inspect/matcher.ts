@@ -90,7 +90,9 @@ export class Matcher {
 
   #tryWord(word: number, end: number): boolean {
     const start = end - this.#words[word]!.length
-    for (const { match, signature, parts, shell, whole } of this.#byWord[word]!) {
+    const candidates = this.#byWord[word]!
+    for (let each = 0; each < candidates.length; each++) {
+      const { match, signature, parts, shell, whole } = candidates[each]!
       // A signature that cannot change the result is not worth a try.
       if (this.#best !== undefined && signature.weight <= this.#best.weight) continue
       if ((parts & this.#part) === 0 || (this.#isShell && !shell)) continue

@@ -16,7 +16,7 @@ const weights = new Int8Array(bytes.buffer, bytes.byteOffset, bytes.length)
 export function attackProbability(text: string, at = 0): number {
   const hashes = hashNgrams(text, at)
   let sum = 0
-  for (const hash of hashes) sum += weights[hash]!
+  for (let i = 0; i < hashes.length; i++) sum += weights[hashes[i]!]!
   const logit = BIAS + (sum * SCALE) / Math.sqrt(hashes.length || 1)
   return 1 / (1 + Math.exp(-logit))
 }

@@ -1,10 +1,13 @@
 /** The features of the learned model: which groups of up to four neighbouring characters a text has. */
+import { createCodesOf } from './codes.ts'
+
+const codesOf = createCodesOf()
 
 /** A power of two. */
 export const BUCKETS = 8192
 const LONGEST = 4
 /** Of a longer text, only so many characters around the place of interest are looked at. */
-const WINDOW = 256
+const WINDOW = 160
 
 const seen = new Int32Array(BUCKETS)
 const found = new Int32Array(WINDOW * LONGEST + LONGEST)
@@ -19,14 +22,16 @@ let stamp = 0
  */
 export function hashNgrams(text: string, at = 0): Int32Array {
   const from = Math.max(0, Math.min(at - WINDOW / 2, text.length - WINDOW))
-  const until = Math.min(text.length, from + WINDOW)
+  const window = text.length > WINDOW ? text.slice(from, from + WINDOW) : text
+  const codes = codesOf(window)
+  const { length } = window
   stamp++
   let size = 0
-  for (let start = from; start < until; start++) {
+  for (let start = 0; start < length; start++) {
     let hash = 0x811c_9dc5
-    const end = Math.min(until, start + LONGEST)
+    const end = Math.min(length, start + LONGEST)
     for (let next = start; next < end; next++) {
-      hash = Math.imul(hash ^ kindOf(text.charCodeAt(next)), 0x0100_0193)
+      hash = Math.imul(hash ^ kindOf(codes[next]!), 0x0100_0193)
       const bucket = (hash ^ (hash >>> 15)) & (BUCKETS - 1)
       if (seen[bucket] === stamp) continue
       seen[bucket] = stamp
