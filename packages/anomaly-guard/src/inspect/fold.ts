@@ -37,7 +37,7 @@ for (const [chars, bits] of [
   ['%&', DECODE],
   ['\\', DECODE | QUOTING],
   ['*', STAR],
-  ['\'"^$`{[?~', QUOTING],
+  ['\'"^$[', QUOTING],
   ['+', PLUS],
   [' ', BLANK],
 ] as const) {
