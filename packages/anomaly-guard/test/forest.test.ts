@@ -219,48 +219,40 @@ await t.test('a saved forest has the same scores, and no row', async (t) => {
   t.ok(bytes.length < 260_000, `${bytes.length} bytes`)
 })
 
+await t.test('the published vectors of the file format hold', async (t) => {
+  const file = new URL('../../../docs/spec/vectors/anomaly-model.json', import.meta.url)
+  const { valid, invalid } = JSON.parse(readFileSync(file, 'utf8')) as {
+    readonly valid: {
+      readonly bytes: string
+      readonly rows: readonly {
+        readonly row: readonly (number | 'NaN')[]
+        readonly score: number
+      }[]
+    }
+    readonly invalid: readonly { readonly fault: string; readonly bytes: string }[]
+  }
+  const read = readForest(Buffer.from(valid.bytes, 'hex'))
+  for (const { row, score } of valid.rows) t.equal(read.forest.score(row.map(Number)), score)
+  t.equal(Buffer.from(writeForest(read)).toString('hex'), valid.bytes)
+  for (const { fault, bytes } of invalid) {
+    t.throws(() => readForest(Buffer.from(bytes, 'hex')), { code: INVALID }, fault)
+  }
+})
+
 await t.test('a damaged file is refused', async (t) => {
   const bytes = writeForest({ forest: fitForest(cloud(64, 2), { trees: 3 }), notes: null })
-  /** With a right checksum, as an attacker or a wrong program would write it. */
-  const forge = (change: (view: Buffer) => void, length = bytes.length - 32) => {
-    const view = Buffer.from(bytes.subarray(0, length))
-    change(view)
-    return Buffer.concat([view, createHash('sha256').update(view).digest()])
-  }
-  t.equal(readForest(forge(() => undefined)).forest.trees, 3)
   for (let i = 0; i < bytes.length; i += 7) {
     const damaged = Uint8Array.from(bytes)
     damaged[i]! ^= 1
-    t.throws(() => readForest(damaged), { code: INVALID }, { skip: false })
+    t.throws(() => readForest(damaged), { code: INVALID }, `byte ${i}`)
   }
-  const head = 14 + 4
-  for (const [fault, file] of [
-    ['nothing', new Uint8Array(0)],
-    ['an end that is missing', bytes.subarray(0, 60)],
-    ['another version', forge((view) => view.writeUInt16BE(2, 4))],
-    ['no feature', forge((view) => view.writeUInt16BE(0, 6))],
-    ['no trees', forge((view) => view.writeUInt16BE(0, 8))],
-    ['notes that are longer than the file', forge((view) => view.writeUInt32BE(90_000, 10))],
-    ['notes above the limit', forge((view) => view.writeUInt32BE(2 ** 21, 10))],
-    ['notes that are no JSON', forge((view) => view.write('nil', 14))],
-    ['too many trees', forge((view) => view.writeUInt32BE(2 ** 31, head))],
-    ['a depth of 0', forge((view) => view.writeUInt8(0, head + 8))],
-    ['a feature that does not exist', forge((view) => view.writeUInt16BE(9, head + 13))],
-    [
-      'a leaf without rows',
-      forge(
-        (view) =>
-          view.writeUInt16BE(0xffff, head + 13).toString() + view.writeUInt32BE(0, head + 15),
-      ),
-    ],
-    ['bytes behind the end', Buffer.from([...bytes.subarray(0, -32), 0])],
-  ] as const) {
-    const isForged = fault === 'bytes behind the end'
-    const input = isForged
-      ? Buffer.concat([file, createHash('sha256').update(file).digest()])
-      : file
-    t.throws(() => readForest(input), { code: INVALID }, fault)
-  }
+  t.throws(() => readForest(new Uint8Array(0)), { code: INVALID }, 'nothing')
+  t.throws(() => readForest(bytes.subarray(0, 60)), { code: INVALID }, 'an end that is missing')
+  // With a right checksum, as an attacker or a wrong program would write it.
+  const notes = Buffer.from(bytes.subarray(0, -32))
+  notes.writeUInt32BE(2 ** 21, 10)
+  const forged = Buffer.concat([notes, createHash('sha256').update(notes).digest()])
+  t.throws(() => readForest(forged), { code: INVALID }, 'notes above the limit')
 })
 
 await t.test('trees of a stream grow in slices of bounded cost', async (t) => {

@@ -4,9 +4,8 @@ import t from 'tap'
 import { createGeoRules, openCountryDatabase } from '../src/inspect/geo.ts'
 
 const require = createRequire(import.meta.url)
-const file = require.resolve(
-  '@ip-location-db/geo-whois-asn-country-mmdb/geo-whois-asn-country.mmdb',
-)
+const file =
+  require.resolve('@ip-location-db/geo-whois-asn-country-mmdb/geo-whois-asn-country.mmdb')
 const ADDRESSES = { US: '8.8.8.8', AU: '1.1.1.1', FR: '2001:660::1' }
 const INVALID = 'PARAPET_ANOMALY_GUARD_INVALID_ARGUMENT'
 
