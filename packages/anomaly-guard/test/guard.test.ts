@@ -142,6 +142,44 @@ await t.test('an asynchronous principal mapping is awaited', async (t) => {
   t.equal(reply.json<{ code: string }>().code, 'PARAPET_ANOMALY_GUARD_BLOCKED')
 })
 
+await t.test(
+  'a principal mapping feeds the rules, and its failure breaks no request',
+  async (t) => {
+    const app = Fastify()
+    t.after(() => app.close())
+    let isBroken = false
+    await app.register(anomalyGuard, {
+      mode: 'enforce',
+      rules: [rules.flood({ limit: 2, respond: ['block-principal'] })],
+      principal: async (request) => {
+        if (isBroken) throw new Error('the login is down')
+        return principal(request)
+      },
+    })
+    app.get('/', async () => 'here')
+    const send = (user: string) => app.inject({ url: '/', headers: { 'x-user': user } })
+    isBroken = true
+    t.equal((await send('u-2')).statusCode, 200)
+    isBroken = false
+    for (let sent = 0; sent < 2; sent++) t.equal((await send('u-1')).statusCode, 200)
+    t.equal((await send('u-1')).statusCode, 403)
+    t.equal((await send('u-2')).statusCode, 200)
+    isBroken = true
+    t.equal((await send('u-1')).statusCode, 500, 'while a principal is blocked, it fails closed')
+  },
+)
+
+await t.test('a containment that is lifted at once is not announced', async (t) => {
+  const { app, send, eventsOf } = await build(t)
+  const made = app.anomaly.contain.blockAddress('192.0.2.7', { reason: 'test', by: 'op' })
+  const [block] = app.anomaly.contain.list()
+  await app.anomaly.contain.lift(block!.id, { by: 'op' })
+  await made
+  t.equal((await send('/', '192.0.2.7')).statusCode, 200)
+  t.same(app.anomaly.contain.list(), [])
+  t.same(eventsOf('anomaly_guard.contained'), [])
+})
+
 await t.test('lockdown refuses all but open routes, allowed addresses and the token', async (t) => {
   const token = 'b'.repeat(40)
   const built = await build(t, {

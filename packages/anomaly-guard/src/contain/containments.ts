@@ -2,7 +2,7 @@
  * Decides on containments. A measure holds on this instance at once; then one instance of the fleet claims it,
  * so that a hundred simultaneous detections cause one containment, one event and one call of a port.
  */
-import { updateText, uuidV7, type Clock, type Store } from '@parapet/kit'
+import { uuidV7, type Clock, type Store } from '@parapet/kit'
 import type { ActiveContainments } from './active.ts'
 import type { Allowlist } from './allowlist.ts'
 import {
@@ -12,10 +12,11 @@ import {
   type ContainmentKind,
   type Target,
 } from './containment.ts'
-import { climb, formatStrikes, parseStrikes, type LadderSettings, type Strikes } from './ladder.ts'
+import type { LadderSettings } from './ladder.ts'
 import type { ContainmentPorts } from './ports.ts'
 import type { ShareCap } from './share-cap.ts'
 import { createLift, type SharedContainments } from './shared-containments.ts'
+import { createStrikeBook, type StrikeBook } from './strikes.ts'
 
 /** What is to be done. */
 export interface ContainmentOrder {
@@ -83,7 +84,7 @@ export interface Containments {
 const NEW: Pick<ContainmentResult, 'isNew'> = { isNew: true }
 /** Longer than a containment needs to reach the other instances. */
 const CLAIM_MS = 30_000
-const MAX_LOCAL_STRIKES = 100_000
+const CAP_REPORT_MS = 60_000
 
 /** Creates the service of one instance. */
 export function createContainments(settings: ContainmentsSettings): Containments {
@@ -93,15 +94,18 @@ export function createContainments(settings: ContainmentsSettings): Containments
 class ContainmentService implements Containments {
   readonly #settings: ContainmentsSettings
   readonly #pending = new Set<Promise<void>>()
-  /** Strikes as this instance knows them, for the time the store takes or is down. */
-  readonly #strikes = new Map<string, Strikes>()
+  readonly #strikes: StrikeBook
+
+  #capReportedAt = -Infinity
 
   constructor(settings: ContainmentsSettings) {
     this.#settings = settings
+    const { store, ladder, report } = settings
+    this.#strikes = createStrikeBook({ store, ladder, onError: report.failed })
   }
 
   order(order: ContainmentOrder): ContainmentResult {
-    const { active, clock, allowlist, shared, cap, report } = this.#settings
+    const { active, clock, allowlist, shared, cap } = this.#settings
     const { kind, target, by, dryRun = false } = order
     const now = clock.now()
     if (allowlist.has(target)) return { spared: 'allowlist', isNew: false }
@@ -118,7 +122,7 @@ class ContainmentService implements Containments {
     const containment = this.#build(order, now)
     if (dryRun) return { containment, ...NEW }
     if (by === undefined && kind === 'block' && !cap.take()) {
-      report.capReached(order, cap.reading())
+      this.#reportCap(order, now)
       return { spared: 'cap', isNew: false }
     }
     active.put(containment)
@@ -143,6 +147,14 @@ class ContainmentService implements Containments {
     while (this.#pending.size > 0) await Promise.all(this.#pending)
   }
 
+  /** Once a minute: at the cap, every further detection reaches it. */
+  #reportCap(order: ContainmentOrder, now: number): void {
+    if (now - this.#capReportedAt < CAP_REPORT_MS) return
+    this.#capReportedAt = now
+    const { cap, report } = this.#settings
+    report.capReached(order, cap.reading())
+  }
+
   #track(task: Promise<void>): void {
     const tracked = task.finally(() => this.#pending.delete(tracked))
     this.#pending.add(tracked)
@@ -150,7 +162,7 @@ class ContainmentService implements Containments {
 
   #build(order: ContainmentOrder, now: number): Containment {
     const { kind, target, reason, by, ttlMs, factor, anomalyId } = order
-    const step = climb(this.#strikes.get(formatTarget(target)), now, this.#settings.ladder)
+    const step = this.#strikes.peek(formatTarget(target), now)
     return Object.freeze({
       id: uuidV7(),
       kind,
@@ -172,6 +184,7 @@ class ContainmentService implements Containments {
     try {
       if (order.by === undefined && !(await this.#claim(provisional))) return
       const containment = await this.#settleStep(order, provisional)
+      if (containment === undefined) return
       report.contained(containment)
       await Promise.all([
         shared.announce(containment).catch((error: unknown) => report.failed(error, 'share')),
@@ -193,42 +206,24 @@ class ContainmentService implements Containments {
     }
   }
 
-  /** Raises the strikes of the fleet; the containment lasts as long as their level says. */
-  async #settleStep(order: ContainmentOrder, provisional: Containment): Promise<Containment> {
-    const { store, ladder, report } = this.#settings
+  /**
+   * Raises the strikes of the fleet; the containment lasts as long as their level says.
+   *
+   * @returns `undefined` where it was lifted or replaced meanwhile: the later decision holds.
+   */
+  async #settleStep(
+    order: ContainmentOrder,
+    provisional: Containment,
+  ): Promise<Containment | undefined> {
     const { createdAt: now, target } = provisional
-    const key = formatTarget(target)
-    let step = climb(this.#strikes.get(key), now, ladder)
-    try {
-      step = await updateText(
-        store,
-        `anomaly-guard:strikes:${key}`,
-        (text) => {
-          const next = climb(parseStrikes(text), now, ladder)
-          const ttlMs = ladder.decayMs * (next.strikes.level + 1)
-          return { result: next, next: formatStrikes(next.strikes), ttlMs }
-        },
-        () => new Error('too many instances raise the strikes of one target'),
-      )
-    } catch (error) {
-      report.failed(error, 'count a repetition')
-    }
-    this.#remember(key, step.strikes)
+    const step = await this.#strikes.raise(formatTarget(target), now)
     const until = now + (order.ttlMs ?? step.ttlMs)
     const { isProvisional: _, ...rest } = provisional
     const settled = Object.freeze({ ...rest, until, level: step.level })
     const { active } = this.#settings
-    // Lifted or replaced meanwhile: then the later decision holds.
-    if (active.inSlot(slotOf(settled.kind, target))?.id === settled.id) active.put(settled)
+    if (active.inSlot(slotOf(settled.kind, target))?.id !== settled.id) return undefined
+    active.put(settled)
     return settled
-  }
-
-  #remember(key: string, strikes: Strikes): void {
-    this.#strikes.delete(key)
-    if (this.#strikes.size >= MAX_LOCAL_STRIKES) {
-      this.#strikes.delete(this.#strikes.keys().next().value!)
-    }
-    this.#strikes.set(key, strikes)
   }
 }
 

@@ -90,13 +90,21 @@ class Enforcer {
 
   onPrincipal(request: FastifyRequest, reply: FastifyReply, done: Done): void {
     const { guard, principalOf } = this.#settings
-    if (!guard.active.hasPrincipals) {
+    const { hasPrincipals } = guard.active
+    // A mapping runs for every request: rules count by principal, too.
+    if (!hasPrincipals && guard.settings.principal === undefined) {
       done()
       return
     }
-    const pending = principalOf.load(request)
-    if (pending === undefined) this.#checkPrincipal(request, reply, done)
-    else pending.then(() => this.#checkPrincipal(request, reply, done), done)
+    // Where no principal is contained, a mapping that fails is no reason to refuse the request.
+    const failed = (error: Error): void => (hasPrincipals ? done(error) : done())
+    try {
+      const pending = principalOf.load(request)
+      if (pending === undefined) this.#checkPrincipal(request, reply, done)
+      else pending.then(() => this.#checkPrincipal(request, reply, done), failed)
+    } catch (error) {
+      failed(error as Error)
+    }
   }
 
   #checkPrincipal(request: FastifyRequest, reply: FastifyReply, done: Done): void {

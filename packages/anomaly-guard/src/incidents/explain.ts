@@ -22,7 +22,7 @@ export function explainAnomaly(
   active: readonly Containment[],
 ): Explanation {
   const incident = incidents.find(({ evidence }) => evidence.includes(anomaly.id))
-  const containments = active.filter(({ anomalyId }) => anomalyId === anomaly.id)
+  const containments = causedBy(anomaly, active)
   return {
     anomaly,
     incident,
@@ -37,6 +37,21 @@ export function explainAnomaly(
       ...(anomaly.verdict === undefined ? [] : [`An operator called it a ${anomaly.verdict}.`]),
     ],
   }
+}
+
+/**
+ * The automatic containments of an anomaly, or of its subject: another instance may have contained the subject
+ * for the same reason before this anomaly was recorded.
+ */
+export function causedBy(
+  { id, subject: { address, principalId } }: Anomaly,
+  active: readonly Containment[],
+): Containment[] {
+  const names = new Set([address, principalId])
+  return active.filter(
+    ({ anomalyId, by, target }) =>
+      anomalyId === id || (by === null && names.has(target.type === 'service' ? '' : target.value)),
+  )
 }
 
 function describe({ rule, label, subject, evidence, route, time }: Anomaly): string {

@@ -1,4 +1,7 @@
-/** The built-in rules. Each function makes one; its arguments change the limits. */
+/**
+ * The built-in rules. Each function makes one; its arguments change the limits. The file is long because it is one
+ * table of rules.
+ */
 import { defineRule, type Evidence, type Label, type Rule, type RuleDefinition } from './rule.ts'
 
 /** What may be changed about a built-in rule. */

@@ -3,7 +3,7 @@ import { PARAPET_ANOMALY_GUARD_INVALID_ARGUMENT, PARAPET_ANOMALY_GUARD_UNKNOWN }
 import type { LearningPhase } from '../behaviour/types.ts'
 import type { Anomaly, Verdict } from '../incidents/anomaly.ts'
 import type { Incident } from '../incidents/correlate.ts'
-import { explainAnomaly, type Explanation } from '../incidents/explain.ts'
+import { causedBy, explainAnomaly, type Explanation } from '../incidents/explain.ts'
 import type { Impact } from '../incidents/impact.ts'
 import type { Mode } from '../rules/rule.ts'
 import { createContainApi, type Contain } from './contain-api.ts'
@@ -121,7 +121,7 @@ async function judge(guard: Guard, contain: Contain, judged: Anomaly, by: string
   await guard.timeline.record(judged, false)
   let lifted = 0
   if (judged.verdict === 'false-positive') {
-    const caused = contain.list().filter(({ anomalyId }) => anomalyId === judged.id)
+    const caused = causedBy(judged, contain.list())
     for (const { id } of caused) {
       if ((await contain.lift(id, { by })) !== undefined) lifted++
     }
