@@ -1,7 +1,7 @@
 /** The cost of the hooks, of block checks, of tracked keys, of a block on its way, and a simulated week. */
 import { createRedisStore } from '@parapet/kit'
-import { goal, pairedBench } from '@parapet/testing'
-import { anomalyGuard, type AnomalyGuardOptions } from '@parapet/anomaly-guard'
+import { goal, pairedBench, startRedis, type TestContext } from '@parapet/testing'
+import { anomalyGuard, rules, type AnomalyGuardOptions } from '@parapet/anomaly-guard'
 import Fastify, { type FastifyInstance } from 'fastify'
 import { Redis } from 'ioredis'
 import { createActive } from '../src/contain/active.ts'
@@ -146,6 +146,55 @@ async function benchSpread(): Promise<void> {
   for (const client of clients) client.disconnect()
 }
 
+/** The latency of requests and of failed logins while Redis works, is paused, and is killed. */
+async function benchOutage(): Promise<void> {
+  const cleanUps: (() => unknown)[] = []
+  const t = { after: (cleanUp: () => unknown) => void cleanUps.push(cleanUp) }
+  const redis = await startRedis(t as unknown as TestContext)
+  if (redis === null) return
+  const client = new Redis(redis.url, {
+    retryStrategy: () => 50,
+    autoResendUnfulfilledCommands: false,
+  })
+  client.on('error', () => {})
+  const store = createRedisStore({ client, onError: () => {} })
+  const app = Fastify({ logger: false })
+  const flood = rules.flood({ limit: 10_000 })
+  await app.register(anomalyGuard, { mode: 'enforce', store, rules: [rules.bruteForce(), flood] })
+  app.get('/', async (request) => {
+    request.anomaly.fail('login', { account: request.id })
+    return 'here'
+  })
+  const measure = async (): Promise<number> => {
+    const times: number[] = []
+    for (let round = 0; round < 2000; round++) {
+      const start = performance.now()
+      const remoteAddress = `10.${round >> 8}.${round & 255}.${Math.floor(start) & 255}`
+      const { statusCode } = await app.inject({ url: '/', remoteAddress })
+      if (statusCode >= 500) throw new Error(`a request failed with ${statusCode}`)
+      times.push(performance.now() - start)
+      // Lets timers and sockets take part.
+      if (round % 20 === 0) await new Promise(setImmediate)
+    }
+    return times.toSorted((a, b) => a - b)[Math.floor(times.length * 0.99)]!
+  }
+  await measure()
+  const working = await measure()
+  await redis.pause()
+  const paused = await measure()
+  redis.resume()
+  await redis.kill()
+  const killed = await measure()
+  console.log(
+    `p99 of a request: Redis works ${working.toFixed(2)} ms, paused ${paused.toFixed(2)} ms, killed ${killed.toFixed(2)} ms`,
+  )
+  goal('anomaly-guard-outage-added-ms', Math.max(paused, killed) - working, 50)
+  await app.close()
+  await store.close()
+  client.disconnect()
+  for (const cleanUp of cleanUps.toReversed()) await cleanUp()
+}
+
 /** Some of the fifty days that the long test plays. */
 async function benchSimulation(): Promise<void> {
   const days: DayResult[] = []
@@ -163,4 +212,5 @@ benchMemory()
 await benchHooks()
 await benchBlockCheck()
 await benchSpread()
+await benchOutage()
 await benchSimulation()
