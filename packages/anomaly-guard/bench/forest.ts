@@ -1,19 +1,21 @@
 /** The cost of a score, of an attribution, of learning, and of a tracked key; two other forests beside it. */
 import { goal, pairedBench } from '@parapet/testing'
 import { IsolationForest as OtherForest } from 'isolation-forest'
-import { createRequire } from 'node:module'
+// @ts-expect-error -- it has no types
+// oxlint-disable-next-line import/default -- a CommonJS module
+import untyped from 'ml-isolation-forest'
 import { createBehaviourScorer } from '../src/behaviour/scorer.ts'
 import { fitForest } from '../src/forest/forest.ts'
 import { createRandom } from '../src/forest/random.ts'
 
-/** What is used of `ml-isolation-forest`, which has no types. */
+/** What is used of `ml-isolation-forest`. */
 interface MlForest {
   train(rows: readonly (readonly number[])[]): void
   predict(rows: readonly (readonly number[])[]): number[]
 }
-const { IsolationForest: MlIsolationForest } = createRequire(import.meta.url)(
-  'ml-isolation-forest',
-) as { readonly IsolationForest: new (settings: { nEstimators: number }) => MlForest }
+const { IsolationForest: MlIsolationForest } = untyped as unknown as {
+  readonly IsolationForest: new (settings: { nEstimators: number }) => MlForest
+}
 
 const COLUMNS = 10
 const ROWS = 4096

@@ -24,11 +24,15 @@ import { createGuard } from './service/guard.ts'
 
 // What an app needs beside the plugin, so that a strict package manager finds it.
 export { createRedisStore } from '@parapet/kit'
-export type { FeatureDefinition } from './behaviour/types.ts'
+export type { BehaviourModel, FeatureDefinition } from './behaviour/types.ts'
 export type { Containment, ContainmentKind, Target } from './contain/containment.ts'
 export type { ContainmentResult, Spared } from './contain/containments.ts'
 export type { Revoke, StepUp, Tighten } from './contain/ports.ts'
 export * from './errors.ts'
+export { fitForest, IsolationForest } from './forest/forest.ts'
+export { readForest, writeForest, type ForestFile } from './forest/model-file.ts'
+export { readScikitLearnForest, type ScikitLearnForest } from './forest/scikit-learn.ts'
+export type * from './forest/types.ts'
 // Keeps the typed events in the published declarations; an import for its side effect would be dropped.
 export type * from './events.ts'
 export type { Attempt, RequestAnomaly } from './http/request-anomaly.ts'
@@ -38,7 +42,8 @@ export type { Incident, Pattern } from './incidents/correlate.ts'
 export type { Explanation } from './incidents/explain.ts'
 export type { Impact } from './incidents/impact.ts'
 export type { CountryLookup } from './inspect/geo-types.ts'
-export type { AttackClass, FieldTreatment, Inspection } from './inspect/types.ts'
+export { createInspector } from './inspect/inspector.ts'
+export type * from './inspect/types.ts'
 export type {
   AnomalyGuardOptions,
   BehaviourOptions,
@@ -88,10 +93,7 @@ async function anomalyGuardPlugin(
       })
     : undefined
 
-  app.decorate(
-    'anomaly',
-    createAnomalyApi(guard, () => scorer?.phase ?? null),
-  )
+  app.decorate('anomaly', createAnomalyApi(guard, scorer ?? null))
   await registerGuard(app, { plugin: NAME, guard, scorer, createInspector, decideGeo })
   await guard.start()
   app.log.info(describeBoot(app.anomaly, settings))

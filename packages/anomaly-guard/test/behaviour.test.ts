@@ -1,4 +1,6 @@
 /** The behaviour score: features, learning, poisoning, drift, saving, and the table of keys. */
+import { anomalyGuard } from '@parapet/anomaly-guard'
+import Fastify from 'fastify'
 import t from 'tap'
 import { KeyTable, LAST_WINDOW, LIFE } from '../src/behaviour/key-table.ts'
 import { createLearningGate } from '../src/behaviour/learning-gate.ts'
@@ -411,4 +413,21 @@ await t.test('a flood of new keys does not drop the ones that are in use', async
     (place) => place === undefined,
   )
   t.ok(lost.length < 60, `${lost.length} of 2000 known keys are lost`)
+})
+
+await t.test('an app saves, loads and watches the model', async (t) => {
+  const traffic = new Traffic().learn()
+  const create = async (enabled: boolean) => {
+    const app = Fastify()
+    t.after(() => app.close())
+    await app.register(anomalyGuard, { behaviour: { enabled } })
+    await app.ready()
+    return app.anomaly
+  }
+  const { behaviour } = await create(true)
+  t.equal(behaviour?.save(), undefined, 'a new model is cold')
+  behaviour?.load(traffic.scorer.save()!)
+  t.same([behaviour?.phase, behaviour?.size], ['ready', 0])
+  t.same(behaviour?.drift, { index: 0, feature: undefined, anomalyRate: 0 })
+  t.equal((await create(false)).behaviour, null, 'where it is switched off')
 })

@@ -86,8 +86,27 @@ export interface DriftMetric {
   readonly anomalyRate: number
 }
 
+/** What an operator sees of the scorer. */
+export interface BehaviourModel {
+  readonly phase: LearningPhase
+  /** How many keys are tracked. */
+  readonly size: number
+  readonly drift: DriftMetric
+  /**
+   * The score of a key now, without counting anything; `undefined` if there is no model, or nothing to
+   * score. A principal is `p:` and its id, an address `a:` and the address.
+   */
+  scoreOf(key: string, atMs: number): BehaviourScore | undefined
+  /** Forgets what is known of a key. What the model learnt of it contains no identity. */
+  forget(key: string): void
+  /** The model in the versioned binary format, without any row it learnt from; `undefined` while cold. */
+  save(): Uint8Array | undefined
+  /** Replaces the model. @throws PARAPET_ANOMALY_GUARD_INVALID_MODEL damaged, or of other features. */
+  load(model: Uint8Array): void
+}
+
 /** Scores behaviour by key, and learns from it. Pure: no timer, no I/O, time comes with the outcome. */
-export interface BehaviourScorer {
+export interface BehaviourScorer extends BehaviourModel {
   /**
    * Counts the outcome, scores its key and learns. Costs a few microseconds; the work of learning is
    * left to {@link BehaviourScorer.work}.
@@ -98,18 +117,6 @@ export interface BehaviourScorer {
   observe(outcome: Outcome): BehaviourAnomaly | undefined
   /** Does at most 1 ms of outstanding learning. @returns true if more is left: call again by setImmediate. */
   work(): boolean
-  /** The last score of a key, without counting anything; `undefined` if the key or the model is not ready. */
-  scoreOf(key: string, atMs: number): BehaviourScore | undefined
-  readonly phase: LearningPhase
-  /** How many keys are tracked. */
-  readonly size: number
-  readonly drift: DriftMetric
-  /** Forgets what is known of a key. What the model learnt of it contains no identity. */
-  forget(key: string): void
-  /** The model in the versioned binary format, without any row it learnt from; `undefined` while cold. */
-  save(): Uint8Array | undefined
-  /** Replaces the model. @throws PARAPET_ANOMALY_GUARD_INVALID_MODEL damaged, or of other features. */
-  load(model: Uint8Array): void
 }
 
 /** Settings of a scorer. */

@@ -18,9 +18,6 @@ export type AttackClass =
   | 'scanner'
   | 'protocol'
 
-/** Where a value was found; together with its name it is the `location` of a finding. */
-export type PartKind = 'path' | 'query' | 'header' | 'cookie' | 'body'
-
 /** The parts of one request. Every part may be left out, and none is trusted. */
 export interface RequestParts {
   /** The raw target as received, such as `request.raw.url`; it is decoded here. */

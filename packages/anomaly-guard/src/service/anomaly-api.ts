@@ -1,6 +1,6 @@
 /** `app.anomaly`: what an operator and the code of the application see of the guard. */
 import { PARAPET_ANOMALY_GUARD_INVALID_ARGUMENT, PARAPET_ANOMALY_GUARD_UNKNOWN } from '../errors.ts'
-import type { LearningPhase } from '../behaviour/types.ts'
+import type { BehaviourModel, LearningPhase } from '../behaviour/types.ts'
 import type { Anomaly, Verdict } from '../incidents/anomaly.ts'
 import type { Incident } from '../incidents/correlate.ts'
 import { causedBy, explainAnomaly, type Explanation } from '../incidents/explain.ts'
@@ -41,6 +41,8 @@ export interface AnomalyGuard {
   readonly rules: readonly RuleStatus[]
   /** `cold` and `shadow` while the behaviour score learns; `null` where it is switched off. */
   readonly learning: LearningPhase | null
+  /** The model of the behaviour score, to save, load and watch; `null` where it is switched off. */
+  readonly behaviour: BehaviourModel | null
   /** Whether this instance hears of the containments of the others. */
   readonly isShared: boolean
   /** Resolves when all that was detected so far is recorded and shared; for tests and shutdown. */
@@ -51,8 +53,8 @@ export interface AnomalyGuard {
 const OTHER_RULES = ['inspection', 'behaviour', 'geo', 'takeover'] as const
 const DAY_MS = 86_400_000
 
-/** Creates the API. @param learning the phase of the behaviour score */
-export function createAnomalyApi(guard: Guard, learning: () => LearningPhase | null): AnomalyGuard {
+/** Creates the API. */
+export function createAnomalyApi(guard: Guard, behaviour: BehaviourModel | null): AnomalyGuard {
   const { settings, engine, modes, impact, timeline, desk, report, active, clock } = guard
   const modeOf = (name: string): Mode => modes.of(name, ownModeOf(guard, name))
   const known = [...settings.rules.map(({ name }) => name), ...OTHER_RULES]
@@ -93,8 +95,9 @@ export function createAnomalyApi(guard: Guard, learning: () => LearningPhase | n
       }))
     },
     get learning() {
-      return learning()
+      return behaviour?.phase ?? null
     },
+    behaviour,
     get isShared() {
       return settings.store !== undefined && guard.shared.isCurrent
     },
@@ -103,7 +106,7 @@ export function createAnomalyApi(guard: Guard, learning: () => LearningPhase | n
 }
 
 /** The mode that the options give a rule. */
-export function ownModeOf({ settings }: Guard, name: string): Mode | undefined {
+function ownModeOf({ settings }: Guard, name: string): Mode | undefined {
   if (name === 'inspection') return settings.inspect.mode
   if (name === 'behaviour') return settings.behaviour.mode
   if (name === 'geo') return settings.geo?.mode
