@@ -30,7 +30,7 @@ export interface Built {
   readonly eventsOf: (type: string) => SecurityEvent[]
 }
 
-export interface SendOptions {
+interface SendOptions {
   readonly method?: 'GET' | 'POST' | 'PUT' | 'DELETE' | 'HEAD' | 'OPTIONS'
   readonly headers?: Record<string, string>
   readonly payload?: string | object

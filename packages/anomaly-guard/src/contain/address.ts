@@ -17,7 +17,7 @@ export interface AddressBlock extends Readonly<AddressBits> {
 }
 
 /** The longest prefix that is compared: one client owns an IPv6 /64. */
-export const LONGEST_V6 = 64
+const LONGEST_V6 = 64
 
 /**
  * Reads the address of a client into `bits`, without allocating for IPv4.

@@ -1,5 +1,5 @@
 /** Clients that are never contained, whatever a rule, an incident or an operator says. */
-import { parseBlock, readAddress, type AddressBits, type AddressBlock } from './address.ts'
+import { parseBlock, type AddressBits, type AddressBlock } from './address.ts'
 import type { Target } from './containment.ts'
 import { PrefixTable } from './prefix-table.ts'
 
@@ -40,10 +40,4 @@ function contains(outer: AddressBlock, inner: AddressBlock): boolean {
   const table = new PrefixTable()
   table.add(outer, 1)
   return table.some(inner, always)
-}
-
-/** A place to read addresses into: each caller uses it at once. */
-export function createAddressReader(): (text: string) => AddressBits | undefined {
-  const bits: AddressBits = { isV4: true, high: 0, low: 0 }
-  return (text) => (readAddress(text, bits) ? bits : undefined)
 }

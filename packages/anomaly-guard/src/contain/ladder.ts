@@ -17,7 +17,7 @@ export interface Strikes {
 }
 
 /** The strikes that still count. */
-export function decayed({ level, at }: Strikes, now: number, decayMs: number): number {
+function decayed({ level, at }: Strikes, now: number, decayMs: number): number {
   return Math.max(0, level - Math.floor(Math.max(0, now - at) / decayMs))
 }
 

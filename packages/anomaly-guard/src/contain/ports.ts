@@ -34,7 +34,7 @@ export interface ContainmentPorts {
 
 const DEADLINE_MS = 5000
 /** What a tightened client keeps of its limit. */
-export const TIGHTEN_FACTOR = 0.1
+const TIGHTEN_FACTOR = 0.1
 
 /** Wraps the ports: each call has a deadline. */
 export function createPorts(functions: PortFunctions, clock: Clock): ContainmentPorts {

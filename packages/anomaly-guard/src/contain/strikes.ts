@@ -3,7 +3,7 @@ import { updateText, type Store } from '@parapet/kit'
 import { climb, formatStrikes, parseStrikes, type LadderSettings, type Strikes } from './ladder.ts'
 
 /** The step of a containment. */
-export type Step = ReturnType<typeof climb>
+type Step = ReturnType<typeof climb>
 
 /** See {@link createStrikeBook}. */
 export interface StrikeBookSettings {

@@ -41,7 +41,7 @@ export type Response =
 export type Mode = 'shadow' | 'alert' | 'enforce'
 
 /** What is counted: signals, different values of a member, or the sum of the amounts. */
-export type Counted = 'signals' | 'amount' | { readonly distinct: SignalKey }
+type Counted = 'signals' | 'amount' | { readonly distinct: SignalKey }
 
 /** Numbers that support a detection, by name. */
 export type Evidence = Readonly<Record<string, number>>

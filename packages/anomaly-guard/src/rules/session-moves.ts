@@ -4,7 +4,7 @@
  */
 
 /** See {@link createSessionMoves}. */
-export interface SessionUse {
+interface SessionUse {
   readonly sessionId: string
   readonly atMs: number
   readonly address: string

@@ -1,27 +1,13 @@
 /** What rules count: one thing that happened, reduced to who, what and when. */
 
-/** Names of the signals that the plugin makes itself. Detection points have names of their own. */
-export const signalNames = [
-  /** Every finished request that the guard did not refuse. */
-  'request',
-  /** A request that matched no route. */
-  'unmatched',
-  /** A request for one resource: the route has a parameter. */
-  'resource',
-  /** A successful request of a route with `config.anomaly.tag` of that name. */
-  'export',
-  'file',
-  'login-failed',
-  'login-succeeded',
-  'access-denied',
-  'token-refused',
-  'rate-limited',
-  /** A session that is used from elsewhere, by another client. */
-  'session-moved',
-] as const
-
 /** One thing that happened. All texts that could identify a secret or an account are keyed hashes. */
 export interface Signal {
+  /**
+   * The plugin makes `request` (every finished one that it did not refuse), `unmatched` (no route matched),
+   * `resource` (the route has a parameter), `login-failed`, `login-succeeded`, `access-denied`, `token-refused`,
+   * `rate-limited`, `session-moved`, `payload-attack` and `detection-point`. Tags of routes, such as `export` and
+   * `file`, and detection points are signals of their own names.
+   */
   readonly name: string
   /** Milliseconds that never go back; the same clock for all signals of a process. */
   readonly atMs: number

@@ -11,7 +11,7 @@ import { createRandom } from './random.ts'
 import { playOrdinaryDay, type Step } from './traffic.ts'
 
 /** What became of one attack. */
-export interface AttackResult {
+interface AttackResult {
   readonly name: string
   readonly isFast: boolean
   readonly isFound: boolean

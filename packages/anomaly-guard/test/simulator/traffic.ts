@@ -21,7 +21,7 @@ export interface Step {
 /** A client at one moment. */
 export type Client = Pick<Step, 'address' | 'userAgent' | 'country' | 'principalId' | 'sessionId'>
 
-export const HOURS = 8
+const HOURS = 8
 export const DAY_MS = HOURS * 3_600_000
 const MINUTE = 60_000
 
