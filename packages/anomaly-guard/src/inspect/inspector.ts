@@ -10,6 +10,7 @@ import { walkRequest, type Place, type Visitor } from './walk.ts'
 const MAX_REASONS = 8
 const MAX_LOCATION = 120
 /** Names and headers repeat, so those in which nothing was found are remembered. */
+const REPEATING = new Set<string>(['name', 'header', 'agent'])
 const MAX_CLEAN = 4096
 const MAX_CLEAN_LENGTH = 256
 /** How much a fault in the form of a request, or a NUL, weighs. */
@@ -72,8 +73,10 @@ class Findings implements Visitor {
 
   value(value: string, place: Place): void {
     const { lookup, clean } = this.#shared
-    const repeats = place.part === 'name' || place.part === 'header'
-    if (repeats && clean.has(value)) return
+    const repeats = REPEATING.has(place.part)
+    // An agent may have what is no finding in a name.
+    const key = place.part === 'name' ? value : `${place.part}:${value}`
+    if (repeats && clean.has(key)) return
     const treatment = lookup?.(locationOf(place))
     if (treatment === 'skip') return
     const isClean = this.#look(value, place)
@@ -82,7 +85,7 @@ class Findings implements Visitor {
     }
     if (!isClean || !repeats || value.length > MAX_CLEAN_LENGTH) return
     if (clean.size >= MAX_CLEAN) clean.clear()
-    clean.add(value)
+    clean.add(key)
   }
 
   fault(rule: string, place: Place): void {

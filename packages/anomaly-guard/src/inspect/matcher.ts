@@ -18,6 +18,7 @@ const PARTS: readonly SignaturePart[] = [
   'path',
   'query',
   'header',
+  'agent',
   'cookie',
   'body',
   'filename',
@@ -72,7 +73,7 @@ export class Matcher {
     this.#best = undefined
     this.#bestText = ''
     this.#bestAt = 0
-    this.#part = 1 << PARTS.indexOf(part)
+    this.#part = bitOf(part) | (part === 'agent' ? bitOf('header') : 0)
     this.#tries = LEAST_TRIES + folded.text.length / CHARACTERS_A_TRY
     this.#scan(folded.text, false)
     if (folded.spaced !== undefined) this.#scan(folded.spaced, false)
@@ -112,8 +113,12 @@ export class Matcher {
 
 function compile(signature: Signature): Compiled {
   const { match, parts, shell = false, whole = false } = signature
-  const bits = parts?.reduce((sum, part) => sum | (1 << PARTS.indexOf(part)), 0) ?? ALL_PARTS
+  const bits = parts?.reduce((sum, part) => sum | bitOf(part), 0) ?? ALL_PARTS
   return { signature, match, parts: bits, shell, whole }
+}
+
+function bitOf(part: SignaturePart): number {
+  return 1 << PARTS.indexOf(part)
 }
 
 /** Whether no letter or digit is beside the part of the text. */

@@ -84,7 +84,7 @@ class Walk {
         this.#pairs(typeof value === 'string' ? value : value.join(';'), ';', 'cookie')
         continue
       }
-      const part = FILE_HEADER.test(name) ? 'filename' : 'header'
+      const part = partOf(name)
       for (const each of typeof value === 'string' ? [value] : value) {
         this.#visit(each, { part, root: 'header', names: [name] })
       }
@@ -158,6 +158,11 @@ class Walk {
     if (this.#left === -1) this.#visitor.fault('protocol.values', place)
     if (this.#left >= 0) this.#visitor.value(value, place)
   }
+}
+
+function partOf(header: string): SignaturePart {
+  if (header === 'user-agent') return 'agent'
+  return FILE_HEADER.test(header) ? 'filename' : 'header'
 }
 
 /** A part of a multipart body as `@fastify/multipart` attaches it; it refers to the whole body. */

@@ -145,13 +145,6 @@ export const code: readonly Signature[] = [
     /(?<=[;[:({]\s?|exec\s)import\s(?:os|socket|subprocess|sys|pty|urllib)/,
   ),
   s(
-    'code.django-lookup',
-    0.75,
-    '__gt __gte __lt __lte __startswith __istartswith __contains __icontains __endswith __iendswith __regex __iregex __isnull __range __in __exact __iexact',
-    /__(?:gte?|lte?|i?startswith|i?contains|i?endswith|i?regex|isnull|range|i?exact)$/,
-    { parts: ['name'] },
-  ),
-  s(
     'code.ruby',
     0.9,
     'process.spawn process.exec kernel. io.popen open3. file.read %x %q open(|',

@@ -4,9 +4,13 @@ import { signature as s, type Signature } from './signature.ts'
 /** Commands whose names are hardly words of a language. */
 const UNIX =
   'wget curl nslookup ifconfig whoami uname netstat traceroute tracert ipconfig systeminfo chmod chown chgrp chroot mkfifo mknod getent hostname telnet xterm tcpdump nmap ncat netcat socat rsync sftp tftp ssh scp w3m zsh ksh csh tcsh dash busybox nodejs gcc clang awk gawk mawk egrep fgrep xargs tee mkdir rmdir unlink shred gunzip bunzip2 gzip bzip2 xzcat zcat lsof pgrep pkill killall crontab iptables ip6tables useradd usermod userdel passwd adduser lsblk lscpu lsmod dmesg sysctl systemctl journalctl setfacl base64 xxd hexdump od nl tac printenv setsid nohup strace ltrace gdb kubectl apt-get dpkg yum dnf pacman pip ansible ansible-playbook visudo vipw vigr chfn chsh ldconfig ldd objdump readelf gpasswd groupadd cpulimit taskset phpinfo sqlite3 mysqldump psql pg_dump redis-cli mongo'
-/** Commands that are words, too: more is asked of what follows them. */
-const WORDS =
-  'cat ls id ps nc rm cp mv dd du df sh at who top env set find kill less more head sort cut date echo ping type dir copy del move net time touch tar zip cd pwd last file test sleep exec eval source alias printf read timeout nice column screen expect vi vim nano ed ex dig host ip arp route mount patch make join split paste open start reg fold fmt tr uniq comm diff history jobs bg fg wait finger reboot shutdown halt poweroff bash fish python python2 python3 perl ruby lua grep sed tail rev docker mysql openssl watch php php5 php7 php8 lynx mongo sudo gem npm apk'
+/** Commands that may be words: more is asked of what follows them. */
+const SHORT =
+  'ls id ps nc rm cp mv dd du df sh env tar cd pwd eval printf vi vim ex ip arp tr bg fg bash python python2 python3 perl grep sed php php5 php7 php8 sudo'
+/** Commands that are words: at the end of a text, or between bars as in a title, they are no command. */
+const ENGLISH =
+  'cat at who top set find kill less more head sort cut date echo ping type dir copy del move net time touch zip last file test sleep exec source alias read timeout nice column screen expect nano ed dig host route mount patch make join split paste open start reg fold fmt uniq comm diff history jobs wait finger reboot shutdown halt poweroff fish ruby lua tail rev docker mysql openssl watch lynx mongo gem npm apk'
+const WORDS = `${SHORT} ${ENGLISH}`
 const WINDOWS =
   'powershell pwsh cmd.exe wmic regsvr32 rundll32 certutil bitsadmin mshta wscript cscript schtasks tasklist taskkill icacls attrib msiexec installutil regasm regsvcs msbuild cmstp diskshadow dnscmd esentutl extrac32 findstr forfiles gpscript hh.exe ieexec infdefaultinstall makecab mavinject odbcconf pcalua pcwrun presentationhost regedit register-cimprovider replace rpcping runonce scriptrunner vssadmin bcdboot bcdedit nltest whoami systeminfo'
 /** Behind what a shell begins another command with, a path included. */
@@ -15,9 +19,14 @@ const behind = (separators: string) =>
 const AFTER = behind('[;|`\\n]')
 const AFTER_WORD = behind('[;|`&]')
 
-/** The rest of a command line: options, paths, addresses, variables, the end or another command. */
-const ARGUMENT =
-  '(?:\\s?(?:$|[;|`>)]|&(?![a-z#])|<<)|\\s(?:-{1,2}[a-z]|\\/[a-z?*.]|~\\/|\\.{1,2}\\/|\\.\\s|https?:|ftp:|\\$|%|[\\w.-]{1,40}(?:\\/|\\.[a-z]{2,4}(?![a-z]))|["\'][^"\']{0,60}["\']\\s?(?:$|[;|`&>])|[a-z]:\\\\|\\d{1,3}\\.\\d{1,3}|\\+[a-z])|\\+[/-])'
+/** The end of a command, or what comes before another one. */
+const END = '\\s?(?:$|[;|`>)]|&(?![a-z#])|<<)'
+/** The rest of a command line: options, paths, addresses, variables. */
+const REST =
+  '(?:\\s(?:-{1,2}[a-z]|\\/[a-z?*.]|~\\/|\\.{1,2}\\/|\\.\\s|https?:|ftp:|\\$|%|[\\w.-]{1,40}(?:\\/|\\.[a-z]{2,4}(?![a-z]))|["\'][^"\']{0,60}["\']\\s?(?:$|[;|`&>])|[a-z]:\\\\|\\d{1,3}\\.\\d{1,3}|\\+[a-z])|\\+[/-])'
+const ARGUMENT = `(?:${END}|${REST})`
+/** Right behind a separator, without a blank. */
+const ADJACENT = '(?<=[;|`&(]\\/?[a-z/]{0,24})'
 
 export const command: readonly Signature[] = [
   s(
@@ -28,10 +37,24 @@ export const command: readonly Signature[] = [
     { shell: true, whole: true },
   ),
   s(
+    'command.short-after-separator',
+    0.85,
+    SHORT,
+    new RegExp(`${AFTER_WORD}[a-z]{1,8}\\d?(?![\\w-])${ARGUMENT}`),
+    { shell: true, whole: true },
+  ),
+  s(
+    'command.after-line-feed',
+    0.85,
+    `${SHORT} cat echo who find`,
+    new RegExp(`(?<=\\n\\s?)[a-z]{1,8}\\d?(?![\\w-])${ARGUMENT}`),
+    { shell: true, whole: true, parts: ['path', 'query', 'header', 'cookie', 'name'] },
+  ),
+  s(
     'command.word-after-separator',
     0.85,
-    WORDS,
-    new RegExp(`${AFTER_WORD}[a-z]{1,8}(?![\\w-])${ARGUMENT}`),
+    ENGLISH,
+    new RegExp(`${AFTER_WORD}[a-z]{1,8}(?![\\w-])${REST}|${ADJACENT}[a-z]{1,8}(?![\\w-])${END}`),
     { shell: true, whole: true },
   ),
   s(
@@ -152,7 +175,7 @@ export const command: readonly Signature[] = [
     'command.windows-net',
     0.85,
     'net reg sc',
-    /(?:(?<![\w.])net\s(?:user|localgroup|share|use|view|start|stop|accounts)(?:\s|$)|(?<![\w.])(?:reg\s(?:add|query|delete|export|save)|sc\s(?:create|config|query))\s)/,
+    /(?:(?<![\w.])net\s(?:(?:user|localgroup)\s?$|(?:user|localgroup|share|use|view|start|stop|accounts)\s(?:[\w.*\\:$-]{1,40}\s?){0,3}\/[a-z]|use\s\w:)|(?<![\w.])(?:reg\s(?:add|query|delete|export|save)|sc\s(?:create|config|query))\s)/,
   ),
   s(
     'command.powershell',

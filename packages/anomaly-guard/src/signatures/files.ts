@@ -48,7 +48,7 @@ const traversal: readonly Signature[] = [
     'traversal.windows',
     0.9,
     'boot.ini win.ini system.ini system32 windows/ windows\\ winnt/ winnt\\ ntuser.dat autoexec.bat inetpub php.ini my.ini sam desktop.ini unattend web.config pagefile.sys',
-    /(?:boot|win|system|php|my|desktop)\.ini|system32|(?:windows|winnt)[/\\]{1,3}(?:win|system|repair|explorer|panther|temp|debug|iis)|ntuser\.dat|autoexec\.bat|inetpub[/\\]|unattend\.xml|web\.config|pagefile\.sys/,
+    /(?:boot|win|system|php|my|desktop)\.ini|system32|(?:windows|winnt)[/\\]{1,3}(?:win\.ini|system(?:32|\.ini)|repair|panther|debug|iis)|ntuser\.dat|autoexec\.bat|inetpub[/\\]|unattend\.xml|web\.config|pagefile\.sys/,
   ),
   s(
     'traversal.drive',
@@ -71,8 +71,8 @@ const traversal: readonly Signature[] = [
   s(
     'traversal.secret-file',
     0.85,
-    '.htpasswd .htaccess .ssh/ id_rsa id_dsa authorized_keys wp-config .bash_history .bashrc .git/ .svn/ .aws/ .env .npmrc .netrc .pgpass .my.cnf .kube/ .docker/ web-inf meta-inf config.php settings.php localsettings known_hosts .mysql_history server.xml tomcat-users .profile',
-    /(?<![\w])\.(?:htpasswd|htaccess|ssh\/|bash_history|bashrc|git\/|svn\/|aws\/|env(?![\w])|npmrc|netrc|pgpass|my\.cnf|kube\/|docker\/|mysql_history|profile$)|id_[rd]sa|authorized_keys|known_hosts|wp-config\.|(?:web|meta)-inf|(?:config|settings|localsettings)\.php|tomcat-users|conf\/server\.xml/,
+    '.htpasswd .htaccess .ssh/ id_rsa id_dsa authorized_keys wp-config .bash_history .bashrc .git/ .svn/ .aws/ .env .npmrc .netrc .pgpass .my.cnf .kube/ .docker/ web-inf meta-inf known_hosts .mysql_history server.xml tomcat-users .profile',
+    /(?<![\w])\.(?:htpasswd|htaccess|ssh\/|bash_history|bashrc|git\/|svn\/|aws\/|env(?![\w])|npmrc|netrc|pgpass|my\.cnf|kube\/|docker\/|mysql_history|profile$)|id_[rd]sa|authorized_keys|known_hosts|wp-config\.|(?:web|meta)-inf|tomcat-users|conf\/server\.xml/,
   ),
   s('traversal.hidden', 0.75, '/.', /\/\.(?!well-known(?:\/|$))[a-z][a-z0-9_-]{1,40}/, {
     parts: ['path'],
@@ -107,16 +107,25 @@ const ssrf: readonly Signature[] = [
     /(?<![\w-])(?:gopher|dict|file|jar|netdoc|local_file|ldap):\/{1,3}\S|ftp:\/\/\d{1,3}\.\d/,
   ),
   s(
-    'ssrf.address',
+    'ssrf.disguised-address',
     0.8,
-    'http:/ https:/ http:\\ http: ://',
-    /(?<=^|[\s="'(,|]|https?)(?:https?)?:[/\\]{0,4}(?:[^\s/@]{0,40}@)?(?:\d{8,10}(?![\w.-])|0x[0-9a-f]{2}|0\d{1,11}(?:\.|[/:]|$)|\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3}|\d{1,3}\.\d{1,8}(?:[/:]|$)|\[[0-9a-f:.]{2,45}\]|localhost|127\.|0\.0\.0\.0|::1)/,
+    ['http:/', 'https:/', 'http:\\', 'http:', '://'],
+    /(?<=^|[\s="'(,|]|https?)(?:https?)?:[/\\]{0,4}(?:[^\s/@]{0,40}@)?(?:\d{8,10}(?![\w.-])|0x[0-9a-f]{2}|0\d{1,11}(?:\.|[/:]|$)|\d{1,3}\.\d{1,8}(?:[/:]|$)|\[[0-9a-f:.]{2,45}\])/,
+    { parts: ['query', 'body', 'cookie'] },
+  ),
+  s(
+    'ssrf.address',
+    0.75,
+    ['http://', 'https://'],
+    /https?:\/\/(?:[^\s/@]{0,40}@)?(?:127\.\d|0\.0\.0\.0|localhost(?!:\d{4}\/)|\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3}(?![\w.]))/,
+    { parts: ['query', 'cookie'] },
   ),
   s(
     'ssrf.localhost',
     0.75,
     'localhost. ip6-localhost ipv6-localhost localtest.me .nip.io .xip.io .sslip.io .internal .local/ .localdomain lvh.me',
     /(?:localhost\.\w|ipv?6-localhost|localtest\.me|\.(?:nip|xip|sslip)\.io|localdomain|lvh\.me)/,
+    { parts: ['query', 'cookie'] },
   ),
   s(
     'ssrf.remote-include',
@@ -136,7 +145,7 @@ const ssrf: readonly Signature[] = [
     0.75,
     'data:',
     /^data:\s?[a-z]{2,12}\/[a-z0-9.+-]{2,30}(?:;|,|$)(?!base64,(?:iv|r0lg|\/9j|ukl|phn2))/,
-    { parts: ['query', 'body'] },
+    { parts: ['query'] },
   ),
 ]
 

@@ -44,7 +44,7 @@ const crlf: readonly Signature[] = [
     /(?:get|post|head|put|delete|options|connect|trace|patch|propfind)\s?\s\S{1,200}\s\s?http\/\d/,
   ),
   s('crlf.name', 0.85, ['\n'], /\n/, { parts: ['name', 'path'] }),
-  s('crlf.line', 0.75, ['\n'], /\n\s?[a-z_-]{2,30}\s?=|\n\s?$|\n\s?[a-z0-9]{1,12}\s?(?:$|\d)/, {
+  s('crlf.line', 0.75, ['\n'], /\n\s?[a-z_-]{2,30}\s?=/, {
     parts: ['query'],
   }),
   s(
@@ -152,7 +152,7 @@ const scanner: readonly Signature[] = [
       'sql power',
     ],
     undefined,
-    { parts: ['header'] },
+    { parts: ['agent'] },
   ),
   s(
     'scanner.introspection',

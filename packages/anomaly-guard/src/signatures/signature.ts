@@ -6,8 +6,16 @@
  * Texts are decoded and in lower case; a run of blanks is one blank or, if it has one, one line feed.
  */
 
-/** Where a signature applies; all parts if it is left out. */
-export type SignaturePart = 'path' | 'query' | 'header' | 'cookie' | 'body' | 'filename' | 'name'
+/** Where a signature applies; all parts if it is left out. `agent` is a header as well. */
+export type SignaturePart =
+  | 'path'
+  | 'query'
+  | 'header'
+  | 'agent'
+  | 'cookie'
+  | 'body'
+  | 'filename'
+  | 'name'
 
 /** What to look for. */
 export interface Signature {
