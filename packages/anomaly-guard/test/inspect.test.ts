@@ -205,6 +205,53 @@ await t.test('classes can be left out, and the threshold moved', async (t) => {
   t.match(inspect(attack, { threshold: 1 }), { attack: false, class: 'sqli' })
 })
 
+await t.test('what users and programs usually send is no attack', async (t) => {
+  const texts = [
+    "Siobhan O'Brien & Sons",
+    'News | More | Cat Food',
+    'salt & pepper; oil; vinegar',
+    'rock & roll; top 10 songs',
+    'Select an item from the list, or order by phone',
+    '2 or 4 metal buttons, 3/4" and 1/2"',
+    'C++ and C#, .NET & Python 3',
+    'The union select committee will update the table and drop the chair',
+    '{"a":1,"b":[true,null],"c":"d"}',
+    'a < b && c > d',
+    '<b>bold</b> and <i>italic</i>',
+    '<p class="note">A note</p>',
+    'see [the guide](../guide/start.md#first)',
+    'https://shop.example/a?b=1&c=2#d',
+    'data:image/png;base64,iVBORw0KGgo=',
+    'eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2ln',
+    '2026-01-05T12:00:00.000Z',
+    'user+tag@example.com',
+    '+353 (1) 555-0100',
+    'C:\\ is the first disk',
+    '100% -- really!',
+    '¿Qué tal? Ça va… “ok” – naïve',
+    '日本語のテキスト',
+    '3 * (4 + 5) = 27',
+    'x'.repeat(5000),
+  ]
+  for (const text of texts) {
+    for (const parts of [query(text), { body: { text } }, { body: text }]) {
+      const { attack, reasons } = inspect(parts)
+      t.equal(attack, false, `${text.slice(0, 60)} ${attack ? reasons[0]?.rule : ''}`)
+    }
+  }
+  for (const parts of [
+    { url: '/oauth?redirect_uri=http%3A%2F%2Flocalhost%3A3000%2Fcallback&state=a.b_c-d' },
+    { url: '/items?price__gte=10&order=-created&page[size]=20&filter[name]=lamp' },
+    { url: '/blog/2026/union-select-explained.html' },
+    { headers: { referer: 'http://localhost:3000/cart', origin: 'http://127.0.0.1:3000' } },
+    { headers: { 'user-agent': 'Mozilla/5.0 (X11; Linux x86_64; rv:109.0) Gecko/20100101' } },
+    { headers: { accept: 'text/html,application/xml;q=0.9,*/*;q=0.8', te: 'trailers' } },
+    { headers: { cookie: '_ga=GA1.2.1.2; s=s%3Aabc.def%2Fghi%3D; theme="dark"' } },
+  ]) {
+    t.equal(inspect(parts).attack, false, JSON.stringify(parts).slice(0, 80))
+  }
+})
+
 await t.test('a hint counts only as much as the model confirms it', async (t) => {
   const confirmed = inspect(query("1'-@a or'1"))
   t.ok(confirmed.score > 0.3)

@@ -33,7 +33,7 @@ export const command: readonly Signature[] = [
     'command.after-separator',
     0.85,
     UNIX,
-    new RegExp(`${AFTER}[a-z][a-z0-9-]{1,20}(?![\\w])(?!\\s?[=:](?!\\/))`),
+    new RegExp(`${AFTER}[a-z][a-z0-9-]{1,20}(?![\\w])(?!\\s?(?:[=:](?!\\/)|,))`),
     { shell: true, whole: true },
   ),
   s(
@@ -142,7 +142,7 @@ export const command: readonly Signature[] = [
     'command.pipe',
     0.8,
     '|',
-    /\|\s?(?:sh|bash|zsh|ksh|dash|perl|python\d?|php|ruby|nc|tee|xargs|base64|tr|rev|sort|wc|cat|grep|awk|sed|more|less|head|tail|id|ls|ps|who|set|dir|type|net|ping|getent|curl|wget|vi|at)(?=$|[\s;|&)`+'"#(]|\$)/,
+    /\|\s?(?:sh|bash|zsh|ksh|dash|perl|python\d?|php|nc|tee|xargs|base64|rev|wc|grep|awk|sed|id|ls|ps|getent|curl|wget)(?=$|[\s;|&)`+'"#(]|\$)|\|(?:cat|tr|sort|more|less|head|tail|who|set|dir|type|net|ping|vi|at|echo)(?=$|[\s;|&)`+'"#(]|\$)|\|\sset\s\//,
     { shell: true },
   ),
   s('command.shellshock', 0.95, ['() {', '(){', '( ) {'], /(?<![\w)\]])\(\s?\)\s?\{\s?(?:[:_;]|$)/),

@@ -12,7 +12,7 @@ const traversal: readonly Signature[] = [
     'traversal.step',
     0.8,
     '../ ..\\ ..;/ /.. \\..',
-    /(?<!\w|\.|(?:href|src)\s?=\s?["']?)\.\.(?:[/\\]|;\/)|[/\\]\.\.(?:[/\\]|$)/,
+    /(?<!\w|\.|\]\(|(?:href|src)\s?=\s?["']?)\.\.(?:[/\\]|;\/)|[/\\]\.\.(?:[/\\]|$)/,
     {
       parts: ['path', 'query', 'header', 'cookie', 'filename', 'name'],
     },
