@@ -80,3 +80,22 @@ await t.test('health checks are answered in lockdown', async (t) => {
   t.equal((await getHealth('/health', '203.0.113.9')).statusCode, 200)
   await contain.lift(containment!.id, { by: 'op' })
 })
+
+await t.test('a challenged client gets a page that its own policy allows to work', async (t) => {
+  const { contain } = app.anomaly
+  const remoteAddress = '203.0.113.20'
+  await contain.challenge(remoteAddress, { reason: 'test', by: 'op' })
+  const refused = await app.inject({ url: '/content', remoteAddress })
+  t.equal(refused.statusCode, 428)
+  t.equal(refused.json<{ code: string }>().code, 'PARAPET_ANOMALY_GUARD_CHALLENGE_REQUIRED')
+  const page = await app.inject({ url: String(refused.headers['location']), remoteAddress })
+  t.equal(page.statusCode, 200)
+  t.match(page.headers['content-security-policy'], /script-src 'self'.*worker-src 'self'/)
+  const paths = [...page.body.matchAll(/(?:src|href|challenge)="([^"]+)"/g)].map(
+    ([, path]) => path!,
+  )
+  t.ok(paths.length >= 4)
+  for (const url of paths) {
+    t.equal((await app.inject({ url, remoteAddress })).statusCode, 200, url)
+  }
+})

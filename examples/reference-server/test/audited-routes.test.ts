@@ -27,6 +27,7 @@ const needAuthenticator: Readonly<Record<string, string>> = {
 }
 /** Routes that create a challenge of the caller and change nothing that lasts. */
 const challenges = new Set([
+  'POST /challenge/answer',
   'POST /mfa/totp',
   'POST /mfa/passkeys/options',
   'POST /mfa/passkeys/verify/options',

@@ -17,6 +17,8 @@ export function createAnomalyOptions(
     ...(sessionSecret === undefined ? undefined : { secret: derive(sessionSecret) }),
     // Texts of users may quote anything; they are stored by parameterised queries and returned as JSON.
     inspect: { fields: { 'body.body': 'skip', 'body.bio': 'skip' } },
+    // A network that many people share is asked for a proof of work instead of being blocked.
+    challenge: {},
     revoke: (userId, reason) => app.sessions.revoke({ userId }, reason),
   }
 }

@@ -14,6 +14,23 @@ const next = { type: 'string', maxLength: 2000, description: 'The local path to 
 const tags = ['challenge']
 // Without a login, and the page must be reachable by a client that is contained.
 const open = { anomaly: { watch: false, inspect: false } } as const
+const member = { type: 'string' }
+/** An error, in the form of Fastify's default error handler or of RFC 9457. */
+const problem = {
+  type: 'object',
+  properties: {
+    code: { ...member, description: 'PARAPET_ANOMALY_GUARD_…' },
+    statusCode: { type: 'integer' },
+    error: member,
+    message: member,
+    title: member,
+    detail: member,
+  },
+  additionalProperties: true,
+  description: 'The error',
+}
+const problems = { '4xx': problem, '5xx': problem }
+
 /** One entry for each kind of route. */
 export const challengeSchemas = {
   page: {
@@ -26,7 +43,7 @@ export const challengeSchemas = {
         type: 'object',
         properties: { next, failed: { type: 'string', enum: ['1'] } },
       },
-      response: { 200: { type: 'string', description: 'The page, as HTML' } },
+      response: { 200: { type: 'string', description: 'The page, as HTML' }, ...problems },
     },
   },
   file: {
@@ -50,6 +67,7 @@ export const challengeSchemas = {
           additionalProperties: true,
           description: 'The challenge, as the widget of ALTCHA reads it',
         },
+        ...problems,
       },
     },
   },
@@ -78,6 +96,7 @@ export const challengeSchemas = {
           },
         },
         303: { type: 'null', description: 'For forms: goes on to `next`, or back to the page' },
+        ...problems,
       },
     },
   },
