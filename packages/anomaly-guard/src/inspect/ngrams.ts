@@ -7,7 +7,7 @@ const codesOf = createCodesOf()
 export const BUCKETS = 8192
 const LONGEST = 4
 /** Of a longer text, only so many characters around the place of interest are looked at. */
-const WINDOW = 160
+const WINDOW = 112
 
 const seen = new Int32Array(BUCKETS)
 const found = new Int32Array(WINDOW * LONGEST + LONGEST)

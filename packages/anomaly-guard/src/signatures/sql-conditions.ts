@@ -46,8 +46,8 @@ export const sqlConditions: readonly Signature[] = [
     'having',
     /having\s(?:count|sum|max|min|avg)?\s?[('"\w]{1,30}[)'"]?\s?(?:=|<|>|like\s)/,
   ),
-  s('sqli.case', 0.8, 'case', /case\s?(?:when|\w{1,20}\swhen)\s?.{1,100}?\sthen\s/),
-  s('sqli.when-then', 0.75, 'when', /when\s?[('"\d][^;]{0,60}?\sthen\s/),
+  s('sqli.case', 0.8, 'case', /case\s?(?:when|\w{1,20}\swhen)\s?.{1,60}?\sthen\s/),
+  s('sqli.when-then', 0.75, 'when', /when\s?[('"\d][^;]{0,40}?\sthen\s/),
   s(
     'sqli.if',
     0.8,
