@@ -15,6 +15,13 @@ const query = (value: string): RequestParts => ({ url: `/?q=${encodeURIComponent
 const inspect = (parts: RequestParts, settings?: InspectorSettings): Inspection =>
   (settings === undefined ? inspector : createInspector(settings)).inspect(parts)
 
+/** A body with one file, as `@fastify/multipart` attaches it. */
+const upload = (filename: string) => {
+  const part = { fieldname: 'f', filename, fields: {} as object }
+  part.fields = { f: [part] }
+  return { body: { f: [part] } }
+}
+
 /** Shares of attacks by group, and all harmless ones that were taken for attacks. */
 function rate(requests: readonly Labelled[]) {
   const groups = new Map<string, { all: number; found: number }>()
@@ -157,9 +164,11 @@ await t.test('values are found in all parts of a request', async (t) => {
     t.same([isFound, reasons[0]?.location], [true, location], location)
   }
   t.match(inspect({ body: { [attack]: 1 } }).reasons[0]?.location, /\(name\)$/)
-  const upload = { fieldname: 'f', filename: 'shell.php', fields: {} }
-  t.match(inspect({ body: { f: upload } }), { attack: true, class: 'code' })
-  t.match(inspect({ body: { f: { ...upload, filename: 'photo.jpg' } } }), { attack: false })
+  t.match(inspect(upload('shell.php')), { attack: true, class: 'code' })
+  t.match(inspect(upload('photo.jpg')), { attack: false })
+  const pretended = { fieldname: 'a', fields: { a: 1 }, value: 'x', note: attack }
+  t.match(inspect({ body: pretended }), { attack: true }, 'JSON that looks like a part')
+  t.match(inspect({ body: { fieldname: 'a', fields: null, note: attack } }), { attack: true })
   t.match(inspect({ headers: { 'x-filename': 'a.jsp' } }), { attack: true })
   t.match(inspect({ body: { $where: 'x' } }), { attack: true, class: 'nosql' })
   t.match(inspect({ url: '/?user[$ne]=1' }), { attack: true, class: 'nosql' })
@@ -267,6 +276,8 @@ await t.test('a request that is too deep, too large or too dense is a finding', 
   for (let i = 0; i < 40; i++) deep = { a: deep }
   t.match(inspect({ body: deep }).reasons[0], { class: 'protocol', rule: 'protocol.depth' })
   t.equal(inspect({ body: deep }, { maxDepth: 64 }).attack, false)
+  const nested: unknown = JSON.parse(`${'['.repeat(50_000)}${']'.repeat(50_000)}`)
+  t.match(inspect({ body: nested }).reasons, [{ rule: 'protocol.depth' }], 'a stack of arrays')
   const many = Array.from({ length: 20 }, () => 'x')
   t.match(inspect({ body: many }, { maxValues: 10 }).reasons, [{ rule: 'protocol.values' }])
   const pairs = `/?${'a=b&'.repeat(30)}`

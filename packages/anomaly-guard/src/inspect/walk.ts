@@ -77,15 +77,16 @@ class Walk {
   }
 
   headers(headers: NonNullable<RequestParts['headers']>): void {
-    for (const name in headers) {
+    for (const name of Object.keys(headers)) {
       const value = headers[name]
-      if (value === undefined || SKIPPED.has(name)) continue
+      if ((typeof value !== 'string' && !Array.isArray(value)) || SKIPPED.has(name)) continue
       if (name === 'cookie') {
         this.#pairs(typeof value === 'string' ? value : value.join(';'), ';', 'cookie')
         continue
       }
       const part = partOf(name)
-      for (const each of typeof value === 'string' ? [value] : value) {
+      const values: readonly string[] = typeof value === 'string' ? [value] : value
+      for (const each of values) {
         this.#visit(each, { part, root: 'header', names: [name] })
       }
     }
@@ -128,7 +129,7 @@ class Walk {
       this.#visitor.fault('protocol.depth', { part: 'body', root: 'body', names: this.#names })
       return
     }
-    if (Array.isArray(value)) for (const item of value) this.#any(item, depth)
+    if (Array.isArray(value)) for (const item of value) this.#any(item, depth + 1)
     else if (isFormPart(value)) this.#formPart(value, depth)
     else this.#object(value as Readonly<Record<string, unknown>>, depth)
   }
@@ -173,8 +174,13 @@ interface FormPart {
   readonly value?: unknown
 }
 
+/** Only a part refers to the object that holds it; JSON cannot, so a client cannot pretend. */
 function isFormPart(value: object): value is FormPart {
-  return 'fieldname' in value && 'fields' in value && typeof value.fieldname === 'string'
+  if (!('fieldname' in value && 'fields' in value)) return false
+  const { fieldname, fields } = value as Readonly<Record<string, unknown>>
+  if (typeof fieldname !== 'string' || typeof fields !== 'object' || fields === null) return false
+  const held = (fields as Readonly<Record<string, unknown>>)[fieldname]
+  return held === value || (Array.isArray(held) && held.includes(value))
 }
 
 function blanks(text: string): string {
