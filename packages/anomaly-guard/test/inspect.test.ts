@@ -308,6 +308,12 @@ await t.test(
       own.inspect({ url: `/?name${i}=1`, headers: { 'x-a': `v${i}` } })
     t.equal(own.inspect({ url: '/?<script>=1' }).attack, true)
     t.equal(own.inspect({ url: '/?<script>=1' }).attack, true, 'twice')
+    t.equal(own.inspect({ url: '/?agent:sqlmap=1&header:sqlmap=1' }).attack, false)
+    t.equal(own.inspect({ headers: { 'user-agent': 'sqlmap' } }).attack, true, 'a clean name')
+    const coded = createInspector({ fields: { 'header.x-b': 'base64' } })
+    const headers = { 'x-b': Buffer.from("1' or '1'='1").toString('base64') }
+    const twice = [1, 2].map(() => coded.inspect({ headers }).attack)
+    t.same(twice, [true, true], 'base64 twice')
     t.equal(own.inspect({ headers: { 'x-a': '<script>' } }).attack, true)
   },
 )

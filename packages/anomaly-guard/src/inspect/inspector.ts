@@ -73,17 +73,17 @@ class Findings implements Visitor {
 
   value(value: string, place: Place): void {
     const { lookup, clean } = this.#shared
-    const repeats = REPEATING.has(place.part)
-    // An agent may have what is no finding in a name.
-    const key = place.part === 'name' ? value : `${place.part}:${value}`
-    if (repeats && clean.has(key)) return
+    const { part } = place
     const treatment = lookup?.(locationOf(place))
     if (treatment === 'skip') return
-    const isClean = this.#look(value, place)
     if (treatment === 'base64' && BASE64.test(value)) {
       this.#look(Buffer.from(value, 'base64').toString('latin1'), place)
     }
-    if (!isClean || !repeats || value.length > MAX_CLEAN_LENGTH) return
+    const repeats = REPEATING.has(part) && value.length <= MAX_CLEAN_LENGTH
+    // With its part, because an agent may have what is no finding in a name.
+    const key = repeats ? `${part}:${value}` : ''
+    if (repeats && clean.has(key)) return
+    if (!this.#look(value, place) || !repeats) return
     if (clean.size >= MAX_CLEAN) clean.clear()
     clean.add(key)
   }
