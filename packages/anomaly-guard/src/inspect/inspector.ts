@@ -1,5 +1,6 @@
 /** Inspects requests for attacks: folds each value, looks for signatures, and asks the model about hints. */
 import { allSignatures } from '../signatures/all.ts'
+import type { SignaturePart } from '../signatures/signature.ts'
 import { compileFields, type FieldLookup } from './fields.ts'
 import { foldValue } from './fold.ts'
 import { Matcher, type Match } from './matcher.ts'
@@ -10,8 +11,8 @@ import { walkRequest, type Place, type Visitor } from './walk.ts'
 const MAX_REASONS = 8
 const MAX_LOCATION = 120
 /** Names and headers repeat, so those in which nothing was found are remembered. */
-const REPEATING = new Set<string>(['name', 'header', 'agent'])
-const MAX_CLEAN = 4096
+const REPEATING: readonly SignaturePart[] = ['name', 'header', 'agent']
+const MAX_CLEAN = 2048
 const MAX_CLEAN_LENGTH = 256
 /** How much a fault in the form of a request, or a NUL, weighs. */
 const FAULT_WEIGHT = 0.75
@@ -32,7 +33,7 @@ export function createInspector(settings: InspectorSettings = {}): Inspector {
     matcher: matcherWithout(without),
     lookup: compileFields(fields),
     threshold,
-    clean: new Set<string>(),
+    clean: new Map(REPEATING.map((part) => [part, new Set<string>()])),
   }
   return {
     inspect(parts) {
@@ -59,7 +60,8 @@ interface Shared {
   readonly matcher: Matcher
   readonly lookup: FieldLookup | undefined
   readonly threshold: number
-  readonly clean: Set<string>
+  /** By part, because an agent may have what is no finding in a name. */
+  readonly clean: ReadonlyMap<SignaturePart, Set<string>>
 }
 
 /** What was found in one request. */
@@ -79,13 +81,12 @@ class Findings implements Visitor {
     if (treatment === 'base64' && BASE64.test(value)) {
       this.#look(Buffer.from(value, 'base64').toString('latin1'), place)
     }
-    const repeats = REPEATING.has(part) && value.length <= MAX_CLEAN_LENGTH
-    // With its part, because an agent may have what is no finding in a name.
-    const key = repeats ? `${part}:${value}` : ''
-    if (repeats && clean.has(key)) return
-    if (!this.#look(value, place) || !repeats) return
-    if (clean.size >= MAX_CLEAN) clean.clear()
-    clean.add(key)
+    const known = clean.get(part)
+    if (known?.has(value) === true) return
+    if (!this.#look(value, place) || known === undefined) return
+    if (value.length > MAX_CLEAN_LENGTH) return
+    if (known.size >= MAX_CLEAN) known.clear()
+    known.add(value)
   }
 
   fault(rule: string, place: Place): void {
