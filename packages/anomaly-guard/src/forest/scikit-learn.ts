@@ -5,7 +5,7 @@ import { createTreeSet, fillMeans, writeLeaf, writeSplit } from './tree-set.ts'
 import type { TreeSet } from './types.ts'
 
 /** One tree: the arrays of the same names of scikit-learn's `estimator.tree_`. */
-export interface ScikitLearnTree {
+interface ScikitLearnTree {
   readonly children_left: readonly number[]
   readonly children_right: readonly number[]
   readonly feature: readonly number[]
