@@ -1,4 +1,5 @@
 /** Composes the service: storage, then the plugins in the order of their phases, then the routes. */
+import { anomalyGuard } from '@parapet/anomaly-guard'
 import { auditLog } from '@parapet/audit-log'
 import { fieldEncryption } from '@parapet/field-encryption'
 import { connectionGuard, inputGuard, jsonGuard } from '@parapet/input-guard'
@@ -25,6 +26,7 @@ import { createLog, guardLog } from './logging/log.ts'
 import { securityEventLog } from './logging/security-events.ts'
 import { health } from './operation/health.ts'
 import { closeConnections } from './operation/shutdown.ts'
+import { createAnomalyOptions, watchPluginRoutes } from './plugins/anomaly-guard.ts'
 import { auditPluginRoutes, auditRoutes, createAuditOptions } from './plugins/audit-log.ts'
 import { createFieldEncryptionOptions } from './plugins/field-encryption.ts'
 import { createMfaOptions } from './plugins/mfa.ts'
@@ -34,6 +36,7 @@ import { createInputGuardOptions } from './plugins/input-guard.ts'
 import { createHeadersOptions } from './plugins/security-headers.ts'
 import { createSecretsOptions, followSigningKey, isFollowed } from './plugins/secrets.ts'
 import { createSessionsOptions } from './plugins/sessions.ts'
+import { security } from './security/routes.ts'
 import { database } from './storage/database.ts'
 import { sharedStore } from './storage/shared-store.ts'
 import { users } from './users/routes.ts'
@@ -88,9 +91,11 @@ async function compose(app: FastifyInstance, given: Config, ports: Ports): Promi
 
   // The plugins, in the order of the phases in which they see a request.
   auditPluginRoutes(app)
+  watchPluginRoutes(app)
   await app.register(auditLog, createAuditOptions(app, config)) // record
   await app.register(securityHeaders, createHeadersOptions(config)) // headers
   await app.register(hostHeader)
+  await app.register(anomalyGuard, createAnomalyOptions(app, config)) // containment
   await app.register(rateLimits, createRateLimitsOptions(app, config)) // peer-limits
   await app.register(sessions, createSessionsOptions(app, config)) // authentication
   followSigningKey(app, config, ports.clock)
@@ -103,6 +108,7 @@ async function compose(app: FastifyInstance, given: Config, ports: Ports): Promi
   await app.register(closeConnections, config)
   await app.register(health, ports)
   await app.register(app.audit.routes, auditRoutes)
+  await app.register(security, { prefix: '/security' })
   await app.register(users, { prefix: '/users' })
   await app.register(content, { prefix: '/content' })
   const isKeysetSaved = config.fieldKeyset !== undefined

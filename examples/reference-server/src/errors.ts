@@ -42,6 +42,16 @@ export const PARAPET_REFERENCE_KEYS_MISSING = createError<[string]>(
 )
 
 /**
+ * The address is none, or is on the allowlist of the anomaly guard. Fix: Send an IP address or a CIDR block such
+ * as `192.0.2.0/24`.
+ */
+export const PARAPET_REFERENCE_ADDRESS_NOT_BLOCKED = createError<[]>(
+  'PARAPET_REFERENCE_ADDRESS_NOT_BLOCKED',
+  'This address cannot be blocked',
+  400,
+)
+
+/**
  * No resource has the id of the request, or the caller may not know that it exists.
  * Fix: check the id; list the resources to see which ids exist.
  */

@@ -28,6 +28,7 @@ const needAuthenticator: Readonly<Record<string, string>> = {
 /** Routes that calculate something, or create a challenge of the caller, and change nothing that lasts. */
 const challenges = new Set([
   'POST /artists/quotes',
+  'POST /challenge/answer',
   'POST /mfa/totp',
   'POST /mfa/passkeys/options',
   'POST /mfa/passkeys/verify/options',
@@ -234,7 +235,41 @@ const factorRoutes: Readonly<Record<string, () => Promise<Done>>> = {
   },
 }
 
-const walks = { ...resources, ...accounts, ...sessionRoutes, ...factorRoutes }
+/** An anomaly that the guard found: five wrong passwords, from an address of the documentation. */
+async function findAnomaly(): Promise<string> {
+  for (let attempt = 0; attempt < 5; attempt++) {
+    app.securityEvents.emit('sessions.login_failed', {
+      ip: '192.0.2.7',
+      details: { method: 'pwd', loginHash: 'h' },
+    })
+  }
+  await app.anomaly.settle()
+  const found = await app.anomaly.timeline()
+  return text(found.find(({ rule }) => rule === 'brute-force')?.id)
+}
+
+const blockAddress = () =>
+  ask(chief, 'POST', '/security/containments', { address: '192.0.2.9', reason: 'test' })
+
+const securityRoutes: Readonly<Record<string, () => Promise<Done>>> = {
+  'PUT /security/anomalies/:id/verdict': async () => {
+    const id = await findAnomaly()
+    const verdict = { verdict: 'false-positive' }
+    const answer = await ask(chief, 'PUT', `/security/anomalies/${id}/verdict`, verdict)
+    return { answer, by: admin.id, id }
+  },
+  'PUT /security/rules/:name/mode': async () => {
+    const mode = { mode: 'alert' }
+    return { answer: await ask(chief, 'PUT', '/security/rules/scanner/mode', mode), by: admin.id }
+  },
+  'POST /security/containments': async () => ({ answer: await blockAddress(), by: admin.id }),
+  'DELETE /security/containments/:id': async () => {
+    const id = text((await blockAddress()).body['id'])
+    return { answer: await ask(chief, 'DELETE', `/security/containments/${id}`), by: admin.id, id }
+  },
+}
+
+const walks = { ...securityRoutes, ...resources, ...accounts, ...sessionRoutes, ...factorRoutes }
 
 await t.test('the walk knows every route that changes something', async (t) => {
   const known = [...Object.keys(walks), ...Object.keys(needAuthenticator), ...challenges]

@@ -14,6 +14,8 @@ export const policy = definePolicy({
     'content:write',
     'artists:write',
     'audit:read',
+    'security:read',
+    'security:write',
   ],
   resources: { users: { id: 'string' }, content: { authorId: 'string' } },
   roles: {
@@ -47,6 +49,7 @@ export const policy = definePolicy({
         'content:*',
         'artists:*',
         'audit:*',
+        'security:*',
       ],
       when: {
         'users:delete': ({ subject, resource }) => ne(resource.id, subject.id),

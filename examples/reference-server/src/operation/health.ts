@@ -15,7 +15,11 @@ export interface HealthOptions {
 }
 
 const tags = ['health']
-const publicRoute = { rbac: { public: 'load balancers have no session' } } as const
+const publicRoute = {
+  rbac: { public: 'load balancers have no session' },
+  // In lockdown, too, a load balancer must see whether the process runs; its requests are no behaviour.
+  anomaly: { open: true, watch: false },
+} as const
 const State = Type.Unsafe<'up' | 'down'>(Type.String({ enum: ['up', 'down'] }))
 const Readiness = closedObject({
   ready: Type.Boolean({ description: 'Whether new requests should be sent to this server' }),

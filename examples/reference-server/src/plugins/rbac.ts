@@ -11,6 +11,8 @@ export const rbacOptions: RbacOptions = {
   routes: {
     'GET /openapi.json': { public: 'clients are generated from it' },
     'POST /_reports': { public: 'browsers send reports without credentials' },
+    'GET /challenge': { public: 'clients solve it before they log in' },
+    '* /challenge/**': { public: 'clients solve it before they log in' },
     'DELETE /mfa/users/:id': 'users:recover',
     '* /mfa/**': { authenticated: 'own second factors only' },
     '* /audit/**': 'audit:read',

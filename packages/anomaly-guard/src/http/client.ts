@@ -1,0 +1,28 @@
+/** Who sends a request: the key and the bits of its address, kept for the addresses that come often. */
+import { clientKey } from '@parapet/kit'
+import { readAddress, type AddressBits } from '../contain/address.ts'
+
+/** An address as the guard uses it. Frozen; `bits` is `undefined` where the peer has no address. */
+export interface Client {
+  readonly key: string
+  readonly bits: AddressBits | undefined
+  readonly hash: number
+}
+
+const MAX_CACHED = 20_000
+
+/** Creates a reader that remembers addresses. @param hash of the guard */
+export function createClientReader(hash: (text: string) => number): (ip: string) => Client {
+  const cache = new Map<string, Client>()
+  return (ip) => {
+    const known = cache.get(ip)
+    if (known !== undefined) return known
+    // All at once: the order of use is not worth its cost.
+    if (cache.size >= MAX_CACHED) cache.clear()
+    const bits: AddressBits = { isV4: true, high: 0, low: 0 }
+    const key = clientKey(ip)
+    const client = { key, bits: readAddress(ip, bits) ? bits : undefined, hash: hash(key) }
+    cache.set(ip, client)
+    return client
+  }
+}

@@ -1,0 +1,193 @@
+/**
+ * Refuses contained clients: addresses in onRequest, before anything else is done for them, and principals in
+ * preParsing, when they are known and no byte of the body has been read.
+ */
+import { createHash } from 'node:crypto'
+import { missedRoute, secretsEqual, type PrincipalReader, type RouteRules } from '@parapet/kit'
+import type { SecurityEvents } from '@parapet/kit'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { Containment } from '../contain/containment.ts'
+import { PARAPET_ANOMALY_GUARD_INVALID_RULE } from '../errors.ts'
+import type { Guard } from '../service/guard.ts'
+import { CountWindows } from '../windows/windows.ts'
+import type { ChallengeGate } from './challenge-gate.ts'
+import type { Client } from './client.ts'
+import { refuse, type RefusalLog } from './refusals.ts'
+import { markRefused } from './request-state.ts'
+import type { CompiledRoute } from './route-rule.ts'
+
+/** See {@link addContainmentHooks}. */
+export interface ContainmentHookSettings {
+  readonly guard: Guard
+  readonly events: SecurityEvents
+  readonly rules: RouteRules<CompiledRoute>
+  readonly principalOf: PrincipalReader
+  readonly clientOf: (ip: string) => Client
+  readonly gate: ChallengeGate | undefined
+  readonly refusals: RefusalLog
+}
+
+const SAFE_METHODS = new Set(['GET', 'HEAD', 'OPTIONS'])
+const MINUTE_MS = 60_000
+const TIGHTENED_KEYS = 50_000
+
+/** Adds the hooks. */
+export function addContainmentHooks(app: FastifyInstance, settings: ContainmentHookSettings): void {
+  const enforcer = new Enforcer(settings)
+  app.addHook('onRequest', function anomalyGuardContain(request, reply, done) {
+    enforcer.onRequest(request, reply, done)
+  })
+  app.addHook('preParsing', function anomalyGuardContainPrincipal(request, reply, _payload, done) {
+    enforcer.onPrincipal(request, reply, done)
+  })
+}
+
+type Done = (error?: Error) => void
+
+class Enforcer {
+  readonly #settings: ContainmentHookSettings
+  readonly #breakGlass: string | undefined
+  /** The requests of tightened clients, where no port limits them. */
+  readonly #tightened: CountWindows
+  readonly #limit: number
+
+  constructor(settings: ContainmentHookSettings) {
+    this.#settings = settings
+    const { breakGlassSha256, contain } = settings.guard.settings
+    this.#breakGlass = breakGlassSha256
+    this.#limit = contain.tightenedLimit
+    this.#tightened = new CountWindows({
+      windowMs: MINUTE_MS,
+      capacity: this.#limit + 1,
+      maxKeys: TIGHTENED_KEYS,
+    })
+  }
+
+  onRequest(request: FastifyRequest, reply: FastifyReply, done: Done): void {
+    const { guard, clientOf, rules } = this.#settings
+    const { active, allowlist, clients, clock } = guard
+    if (rules.of(request.routeOptions) === missedRoute) {
+      done(missed(request))
+      return
+    }
+    const client = clientOf(request.ip)
+    clients.observe(client.hash, guard.tick())
+    const { bits } = client
+    if (active.size === 0 || (bits !== undefined && allowlist.hasAddress(bits))) {
+      done()
+      return
+    }
+    const now = clock.now()
+    const ofService = active.ofService(now)
+    if (ofService !== undefined && this.#applies(ofService, request)) {
+      this.#end(ofService, request, reply, done)
+      return
+    }
+    const found = bits === undefined ? undefined : active.ofAddress(bits, now)
+    if (found === undefined) done()
+    else this.#answer(found, client, request, reply, done)
+  }
+
+  onPrincipal(request: FastifyRequest, reply: FastifyReply, done: Done): void {
+    const { guard, principalOf } = this.#settings
+    const { hasPrincipals } = guard.active
+    // A mapping runs for every request: rules count by principal, too.
+    if (!hasPrincipals && guard.settings.principal === undefined) {
+      done()
+      return
+    }
+    // Where no principal is contained, a mapping that fails is no reason to refuse the request.
+    const failed = (error: Error): void => (hasPrincipals ? done(error) : done())
+    try {
+      const pending = principalOf.load(request)
+      if (pending === undefined) this.#checkPrincipal(request, reply, done)
+      else pending.then(() => this.#checkPrincipal(request, reply, done), failed)
+    } catch (error) {
+      failed(error as Error)
+    }
+  }
+
+  #checkPrincipal(request: FastifyRequest, reply: FastifyReply, done: Done): void {
+    const { guard, principalOf } = this.#settings
+    const { active, allowlist, clock, hash } = guard
+    const id = principalOf(request)?.id
+    const found =
+      id === undefined || allowlist.hasPrincipal(id)
+        ? undefined
+        : active.ofPrincipal(id, clock.now())
+    const isRefused =
+      found?.kind === 'block' || (found?.kind === 'tighten' && this.#isExceeded(hash('p', id)))
+    if (found === undefined || !isRefused) done()
+    else this.#end(found, request, reply, done)
+  }
+
+  #answer(
+    found: Containment,
+    client: Client,
+    request: FastifyRequest,
+    reply: FastifyReply,
+    done: Done,
+  ): void {
+    const { gate, guard } = this.#settings
+    if (found.kind === 'block') this.#end(found, request, reply, done)
+    else if (found.kind === 'challenge' && gate !== undefined) {
+      if (this.#routeOf(request)?.isOpen === true || gate.passes(request, client.key, found)) done()
+      else if (this.#hasBreakGlass(found, request)) done()
+      else {
+        this.#note(found, request)
+        gate.demand(request, reply, done)
+      }
+    } else if (found.kind === 'tighten' && this.#isExceeded(guard.hash('a', client.key))) {
+      this.#end(found, request, reply, done)
+    } else done()
+  }
+
+  #applies({ kind }: Containment, request: FastifyRequest): boolean {
+    if (this.#routeOf(request)?.isOpen === true) return false
+    return kind === 'lockdown' || !SAFE_METHODS.has(request.method)
+  }
+
+  /** Refuses the request, unless it has the break-glass token. */
+  #end(found: Containment, request: FastifyRequest, reply: FastifyReply, done: Done): void {
+    if (this.#hasBreakGlass(found, request)) {
+      done()
+      return
+    }
+    this.#note(found, request)
+    done(refuse(found, reply, this.#settings.guard.clock.now()))
+  }
+
+  #note(found: Containment, request: FastifyRequest): void {
+    markRefused(request)
+    this.#settings.refusals.note(found.kind, found, request)
+  }
+
+  #isExceeded(key: number): boolean {
+    const { ports, tick } = this.#settings.guard
+    if (ports.hasTighten) return false
+    return this.#tightened.add(key, tick()) > this.#limit
+  }
+
+  #hasBreakGlass({ id, kind }: Containment, request: FastifyRequest): boolean {
+    const token = request.headers['break-glass']
+    if (this.#breakGlass === undefined || typeof token !== 'string') return false
+    const digest = createHash('sha256').update(token).digest('hex')
+    if (!secretsEqual(digest, this.#breakGlass)) return false
+    const details = { containmentId: id, kind }
+    this.#settings.events.emit('anomaly_guard.break_glass_used', { details }, request)
+    return true
+  }
+
+  #routeOf(request: FastifyRequest): CompiledRoute | undefined {
+    const rule = this.#settings.rules.of(request.routeOptions)
+    return rule === missedRoute ? undefined : rule
+  }
+}
+
+function missed({ method, routeOptions }: FastifyRequest): Error {
+  const route = `${method} ${routeOptions.url ?? ''}`
+  return new PARAPET_ANOMALY_GUARD_INVALID_RULE(
+    route,
+    'it was declared before the plugin was ready; register the plugin with await',
+  )
+}

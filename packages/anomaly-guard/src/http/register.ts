@@ -1,0 +1,113 @@
+/** Adds everything that sees requests: hooks, decorators, and the routes of the challenge. */
+import { useSecurityEvents, usePrincipal, type SecurityEvents } from '@parapet/kit'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
+import type { BehaviourScorer } from '../behaviour/types.ts'
+import { createPasses } from '../challenge/pass.ts'
+import { createProofOfWork } from '../challenge/proof-of-work.ts'
+import { events } from '../events.ts'
+import type { GeoDecision } from '../inspect/geo-types.ts'
+import type { Inspector, InspectorSettings } from '../inspect/types.ts'
+import type { Guard } from '../service/guard.ts'
+import { BehaviourWatch } from './behaviour-watch.ts'
+import { ChallengeGate } from './challenge-gate.ts'
+import { addChallengeRoutes } from './challenge-routes.ts'
+import { createClientReader, type Client } from './client.ts'
+import { addContainmentHooks } from './containment-hooks.ts'
+import { feedEvents } from './feed-events.ts'
+import { addGeoHook } from './geo-hook.ts'
+import { addInspectHook } from './inspect-hook.ts'
+import { addObserveHook } from './observe-hook.ts'
+import { RefusalLog } from './refusals.ts'
+import { RequestGuard } from './request-anomaly.ts'
+import { compileRules } from './route-rule.ts'
+
+/** See {@link registerGuard}. */
+export interface RegisterSettings {
+  readonly plugin: string
+  readonly guard: Guard
+  readonly scorer: BehaviourScorer | undefined
+  readonly createInspector: (settings: InspectorSettings) => Inspector
+  readonly decideGeo: ((address: string) => GeoDecision) | undefined
+}
+
+/** Adds the hooks, in the order in which they see a request. */
+export async function registerGuard(
+  app: FastifyInstance,
+  { plugin, guard, scorer, createInspector, decideGeo }: RegisterSettings,
+): Promise<void> {
+  const { settings, clock, hash } = guard
+  const securityEvents = useSecurityEvents(app, events)
+  const principalOf = usePrincipal(app, settings.principal)
+  const rules = compileRules(app, plugin)
+  const clientOf = createClientReader(hash)
+  const refusals = new RefusalLog(securityEvents, clock.now)
+  const states = decorateRequest(app, guard, clientOf)
+  const challenge = await createChallenge(app, guard, clientOf, securityEvents)
+  const parts = { guard, rules, clientOf, refusals }
+
+  addContainmentHooks(app, { ...parts, events: securityEvents, principalOf, gate: challenge?.gate })
+  if (decideGeo !== undefined) addGeoHook(app, guard, decideGeo, clientOf, refusals)
+  if (settings.inspect.enabled) {
+    const keep = (request: FastifyRequest, inspection: RequestGuard['inspection']) => {
+      states.make(request).inspection = inspection
+    }
+    addInspectHook(app, { ...parts, createInspector, keep })
+  }
+  const behaviour =
+    scorer === undefined ? undefined : new BehaviourWatch(scorer, guard, states.find)
+  const countryOf =
+    decideGeo === undefined ? undefined : (address: string) => decideGeo(address).country
+  addObserveHook(app, { guard, rules, clientOf, stateOf: states.find, behaviour, countryOf })
+  // After the hooks: a route has those that exist when it is declared.
+  await challenge?.addRoutes()
+  const stopFeed = feedEvents(securityEvents, guard)
+  app.addHook('onClose', async () => {
+    stopFeed()
+    await guard.stop()
+  })
+}
+
+/** One object for each request that asks for it. */
+function decorateRequest(app: FastifyInstance, guard: Guard, clientOf: (ip: string) => Client) {
+  const states = new WeakMap<FastifyRequest, RequestGuard>()
+  const make = (request: FastifyRequest): RequestGuard => {
+    let state = states.get(request)
+    if (state === undefined) {
+      state = new RequestGuard(request, guard, () => clientOf(request.ip))
+      states.set(request, state)
+    }
+    return state
+  }
+  app.decorateRequest('anomaly', {
+    getter(this: FastifyRequest) {
+      return make(this)
+    },
+  })
+  return { make, find: (request: FastifyRequest) => states.get(request) }
+}
+
+async function createChallenge(
+  app: FastifyInstance,
+  guard: Guard,
+  clientOf: (ip: string) => Client,
+  securityEvents: SecurityEvents,
+): Promise<{ gate: ChallengeGate; addRoutes: () => Promise<void> } | undefined> {
+  const { settings, store, clock, secret, report, tick } = guard
+  if (settings.challenge === undefined) return undefined
+  const { prefix, difficulty, passMs } = settings.challenge
+  const passes = createPasses(secret, passMs, clock)
+  const onError = report.failed
+  const proofOfWork = await createProofOfWork({ store, clock, secret, difficulty, onError })
+  const gate = new ChallengeGate(passes, `${app.prefix}${prefix}`)
+  const onAnswer = (request: FastifyRequest, passed: boolean): void => {
+    const fields = { outcome: passed ? ('success' as const) : ('failure' as const) }
+    securityEvents.emit(
+      'anomaly_guard.challenge_answered',
+      { ...fields, details: { passed } },
+      request,
+    )
+  }
+  const addRoutes = () =>
+    addChallengeRoutes(app, { prefix, gate, passes, proofOfWork, clientOf, tick, onAnswer })
+  return { gate, addRoutes }
+}

@@ -1,0 +1,85 @@
+/** What routes declare under `config.anomaly`, compiled as they are declared. */
+import { compileRouteRule, type RouteRules } from '@parapet/kit'
+import type { FastifyInstance } from 'fastify'
+import { PARAPET_ANOMALY_GUARD_INVALID_RULE } from '../errors.ts'
+import type { AttackClass, FieldTreatment } from '../inspect/types.ts'
+
+/** How the payload of one route is inspected; what is left out is as in the options. */
+export interface RouteInspection {
+  readonly fields?: Readonly<Record<string, FieldTreatment>>
+  readonly without?: readonly AttackClass[]
+}
+
+/** What a route declares. */
+export interface AnomalyRule {
+  /** A successful request is also a signal of this name: `export`, `file`, or one for your own rules. */
+  readonly tag?: string
+  /** `false` switches the inspection of the payload off. @default as in the options */
+  readonly inspect?: false | RouteInspection
+  /** The route answers in lockdown, without a challenge, and while read-only, such as a health check. */
+  readonly open?: boolean
+  /** `false`: its requests are not counted, such as those of a health check. @default true */
+  readonly watch?: boolean
+}
+
+/** A rule as the request path uses it. */
+export interface CompiledRoute {
+  readonly pattern: string
+  /** The last parameter of the pattern. */
+  readonly idParameter: string | undefined
+  readonly tag: string | undefined
+  readonly inspect: false | RouteInspection | undefined
+  readonly isOpen: boolean
+  readonly isWatched: boolean
+  /** A pattern for everything, such as the fallback of a web app: it matches what a scanner asks for. */
+  readonly isFallback: boolean
+}
+
+const KEYS = ['tag', 'inspect', 'open', 'watch']
+const TAG = /^[a-z][a-z0-9-]{0,63}$/
+
+/** Compiles the rules of the routes that are declared from now on. */
+export function compileRules(app: FastifyInstance, plugin: string): RouteRules<CompiledRoute> {
+  return compileRouteRule<CompiledRoute>(app, {
+    plugin,
+    key: 'anomaly',
+    compile: ({ raw, route, name }) => {
+      const { tag, inspect, open = false, watch = true } = readRule(raw, name)
+      return Object.freeze({
+        pattern: route.url,
+        idParameter: [...route.url.matchAll(/:([A-Za-z0-9_]+)/g)].at(-1)?.[1],
+        tag,
+        inspect,
+        isOpen: open,
+        isWatched: watch,
+        isFallback: /^\/?\*$/.test(route.url),
+      })
+    },
+  })
+}
+
+function readRule(raw: unknown, route: string): AnomalyRule {
+  if (raw === undefined) return {}
+  const refuse = (problem: string): never => {
+    throw new PARAPET_ANOMALY_GUARD_INVALID_RULE(route, problem)
+  }
+  if (typeof raw !== 'object' || raw === null || Array.isArray(raw)) refuse('it must be an object')
+  const rule = raw as AnomalyRule
+  for (const key of Object.keys(rule)) {
+    if (!KEYS.includes(key)) refuse(`"${key}" is unknown, known are ${KEYS.join(', ')}`)
+  }
+  const { tag, inspect, open, watch } = rule
+  if (tag !== undefined && !(typeof tag === 'string' && TAG.test(tag))) {
+    refuse('"tag" must be lower-case letters, digits and hyphens')
+  }
+  if (inspect !== undefined && inspect !== false && typeof inspect !== 'object') {
+    refuse('"inspect" must be false or an object')
+  }
+  for (const [key, value] of [
+    ['open', open],
+    ['watch', watch],
+  ] as const) {
+    if (value !== undefined && typeof value !== 'boolean') refuse(`"${key}" must be true or false`)
+  }
+  return rule
+}

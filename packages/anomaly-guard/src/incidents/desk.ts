@@ -1,0 +1,127 @@
+/**
+ * Receives detections and makes anomalies of them: the first of a rule and group is recorded, reported
+ * and answered; the following ones of the same window are only counted, but answered as well.
+ */
+import { uuidV7, type Clock, type Store } from '@parapet/kit'
+import type { Detection, Response } from '../rules/rule.ts'
+import { createAnomaly, type Anomaly } from './anomaly.ts'
+import { correlate, patternOf, type Incident } from './correlate.ts'
+import type { ImpactRecorder } from './impact.ts'
+import type { Modes } from './modes.ts'
+import { responsesTo, type Responder } from './responder.ts'
+import type { Timeline } from './timeline.ts'
+
+/** See {@link createDesk}. */
+export interface DeskSettings {
+  readonly store: Store
+  readonly clock: Clock
+  readonly modes: Modes
+  readonly timeline: Timeline
+  readonly impact: ImpactRecorder
+  readonly respond: Responder
+  readonly responses: Readonly<Record<string, readonly Response[]>>
+  readonly onDetected: (anomaly: Anomaly) => void
+  readonly onIncident: (incident: Incident) => void
+  readonly onError: (error: unknown, what: string) => void
+}
+
+/** Receives detections. */
+export interface Desk {
+  /** Never throws. @param source the request, for events. */
+  report(detection: Detection): void
+  /** Whether an attack on logins was detected in the last minutes: from this address, or on this account. */
+  loginAttack(account: string | undefined, address: string): 'address' | 'account' | undefined
+  incidents(): Incident[]
+  settle(): Promise<void>
+}
+
+/** Detections that follow each other closer than this are one anomaly. */
+const FOLD_MS = 600_000
+const MAX_OPEN = 20_000
+
+interface OpenAnomaly {
+  readonly id: string
+  lastAt: number
+}
+
+/** Creates the desk of one instance. */
+export function createDesk(settings: DeskSettings): Desk {
+  return new AnomalyDesk(settings)
+}
+
+class AnomalyDesk implements Desk {
+  readonly #settings: DeskSettings
+  readonly #open = new Map<string, OpenAnomaly>()
+  readonly #pending = new Set<Promise<void>>()
+
+  constructor(settings: DeskSettings) {
+    this.#settings = settings
+  }
+
+  report(detection: Detection): void {
+    const { clock, modes, impact, respond, responses } = this.#settings
+    const { rule, group } = detection
+    const mode = modes.of(rule, detection.mode)
+    const now = clock.now()
+    impact.detected(detection)
+    const key = `${rule} ${group}`
+    let open = this.#open.get(key)
+    const isNew = open === undefined || open.lastAt <= now - FOLD_MS
+    if (open === undefined || isNew) {
+      open = { id: uuidV7(), lastAt: now }
+      if (this.#open.size >= MAX_OPEN) this.#open.delete(this.#open.keys().next().value!)
+      this.#open.set(key, open)
+      for (const response of responsesTo(detection, responses)) impact.responded(rule, response)
+      const anomaly = createAnomaly(open.id, now, mode, detection)
+      this.#track(this.#record(anomaly, key))
+    }
+    open.lastAt = now
+    if (mode === 'enforce') respond(detection, open.id)
+  }
+
+  loginAttack(account: string | undefined, address: string): 'address' | 'account' | undefined {
+    let found: 'account' | undefined
+    for (const { label, subject, verdict } of this.#settings.timeline.recent.values()) {
+      if (patternOf(label) !== 'brute_force' || verdict === 'false-positive') continue
+      if (subject.address === address) return 'address'
+      if (account !== undefined && subject.account === account) found = 'account'
+    }
+    return found
+  }
+
+  incidents(): Incident[] {
+    return correlate([...this.#settings.timeline.recent.values()])
+  }
+
+  async settle(): Promise<void> {
+    while (this.#pending.size > 0) await Promise.all(this.#pending)
+  }
+
+  #track(task: Promise<void>): void {
+    const tracked = task
+      .catch((error: unknown) => this.#settings.onError(error, 'record an anomaly'))
+      .finally(() => this.#pending.delete(tracked))
+    this.#pending.add(tracked)
+  }
+
+  async #record(anomaly: Anomaly, key: string): Promise<void> {
+    const { timeline, impact, onDetected, onIncident } = this.#settings
+    // Another instance may have seen the same attack first; then it has reported it.
+    if (!(await this.#claim(`anomaly-guard:open:${key}`, anomaly.id))) return
+    impact.recorded(anomaly)
+    await timeline.record(anomaly, true)
+    onDetected(anomaly)
+    const incident = this.incidents().find(({ evidence }) => evidence.includes(anomaly.id))
+    if (incident === undefined || incident.id !== anomaly.id) return
+    onIncident(incident)
+  }
+
+  async #claim(key: string, id: string): Promise<boolean> {
+    try {
+      return await this.#settings.store.setIfAbsent(key, id, FOLD_MS)
+    } catch (error) {
+      this.#settings.onError(error, 'claim an anomaly')
+      return true
+    }
+  }
+}

@@ -1,0 +1,152 @@
+/** Runs rules over signals. Pure: a signal brings its time, and detections are returned. */
+import { createKeyHash, type KeyHash } from '../windows/key-hash.ts'
+import { CountWindows, DistinctWindows, SumWindows, type Windows } from '../windows/windows.ts'
+import { createBudget, type Budget } from './budget.ts'
+import { subjectOf, type Detection, type Evidence, type Rule } from './rule.ts'
+import { keyOf, type Signal, type SignalKey } from './signal.ts'
+
+const NOTHING: readonly Detection[] = Object.freeze([])
+const DEFAULT_MAX_KEYS = 100_000
+/** With a budget the limit may rise, so that more than the limit has to be counted. */
+const BUDGET_HEADROOM = 4
+
+interface CompiledRule {
+  readonly rule: Rule
+  readonly windows: Windows
+  readonly also: readonly {
+    readonly name: string
+    readonly key: SignalKey
+    readonly windows: Windows
+  }[]
+  readonly item: SignalKey | undefined
+  readonly budget: Budget | undefined
+}
+
+/** Runs rules. */
+export interface RuleEngine {
+  /** Counts a signal in every rule that is on it. @returns what it exceeds, usually nothing. */
+  observe(signal: Signal): readonly Detection[]
+  /** The limit of a rule now: higher than its definition where a budget has raised it. */
+  limitOf(rule: string): number | undefined
+  /** How many keys are tracked, by rule. */
+  readonly sizes: Readonly<Record<string, number>>
+}
+
+/** Compiles the rules. @param hash @default one with a random seed */
+export function createRuleEngine(
+  rules: readonly Rule[],
+  hash: KeyHash = createKeyHash(),
+): RuleEngine {
+  const compiled = rules.map(compile)
+  const bySignal = new Map<string, CompiledRule[]>()
+  for (const each of compiled) {
+    for (const name of [each.rule.on].flat()) {
+      const list = bySignal.get(name) ?? []
+      bySignal.set(name, [...list, each])
+    }
+  }
+  return {
+    observe(signal) {
+      const list = bySignal.get(signal.name)
+      if (list === undefined) return NOTHING
+      let found: Detection[] | undefined
+      for (const each of list) {
+        const detection = evaluate(each, signal, hash)
+        if (detection !== undefined) (found ??= []).push(detection)
+      }
+      return found ?? NOTHING
+    },
+    limitOf(name) {
+      const each = compiled.find(({ rule }) => rule.name === name)
+      return each && Math.max(each.rule.limit, each.budget?.threshold ?? 0)
+    },
+    get sizes() {
+      return Object.fromEntries(compiled.map(({ rule, windows }) => [rule.name, windows.size]))
+    },
+  }
+}
+
+function compile(rule: Rule): CompiledRule {
+  const { count = 'signals', limit, withinMs, maxKeys = DEFAULT_MAX_KEYS } = rule
+  const budget = rule.falsePositiveRatio ? createBudget(rule.falsePositiveRatio) : undefined
+  const capacity =
+    count === 'amount' ? 1 : Math.min(16_384, budget ? limit * BUDGET_HEADROOM : limit)
+  const settings = { windowMs: withinMs, capacity, maxKeys }
+  return {
+    rule,
+    windows:
+      count === 'signals'
+        ? new CountWindows(settings)
+        : count === 'amount'
+          ? new SumWindows(settings)
+          : new DistinctWindows(settings),
+    also: Object.entries(rule.also ?? {}).map(([name, key]) => ({
+      name,
+      key,
+      windows: new DistinctWindows(settings),
+    })),
+    item: typeof count === 'object' ? count.distinct : undefined,
+    budget,
+  }
+}
+
+function evaluate(
+  { rule, windows, also, item, budget }: CompiledRule,
+  signal: Signal,
+  hash: KeyHash,
+): Detection | undefined {
+  if (rule.where?.(signal) === false) return undefined
+  const key = hashOf(signal, rule.by, hash)
+  if (key === undefined) return undefined
+  const value = item === undefined ? signal.amount : hashOf(signal, item, hash)
+  if (item !== undefined && value === undefined) return undefined
+  const reading = windows.add(key, signal.atMs, value ?? 0)
+  const counts: Record<string, number> = {}
+  for (const { name, key: member, windows: others } of also) {
+    const other = hashOf(signal, member, hash)
+    if (other !== undefined) counts[name] = others.add(key, signal.atMs, other)
+  }
+  const threshold = budget?.learn(key, reading)
+  if (reading < rule.limit || (threshold !== undefined && reading <= threshold)) return undefined
+  return detect(rule, signal, {
+    count: reading,
+    limit: rule.limit,
+    withinMs: rule.withinMs,
+    ...counts,
+  })
+}
+
+function detect(rule: Rule, signal: Signal, evidence: Evidence): Detection {
+  const { name, label = name, severity = 'medium', by, respond, mode } = rule
+  return {
+    rule: name,
+    label: typeof label === 'function' ? label(evidence) : label,
+    severity,
+    subject: subjectOf(signal, by),
+    group: groupOf(signal, by),
+    evidence,
+    ...(signal.route === undefined ? undefined : { route: signal.route }),
+    ...(respond === undefined ? undefined : { respond }),
+    ...(mode === undefined ? undefined : { mode }),
+  }
+}
+
+function groupOf(signal: Signal, by: Rule['by']): string {
+  return [by]
+    .flat()
+    .map((key) => keyOf(signal, key))
+    .join(' ')
+}
+
+function hashOf(
+  signal: Signal,
+  key: SignalKey | readonly [SignalKey, SignalKey],
+  hash: KeyHash,
+): number | undefined {
+  if (typeof key !== 'string') {
+    const [first, second] = [keyOf(signal, key[0]), keyOf(signal, key[1])]
+    return first === undefined || second === undefined ? undefined : hash(first, second)
+  }
+  const text = keyOf(signal, key)
+  return text === undefined ? undefined : hash(text)
+}

@@ -1,0 +1,380 @@
+import { createHash } from 'node:crypto'
+import { anomalyGuard, rules } from '@parapet/anomaly-guard'
+import { kitEvents, useSecurityEvents } from '@parapet/kit'
+import Fastify from 'fastify'
+import t from 'tap'
+import { assertRefused, build, principal } from './support.ts'
+
+await t.test(
+  'the 5th failed login in 5 minutes blocks the address, the 4th does not',
+  async (t) => {
+    const built = await build(t)
+    const { app, clock, failLogin, send, handled, eventsOf } = built
+    for (let attempt = 1; attempt <= 4; attempt++) {
+      t.equal((await failLogin('192.0.2.7')).statusCode, 401)
+      clock.advance(1000)
+    }
+    t.equal((await send('/', '192.0.2.7')).statusCode, 200, 'after the 4th')
+    t.equal((await failLogin('192.0.2.7')).statusCode, 401, 'the 5th is answered')
+    handled.length = 0
+    const refused = await send('/', '192.0.2.7')
+    assertRefused(t, built, refused, 403, 'BLOCKED')
+    t.equal(refused.headers['retry-after'], '3600')
+    t.equal((await send('/', '192.0.2.8')).statusCode, 200, 'another client')
+    await app.anomaly.settle()
+    t.match(eventsOf('anomaly_guard.contained'), [
+      {
+        ip: '192.0.2.7',
+        details: { kind: 'block', target: 'address:192.0.2.7', level: 0, by: null },
+      },
+    ])
+    t.match(eventsOf('anomaly_guard.detected'), [
+      { severity: 'high', ip: '192.0.2.7', details: { rule: 'brute-force', label: 'brute_force' } },
+    ])
+    t.equal(eventsOf('anomaly_guard.incident_opened').length, 1)
+    clock.advance(3_600_000)
+    t.equal((await send('/', '192.0.2.7')).statusCode, 200, 'the block ends')
+  },
+)
+
+await t.test('failures that are spread over more than 5 minutes are no attack', async (t) => {
+  const { clock, failLogin, send } = await build(t)
+  for (let attempt = 1; attempt <= 40; attempt++) {
+    await failLogin('192.0.2.7')
+    clock.advance(75_000)
+  }
+  t.equal((await send('/', '192.0.2.7')).statusCode, 200)
+})
+
+await t.test(
+  'by default the guard records and contains nothing, and says so at boot',
+  async (t) => {
+    const lines: string[] = []
+    const app = Fastify({
+      logger: { level: 'info', stream: { write: (line: string) => void lines.push(line) } },
+    })
+    t.after(() => app.close())
+    await app.register(anomalyGuard)
+    app.post('/login', async (request, reply) => {
+      request.anomaly.fail('login', { account: 'a' })
+      return reply.code(401).send({})
+    })
+    t.ok(lines.some((line) => line.includes('anomaly-guard contains nothing by itself')))
+    for (let attempt = 0; attempt < 9; attempt++) {
+      t.equal((await app.inject({ method: 'POST', url: '/login' })).statusCode, 401)
+    }
+    await app.anomaly.settle()
+    const [anomaly] = await app.anomaly.timeline(0)
+    t.match(anomaly, { rule: 'brute-force', mode: 'shadow' })
+    t.same(app.anomaly.contain.list(), [])
+    t.match(app.anomaly.impact('brute-force'), {
+      anomalies: 1,
+      detections: 5,
+      clients: 1,
+      responses: { 'block-address': 1 },
+    })
+  },
+)
+
+await t.test('mode "alert" emits events of full severity and contains nothing', async (t) => {
+  const { app, failLogin, send, eventsOf } = await build(t, { mode: 'alert' })
+  for (let attempt = 0; attempt < 6; attempt++) await failLogin('192.0.2.7')
+  await app.anomaly.settle()
+  t.match(eventsOf('anomaly_guard.detected'), [{ severity: 'high', details: { mode: 'alert' } }])
+  t.equal((await send('/', '192.0.2.7')).statusCode, 200)
+})
+
+await t.test('what the guard refuses itself never feeds a rule', async (t) => {
+  const flood = rules.flood({ limit: 3, withinMs: 10_000 })
+  const built = await build(t, { rules: [flood] })
+  const { app, send, clock } = built
+  for (let sent = 0; sent < 3; sent++) await send('/', '192.0.2.7')
+  for (let sent = 0; sent < 50; sent++) {
+    t.equal((await send('/', '192.0.2.7')).statusCode, 403)
+  }
+  await app.anomaly.settle()
+  t.equal(app.anomaly.impact('flood').detections, 1)
+  t.equal(app.anomaly.impact('flood').requests, 3)
+  clock.advance(3_600_001)
+  t.equal((await send('/', '192.0.2.7')).statusCode, 200, 'the refusals did not prolong the block')
+})
+
+await t.test('refusals cause one event a minute, with their number', async (t) => {
+  const { app, send, clock, eventsOf } = await build(t)
+  await app.anomaly.contain.blockAddress('192.0.2.7', { reason: 'test', by: 'op', ttlMs: 600_000 })
+  for (let sent = 0; sent < 20; sent++) await send('/', '192.0.2.7')
+  clock.advance(60_001)
+  await send('/', '192.0.2.7')
+  const refused = eventsOf('anomaly_guard.refused')
+  t.equal(refused.length, 2)
+  t.match(refused[1], { details: { reason: 'block', suppressed: 19 } })
+})
+
+await t.test(
+  'a blocked principal is refused from every address, before the body is read',
+  async (t) => {
+    const built = await build(t)
+    const { app, send, handled } = built
+    await app.anomaly.contain.blockPrincipal('u-1', { reason: 'test', by: 'op' })
+    for (const address of ['192.0.2.1', '198.51.100.1']) {
+      const reply = await send('/', address, { headers: { 'x-user': 'u-1' } })
+      assertRefused(t, built, reply, 403, 'BLOCKED')
+    }
+    const broken = await send('/', '192.0.2.1', {
+      method: 'POST',
+      headers: { 'x-user': 'u-1', 'content-type': 'application/json' },
+      payload: '{"broken":',
+    })
+    t.equal(broken.statusCode, 403, 'not 400: the body was not parsed')
+    t.equal((await send('/', '192.0.2.1', { headers: { 'x-user': 'u-2' } })).statusCode, 200)
+    t.equal(handled.length, 1)
+  },
+)
+
+await t.test('an asynchronous principal mapping is awaited', async (t) => {
+  const app = Fastify()
+  t.after(() => app.close())
+  await app.register(anomalyGuard, { principal: async (request) => principal(request) })
+  app.get('/', async () => t.fail('the handler ran'))
+  await app.anomaly.contain.blockPrincipal('u-1', { reason: 'test', by: 'op' })
+  const reply = await app.inject({ url: '/', headers: { 'x-user': 'u-1' } })
+  t.equal(reply.statusCode, 403)
+  t.equal(reply.json<{ code: string }>().code, 'PARAPET_ANOMALY_GUARD_BLOCKED')
+})
+
+await t.test(
+  'a principal mapping feeds the rules, and its failure breaks no request',
+  async (t) => {
+    const app = Fastify()
+    t.after(() => app.close())
+    let isBroken = false
+    await app.register(anomalyGuard, {
+      mode: 'enforce',
+      rules: [rules.flood({ limit: 2, respond: ['block-principal'] })],
+      principal: async (request) => {
+        if (isBroken) throw new Error('the login is down')
+        return principal(request)
+      },
+    })
+    app.get('/', async () => 'here')
+    const send = (user: string) => app.inject({ url: '/', headers: { 'x-user': user } })
+    isBroken = true
+    t.equal((await send('u-2')).statusCode, 200)
+    isBroken = false
+    for (let sent = 0; sent < 2; sent++) t.equal((await send('u-1')).statusCode, 200)
+    t.equal((await send('u-1')).statusCode, 403)
+    t.equal((await send('u-2')).statusCode, 200)
+    isBroken = true
+    t.equal((await send('u-1')).statusCode, 500, 'while a principal is blocked, it fails closed')
+  },
+)
+
+await t.test('a containment that is lifted at once is not announced', async (t) => {
+  const { app, send, eventsOf } = await build(t)
+  const made = app.anomaly.contain.blockAddress('192.0.2.7', { reason: 'test', by: 'op' })
+  const [block] = app.anomaly.contain.list()
+  await app.anomaly.contain.lift(block!.id, { by: 'op' })
+  await made
+  t.equal((await send('/', '192.0.2.7')).statusCode, 200)
+  t.same(app.anomaly.contain.list(), [])
+  t.same(eventsOf('anomaly_guard.contained'), [])
+})
+
+await t.test('lockdown refuses all but open routes, allowed addresses and the token', async (t) => {
+  const token = 'b'.repeat(40)
+  const built = await build(t, {
+    allow: ['198.51.100.0/24'],
+    breakGlassSha256: createHash('sha256').update(token).digest('hex'),
+  })
+  const { app, send, handled, eventsOf } = built
+  await t.rejects(app.anomaly.contain.lockdown({ reason: 'nobody and nothing' }), {
+    code: 'PARAPET_ANOMALY_GUARD_LOCKDOWN_UNFOUNDED',
+    statusCode: 409,
+  })
+  const { containment } = await app.anomaly.contain.lockdown({ reason: 'breach', by: 'op' })
+  assertRefused(t, built, await send('/'), 423, 'LOCKDOWN')
+  const wrong = await send('/', '192.0.2.1', { headers: { 'break-glass': 'c'.repeat(40) } })
+  assertRefused(t, built, wrong, 423, 'LOCKDOWN', 'a wrong token')
+  t.equal((await send('/health')).statusCode, 200, 'an open route')
+  t.equal((await send('/', '198.51.100.9')).statusCode, 200, 'an allowed address')
+  const passed = await send('/', '192.0.2.1', { headers: { 'break-glass': token } })
+  t.equal(passed.statusCode, 200, 'the token')
+  t.equal(eventsOf('anomaly_guard.break_glass_used').length, 1)
+  t.equal(handled.length, 3)
+  await app.anomaly.contain.lift(containment!.id, { by: 'op' })
+  t.equal((await send('/')).statusCode, 200)
+})
+
+await t.test('read-only refuses what changes something', async (t) => {
+  const built = await build(t)
+  const { app, send, handled } = built
+  await app.anomaly.contain.readOnly({ reason: 'migration', by: 'op', ttlMs: 60_000 })
+  const refused = await send('/', '192.0.2.1', { method: 'POST' })
+  assertRefused(t, built, refused, 423, 'READ_ONLY')
+  t.equal(refused.headers['retry-after'], '60')
+  t.equal((await send('/')).statusCode, 200)
+  t.equal(handled.length, 1)
+})
+
+await t.test(
+  'a tightened client keeps few requests a minute, where no port limits it',
+  async (t) => {
+    const built = await build(t, { contain: { tightenedLimit: 3 } })
+    const { app, send, clock, handled } = built
+    await app.anomaly.contain.tighten('address:192.0.2.7', { reason: 'test', by: 'op' })
+    for (let sent = 0; sent < 3; sent++) t.equal((await send('/', '192.0.2.7')).statusCode, 200)
+    handled.length = 0
+    const refused = await send('/', '192.0.2.7')
+    assertRefused(t, built, refused, 429, 'TIGHTENED')
+    t.equal(refused.headers['retry-after'], '60')
+    clock.advance(60_001)
+    t.equal((await send('/', '192.0.2.7')).statusCode, 200)
+    await app.anomaly.contain.tighten('principal:u-1', { reason: 'test', by: 'op' })
+    const asUser = () => send('/', '192.0.2.9', { headers: { 'x-user': 'u-1' } })
+    for (let sent = 0; sent < 3; sent++) t.equal((await asUser()).statusCode, 200)
+    t.equal((await asUser()).statusCode, 429)
+  },
+)
+
+await t.test('tighten, stepUp and revoke are carried out by the ports', async (t) => {
+  const calls: unknown[][] = []
+  const { app, send } = await build(t, {
+    tighten: (...args) => calls.push(['tighten', ...args]),
+    stepUp: async (...args) => calls.push(['stepUp', ...args]),
+    revoke: (...args) => calls.push(['revoke', ...args]),
+  })
+  const { contain } = app.anomaly
+  const order = { reason: 'test', by: 'op', ttlMs: 60_000 }
+  const { containment } = await contain.tighten('address:192.0.2.7', { ...order, factor: 0.5 })
+  const stepUp = await contain.stepUp('u-1', order)
+  await contain.revoke('u-1', order)
+  await contain.lift(containment!.id, { by: 'op' })
+  await contain.lift(stepUp.containment!.id, { by: 'op' })
+  t.same(calls, [
+    ['tighten', 'address:192.0.2.7', 0.5, 60_000],
+    ['stepUp', 'u-1', 60_000],
+    ['revoke', 'u-1', 'test'],
+    ['tighten', 'address:192.0.2.7', 1, 0],
+    ['stepUp', 'u-1', 0],
+  ])
+  for (let sent = 0; sent < 40; sent++) await send('/', '192.0.2.7')
+  t.equal((await send('/', '192.0.2.7')).statusCode, 200, 'the guard itself limits nothing')
+})
+
+await t.test('a port that throws or never answers breaks neither request nor guard', async (t) => {
+  const { app, clock } = await build(t, {
+    stepUp: () => {
+      throw new Error('down')
+    },
+    revoke: () => new Promise(() => {}),
+  })
+  const failing = app.anomaly.contain.stepUp('u-1', { reason: 'test', by: 'op' })
+  t.equal((await failing).containment?.kind, 'step-up')
+  const hanging = app.anomaly.contain.revoke('u-1', { reason: 'test', by: 'op' })
+  while (app.anomaly.contain.list().every(({ isProvisional }) => isProvisional)) {
+    await new Promise(setImmediate)
+  }
+  await new Promise(setImmediate)
+  clock.advance(5000)
+  t.equal((await hanging).containment?.kind, 'revoke')
+})
+
+await t.test('rules of the user count signals of the user', async (t) => {
+  const coupons = rules.define('coupon-guessing', {
+    on: 'coupon',
+    by: 'client',
+    limit: 3,
+    withinMs: 60_000,
+    respond: ['block-address', 'block-principal'],
+  })
+  const { app, send, eventsOf } = await build(t, { rules: [coupons] })
+  app.anomaly.rules.forEach(({ name, mode }) => t.equal(mode, 'enforce', name))
+  const other = Fastify()
+  t.after(() => other.close())
+  await other.register(anomalyGuard, { rules: [coupons], mode: 'enforce' })
+  other.get('/coupon', async (request) => {
+    request.anomaly.fail('coupon')
+    request.anomaly.note('UPPER CASE')
+    return {}
+  })
+  for (let tries = 0; tries < 3; tries++) t.equal((await other.inject('/coupon')).statusCode, 200)
+  const refused = await other.inject('/coupon')
+  t.equal(refused.statusCode, 403)
+  t.equal(refused.json<{ code: string }>().code, 'PARAPET_ANOMALY_GUARD_BLOCKED')
+  t.equal((await send('/')).statusCode, 200)
+  t.same(eventsOf('anomaly_guard.contained'), [])
+})
+
+await t.test('events of other plugins are signals, the own ones are not', async (t) => {
+  const built = await build(t, { events: { 'kit.store_lost': { signal: 'login-failed' } } })
+  const { app, send } = built
+  useSecurityEvents(app, kitEvents)
+  for (let emitted = 0; emitted < 5; emitted++) {
+    app.securityEvents.emit('kit.store_lost', { ip: '192.0.2.7', details: { reason: 'x' } })
+  }
+  assertRefused(t, built, await send('/', '192.0.2.7'), 403, 'BLOCKED')
+})
+
+await t.test('an option or a rule of a route that cannot be read stops the boot', async (t) => {
+  const refused: readonly [object, RegExp][] = [
+    [{ mod: 'shadow' }, /did you mean "mode"/],
+    [{ mode: 'on' }, /"mode" must be one of/],
+    [{ allow: ['10.0.0.1/8'] }, /"allow\[0\]" has bits set behind its prefix/],
+    [{ rules: [{}] }, /"rules\[0\]" must be made by "rules"/],
+    [{ contain: { stepsMs: [] } }, /"contain.stepsMs" must be a list of durations/],
+    [{ secret: 'short' }, /"secret" must have 32 to/],
+    [{ breakGlassSha256: 'token' }, /a SHA-256 of 64/],
+    [{ events: { x: 1 } }, /must be null or an object with "signal"/],
+    [{ behaviour: { features: [{}] } }, /must be an object with a "name"/],
+    [{ rules: [rules.flood(), rules.flood()] }, /two rules are named "flood"/],
+  ]
+  for (const [options, message] of refused) {
+    const app = Fastify()
+    t.after(() => app.close())
+    await t.rejects(
+      async () => {
+        await app.register(anomalyGuard, options as never)
+      },
+      { code: 'PARAPET_ANOMALY_GUARD_INVALID_OPTION', statusCode: 500, message },
+    )
+  }
+  for (const rule of [true, [], { tag: 'UPPER' }, { inspect: true }, { open: 1 }, { tags: 'x' }]) {
+    const { app } = { app: Fastify() }
+    t.after(() => app.close())
+    await app.register(anomalyGuard)
+    t.throws(() => app.get('/x', { config: { anomaly: rule as never } }, async () => 'x'), {
+      code: 'PARAPET_ANOMALY_GUARD_INVALID_RULE',
+      statusCode: 500,
+    })
+  }
+})
+
+await t.test(
+  'a route with a rule that was declared before the plugin was ready is refused',
+  async (t) => {
+    const app = Fastify()
+    t.after(() => app.close())
+    void app.register(anomalyGuard)
+    app.get('/x', { config: { anomaly: { tag: 'export' } } }, async () => t.fail('the handler ran'))
+    const reply = await app.inject('/x')
+    t.equal(reply.statusCode, 500)
+    t.equal(reply.json<{ code: string }>().code, 'PARAPET_ANOMALY_GUARD_INVALID_RULE')
+  },
+)
+
+await t.test(
+  'the plugin affects the context in which it is registered, and no other',
+  async (t) => {
+    const app = Fastify()
+    t.after(() => app.close())
+    await app.register(async (child) => {
+      await child.register(anomalyGuard)
+      child.get('/inside', async () => t.fail('it ran'))
+      await child.anomaly.contain.lockdown({ reason: 'test', by: 'op' })
+    })
+    app.get('/outside', async () => 'outside')
+    t.equal((await app.inject('/inside')).statusCode, 423)
+    t.equal((await app.inject('/outside')).statusCode, 200)
+    t.notOk(app.hasDecorator('anomaly'))
+  },
+)

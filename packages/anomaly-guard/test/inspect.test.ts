@@ -1,0 +1,369 @@
+/** The inspection of payloads: decoding, signatures, the model, and where values are found. */
+import { readVectors } from '@parapet/testing'
+import fc from 'fast-check'
+import t from 'tap'
+import { compileAutomaton } from '../src/inspect/automaton.ts'
+import { foldValue } from '../src/inspect/fold.ts'
+import { createInspector } from '../src/inspect/inspector.ts'
+import { attackProbability } from '../src/inspect/model.ts'
+import type { Inspection, InspectorSettings, RequestParts } from '../src/inspect/types.ts'
+import { allSignatures } from '../src/signatures/all.ts'
+import { bodyOf, requestOf, stageOf, type Labelled, type Payload, type Stage } from './corpus.ts'
+
+const inspector = createInspector()
+const query = (value: string): RequestParts => ({ url: `/?q=${encodeURIComponent(value)}` })
+const inspect = (parts: RequestParts, settings?: InspectorSettings): Inspection =>
+  (settings === undefined ? inspector : createInspector(settings)).inspect(parts)
+
+/** A body with one file, as `@fastify/multipart` attaches it. */
+const upload = (filename: string) => {
+  const part = { fieldname: 'f', filename, fields: {} as object }
+  part.fields = { f: [part] }
+  return { body: { f: [part] } }
+}
+
+/** Shares of attacks by group, and all harmless ones that were taken for attacks. */
+function rate(requests: readonly Labelled[]) {
+  const groups = new Map<string, { all: number; found: number }>()
+  const mistaken: string[] = []
+  let [attacks, found, harmless] = [0, 0, 0]
+  for (const { attack, group, text, parts } of requests) {
+    const isFound = inspector.inspect(parts).attack
+    if (!attack) {
+      harmless++
+      if (isFound) mistaken.push(text)
+      continue
+    }
+    const counts = groups.get(group) ?? { all: 0, found: 0 }
+    groups.set(group, { all: counts.all + 1, found: counts.found + (isFound ? 1 : 0) })
+    attacks++
+    if (isFound) found++
+  }
+  return { groups, mistaken, share: found / attacks, harmless }
+}
+
+await t.test('no signature can take more than linear time', async (t) => {
+  const { length } = allSignatures
+  t.ok(length > 200, `${length} signatures`)
+  t.equal(new Set(allSignatures.map(({ id }) => id)).size, length, 'every id is its own')
+  for (const { id, match, at, weight } of allSignatures) {
+    // Outside of classes and escapes, a pattern repeats only by `?` and by `{n}` or `{n,m}`.
+    const plain = (match?.source ?? '').replaceAll(/\\./g, '').replaceAll(/\[[^\]]*\]/g, '')
+    if (/[*+]|\{\d*,\}/.test(plain)) t.fail(`${id} repeats without a bound`)
+    const bounds = [...plain.matchAll(/\{(?:\d+,)?(\d+)\}/g)].map(([, most]) => Number(most))
+    if (bounds.some((most) => most > 250)) t.fail(`${id} looks too far`)
+    if (match !== undefined && match.flags !== 'y') t.fail(`${id} searches on its own`)
+    if (at.some((word) => word === '' || !/^[\n\x20-\x7e]+$/.test(word) || /[A-Z]/.test(word))) {
+      t.fail(`${id} has a word that never occurs in a folded text`)
+    }
+    if (!(weight > 0 && weight <= 1)) t.fail(`${id} weighs ${weight}`)
+  }
+})
+
+await t.test('the automaton finds what a naive search finds', async (t) => {
+  const letters = fc.constantFrom('a', 'b', 'c', '<')
+  const words = fc.array(fc.string({ unit: letters, minLength: 1, maxLength: 4 }), { minLength: 1 })
+  await fc.assert(
+    fc.asyncProperty(words, fc.string({ unit: letters, maxLength: 60 }), async (given, text) => {
+      const unique = [...new Set(given)]
+      const found: string[] = []
+      compileAutomaton(unique).scan(text, (word, end) => {
+        found.push(`${unique[word]}@${end}`)
+        return true
+      })
+      const expected = unique.flatMap((word) =>
+        Array.from({ length: text.length + 1 }, (_, end) => end)
+          .filter((end) => text.slice(0, end).endsWith(word))
+          .map((end) => `${word}@${end}`),
+      )
+      return found.toSorted().join() === expected.toSorted().join()
+    }),
+  )
+  t.pass('in all cases')
+})
+
+await t.test('values are folded into one spelling', async (t) => {
+  for (const [value, folded] of [
+    ['Select', 'select'],
+    ['a  b\t\tc', 'a b c'],
+    ['a \r\n b', 'a\nb'],
+    ['%53elect', 'select'],
+    ['%2553elect', 'select'],
+    ['%u0053elect', 'select'],
+    ['%c0%af%e0%80%af%f0%80%80%af', '///'],
+    ['%c0%2f', '/'],
+    ['&lt;script&gt;', '<script>'],
+    ['&#60;&#x3c;&#0000060', '<<<'],
+    ['\\x3cb\\u003cb\\u{3c}', '<b<b<'],
+    ['＜ｓｃｒｉｐｔ＞', '<script>'],
+    ['ⓢⓒⓡⓘⓟⓣ', 'script'],
+    ['scr\0ipt', 'script'],
+    ['union/**/select', 'union select'],
+    ['un/*!50000ion*/ all', 'un ion all'],
+    ['/*a*/*/', ' '],
+    ['a/* no end', 'a/* no end'],
+    ['‘a’ “b”', '\'a\' "b"'],
+    ['嘊嘍', '\n'],
+    ['100% sure & so on', '100% sure & so on'],
+    [
+      '%zz %4 % &nothing; &#; &#x; \\u12 \\u{} \\u{1234567} \\xz %uzzzz %c3(',
+      '%zz %4 % &nothing; &#; &#x; \\u12 \\u{} \\u{1234567} \\xz %uzzzz ã(',
+    ],
+    ['&#x110000; \\u{110000}', '&#x110000; \\u{110000}'],
+    ['%f0%9f%98%80', '😀'],
+  ] as const) {
+    t.equal(foldValue(value).text, folded.toLowerCase(), JSON.stringify(value))
+  }
+  t.equal(foldValue("c''at${IFS}/e\\tc").shell, 'cat /etc')
+  t.equal(foldValue('1+union+select').spaced, '1 union select')
+  t.equal(foldValue('plain').shell, undefined)
+  t.ok(foldValue('a%00b').hasNul)
+})
+
+await t.test('one attack is found in every encoding', async (t) => {
+  const attack = "' UNION SELECT password FROM users--"
+  const percent = encodeURIComponent(attack)
+  const all = (form: (code: string) => string) =>
+    Array.from(attack, (char) => form(char.charCodeAt(0).toString(16).padStart(2, '0'))).join('')
+  for (const [how, url] of [
+    ['once', `/?q=${percent}`],
+    ['twice', `/?q=${encodeURIComponent(percent)}`],
+    ['three times', `/?q=${encodeURIComponent(encodeURIComponent(percent))}`],
+    ['with plus signs', `/?q=${percent.replaceAll('%20', '+')}`],
+    ['every character', `/?q=${all((code) => `%${code}`)}`],
+    ['%u', `/?q=${all((code) => `%u00${code}`)}`],
+    ['entities', `/?q=${encodeURIComponent(all((code) => `&#x${code};`))}`],
+    ['escapes', `/?q=${encodeURIComponent(all((code) => `\\x${code}`))}`],
+    ['comments', `/?q=${percent.replaceAll('%20', '/*x*/')}`],
+    ['in the path', `/a/${percent}`],
+    ['as a name', `/?${percent}=1`],
+    ['behind 50 kB', `/?q=${'a'.repeat(50_000)}${percent}`],
+  ] as const) {
+    const { attack: isFound, class: kind } = inspect({ url })
+    t.same([isFound, kind], [true, 'sqli'], how)
+  }
+})
+
+await t.test('values are found in all parts of a request', async (t) => {
+  const attack = '<script>alert(1)</script>'
+  const multipart = { fieldname: 'f', mimetype: 'text/plain', value: attack, fields: {} as object }
+  multipart.fields = { f: multipart }
+  for (const [location, parts] of [
+    ['path', { url: `/${encodeURIComponent(attack)}` }],
+    ['query.q', query(attack)],
+    ['query.a', { url: `/?b=1&a=${attack}&c` }],
+    ['header.referer', { headers: { referer: attack } }],
+    ['header.x-forwarded-for', { headers: { 'x-forwarded-for': ['1.2.3.4', attack] } }],
+    ['cookie.theme', { headers: { cookie: `a=b; theme=${encodeURIComponent(attack)}` } }],
+    ['body', { body: attack }],
+    ['body.user.name', { body: { user: { name: attack } } }],
+    ['body.tags', { body: { tags: ['a', attack] } }],
+    ['body.f', { body: { f: multipart } }],
+  ] as const) {
+    const { attack: isFound, reasons } = inspect(parts)
+    t.same([isFound, reasons[0]?.location], [true, location], location)
+  }
+  t.match(inspect({ body: { [attack]: 1 } }).reasons[0]?.location, /\(name\)$/)
+  t.match(inspect(upload('shell.php')), { attack: true, class: 'code' })
+  t.match(inspect(upload('photo.jpg')), { attack: false })
+  const pretended = { fieldname: 'a', fields: { a: 1 }, value: 'x', note: attack }
+  t.match(inspect({ body: pretended }), { attack: true }, 'JSON that looks like a part')
+  t.match(inspect({ body: { fieldname: 'a', fields: null, note: attack } }), { attack: true })
+  t.match(inspect({ headers: { 'x-filename': 'a.jsp' } }), { attack: true })
+  t.match(inspect({ body: { $where: 'x' } }), { attack: true, class: 'nosql' })
+  t.match(inspect({ url: '/?user[$ne]=1' }), { attack: true, class: 'nosql' })
+  t.match(inspect({ url: '/?__proto__[a]=1' }), { attack: true, class: 'prototype' })
+  t.match(inspect({ url: '/a%0d%0aset-cookie:b' }), { attack: true, class: 'crlf' })
+})
+
+await t.test('a request without values costs nothing', async (t) => {
+  const headers = { host: 'example', authorization: 'Basic JyBvciAxPTE=', 'x-none': undefined }
+  for (const parts of [
+    {},
+    { url: '/' },
+    { url: '/?' },
+    { headers },
+    { body: null },
+    { body: 5 },
+    { body: Buffer.from("' or 1=1--") },
+  ]) {
+    t.match(inspect(parts), { score: 0, attack: false, class: undefined, reasons: [] })
+  }
+})
+
+await t.test('fields are exempt, or read as base64, by their location', async (t) => {
+  const attack = "1' or '1'='1"
+  const fields = { 'body.article.*': 'skip', 'query.sql': 'skip', 'body.data': 'base64' } as const
+  t.equal(inspect({ body: { article: { text: attack, title: attack } } }, { fields }).attack, false)
+  t.equal(
+    inspect({ body: { article: attack } }, { fields }).attack,
+    true,
+    'the parent is none of them',
+  )
+  t.equal(inspect({ url: `/?sql=${encodeURIComponent(attack)}` }, { fields }).attack, false)
+  const data = Buffer.from(attack).toString('base64')
+  t.equal(inspect({ body: { data } }, { fields }).attack, true)
+  t.equal(inspect({ body: { other: data } }, { fields }).attack, false, 'base64 is not guessed')
+  t.equal(inspect({ body: { data: 'no base64!' } }, { fields }).attack, false)
+})
+
+await t.test('classes can be left out, and the threshold moved', async (t) => {
+  const attack = query("1' or '1'='1")
+  t.equal(inspect(attack, { without: ['sqli'] }).attack, false)
+  t.equal(inspect(attack, { without: ['xss'] }).class, 'sqli')
+  t.match(inspect(attack, { threshold: 1 }), { attack: false, class: 'sqli' })
+})
+
+await t.test('what users and programs usually send is no attack', async (t) => {
+  const texts = [
+    "Siobhan O'Brien & Sons",
+    'News | More | Cat Food',
+    'salt & pepper; oil; vinegar',
+    'rock & roll; top 10 songs',
+    'Select an item from the list, or order by phone',
+    '2 or 4 metal buttons, 3/4" and 1/2"',
+    'C++ and C#, .NET & Python 3',
+    'The union select committee will update the table and drop the chair',
+    '{"a":1,"b":[true,null],"c":"d"}',
+    'a < b && c > d',
+    '<b>bold</b> and <i>italic</i>',
+    '<p class="note">A note</p>',
+    'see [the guide](../guide/start.md#first)',
+    'https://shop.example/a?b=1&c=2#d',
+    'data:image/png;base64,iVBORw0KGgo=',
+    'eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2ln',
+    '2026-01-05T12:00:00.000Z',
+    'user+tag@example.com',
+    '+353 (1) 555-0100',
+    'C:\\ is the first disk',
+    '100% -- really!',
+    '¿Qué tal? Ça va… “ok” – naïve',
+    '日本語のテキスト',
+    '3 * (4 + 5) = 27',
+    'x'.repeat(5000),
+  ]
+  for (const text of texts) {
+    for (const parts of [query(text), { body: { text } }, { body: text }]) {
+      const { attack, reasons } = inspect(parts)
+      t.equal(attack, false, `${text.slice(0, 60)} ${attack ? reasons[0]?.rule : ''}`)
+    }
+  }
+  for (const parts of [
+    { url: '/oauth?redirect_uri=http%3A%2F%2Flocalhost%3A3000%2Fcallback&state=a.b_c-d' },
+    { url: '/items?price__gte=10&order=-created&page[size]=20&filter[name]=lamp' },
+    { url: '/blog/2026/union-select-explained.html' },
+    { headers: { referer: 'http://localhost:3000/cart', origin: 'http://127.0.0.1:3000' } },
+    { headers: { 'user-agent': 'Mozilla/5.0 (X11; Linux x86_64; rv:109.0) Gecko/20100101' } },
+    { headers: { accept: 'text/html,application/xml;q=0.9,*/*;q=0.8', te: 'trailers' } },
+    { headers: { cookie: '_ga=GA1.2.1.2; s=s%3Aabc.def%2Fghi%3D; theme="dark"' } },
+  ]) {
+    t.equal(inspect(parts).attack, false, JSON.stringify(parts).slice(0, 80))
+  }
+})
+
+await t.test('a hint counts only as much as the model confirms it', async (t) => {
+  const confirmed = inspect(query("1'-@a or'1"))
+  t.ok(confirmed.score > 0.3)
+  t.equal(inspect(query('a lamp, 14" (1950\'s)')).attack, false)
+  t.ok(attackProbability("' or 1=1 union select") > 0.95)
+  t.ok(attackProbability('rose gold necklace 14 inch') < 0.05)
+  // Without a hint the model is not asked.
+  t.match(inspect({ body: { q: ') ) ) ' } }), { score: 0 })
+})
+
+await t.test('a request that is too deep, too large or too dense is a finding', async (t) => {
+  let deep: unknown = 'x'
+  for (let i = 0; i < 40; i++) deep = { a: deep }
+  t.match(inspect({ body: deep }).reasons[0], { class: 'protocol', rule: 'protocol.depth' })
+  t.equal(inspect({ body: deep }, { maxDepth: 64 }).attack, false)
+  const nested: unknown = JSON.parse(`${'['.repeat(50_000)}${']'.repeat(50_000)}`)
+  t.match(inspect({ body: nested }).reasons, [{ rule: 'protocol.depth' }], 'a stack of arrays')
+  const many = Array.from({ length: 20 }, () => 'x')
+  t.match(inspect({ body: many }, { maxValues: 10 }).reasons, [{ rule: 'protocol.values' }])
+  const pairs = `/?${'a=b&'.repeat(30)}`
+  t.match(inspect({ url: pairs }, { maxValues: 10 }).reasons, [{ rule: 'protocol.values' }])
+  t.match(inspect({ url: '/?a=b%00c' }).reasons[0], { rule: 'protocol.nul', location: 'query.a' })
+  t.equal(inspect({ body: { a: 'b\0c' } }).attack, false, 'a NUL of a body is no finding')
+  const dense = inspect({ body: { a: 'or '.repeat(30_000) } }).reasons
+  t.match(dense[0], { rule: 'protocol.dense', location: 'body.a' })
+})
+
+await t.test('a finding names no payload, and at most eight are kept', async (t) => {
+  const body = Object.fromEntries(
+    Array.from({ length: 50 }, (_, i) => [`field${i}\n\0${'x'.repeat(200)}`, 'SECRET <script>']),
+  )
+  const { reasons } = inspect({ body })
+  t.equal(reasons.length, 8)
+  for (const { location, rule } of reasons) {
+    t.ok(location.length <= 120 && !/\p{Cc}/u.test(location), 'a short location without controls')
+    t.notMatch(`${location} ${rule}`, /SECRET/)
+  }
+})
+
+await t.test(
+  'names and headers that were clean are not looked at again, whatever came between',
+  async (t) => {
+    const own = createInspector()
+    for (let i = 0; i < 10_000; i++)
+      own.inspect({ url: `/?name${i}=1`, headers: { 'x-a': `v${i}` } })
+    t.equal(own.inspect({ url: '/?<script>=1' }).attack, true)
+    t.equal(own.inspect({ url: '/?<script>=1' }).attack, true, 'twice')
+    t.equal(own.inspect({ url: '/?agent:sqlmap=1&header:sqlmap=1' }).attack, false)
+    t.equal(own.inspect({ headers: { 'user-agent': 'sqlmap' } }).attack, true, 'a clean name')
+    const coded = createInspector({ fields: { 'header.x-b': 'base64' } })
+    const headers = { 'x-b': Buffer.from("1' or '1'='1").toString('base64') }
+    const twice = [1, 2].map(() => coded.inspect({ headers }).attack)
+    t.same(twice, [true, true], 'base64 twice')
+    t.equal(own.inspect({ headers: { 'x-a': '<script>' } }).attack, true)
+  },
+)
+
+await t.test('nothing throws, whatever the request is', async (t) => {
+  const text = fc.oneof(
+    fc.string({ unit: 'binary' }),
+    fc.string({ unit: fc.constantFrom(...Array.from('%&\\#x0u{};<\'"$[]()/*+.0afc ')) }),
+  )
+  const header = fc.dictionary(fc.string(), fc.oneof(text, fc.array(text)))
+  const body = fc.oneof(text, fc.object({ values: [text], maxDepth: 4 }), fc.anything())
+  fc.assert(
+    fc.property(text, header, body, (url, headers, any) => {
+      const { score, attack, reasons } = inspect({ url, headers, body: any })
+      return score >= 0 && score <= 1 && attack === score >= 0.7 && reasons.length <= 8
+    }),
+    { numRuns: 500 },
+  )
+  t.pass('in all cases')
+})
+
+await t.test(
+  'the shared corpora: 99 % of attacks, 97 % of each class, 0.3 % of harmless',
+  async (t) => {
+    const injections = readVectors<Payload[]>(t, 'waf/libinjection.jsonl.gz')
+    const others = readVectors<Payload[]>(t, 'waf/gotestwaf.jsonl.gz')
+    if (injections === null || others === null) return
+    for (const [where, form] of [
+      ['the query', requestOf],
+      ['a body', bodyOf],
+    ] as const) {
+      const { share, groups, mistaken, harmless } = rate([...injections, ...others].map(form))
+      t.ok(share >= 0.99, `${(100 * share).toFixed(2)} % of attacks in ${where}`)
+      t.ok(
+        mistaken.length <= 0.003 * harmless,
+        `${mistaken.length} of ${harmless} harmless: ${mistaken.join('; ')}`,
+      )
+      for (const [group, { all, found }] of groups) {
+        // A user agent is a header, and says nothing in a body.
+        if (where === 'a body' && group === 'community-user-agent') continue
+        t.ok(found >= 0.97 * all, `${found} of ${all} of ${group} in ${where}`)
+      }
+    }
+  },
+)
+
+await t.test('the core rule set: 60 % of the stages of its request rules', async (t) => {
+  const stages = readVectors<Stage[]>(t, 'waf/crs-regression.jsonl.gz')
+  if (stages === null) return
+  const request = stages.filter(({ l, grp }) => l === 1 && /^REQUEST-9(?:2[12]|3|4[1-4])/.test(grp))
+  const { share } = rate(request.map(stageOf))
+  t.ok(share >= 0.6, `${(100 * share).toFixed(1)} % of ${request.length}`)
+})
