@@ -79,10 +79,16 @@ function urlOf(schema: string): string {
   return url.href
 }
 
-function requestFor(variant: Variant, token: string): string {
+function requestFor(variant: Variant, token: string): string | ((index: number) => string) {
   const path = variant === 'artists' ? '/artists?limit=20' : '/'
   const authorization = token === '' ? '' : `Authorization: Bearer ${token}\r\n`
-  return `GET ${path} HTTP/1.1\r\nHost: localhost:3000\r\nUser-Agent: bench\r\nOrigin: https://app.example.com\r\n${authorization}\r\n`
+  const head = `GET ${path} HTTP/1.1\r\nHost: localhost:3000\r\nUser-Agent: bench\r\nOrigin: https://app.example.com\r\n${authorization}`
+  if (!variant.endsWith('artists')) return `${head}\r\n`
+  // The reference server limits each client, so the requests come from many, through a proxy.
+  return (index) => {
+    const client = `10.${(index >> 8) % 200}.${index % 256}.1`
+    return `${head}X-Forwarded-For: ${client}\r\n\r\n`
+  }
 }
 
 function load({ port, told }: MeasuredServer, variant: Variant, count: number): Promise<number[]> {

@@ -54,8 +54,8 @@ export function serveMeasured(port: number, told = '', close?: () => Promise<unk
 /** What to send, and how. */
 export interface Load {
   readonly port: number
-  /** The bytes of one request, which keeps the connection alive. */
-  readonly request: string
+  /** The bytes of one request, which keeps the connection alive; a function gets the number of the request. */
+  readonly request: string | ((index: number) => string)
   readonly count: number
   /** @default 16 */
   readonly connections?: number
@@ -81,7 +81,7 @@ export async function sendLoad({
 
 async function sendOn(
   port: number,
-  request: string,
+  next: () => string,
   count: number,
   times: number[],
 ): Promise<void> {
@@ -100,10 +100,10 @@ async function sendOn(
     received = ''
     times.push(performance.now() - start)
     start = performance.now()
-    if (--left > 0) socket.write(request)
+    if (--left > 0) socket.write(next())
     else socket.end()
   })
-  socket.write(request)
+  socket.write(next())
   await once(socket, 'close')
   if (left > 0) throw new Error('the server ended the connection')
 }

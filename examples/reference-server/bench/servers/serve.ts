@@ -203,6 +203,7 @@ const setups: Readonly<Record<string, () => Promise<Setup>>> = {
         DATA_DIR: directory,
         LOG_LEVEL: 'fatal',
         AUDIT_DIR: directory,
+        TRUST_PROXY: '127.0.0.1/32',
       }),
     )
     await app.sql.query('DELETE FROM artists')

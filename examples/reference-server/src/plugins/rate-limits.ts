@@ -31,6 +31,8 @@ const routes: NonNullable<RateLimitsOptions['routes']> = {
   '* /auth/**': ['standard', 'user'],
   '* /mfa/**': ['standard', 'user'],
   '* /audit/**': ['standard', 'user'],
+  '* /challenge/**': 'standard',
+  '* /security/**': ['standard', 'user'],
   '* /users/**': ['standard', 'user'],
   '* /content/**': ['standard', 'user'],
   '* /artists/**': ['standard', 'user'],
