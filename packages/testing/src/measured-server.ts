@@ -75,7 +75,9 @@ export async function sendLoad({
 }: Load): Promise<number[]> {
   const times: number[] = []
   const each = Math.ceil(count / connections)
-  await Promise.all(Array.from({ length: connections }, () => sendOn(port, request, each, times)))
+  let index = 0
+  const next = typeof request === 'string' ? () => request : () => request(index++)
+  await Promise.all(Array.from({ length: connections }, () => sendOn(port, next, each, times)))
   return times
 }
 
