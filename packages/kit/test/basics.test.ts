@@ -404,6 +404,7 @@ await t.test('an answer that arrived during a busy spell is no timeout', async (
   const limited = withDeadline(once(worker, 'message'), 1, () => new Error('late'))
   // In this phase, timers come before messages.
   await new Promise(setImmediate)
+  // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a worker, no window
   worker.postMessage('go')
   // Busy until the deadline has passed and the answer waits to be read.
   const deadline = performance.now() + 2

@@ -1,5 +1,6 @@
 import {
   compileRouteRule,
+  createNamedRoutes,
   keepAddress,
   missedRoute,
   readCookie,
@@ -208,4 +209,33 @@ await t.test('private facts of Fastify are read from any context', async (t) => 
   })
   t.equal(readFastifyInternal(app, 'fastify.no-such-symbol'), undefined)
   await app.ready()
+})
+
+await t.test('names of routes cover methods, slashes and paths below', (t) => {
+  const names = [
+    'GET /a',
+    '* /docs/**',
+    'GET /docs/**',
+    'PUT /docs/deep',
+    'GET /b/',
+    'OPTIONS *',
+    'GET /',
+  ]
+  const { find, unused } = createNamedRoutes(names)
+  const found = (method: string, url: string) => find([method], url)
+  t.equal(found('GET', '/a'), 'GET /a')
+  t.equal(found('HEAD', '/a'), 'GET /a')
+  t.equal(found('GET', '/a/'), 'GET /a', 'a slash at the end')
+  t.equal(found('GET', '/b'), 'GET /b/', 'none at the end')
+  t.equal(found('POST', '/a'), undefined)
+  t.equal(found('GET', '/docs'), 'GET /docs/**', 'the longest name')
+  t.equal(found('POST', '/docs/x/y'), '* /docs/**')
+  t.equal(found('PUT', '/docs/deep'), 'PUT /docs/deep', 'an exact name first')
+  t.equal(found('GET', '/docsx'), undefined)
+  t.equal(found('OPTIONS', '*'), 'OPTIONS *')
+  t.equal(find(['GET', 'PUT'], '/docs/deep'), undefined, 'no common name')
+  t.same(unused(), ['GET /'])
+  const both = createNamedRoutes(['GET /a', 'GET /a/'])
+  t.same([both.find(['GET'], '/a'), both.find(['GET'], '/a/')], ['GET /a', 'GET /a/'])
+  t.end()
 })

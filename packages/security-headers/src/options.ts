@@ -1,5 +1,6 @@
 /** The options, their defaults and their readers. */
 import {
+  namedRoutePattern,
   option,
   optionGroup,
   readOptions,
@@ -15,7 +16,6 @@ import { corsReader, type CorsOptions } from './cors/options.ts'
 import { PARAPET_SECURITY_HEADERS_INVALID_OPTION } from './errors.ts'
 import { revealingHeaders } from './headers/revealing-headers.ts'
 import type { IsolationScope } from './isolation/fetch-metadata.ts'
-import { NAMED_ROUTE } from './named-routes.ts'
 import { optionHints } from './option-hints.ts'
 import { policyTable, type PolicyOptions } from './policy/options.ts'
 import { presetNames } from './policy/policy.ts'
@@ -128,7 +128,7 @@ const routesReader: OptionReader<Readonly<Record<string, SecurityHeadersRule>>> 
   read: (value, path, faults) => {
     const rules = ruleMap.read(value, path, faults)
     for (const name of Object.keys(rules)) {
-      if (!NAMED_ROUTE.test(name))
+      if (!namedRoutePattern.test(name))
         faults.add(path, `must have keys such as 'GET /docs/**', got "${name}"`)
     }
     return rules

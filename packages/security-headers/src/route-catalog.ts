@@ -1,5 +1,5 @@
 /** The policies of the routes of an app: read as routes are declared, computed when all are known. */
-import { readOptions, type DeclaredRoute } from '@parapet/kit'
+import { createNamedRoutes, type NamedRoutes, readOptions, type DeclaredRoute } from '@parapet/kit'
 import {
   PARAPET_SECURITY_HEADERS_INVALID_OPTION,
   PARAPET_SECURITY_HEADERS_UNSAFE_POLICY,
@@ -10,7 +10,6 @@ import type { RouteEntry } from './headers/route-entry.ts'
 import { compileTenantBlock, withFrameOptions } from './headers/tenant-block.ts'
 import type { IsolationScope } from './isolation/fetch-metadata.ts'
 import { describeFinding, type Finding } from './lint/rules.ts'
-import { createNamedRoutes, type NamedRoutes } from './named-routes.ts'
 import { applyLayer } from './policy/layers.ts'
 import { directives } from './policy/options.ts'
 import type { Policy, PolicyLayer, Waiver } from './policy/policy.ts'
@@ -199,6 +198,7 @@ export class RouteCatalog implements Catalog {
   #requireRoutes(exists: (method: string, url: string) => boolean): void {
     const faults = this.#names
       .unused()
+      .filter((name) => !name.endsWith('/**'))
       .filter((name) => !exists(...(name.split(' ', 2) as [string, string])))
       .map((name) => `  "routes" has the entry "${name}", but no such route exists`)
     if (faults.length === 0) return

@@ -1,12 +1,17 @@
 /** Compiles the rule of each route, and refuses to start while a route has none. */
-import { compileRouteRule, missedRoute } from '@parapet/kit'
+import {
+  createNamedRoutes,
+  namedRoutePattern,
+  type NamedRoutes,
+  compileRouteRule,
+  missedRoute,
+} from '@parapet/kit'
 import type { FastifyInstance, FastifyRequest, RouteOptions } from 'fastify'
 import {
   PARAPET_RATE_LIMITS_INVALID_OPTION,
   PARAPET_RATE_LIMITS_INVALID_RULE,
   PARAPET_RATE_LIMITS_UNLIMITED_ROUTES,
 } from '../errors.ts'
-import { NAMED_ROUTE, NamedRoutes } from '../tiers/named-routes.ts'
 import { compileRule, type CompiledRule } from '../tiers/rule.ts'
 import type { Tier } from '../tiers/tier.ts'
 import { listRoutes, type RouterRoute } from './router-routes.ts'
@@ -36,7 +41,7 @@ export class RouteRules {
 
   constructor(app: FastifyInstance, settings: RouteRuleSettings) {
     this.#settings = settings
-    this.#names = new NamedRoutes(Object.keys(settings.routes))
+    this.#names = createNamedRoutes(Object.keys(settings.routes))
     this.#notFound = this.#compileNotFound()
     this.#named = this.#compileNamed()
     const rules = compileRouteRule<CompiledRule>(app, {
@@ -82,7 +87,7 @@ export class RouteRules {
 
   #compileNamed(): ReadonlyMap<string, CompiledRule> {
     const entries = Object.entries(this.#settings.routes).map(([name, raw]) => {
-      if (!NAMED_ROUTE.test(name)) {
+      if (!namedRoutePattern.test(name)) {
         const problem = `  "routes" has the entry "${name}", which must be as "GET /docs" or "* /docs/**"`
         throw new PARAPET_RATE_LIMITS_INVALID_OPTION(this.#settings.plugin, problem)
       }

@@ -1,5 +1,11 @@
 /** Compiles the rule of every route and requires that each has one. */
-import { compileRouteRule, missedRoute, type RouteRules as CompiledRules } from '@parapet/kit'
+import {
+  createNamedRoutes,
+  type NamedRoutes,
+  compileRouteRule,
+  missedRoute,
+  type RouteRules as CompiledRules,
+} from '@parapet/kit'
 import type { FastifyInstance, FastifyRequest, RouteOptions } from 'fastify'
 import type { Engine } from '../decide/engine.ts'
 import { readRule, type DeclaredRoute, type RouteRule } from '../decide/route-rule.ts'
@@ -9,7 +15,6 @@ import {
   PARAPET_RBAC_INVALID_RULE,
   PARAPET_RBAC_UNDECLARED_ROUTES,
 } from '../errors.ts'
-import { createNamedRoutes, type NamedRoutes } from '../routes/named-routes.ts'
 import { permissionOf } from './permission-hook.ts'
 import { isInside, listRoutes, type RouterRoute } from './router-routes.ts'
 
@@ -160,7 +165,9 @@ export class RouteRules {
       }
       this.#services.tolerate(missing)
     }
-    const unknown = this.#names.unused().filter((name) => !exists(app, name))
+    const unknown = this.#names
+      .unused()
+      .filter((name) => !name.endsWith('/**') && !exists(app, name))
     if (unknown.length > 0) {
       const faults = unknown.map(
         (name) => `  "routes" has the entry "${name}", but no such route exists`,
