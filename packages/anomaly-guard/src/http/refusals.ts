@@ -1,5 +1,5 @@
 /** Refuses contained requests: the right error, `Retry-After`, and one event a minute for each containment. */
-import type { SecurityEvents } from '@parapet/kit'
+import { createEventFold, type Clock, type SecurityEvents } from '@parapet/kit'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Containment } from '../contain/containment.ts'
 import {
@@ -9,40 +9,27 @@ import {
   PARAPET_ANOMALY_GUARD_TIGHTENED,
 } from '../errors.ts'
 
+/** One event a minute for each kind. The oldest kind makes room, so that a new one is always reported. */
+const FOLD = { windowMs: 60_000, maxKeys: 10_000, whenFull: 'evict' } as const
+
 /** Reports refusals, at most one event a minute for each kind. */
 export class RefusalLog {
   readonly #events: SecurityEvents
-  readonly #now: () => number
-  readonly #minutes = new Map<string, { until: number; suppressed: number }>()
+  readonly #fold: (key: string) => number | null
 
-  constructor(events: SecurityEvents, now: () => number) {
+  constructor(events: SecurityEvents, clock: Pick<Clock, 'now'>) {
     this.#events = events
-    this.#now = now
+    this.#fold = createEventFold(FOLD, clock)
   }
 
   /** @param reason the kind of the containment, or `inspection` and the like */
   note(reason: string, containment: Containment | undefined, request: FastifyRequest): void {
-    const now = this.#now()
-    const key = containment?.id ?? `${reason} ${request.ip}`
-    const minute = this.#minutes.get(key)
-    if (minute !== undefined && minute.until > now) {
-      minute.suppressed++
-      return
-    }
-    if (this.#minutes.size >= MAX_MINUTES) this.#minutes.delete(this.#minutes.keys().next().value!)
-    this.#minutes.delete(key)
-    this.#minutes.set(key, { until: now + MINUTE_MS, suppressed: 0 })
-    const details = {
-      containmentId: containment?.id ?? null,
-      reason,
-      suppressed: minute?.suppressed ?? 0,
-    }
+    const suppressed = this.#fold(containment?.id ?? `${reason} ${request.ip}`)
+    if (suppressed === null) return
+    const details = { containmentId: containment?.id ?? null, reason, suppressed }
     this.#events.emit('anomaly_guard.refused', { details }, request)
   }
 }
-
-const MINUTE_MS = 60_000
-const MAX_MINUTES = 10_000
 
 /** The error of a containment that refuses; sets `Retry-After`. */
 export function refuse({ kind, until }: Containment, reply: FastifyReply, now: number): Error {

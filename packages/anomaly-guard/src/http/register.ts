@@ -40,7 +40,7 @@ export async function registerGuard(
   const principalOf = usePrincipal(app, settings.principal)
   const rules = compileRules(app, plugin)
   const clientOf = createClientReader(hash)
-  const refusals = new RefusalLog(securityEvents, clock.now)
+  const refusals = new RefusalLog(securityEvents, clock)
   const states = decorateRequest(app, guard, clientOf)
   const challenge = await createChallenge(app, guard, clientOf, securityEvents)
   const parts = { guard, rules, clientOf, refusals }
