@@ -62,7 +62,7 @@ export class PostgresStore implements LogStore {
 
   /** @param writing without it, the store can only be read: for a verifier. */
   constructor(sql: SqlClient, writing?: PostgresWriting) {
-    this.#sql = writing === undefined ? sql : limitWaiting(sql, writing.deadlineMs, writing.clock)
+    this.#sql = writing === undefined ? sql : limitWaiting(sql, writing.deadlineMs)
     this.#writing = writing
     if (writing === undefined) return
     const { origin, writerKey, clock } = writing
@@ -71,8 +71,8 @@ export class PostgresStore implements LogStore {
 
   async open(): Promise<void> {
     if (this.#writing === undefined) return
-    const { migrates, origin, sql, clock, deadlineMs } = this.#writing
-    const limited = limitWaiting(sql, Math.min(deadlineMs, BOOT_LIMIT_MS), clock)
+    const { migrates, origin, sql, deadlineMs } = this.#writing
+    const limited = limitWaiting(sql, Math.min(deadlineMs, BOOT_LIMIT_MS))
     if (migrates) {
       await requireSchema(limited)
       // Not through the deadline: a migration of a large table takes as long as it takes.
