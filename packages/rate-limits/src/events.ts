@@ -16,9 +16,9 @@ declare module '@parapet/kit' {
       tier: string
       key: string
       limit: number
-      /** Requests in the window, admitted and refused. */
+      /** Refused requests in the window. */
       attempts: number
-      /** Whether the attempts exceed `abuse.containAttempts`, so that the address should be contained. */
+      /** Whether the attempts reach `abuse.containAttempts`, so that the address should be contained. */
       contain: boolean
     }
     'rate_limits.degraded': {

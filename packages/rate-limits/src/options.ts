@@ -12,6 +12,7 @@ import {
 } from '@parapet/kit'
 import type { FastifyRequest } from 'fastify'
 import { PARAPET_RATE_LIMITS_INVALID_OPTION } from './errors.ts'
+import { accountNameOf } from './keys/account.ts'
 import { isKeyName, KEY_NAMES, type KeyName } from './keys/identity.ts'
 import { compileTiers, isCounting } from './tiers/compile-tiers.ts'
 import type { RateLimitRule } from './tiers/rule.ts'
@@ -169,6 +170,7 @@ const hints = {
   timeWindow: 'tiers: { standard: { limits: [{ limit: 100, windowMs: 3600000 }] } }',
   global: "routes: { '* /**': 'standard' }",
   skipOnError: 'instances',
+  dryRun: 'tiers: { standard: { dryRun: true } }',
   errorResponseBuilder: 'response',
   keyGenerator: "tiers: { standard: { key: 'ip' } }",
   'tiers.points': 'limits',
@@ -204,6 +206,5 @@ function readAccount({ body }: FastifyRequest): string | undefined {
   if (typeof body !== 'object' || body === null) return undefined
   const [name, ...others] = ACCOUNT_MEMBERS.filter((each) => Object.hasOwn(body, each))
   if (name === undefined || others.length > 0) return undefined
-  const value = (body as Readonly<Record<string, unknown>>)[name]
-  return typeof value === 'string' && value !== '' ? value : undefined
+  return accountNameOf((body as Readonly<Record<string, unknown>>)[name])
 }

@@ -118,7 +118,12 @@ await t.test('trustProxy: true stops the boot', async (t) => {
   const trusts = { code: 'PARAPET_RATE_LIMITS_TRUSTS_EVERY_PROXY', message: /trustProxy: \['10/ }
   await t.rejects(createApp(t, {}, { trustProxy: true }), trusts)
   await t.rejects(createApp(t, {}, { trustProxy: () => true }), trusts)
+  const halves = ['0.0.0.0/1', '128.0.0.0/1']
+  await t.rejects(createApp(t, {}, { trustProxy: halves }), trusts)
+  await t.rejects(createApp(t, {}, { trustProxy: halves.join(',') }), trusts)
+  await t.resolves(createApp(t, {}, { trustProxy: halves.slice(1) }))
   await t.resolves(createApp(t, {}, { trustProxy: '10.0.0.0/8' }))
+  await t.resolves(createApp(t, {}, { trustProxy: 'loopback' }))
   await t.resolves(createApp(t, {}, { trustProxy: (address) => address === '10.0.0.1' }))
   await t.resolves(createApp(t, {}, { trustProxy: noProxy }))
   await t.resolves(createApp(t, { [acceptForgedAddresses]: true }, { trustProxy: true }))
@@ -139,6 +144,11 @@ await t.test('beside @fastify/rate-limit the app does not start', async (t) => {
 await t.test('invalid options stop the boot, all at once', async (t) => {
   const limits = [{ limit: 5, windowMs: HOUR }]
   for (const [options, problem] of [
+    [{ dryRun: true }, /"dryRun" is unknown, did you mean "tiers: /],
+    [
+      { tiers: { mine: { limits: [...limits, { limit: 9, windowMs: HOUR }] } } },
+      /must have one limit for each windowMs/,
+    ],
     [{ max: 5 }, /"max" is unknown, did you mean "tiers: /],
     [{ tiers: { mine: {} } }, /"tiers\.mine\.limits" is required, because no built-in tier/],
     [{ tiers: { 'no name': { limits } } }, /"tiers\.no name" must be named/],

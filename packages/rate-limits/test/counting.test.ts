@@ -212,3 +212,52 @@ await t.test('running requests are limited, and end when the client hangs up', a
   waiting[0]!()
   await lost
 })
+
+await t.test('asynchronous callbacks neither end the process nor free a request', async (t) => {
+  const limits = [{ limit: 2, windowMs: HOUR }]
+  const fail = (async () => {
+    throw new Error('lookup failed')
+  }) as never
+  const { app, handler, send } = await createApp(t, {
+    tiers: {
+      cost: { limits, cost: fail },
+      count: { limits, count: fail },
+      plan: { limits, plans: { pro: [{ limit: 9, windowMs: HOUR }] } },
+      account: { limits, key: 'account' },
+    },
+    plan: fail,
+    account: fail,
+    contain: () => ({
+      // oxlint-disable-next-line unicorn/no-thenable -- a promise of another library
+      then: (_done: unknown, failed: (error: Error) => void) => failed(new Error()),
+    }),
+    abuse: { containAttempts: 10 },
+  })
+  const tiers = ['cost', 'count', 'plan', 'account']
+  for (const tier of tiers) app.post(`/${tier}`, { config: { rateLimit: tier } }, handler)
+  for (const tier of tiers) {
+    const statuses = await sendMany(12, () => send(`/${tier}`, post({ login: 'alice' })))
+    const admitted = tier === 'cost' ? 1 : 2
+    t.same(statuses, [...times(admitted, 200), ...times(12 - admitted, 429)], tier)
+  }
+})
+
+await t.test('each success proves anew', async (t) => {
+  const { app, clock, send } = await createApp(t)
+  app.post<{ Body: { password: string } }>(
+    '/login',
+    { config: { rateLimit: { tiers: 'auth', proves: true } } },
+    async ({ body }, reply) => (body.password === 'right' ? 'done' : reply.code(401).send({})),
+  )
+  const logIn = (login: string, password: string) => send('/login', post({ login, password }))
+  await logIn('alice', 'right')
+  for (let day = 1; day <= 45; day++) {
+    clock.advance(24 * HOUR)
+    await sendMany(61, (index) => logIn(`name-${index}`, 'guess'))
+    const { statusCode } = await logIn('alice', 'right')
+    if (statusCode !== 200) t.fail(`on day ${day} she waits`)
+  }
+  clock.advance(31 * 24 * HOUR)
+  await sendMany(61, (index) => logIn(`name-${index}`, 'guess'))
+  t.equal((await logIn('alice', 'right')).statusCode, 429, 'not for ever')
+})

@@ -3,7 +3,7 @@ import { createServer, connect, type AddressInfo, type Socket } from 'node:net'
 import type { SecurityEvent, SecurityEventType } from '@parapet/kit'
 import fastifyRedis from '@fastify/redis'
 import { rateLimits, type RateLimitsOptions } from '@parapet/rate-limits'
-import Fastify, { type FastifyInstance } from 'fastify'
+import Fastify, { type FastifyInstance, type FastifyRequest } from 'fastify'
 import type { Cluster, Redis } from 'ioredis'
 import type { Test } from 'tap'
 
@@ -33,6 +33,7 @@ export async function startInstance(
   client: Redis | Cluster,
   rule: string | readonly string[],
   options: RateLimitsOptions = {},
+  handler: (request: FastifyRequest) => Promise<string> = async () => 'done',
 ): Promise<Instance> {
   client.on('error', () => {})
   const app = Fastify()
@@ -55,7 +56,7 @@ export async function startInstance(
   await app.register(rateLimits, { redis: app.redis, ...options })
   const events: SecurityEvent[] = []
   app.securityEvents.on('*', (event) => void events.push(event))
-  app.get('/', { config: { rateLimit: rule } }, async () => 'done')
+  app.get('/', { config: { rateLimit: rule } }, handler)
   await app.ready()
   calls = 0
   return {

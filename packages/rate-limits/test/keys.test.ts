@@ -93,6 +93,8 @@ await t.test('API keys, headers, routes and combinations', async (t) => {
   t.same([await ask('/device', device), await ask('/device', device)], [200, 429])
   t.same([await ask('/device', device, '192.0.2.2'), await ask('/device')], [200, 200])
   t.same([await ask('/a/1'), await ask('/a/2'), await ask('/b')], [200, 429, 200])
+  const { statusCode } = await send('/b', { method: 'HEAD' })
+  t.equal(statusCode, 429, 'HEAD is GET')
 })
 
 await t.test(
@@ -107,7 +109,14 @@ await t.test(
         await ask({ username: 'Alice@Example.com' }),
         await ask({ username: ' alice@example.COM' }),
         await ask({ username: '\uff41lice@example.com' }),
+        await ask({ username: ' '.repeat(600) + 'alice@example.com' }),
+        await ask({ username: ['alice@example.com'] }),
       ],
+      [200, 200, 429, 429, 429],
+      'also as the validation of the body coerces it',
+    )
+    t.same(
+      [await ask({ login: 4711 }), await ask({ login: '4711' }), await ask({ login: [[4711]] })],
       [200, 200, 429],
     )
     const decoys = []
@@ -136,8 +145,67 @@ await t.test('a request that a login refuses is counted by its address', async (
   })
   app.get('/', { config: { rateLimit: ['near', 'user'] } }, handler)
   const guess = () => send('/', { headers: { authorization: 'wrong' } })
-  t.same(await sendMany(6, guess), [401, 401, 401, 401, 429, 429])
+  t.same(await sendMany(6, guess), [401, 401, 401, 429, 429, 429])
   t.equal(runs(), 0)
   const other = { headers: { authorization: 'right' }, ip: '192.0.2.2' }
   t.same(await sendMany(4, () => send('/', other)), [200, 200, 200, 429])
+})
+
+await t.test('rules that are decided later refuse floods of bad tokens and bodies', async (t) => {
+  const { app, handler, runs, send } = await createApp(t, {
+    tiers: {
+      export: { limits: [{ limit: 10, windowMs: HOUR }], key: 'principal' },
+      near: { limits: [{ limit: 5, windowMs: HOUR }] },
+      body: { limits: [{ limit: 50, windowMs: HOUR }], cost: ({ body }) => (body ? 1 : NaN) },
+    },
+  })
+  let checked = 0
+  app.addHook('onRequest', async (request, reply) => {
+    checked++
+    if (request.headers.authorization === undefined) await reply.code(401).send({ error: 'who?' })
+    else request.principal = { id: request.headers.authorization, roles: [] }
+  })
+  app.get('/user', { config: { rateLimit: 'user' } }, handler)
+  app.get('/export', { config: { rateLimit: 'export' } }, handler)
+  app.get('/near', { config: { rateLimit: ['near', 'user'] } }, handler)
+  app.post('/auth', { config: { rateLimit: 'auth' } }, handler)
+  app.post('/body', { config: { rateLimit: { tiers: 'body', at: 'body' } } }, handler)
+  let last = 1
+  const flood = async (url: string, count: number, options = {}) => {
+    const ip = `192.0.2.${last++}`
+    checked = 0
+    const statuses = await sendMany(count, () => send(url, { ip, ...options }))
+    return { processed: checked, last: statuses.at(-1), ip }
+  }
+  t.match(await flood('/user', 1100), { processed: 1000, last: 429 })
+  const { ip, ...result } = await flood('/export', 30)
+  t.same(result, { processed: 10, last: 429 })
+  t.match(await flood('/near', 30), { processed: 5, last: 429 })
+  t.match(await flood('/body', 80, { method: 'POST' }), { processed: 50, last: 429 })
+  const malformed = {
+    method: 'POST',
+    headers: { authorization: 'a', 'content-type': 'application/json' },
+    payload: '{"login":',
+  }
+  t.match(await flood('/auth', 700, malformed), { processed: 600, last: 429 })
+  t.equal(runs(), 0)
+  const login = { headers: { authorization: 'alice' } }
+  t.equal((await send('/export', login)).statusCode, 200, 'elsewhere nobody waits')
+  await app.rateLimits.unblock({ ip }, 'export')
+  t.equal((await send('/export', { ip, ...login })).statusCode, 429)
+  await app.rateLimits.reset({ ip }, 'export')
+  t.equal((await send('/export', { ip, ...login })).statusCode, 200, 'an operator may reset it')
+})
+
+await t.test('what users do does not use up the guard of their address', async (t) => {
+  const tiers = { own: { limits: [{ limit: 3, windowMs: HOUR }], key: 'principal' } } as const
+  const { app, handler, send } = await createApp(t, { tiers })
+  app.addHook('onRequest', async (request) => {
+    request.principal = { id: String(request.headers['x-user']), roles: [] }
+  })
+  app.get('/', { config: { rateLimit: 'own' } }, handler)
+  const statuses = await sendMany(60, (index) =>
+    send('/', { headers: { 'x-user': `user-${Math.floor(index / 3)}` } }),
+  )
+  t.same([...new Set(statuses)], [200])
 })

@@ -2,6 +2,7 @@ import { runs } from '@parapet/testing'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import t from 'tap'
+import { Shares } from '../src/limits/shares.ts'
 import { memoryStore, policyOf, SECOND_US, slotOf } from './stores.ts'
 
 setFlagsFromString('--expose-gc')
@@ -84,4 +85,19 @@ await t.test('a clock that is set back prolongs no limit', async (t) => {
   t.ok(blocked!.blockedUs <= standard.blockUs, 'a block is at most as long as it was')
   t.ok(window!.bounds[0]!.resetUs <= 60 * SECOND_US)
   t.ok(window!.bounds[0]!.retryUs <= 60 * SECOND_US)
+})
+
+await t.test('a Redis that was restarted empty does not enlarge the shares', (t) => {
+  const life = 16 * SECOND_US
+  const shares = new Shares((policy) => policy, 1, life)
+  shares.count(3, 0)
+  shares.count(1, SECOND_US)
+  t.equal(shares.instances, 3, 'the others have not reported yet')
+  shares.count(3, 6 * SECOND_US)
+  shares.count(2, 7 * SECOND_US)
+  shares.count(2, 22 * SECOND_US)
+  t.equal(shares.instances, 3)
+  shares.count(2, 23 * SECOND_US)
+  t.equal(shares.instances, 2, 'one that is silent for its life is gone')
+  t.end()
 })

@@ -55,7 +55,42 @@ await t.test('tighten leaves a share of every limit of a component, for a time',
   t.same(await sendMany(2, logIn), [200, 429], 'a tenth of five is one')
   t.match((await send('/', { ip: '192.0.2.9' })).headers['x-ratelimit-limit'], '100')
   clock.advance(10 * MINUTE)
-  t.match((await send('/')).headers['x-ratelimit-limit'], '100')
+  const { headers } = await send('/')
+  t.match(headers, { 'x-ratelimit-limit': '100' })
+  t.ok(Number(headers['x-ratelimit-remaining']) >= 89, 'what was used meanwhile costs no more')
+})
+
+await t.test('an address is tightened in tiers by principal, too', async (t) => {
+  const { app, handler, send } = await createApp(t, {
+    principal: () => ({ id: 'bob', roles: [] }),
+  })
+  app.get('/', { config: { rateLimit: 'user' } }, handler)
+  await app.rateLimits.tighten({ ip }, 0.1, HOUR)
+  t.equal((await send('/')).headers['x-ratelimit-limit'], '100')
+  t.equal((await send('/', { ip: '192.0.2.9' })).headers['x-ratelimit-limit'], '1000')
+})
+
+await t.test('a subject that lacks a component is refused', async (t) => {
+  const { app, handler, send } = await createApp(t)
+  app.post('/login', { config: { rateLimit: 'auth' } }, handler)
+  const logIn = () => send('/login', { method: 'POST', payload: { login: 'alice' } })
+  await sendMany(6, logIn)
+  for (const [subject, tier, missing] of [
+    [{ account: 'alice' }, undefined, 'ip'],
+    [{ account: 'alice' }, 'auth', 'ip'],
+    [{ ip }, 'auth', 'account'],
+  ] as const) {
+    for (const call of ['reset', 'unblock'] as const) {
+      await t.rejects(async () => app.rateLimits[call](subject, tier), {
+        code: 'PARAPET_RATE_LIMITS_INVALID_ARGUMENT',
+        message: `"auth" counts by account and ip, so the subject must have "${missing}"`,
+      })
+    }
+  }
+  await t.rejects(app.rateLimits.peek('auth', { ip }), /must have "account"/)
+  t.equal((await logIn()).statusCode, 429)
+  await app.rateLimits.reset({ ip, account: 'alice' })
+  t.equal((await logIn()).statusCode, 200)
 })
 
 await t.test('explain says why a request was refused, or would be', async (t) => {
@@ -131,6 +166,10 @@ await t.test('invalid arguments are refused with the argument named', async (t) 
     [() => rateLimits.peek('auth', null as never), /a subject must be/],
     [() => rateLimits.reset({ user: 'a' } as never), /a subject has no member "user"/],
     [() => rateLimits.unblock({ ip: '' }), /"ip" of a subject must be a non-empty string/],
+    [() => rateLimits.unblock({ ip: 'localhost' }), /"ip" of a subject must be an IPv4 or IPv6/],
+    [() => rateLimits.tighten({ headers: { 'X-Up': 'a' } }, 0.5, 1000), /names in lower case/],
+    [() => rateLimits.tighten({ headers: {} }, 0.5, 1000), /"headers" of a subject/],
+    [() => rateLimits.tighten({ headers: { up: '' } }, 0.5, 1000), /non-empty values/],
     [() => rateLimits.tighten({ ip }, 0, 1000), /"factor" must be above 0 and at most 1, got 0/],
     [() => rateLimits.tighten({ ip }, 2, 1000), /"factor"/],
     [() => rateLimits.tighten({ ip }, 0.5, 0.5), /"ttlMs" must be a positive integer/],

@@ -1,7 +1,10 @@
+import { EventEmitter, once } from 'node:events'
+import { createManualClock } from '@parapet/kit'
 import { startRedis, startRedisCluster, useRedis } from '@parapet/testing'
 import { Cluster, Redis } from 'ioredis'
 import t, { type Test } from 'tap'
 import { clientOptions, startInstance, startSwitch, emitted, type Instance } from './fleet.ts'
+import { MERGE } from '../src/store/redis-scripts.ts'
 import { HOUR, MINUTE } from './helpers.ts'
 
 const shared = { shared: { limits: [{ limit: 90, windowMs: HOUR }] } }
@@ -225,4 +228,239 @@ await t.test('a cluster of three nodes decides unions, also of several identitie
   await recovery(instances)
   const after = await flood(instances, 60, '198.51.100.7')
   t.same({ ...after, ok: alone.ok + after.ok }, { ok: 60, refused: 180 - after.ok, failed: 0 })
+})
+
+/** Makes Redis count as down: one slow reply is no outage. The calls may be executed when it resumes. */
+const breakDown = async (instance: Instance) => {
+  for (let count = 0; count < 3; count++) await instance.send('203.0.113.77')
+}
+
+await t.test('uses that were admitted alone outlive recoveries in this instance', async (t) => {
+  const limits = [{ limit: 8, windowMs: HOUR }]
+  for (const algorithm of ['exact', 'gcra'] as const) {
+    const redis = await startRedis(t)
+    if (redis === null) return
+    const tiers = { [algorithm]: { limits, algorithm, degradedRatio: 0.5 } }
+    const client = new Redis(redis.url, clientOptions)
+    const instance = await startInstance(t, client, algorithm, { tiers })
+    const { app, events } = instance
+    const outage = async (count: number) => {
+      await redis.pause()
+      await breakDown(instance)
+      const { ok } = await flood([instance], count)
+      redis.resume()
+      await emitted({ app, events }, 'rate_limits.recovered')
+      events.length = 0
+      const { limits } = await app.rateLimits.peek(algorithm, { ip: '192.0.2.1' })
+      return [ok, limits[0]!.remaining]
+    }
+    t.same(await outage(3), [3, 5], `${algorithm}: three of a share of four`)
+    t.same(
+      await outage(9),
+      [1, 4],
+      'the next outage admits the fourth, and Redis learns of it once',
+    )
+    t.same(await outage(9), [0, 4])
+    t.same(await flood([instance], 9), { ok: 4, refused: 5, failed: 0 })
+    await app.rateLimits.reset({ ip: '192.0.2.1' })
+    t.same(await flood([instance], 8), { ok: 8, refused: 0, failed: 0 })
+    await instance.send()
+    t.same(await outage(9), [0, 0], 'what Redis has shown as exhausted is refused')
+  }
+})
+
+await t.test('a lease that ended while Redis was down is released', async (t) => {
+  const redis = await startRedis(t)
+  if (redis === null) return
+  const tiers = { slow: { limits: [{ limit: 1000, windowMs: HOUR }], maxInFlight: 3 } }
+  const client = new Redis(redis.url, clientOptions)
+  const gate = new EventEmitter()
+  const options = { tiers, deadlineMs: 100 }
+  const instance = await startInstance(t, client, 'slow', options, async ({ headers }) => {
+    if (headers['x-wait'] !== undefined) await once(gate, 'open')
+    return 'done'
+  })
+  const running = []
+  const read = () => instance.app.rateLimits.peek('slow', { ip: '192.0.2.1' })
+  for (let count = 0; count < 3; count++) {
+    running.push(
+      instance.app.inject({ url: '/', headers: { 'x-wait': '1' }, remoteAddress: '192.0.2.1' }),
+    )
+  }
+  while ((await read()).allowed) await new Promise((resolve) => setImmediate(resolve))
+  t.equal((await read()).reason, 'in-flight')
+  await redis.pause()
+  await breakDown(instance)
+  gate.emit('open')
+  t.same(
+    (await Promise.all(running)).map(({ statusCode }) => statusCode),
+    [200, 200, 200],
+  )
+  redis.resume()
+  await recovery([instance])
+  t.match(await read(), { allowed: true })
+  t.equal(await client.exists('{parapet:rate-limits}:running slow:g ip=192.0.2.1'), 0)
+  const late = await client.exists('{parapet:rate-limits}:running slow:g ip=203.0.113.77')
+  t.equal(late, 0, 'nor do leases remain of calls that were executed late')
+})
+
+await t.test('degraded, no success is refused by a tier that counts failures', async (t) => {
+  const redis = await startRedis(t)
+  if (redis === null) return
+  const tiers = {
+    failures: { limits: [{ limit: 60, windowMs: HOUR }], count: 'failures' },
+  } as const
+  const client = new Redis(redis.url, clientOptions)
+  const instance = await startInstance(t, client, 'failures', { tiers, instances: 4 })
+  await redis.kill()
+  for (let count = 0; count < 100; count++) {
+    const { statusCode, headers } = await instance.send()
+    if (statusCode !== 200) t.fail(`request ${count} is refused`)
+    if (count === 99) t.match(headers['ratelimit'], '"failures";r=14;t=240;degraded')
+  }
+})
+
+const send = (client: Redis, [name, ...args]: readonly [string, ...string[]]) =>
+  client.call(name, ...args)
+
+/** Waits for the replies to the calls of before. */
+async function settled(client: Redis): Promise<void> {
+  for (let round = 0; round < 3; round++) {
+    while (client.status !== 'ready') await new Promise((resolve) => setImmediate(resolve))
+    await client.call('PING').catch(() => {})
+    await new Promise((resolve) => setImmediate(resolve))
+  }
+}
+
+await t.test('a Redis that is full or read-only is not taken for one that is back', async (t) => {
+  const redis = await startRedis(t)
+  if (redis === null) return
+  const client = new Redis(redis.url, clientOptions)
+  let reconnects = 0
+  const disconnect = client.disconnect.bind(client)
+  client.disconnect = (again) => {
+    reconnects++
+    disconnect(again)
+  }
+  const clock = createManualClock()
+  const instance = await startInstance(t, client, 'shared', {
+    tiers: shared,
+    clock,
+    deadlineMs: 1000,
+  })
+  const admin = new Redis(redis.url)
+  t.after(() => admin.disconnect())
+  const { app, events } = instance
+  for (const [reason, breakIt, mendIt] of [
+    ['OOM', ['CONFIG', 'SET', 'maxmemory', '1'], ['CONFIG', 'SET', 'maxmemory', '0']],
+    [
+      'NOPERM',
+      ['ACL', 'SETUSER', 'default', '-evalsha'],
+      ['ACL', 'SETUSER', 'default', '+evalsha'],
+    ],
+    ['READONLY', ['REPLICAOF', '127.0.0.1', '1'], ['REPLICAOF', 'NO', 'ONE']],
+  ] as const) {
+    await send(admin, breakIt)
+    for (let second = 0; second < 8; second++) {
+      for (let count = 0; count < 3; count++) await instance.send()
+      clock.advance(1000)
+      await settled(client)
+    }
+    t.match(events, [{ type: 'rate_limits.degraded', details: { reason } }])
+    t.same(events.length, 1, `${reason}: one outage, not one each second`)
+    await send(admin, mendIt)
+    while (app.rateLimits.metrics().store.isDegraded) {
+      clock.advance(1000)
+      await settled(client)
+    }
+    await emitted({ app, events }, 'rate_limits.recovered')
+    events.length = 0
+  }
+  t.equal(reconnects, 1, "the app's client is not reconnected again and again")
+})
+
+await t.test('a merge that fails is repeated', async (t) => {
+  const redis = await startRedis(t)
+  if (redis === null) return
+  const client = new Redis(redis.url, clientOptions)
+  let fails = true
+  let merges = 0
+  const call: (...args: never[]) => Promise<unknown> = client.call.bind(client)
+  client.call = (...args: unknown[]) =>
+    args[1] === MERGE.sha && ++merges > 1 && fails
+      ? Promise.reject(new Error('lost'))
+      : call(...(args as never[]))
+  const clock = createManualClock()
+  const limits = [{ limit: 400, windowMs: HOUR }]
+  const tiers = { shared: { limits, algorithm: 'exact' } } as const
+  const instance = await startInstance(t, client, 'shared', { tiers, clock, deadlineMs: 1000 })
+  await redis.kill()
+  const addresses = ['192.0.2.1', '192.0.2.2', '192.0.2.3', '192.0.2.4']
+  for (let count = 0; count < 300; count++) {
+    clock.advance(1)
+    for (const ip of addresses) await instance.send(ip)
+  }
+  await redis.restart()
+  await recovery([instance])
+  const left = async () => {
+    const read = addresses.map((ip) => instance.app.rateLimits.peek('shared', { ip }))
+    return (await Promise.all(read)).map(({ limits }) => limits[0]!.remaining)
+  }
+  const kept = (await left()).filter((remaining) => remaining === 400)
+  t.equal(kept.length, 2, 'the second of two calls failed')
+  fails = false
+  while ((await left()).includes(400)) {
+    clock.advance(500)
+    await settled(client)
+  }
+  t.same(await left(), [100, 100, 100, 100], 'each use counts once')
+})
+
+await t.test('a key that another instance has unblocked is not refused in an outage', async (t) => {
+  const redis = await startRedis(t)
+  if (redis === null) return
+  const start = () =>
+    startInstance(t, new Redis(redis.url, clientOptions), 'scraping', { recheckMs: 0 })
+  const [one, two] = [await start(), await start()]
+  await flood([two], 12)
+  t.equal((await two.send()).statusCode, 429)
+  await one.app.rateLimits.reset({ ip: '192.0.2.1' })
+  t.equal((await two.send()).statusCode, 200)
+  await redis.kill()
+  t.equal((await two.send()).statusCode, 200)
+})
+
+await t.test('keys that others have written harm no other key', async (t) => {
+  const redis = await useRedis(t)
+  if (redis === null) return
+  const tiers = { slow: { limits: [{ limit: 9, windowMs: HOUR }], maxInFlight: 3 } }
+  const client = new Redis(redis.url, clientOptions)
+  const { prefix } = redis
+  const instance = await startInstance(t, client, 'slow', { tiers, prefix, deadlineMs: 1000 })
+  const keyOf = (name: string) => `{${prefix}rate-limits}:${name}`
+  const state = keyOf('slow:g ip=192.0.2.1')
+  const pack = (value: string) =>
+    client.eval(`redis.call('SET', KEYS[1], cmsgpack.pack(${value}))`, 1, state)
+  for (const poison of [
+    () => client.rpush(state, 'x'),
+    () => client.set(state, 'x'),
+    () => pack("{ 0, 0, 0, 0, 'x', 1, 1 }"),
+    () => pack("{ 'x', 0, 0, 0 }"),
+    () => pack('{ 0, 0, 0, 0, 1 }'),
+    () => pack('{ 0, 0, 0, 0 / 0 }'),
+    () => client.set(keyOf('running slow:g ip=192.0.2.1'), 'x'),
+    () => client.set(keyOf('factor ip=192.0.2.1'), '-5'),
+    () => client.set(keyOf('factor ip=192.0.2.1'), 'x'),
+    () => client.set(keyOf('instances'), 'x'),
+  ]) {
+    await client.del(state)
+    await poison()
+    for (const ip of ['192.0.2.1', '192.0.2.1', '192.0.2.2']) {
+      await instance.app.rateLimits.unblock({ ip }, 'slow')
+      const { statusCode, headers } = await instance.send(ip)
+      t.equal(statusCode, 200, String(poison))
+      t.notMatch(headers['ratelimit'], /degraded/)
+    }
+    await instance.app.rateLimits.reset({ ip: '192.0.2.2' }, 'slow')
+  }
 })

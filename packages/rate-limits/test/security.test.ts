@@ -15,7 +15,7 @@ const logged = () => {
   return { lines, logger: { level: 'error', stream } }
 }
 
-await t.test('abuse is reported once above twice the limit, and above 1000 attempts', async (t) => {
+await t.test('abuse is reported once above twice the limit, and after 1000 refusals', async (t) => {
   const asked: unknown[] = []
   const { app, events, handler, runs, send } = await createApp(t, {
     contain: (request) => void asked.push(request),
@@ -32,15 +32,15 @@ await t.test('abuse is reported once above twice the limit, and above 1000 attem
     type: 'rate_limits.abused',
     severity: 'medium',
     ip: '192.0.2.1',
-    details: { tier: 'scraping', key: 'ip', limit: 10, attempts: 21, contain: false },
+    details: { tier: 'scraping', key: 'ip', limit: 10, attempts: 11, contain: false },
   })
   await sendMany(1100, () => send('/'))
   t.equal(events.length, 3)
   t.match(events[2], {
     severity: 'high',
-    details: { attempts: 1001, contain: true },
+    details: { attempts: 1000, contain: true },
   })
-  t.same(asked, [{ ip: '192.0.2.1', tier: 'scraping', attempts: 1001 }])
+  t.same(asked, [{ ip: '192.0.2.1', tier: 'scraping', attempts: 1000 }])
   t.equal(runs(), 10)
 })
 
@@ -75,14 +75,16 @@ await t.test('the proxy mistake is reported once, with the line to write', async
     await visit('10.0.0.3', '10.0.0.3')
   }
   t.same(events, [], 'public peers and single clients are no proxies')
-  for (let index = 0; index < 20; index++) await visit(`198.51.100.${index}`, '10.0.0.5')
+  for (let index = 0; index < 100; index++) await visit('198.51.100.1', `10.9.${index}.1`)
+  t.same(events, [], 'so are many peers, and they leave room for others')
+  for (let index = 0; index < 20; index++) await visit(`198.51.100.${index}`, '::ffff:10.0.0.5')
   t.match(events, [
     { type: 'rate_limits.proxy_suspected', details: { peer: '10.0.0.5', clients: 5 } },
   ])
   t.equal(lines.length, 1)
   t.match(lines[0], "Fastify({ trustProxy: ['10.0.0.5'] })")
-  for (let index = 0; index < 100; index++) await visit('198.51.100.1', `10.9.${index}.1`)
-  t.equal(events.length, 1, 'what is watched is bounded')
+  for (let index = 0; index < 20; index++) await visit(`198.51.100.${index}`, '10.0.0.6')
+  t.equal(events.length, 1, 'a proxy with many addresses is reported once')
 })
 
 await t.test('a peer without an address is limited, too', async (t) => {
@@ -100,7 +102,8 @@ await t.test('a peer without an address is limited, too', async (t) => {
 })
 
 await t.test('behind a proxy on a UNIX socket the mistake is reported, too', async (t) => {
-  const { app, events, handler } = await createApp(t)
+  const { lines, logger } = logged()
+  const { app, events, handler } = await createApp(t, {}, { logger })
   app.get('/', { config: { rateLimit: 'scraping' } }, handler)
   const socketPath = join(tmpdir(), `parapet-${randomUUID()}.sock`)
   await app.listen({ path: socketPath })
@@ -113,6 +116,8 @@ await t.test('behind a proxy on a UNIX socket the mistake is reported, too', asy
     })
   t.same(await sendMany(11, visit), [...times(10, 200), 429])
   t.match(events, [{ type: 'rate_limits.proxy_suspected' }, { type: 'rate_limits.exceeded' }])
+  t.match(lines[0], 'trustProxy: (address) => !address })')
+  t.doesNotThrow(() => Fastify({ trustProxy: (address) => !address }), 'the advice works')
 })
 
 await t.test('behind a trusted proxy each client has its own limit', async (t) => {
@@ -127,8 +132,36 @@ await t.test('behind a trusted proxy each client has its own limit', async (t) =
     429,
     'a forged first hop changes nothing',
   )
-  t.match(events, [{ type: 'rate_limits.exceeded' }])
+  for (let index = 0; index < 9; index++) await visit(`198.51.100.${index}, 10.9.9.9`)
+  t.match(events, [{ type: 'rate_limits.exceeded' }], 'an inside client that forges is no proxy')
+  t.equal(events.length, 1)
 })
+
+await t.test(
+  'the first refusal above a large limit is reported, and contains nobody',
+  async (t) => {
+    const asked: unknown[] = []
+    const { app, events, handler, send } = await createApp(t, {
+      contain: (request) => void asked.push(request),
+      tiers: {
+        big: { limits: [{ limit: 1500, windowMs: HOUR }] },
+        tokens: { limits: [{ limit: 100_000, windowMs: HOUR }], cost: 10_000 },
+      },
+    })
+    app.get('/big', { config: { rateLimit: 'big' } }, handler)
+    app.get('/tokens', { config: { rateLimit: 'tokens' } }, handler)
+    await sendMany(1502, () => send('/big'))
+    await sendMany(11, () => send('/tokens'))
+    t.match(events, [
+      { type: 'rate_limits.exceeded', details: { tier: 'big', limit: 1500 } },
+      { type: 'rate_limits.exceeded', details: { tier: 'tokens', limit: 100_000 } },
+    ])
+    await sendMany(998, () => send('/tokens'))
+    t.same([asked, events.length], [[], 2])
+    await send('/tokens')
+    t.same(asked, [{ ip: '192.0.2.1', tier: 'tokens', attempts: 1000 }])
+  },
+)
 
 await t.test('no account name and no API key is stored, logged or emitted', async (t) => {
   const { app, events, handler, send } = await createApp(t, {

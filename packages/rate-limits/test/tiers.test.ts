@@ -64,3 +64,49 @@ await t.test('the other built-in tiers block for their own time', async (t) => {
     t.equal((await send(url)).statusCode, 200, `${url} is free afterwards`)
   }
 })
+
+await t.test('the time in Retry-After is when a request is admitted', async (t) => {
+  const hour = [{ limit: 1, windowMs: HOUR }]
+  const { app, clock, handler, send } = await createApp(t, {
+    tiers: {
+      exact: { limits: hour, algorithm: 'exact', blockMs: MINUTE },
+      bucket: { limits: hour, blockMs: MINUTE },
+      short: { limits: [{ limit: 1, windowMs: 1000 }], blockMs: MINUTE },
+      long: { limits: [{ limit: 1, windowMs: 1000 }], blockMs: 3 * HOUR },
+    },
+  })
+  app.get('/exact', { config: { rateLimit: 'exact' } }, handler)
+  app.get('/bucket', { config: { rateLimit: 'bucket' } }, handler)
+  app.get('/union', { config: { rateLimit: ['short', 'long'] } }, handler)
+  for (const url of ['/exact', '/bucket', '/union']) {
+    t.equal((await send(url)).statusCode, 200)
+    await send(url)
+    const refused = await send(url)
+    t.equal(refused.statusCode, 429)
+    const wait = Number(refused.headers['retry-after'])
+    clock.advance(wait * 1000)
+    t.equal((await send(url)).statusCode, 200, `${url} after ${wait} s`)
+  }
+})
+
+await t.test('tiers that go with a tier bring theirs, and share its dry run', async (t) => {
+  const limits = [{ limit: 3, windowMs: HOUR }]
+  const strict = { limits, key: ['ip', 'account'], with: ['auth'] } as const
+  const { app, handler, send } = await createApp(t, { tiers: { strict } })
+  app.post('/login', { config: { rateLimit: 'strict' } }, handler)
+  const { headers } = await send('/login', login('alice'))
+  t.match(headers['ratelimit-policy'], /^"strict";.*"auth-60";.*"auth-address";q=60/)
+  const dry = await createApp(t, { tiers: { auth: { dryRun: true } } })
+  dry.app.post('/login', { config: { rateLimit: 'auth' } }, async (_request, reply) =>
+    reply.code(401).send({}),
+  )
+  dry.app.post('/both', { config: { rateLimit: ['auth', 'auth-address'] } }, async (_r, reply) =>
+    reply.code(401).send({}),
+  )
+  const spray = (url: string) =>
+    sendMany(100, (index) => dry.send(url, login(`name-${index % 10}`)))
+  t.same(await spray('/login'), times(100, 401))
+  const { tiers } = dry.app.rateLimits.metrics()
+  t.same([tiers['auth']!.wouldRefuse, tiers['auth-address']!.wouldRefuse], [50, 40])
+  t.same((await spray('/both')).at(-1), 429, 'a tier that a rule names has its own setting')
+})

@@ -209,3 +209,46 @@ await t.test('a refused union consumes nothing and blocks only what was exceeded
     t.match(await store.peek([union[1]!]), [{ outcome: 'blocked', refusals: 20 }])
   }
 })
+
+await t.test(
+  'a clock that is set back or a changed limit neither forgets nor refuses',
+  async (t) => {
+    const hour = 3600 * SECOND_US
+    for (const given of [memoryStore(), await redisStore(t)]) {
+      if (given === null) continue
+      const { name, clock, store } = given
+      const use = async (policy: Policy, count = 1) => {
+        let verdict = await store.decide([slotOf(policy, `k ${policy.algorithm}`)], 'lease')
+        for (let each = 1; each < count; each++) {
+          verdict = await store.decide([slotOf(policy, `k ${policy.algorithm}`)], 'lease')
+        }
+        const { outcome, bounds } = verdict.readings[0]!
+        return [outcome, ...bounds.map(({ remaining }) => remaining)]
+      }
+      for (const algorithm of ['gcra', 'exact'] as const) {
+        const of = (...bounds: [number, number][]) => policyOf(bounds, { algorithm })
+        t.same(await use(of([100, hour]), 20), ['fits', 80], name)
+        clock.advance(-6 * 3_600_000)
+        t.same(await use(of([100, hour])), ['fits', 79], `${name} ${algorithm}, set back`)
+        const more = of([50, SECOND_US], [100, hour])
+        t.same(
+          await use(more),
+          ['fits', algorithm === 'exact' ? 28 : 49, 78],
+          'with a limit in front',
+        )
+        const larger = await use(of([1000, hour]))
+        t.same(larger, ['fits', 977], 'with a larger limit')
+        t.same(await use(of([10, hour])), ['limit', 0], 'with a smaller limit')
+        t.same(await use(of([100, hour])), ['fits', 76], 'and with that of before')
+        clock.advance(8 * 3_600_000)
+      }
+      const running = policyOf([[100, hour]], { maxInFlight: 1 })
+      await store.decide([slotOf(running, 'running')], 'one')
+      clock.advance(-6 * 3_600_000)
+      await store.decide([slotOf(running, 'running')], 'two')
+      clock.advance(60_001)
+      const [reading] = await store.peek([slotOf(running, 'running')])
+      t.equal(reading!.outcome, 'fits', `${name}: a lease ends in time`)
+    }
+  },
+)

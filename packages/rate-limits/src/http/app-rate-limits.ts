@@ -1,19 +1,25 @@
 /** Makes the decorator `app.rateLimits`. */
 import type { FastifyRequest } from 'fastify'
-import {
-  PARAPET_RATE_LIMITS_INVALID_ARGUMENT,
-  PARAPET_RATE_LIMITS_STORE_UNAVAILABLE,
-} from '../errors.ts'
-import { compileKey, identify, isKeyName, type KeyName, type KeyValues } from '../keys/identity.ts'
+import { PARAPET_RATE_LIMITS_STORE_UNAVAILABLE } from '../errors.ts'
+import type { KeyValues } from '../keys/identity.ts'
 import { admits, type Slot, type SlotReading } from '../limits/policy.ts'
 import type { LimitStore } from '../limits/store.ts'
 import type { CompiledRule } from '../tiers/rule.ts'
+import { guardOf } from '../tiers/early-tiers.ts'
 import { targetOf } from '../tiers/slots.ts'
 import type { Tier } from '../tiers/tier.ts'
 import type { Tally } from '../watch/tally.ts'
 import type { Explanation, RateLimits, TierReading } from './decorator.ts'
 import { kCheck, type Limiter, type RequestCheck } from './limiter.ts'
 import { retryOf } from './limit-headers.ts'
+import {
+  closestTier,
+  componentsOf,
+  invalid,
+  missingOf,
+  requireComplete,
+  requireSubject,
+} from '../tiers/subjects.ts'
 import type { RouteRules } from './route-rules.ts'
 
 /** What {@link createRateLimits} needs. */
@@ -42,12 +48,19 @@ export function createRateLimits({
   }
   const targetsOf = (subject: KeyValues, name: string | undefined) => {
     requireSubject(subject)
-    const chosen = name === undefined ? [...tiers.values()] : [tierNamed(name)]
-    return chosen.map((tier) => targetOf(tier, subject))
+    const chosen =
+      name === undefined
+        ? [...tiers.values()].filter((tier) => missingOf(tier, subject) === undefined)
+        : [tierNamed(name)]
+    if (chosen.length === 0) chosen.push(closestTier(tiers.values(), subject))
+    for (const tier of chosen) requireComplete(tier, subject)
+    const guards = subject.ip === undefined ? [] : chosen.map(guardOf)
+    return [...chosen, ...guards].map((tier) => targetOf(tier, subject))
   }
   const slotOfSubject = (tier: Tier, subject: FastifyRequest | KeyValues): Slot => {
     if (isRequest(subject)) return limiter.slotsOf([tier], subject)[0]!
     requireSubject(subject)
+    requireComplete(tier, subject)
     return { ...targetOf(tier, subject), cost: 1, proof: undefined }
   }
   return {
@@ -116,33 +129,6 @@ function readingOf(tier: string, reading: SlotReading): TierReading {
 
 function isRequest(subject: FastifyRequest | KeyValues): subject is FastifyRequest {
   return typeof subject === 'object' && subject !== null && 'routeOptions' in subject
-}
-
-function componentsOf(subject: KeyValues): readonly string[] {
-  const { headers = {}, ...simple } = subject
-  const names = [
-    ...Object.entries(simple).flatMap(([name, value]) => (value === undefined ? [] : [name])),
-    ...Object.keys(headers).map((name) => `header:${name}`),
-  ] as KeyName[]
-  return identify(compileKey(names), subject).components
-}
-
-/** @throws PARAPET_RATE_LIMITS_INVALID_ARGUMENT */
-function requireSubject(subject: unknown): void {
-  if (typeof subject !== 'object' || subject === null || Object.keys(subject).length === 0) {
-    invalid('a subject must be an object such as { ip } or { principal }')
-  }
-  for (const [name, value] of Object.entries(subject)) {
-    const isKnown = name === 'headers' || (isKeyName(name) && !name.startsWith('header:'))
-    if (!isKnown) invalid(`a subject has no member ${JSON.stringify(name.slice(0, 32))}`)
-    if (name !== 'headers' && (typeof value !== 'string' || value === '')) {
-      invalid(`"${name}" of a subject must be a non-empty string`)
-    }
-  }
-}
-
-function invalid(problem: string): never {
-  throw new PARAPET_RATE_LIMITS_INVALID_ARGUMENT(problem)
 }
 
 async function written(change: Promise<void>): Promise<void> {

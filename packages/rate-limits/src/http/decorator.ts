@@ -57,9 +57,14 @@ export interface RateLimits {
    * @throws PARAPET_RATE_LIMITS_STORE_UNAVAILABLE
    */
   tighten(subject: KeyValues, factor: number, ttlMs: number): Promise<void>
-  /** Forgets counts and blocks of a subject, in one tier or in all. @throws PARAPET_RATE_LIMITS_STORE_UNAVAILABLE */
+  /**
+   * Forgets counts and blocks of a subject, in one tier or in all for which its members suffice.
+   *
+   * @throws PARAPET_RATE_LIMITS_INVALID_ARGUMENT if a member is missing, as `account` for "auth".
+   * @throws PARAPET_RATE_LIMITS_STORE_UNAVAILABLE
+   */
   reset(subject: KeyValues, tier?: string): Promise<void>
-  /** Lifts blocks of a subject, in one tier or in all. Other instances follow within `recheckMs`. */
+  /** Lifts blocks of a subject, as `reset` does. Other instances follow within `recheckMs`. */
   unblock(subject: KeyValues, tier?: string): Promise<void>
   /** Why a request was or would be refused. Changes nothing. */
   explain(request: FastifyRequest): Promise<Explanation>

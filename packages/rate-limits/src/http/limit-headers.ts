@@ -2,6 +2,7 @@
 import type { FastifyReply } from 'fastify'
 import {
   admits,
+  waitOf,
   type BoundReading,
   type Policy,
   type Slot,
@@ -28,9 +29,8 @@ export function retryAfterOf(slots: readonly Slot[], readings: readonly SlotRead
 }
 
 /** How long a refused key has to wait. */
-export function retryOf({ outcome, blockedUs, bounds }: SlotReading): number {
-  if (outcome === 'in-flight') return IN_FLIGHT_RETRY_US
-  return bounds.reduce((longest, { retryUs }) => Math.max(longest, retryUs), blockedUs)
+export function retryOf(reading: SlotReading): number {
+  return reading.outcome === 'in-flight' ? IN_FLIGHT_RETRY_US : waitOf(reading)
 }
 
 /** Sets the headers of a decision. @param retryAfter `undefined`: the request was admitted. */

@@ -1,11 +1,14 @@
 /** Decides requests: at the moment when the keys of their rule are known, once, for all tiers together. */
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import type { Slot, SlotReading, Verdict } from '../limits/policy.ts'
-import type { KnownBlock, LimitStore } from '../limits/store.ts'
+import type { Slot, Verdict } from '../limits/policy.ts'
+import { boundedCost } from '../limits/state.ts'
+import type { LimitStore } from '../limits/store.ts'
 import type { CompiledRule } from '../tiers/rule.ts'
 import { countsResponse, slotOf, type Subject } from '../tiers/slots.ts'
 import type { Tier } from '../tiers/tier.ts'
+import { EarlyLimits, knownRefusals } from './early-limits.ts'
 import { setLimitHeaders, retryAfterOf, type HeaderChoice } from './limit-headers.ts'
+import { attempt } from '../tiers/callbacks.ts'
 import { RequestValues, type ValueSources } from './request-values.ts'
 import { onResponseEnd, sendRefusal, type ResponseChoice } from './responses.ts'
 import type { Check, Shell } from './shell.ts'
@@ -41,11 +44,13 @@ const PROOF_MS = 2_592_000_000
 export class Limiter {
   readonly #settings: LimiterSettings
   readonly #shell: Shell
+  readonly #early: EarlyLimits
   #leases = 0
 
   constructor(settings: LimiterSettings, shell: Shell) {
     this.#settings = settings
     this.#shell = shell
+    this.#early = new EarlyLimits(settings)
   }
 
   /** Decides a request, and calls `next` if it is admitted. */
@@ -56,7 +61,11 @@ export class Limiter {
     const decide = (): Verdict | Promise<Verdict> => store.decide(slots, lease)
     const check: RequestCheck = { rule, slots, lease, verdict: undefined, decide }
     ;(request as Checked)[kCheck] = check
-    if (this.#refuseBlocked(slots, request, reply)) return
+    const known = knownRefusals(
+      store,
+      slots.map((slot) => [slot, 'block']),
+    )
+    if (known !== undefined) return this.#refuse(known.slots, known.verdict, request, reply)
     this.#shell(request, reply).then(
       () => this.#admit(check, request, reply, next),
       (thrown: unknown) => {
@@ -67,16 +76,16 @@ export class Limiter {
     )
   }
 
-  /**
-   * Refuses blocked keys of a rule that is decided later, and counts the keys that are known if the request
-   * ends before that, for instance because its token is invalid.
-   */
+  /** Refuses what is known before the login, and counts the request if it ends before its decision. */
   judgeEarly(rule: CompiledRule, request: FastifyRequest, reply: FastifyReply, next: Next): void {
-    const slots = this.slotsOf(rule.early, request)
-    if (this.#refuseBlocked(slots, request, reply)) return
-    onResponseEnd(reply, () => {
-      if ((request as Checked)[kCheck] === null) void this.#countEnded(slots, request)
-    })
+    const tiers = rule.early.map(({ tier }) => tier)
+    const slots = this.slotsOf(tiers, request)
+    const early = rule.early.map((each, index) => ({ ...each, slot: slots[index]! }))
+    const known = this.#early.refusalOf(early)
+    if (known !== undefined) return this.#refuse(known.slots, known.verdict, request, reply)
+    const isDecided = (): boolean => (request as Checked)[kCheck] !== null
+    const lease = `${this.#settings.instance}-${this.#leases++}`
+    this.#early.countIfEnded(early, request, reply, { isDecided, lease })
     next()
   }
 
@@ -85,27 +94,6 @@ export class Limiter {
     const values = new RequestValues(request, sources)
     const subject: Subject = { values, plan: readPlan(plan, request), request }
     return tiers.map((tier) => slotOf(tier, subject, readCost))
-  }
-
-  async #countEnded(slots: readonly Slot[], request: FastifyRequest): Promise<void> {
-    const { store, watch, instance } = this.#settings
-    const lease = `${instance}-${this.#leases++}`
-    const verdict = await store.decide(slots, lease)
-    watch.decided(slots, verdict, request)
-    if (slots.some(({ policy }) => policy.maxInFlight > 0)) await store.release(slots, lease)
-  }
-
-  #refuseBlocked(slots: readonly Slot[], request: FastifyRequest, reply: FastifyReply): boolean {
-    for (const slot of slots) {
-      // A dry run and an exemption need the whole decision.
-      if (!slot.policy.isEnforced || slot.proof !== undefined) continue
-      const block = this.#settings.store.knownBlock(slot)
-      if (block === undefined) continue
-      const verdict = blockedVerdict(slot, block)
-      this.#refuse([slot], verdict, request, reply)
-      return true
-    }
-    return false
   }
 
   #admit(check: RequestCheck, request: FastifyRequest, reply: FastifyReply, next: Next): void {
@@ -142,18 +130,19 @@ export class Limiter {
     if (rule.limitsRunning) await store.release(slots, lease)
     // A response that the client did not wait for proves nothing.
     if (!wasSent) return
-    const free = slots.filter(
-      (_slot, index) =>
-        verdict!.readings[index]!.outcome === 'fits' &&
-        !countsResponse(rule.tiers[index]!, reply, request),
-    )
-    if (free.length === 0) return
-    await store.refund(free, verdict!)
+    const free = slots.flatMap((slot, index) => {
+      const { outcome, bounds } = verdict!.readings[index]!
+      if (outcome !== 'fits' && outcome !== 'proven') return []
+      if (countsResponse(rule.tiers[index]!, reply, request)) return []
+      // What was consumed is bounded by the limits of then: those of a share, or tightened ones.
+      return [{ ...slot, cost: outcome === 'proven' ? 0 : boundedCost(slot.cost, bounds) }]
+    })
+    const consumed = free.filter(({ cost }) => cost > 0)
+    if (consumed.length > 0) await store.refund(consumed, verdict!)
     if (!rule.proves || reply.statusCode >= 300) return
-    await store.prove(
-      free.flatMap(({ proof }) => proof ?? []),
-      PROOF_MS,
-    )
+    // Each success proves anew, so that who logs in regularly stays exempt.
+    const proofs = free.flatMap(({ proof }) => proof ?? [])
+    if (proofs.length > 0) await store.prove(proofs, PROOF_MS)
   }
 }
 
@@ -161,31 +150,12 @@ export class Limiter {
 export type Next = (error?: Error) => void
 
 function readPlan(plan: LimiterSettings['plan'], request: FastifyRequest): string | undefined {
-  try {
-    return plan?.(request)
-  } catch {
-    return undefined
-  }
+  const name = attempt(() => plan?.(request))
+  return typeof name === 'string' ? name : undefined
 }
 
 /** A cost that cannot be read is the highest: the store takes no more than the limit. */
 function readCost<R>(cost: (request: R) => number, request: R): number {
-  try {
-    const units = Math.ceil(cost(request))
-    return units >= 0 ? units : Number.MAX_SAFE_INTEGER
-  } catch {
-    return Number.MAX_SAFE_INTEGER
-  }
-}
-
-function blockedVerdict({ policy }: Slot, { blockedUs, refusals }: KnownBlock): Verdict {
-  const bounds = policy.bounds.map(({ limit, windowUs }) => ({
-    limit,
-    windowUs,
-    remaining: 0,
-    resetUs: blockedUs,
-    retryUs: blockedUs,
-  }))
-  const reading: SlotReading = { outcome: 'blocked', blockedUs, refusals, bounds }
-  return { allowed: false, atUs: 0, readings: [reading], isLocal: false }
+  const units = Math.ceil(attempt(() => cost(request)) ?? Number.NaN)
+  return units >= 0 ? units : Number.MAX_SAFE_INTEGER
 }

@@ -1,6 +1,8 @@
 /** What a request is counted by. Each value is read once, when a key needs it. */
 import type { Principal, PrincipalReader } from '@parapet/kit'
 import type { FastifyRequest } from 'fastify'
+import { attempt } from '../tiers/callbacks.ts'
+import { accountNameOf } from '../keys/account.ts'
 import type { KeyValues } from '../keys/identity.ts'
 
 /** How values are read from a request. */
@@ -34,8 +36,7 @@ export class RequestValues implements KeyValues {
   }
 
   get account(): string | undefined {
-    const account = attempt(() => this.#sources.account(this.#request))
-    return typeof account === 'string' && account !== '' ? account : undefined
+    return accountNameOf(attempt(() => this.#sources.account(this.#request)))
   }
 
   get apiKey(): string | undefined {
@@ -43,7 +44,9 @@ export class RequestValues implements KeyValues {
   }
 
   get route(): string {
-    return `${this.#request.method} ${this.#request.routeOptions.url ?? '(none)'}`
+    // HEAD is answered as GET, by the same handler.
+    const method = this.#request.method === 'HEAD' ? 'GET' : this.#request.method
+    return `${method} ${this.#request.routeOptions.url ?? '(none)'}`
   }
 
   get headers(): Readonly<Record<string, string>> {
@@ -60,13 +63,4 @@ export class RequestValues implements KeyValues {
 /** The client address. A UNIX socket has none, and a function as `trustProxy` may throw. */
 export function addressOf(request: FastifyRequest): string {
   return attempt(() => request.ip as string | undefined) ?? 'unknown'
-}
-
-/** Callbacks of the app must not fail a request here. */
-function attempt<T>(read: () => T): T | undefined {
-  try {
-    return read()
-  } catch {
-    return undefined
-  }
 }

@@ -3,6 +3,7 @@ import type { SecurityEvents } from '@parapet/kit'
 import type { FastifyBaseLogger, FastifyRequest } from 'fastify'
 import { admits, type Slot, type SlotReading, type Verdict } from '../limits/policy.ts'
 import type { ContainmentRequest } from '../options.ts'
+import { isThenable } from '../tiers/callbacks.ts'
 import { abuseStep, type AbuseLimits } from '../watch/abuse.ts'
 import { ProxyWatch, proxyAdvice } from '../watch/proxy-watch.ts'
 import type { Tally } from '../watch/tally.ts'
@@ -31,7 +32,11 @@ export class Watch {
   arrived(request: FastifyRequest): void {
     const forwarded = request.headers['x-forwarded-for']
     if (forwarded === undefined) return
-    const suspicion = this.#proxies.observe(addressOf(request), String(forwarded))
+    const address = addressOf(request)
+    // Behind a trusted proxy, the address is not that of the connection.
+    const peer = request.socket.remoteAddress
+    if (peer !== undefined && peer !== address) return
+    const suspicion = this.#proxies.observe(address, String(forwarded))
     if (suspicion === undefined) return
     const { events, log } = this.#settings
     log.error(suspicion, proxyAdvice(suspicion))
@@ -75,7 +80,7 @@ export class Watch {
       return
     }
     const contain = step === 'contain' && isEnforced
-    const attempts = limit + reading.refusals
+    const attempts = reading.refusals
     const details = { tier, key, limit, attempts, contain }
     const severity = contain ? { severity: 'high' as const } : undefined
     events.emit('rate_limits.abused', { details, ...severity }, request)
@@ -89,7 +94,7 @@ export class Watch {
       log.error({ err: error }, 'rate-limits: "contain" failed')
     try {
       const result = contain(request)
-      if (result instanceof Promise) result.catch(failed)
+      if (isThenable(result)) Promise.resolve(result).catch(failed)
     } catch (error) {
       failed(error)
     }

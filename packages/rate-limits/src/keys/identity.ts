@@ -1,6 +1,7 @@
 /** What a limit counts by: the components of a key, and their text in the store. */
 import { createHash } from 'node:crypto'
 import { clientKey } from '@parapet/kit'
+import { normaliseAccount } from './account.ts'
 
 /** When the components of a key are known: before the login, after it, or after the body is parsed. */
 export type Moment = 'peer' | 'principal' | 'body'
@@ -66,8 +67,6 @@ export const KEY_NAMES = [...Object.keys(SIMPLE), 'header:<name>']
 const MAX_PLAIN = 64
 /** Characters that separate parts of a key, and those that Redis treats as a hash tag. */
 const UNSAFE = /[^\w.:/@+~ -]/
-/** Of an account name more is not read. */
-const MAX_ACCOUNT = 512
 
 /** Whether this is the name of a component. */
 export function isKeyName(name: unknown): name is KeyName {
@@ -108,6 +107,11 @@ export function identify({ names }: KeySpec, values: KeyValues): Identity {
   return { text: `${text}?${address}`, components, isComplete }
 }
 
+/** The component of a client address. */
+export function addressComponent(ip: string): string {
+  return `ip=${clientKey(ip)}`
+}
+
 /** The text of one component; `undefined`: the subject has no such value. */
 function textOf(name: KeyName, values: KeyValues): string | undefined {
   switch (name) {
@@ -116,7 +120,7 @@ function textOf(name: KeyName, values: KeyValues): string | undefined {
     case 'apiKey':
       return values.apiKey === undefined ? undefined : digest(values.apiKey)
     case 'account':
-      return values.account === undefined ? undefined : digest(accountOf(values.account))
+      return values.account === undefined ? undefined : digest(normaliseAccount(values.account))
     case 'principal':
     case 'tenant':
     case 'route':
@@ -134,9 +138,4 @@ function plainOrDigest(value: string | undefined): string | undefined {
 /** Account names are personal data and API keys are secrets, so only a digest is stored. */
 function digest(value: string): string {
   return createHash('sha256').update(value).digest('base64url').slice(0, 22)
-}
-
-/** Spellings of one account must not multiply its attempts. */
-function accountOf(name: string): string {
-  return name.slice(0, MAX_ACCOUNT).normalize('NFKC').toLowerCase().trim()
 }

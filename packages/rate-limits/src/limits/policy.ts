@@ -34,6 +34,8 @@ export interface Slot {
   readonly cost: number
   /** Components of the identity, for {@link import('./store.ts').LimitStore.tighten}. */
   readonly components: readonly string[]
+  /** The component of the client address, if the key does not count by it, so that it can be tightened. */
+  readonly address?: string | undefined
   /** The identity that may be exempt because it has succeeded before; `undefined`: it is never exempt. */
   readonly proof: string | undefined
 }
@@ -85,6 +87,11 @@ export interface Verdict {
 /** The interval at which one unit refills: rounded up, so that the rate is never above the limit. */
 export function intervalOf({ limit, windowUs }: Bound): number {
   return Math.ceil(windowUs / limit)
+}
+
+/** How long a refused key has to wait until all bounds and its block admit it. */
+export function waitOf({ blockedUs, bounds }: SlotReading): number {
+  return bounds.reduce((longest, { retryUs }) => Math.max(longest, retryUs), blockedUs)
 }
 
 /** The longest window of a policy. */

@@ -7,7 +7,7 @@ import {
   type Policy,
   type SlotReading,
 } from './policy.ts'
-import type { State } from './state.ts'
+import { debtOf, type State } from './state.ts'
 
 /** Reads a pruned state: whether a request of `cost` is admitted, and what is left without it. */
 export function read(
@@ -20,7 +20,7 @@ export function read(
   const readings =
     policy.algorithm === 'exact'
       ? bounds.map((bound) => readExact(state, bound, cost, now))
-      : bounds.map((bound, index) => readGcra(state.full[index] ?? 0, bound, cost, now))
+      : bounds.map((bound) => readGcra(state, bound, cost, now))
   return {
     outcome: outcomeOf(state, policy, readings, now),
     blockedUs: Math.max(0, state.blockedUntil - now),
@@ -53,17 +53,17 @@ function readExact(
   let missing = used + cost - limit
   for (let index = first; missing > 0 && index < times.length; index++) {
     missing -= units[index]!
-    retryUs = Math.min(times[index]!, now) + windowUs - now
+    retryUs = times[index]! + windowUs - now
   }
-  const last = first === times.length ? now - windowUs : Math.min(times.at(-1)!, now)
+  const last = first === times.length ? now - windowUs : times.at(-1)!
   const remaining = Math.max(0, limit - used)
   return { limit, windowUs, remaining, resetUs: last + windowUs - now, retryUs }
 }
 
-function readGcra(full: number, bound: Bound, cost: number, now: number): BoundReading {
+function readGcra(state: State, bound: Bound, cost: number, now: number): BoundReading {
   const interval = intervalOf(bound)
   const capacity = bound.limit * interval
-  const debt = Math.min(Math.max(0, full - now), capacity)
+  const debt = Math.min(debtOf(state, bound, now), capacity)
   return {
     limit: bound.limit,
     windowUs: bound.windowUs,

@@ -10,7 +10,14 @@ export interface State {
   refusals: number
   /** When the first of the counted refusals was. */
   refusedSince: number
-  /** `gcra`: for each bound, when it is full again. @see ITU-T I.371, annex A */
+  /** When the state was written last: a clock that shows less has been set back. */
+  at: number
+  /**
+   * `gcra`: for each window that is not full its length, the interval that was counted with, and when it is
+   * full again, one after another. By window, so that limits may be added and changed.
+   *
+   * @see ITU-T I.371, annex A
+   */
   full: number[]
   /** `exact`: times of requests, oldest first. */
   times: number[]
@@ -26,6 +33,7 @@ export function createState(): State {
     blockedUntil: 0,
     refusals: 0,
     refusedSince: 0,
+    at: 0,
     full: [],
     times: [],
     units: [],
@@ -33,10 +41,11 @@ export function createState(): State {
   }
 }
 
-/** Forgets what no longer matters at `now`, and corrects times that a clock which was set back made too late. */
+/** Forgets what no longer matters at `now`, and corrects times if the clock was set back. */
 export function prune(state: State, policy: Policy, now: number): void {
   const longest = longestWindow(policy)
-  state.blockedUntil = Math.min(state.blockedUntil, now + policy.blockUs)
+  if (state.at > now) moveBack(state, state.at - now)
+  state.at = now
   if (now - state.refusedSince >= longest) state.refusals = 0
   const { times } = state
   let gone = 0
@@ -45,8 +54,35 @@ export function prune(state: State, policy: Policy, now: number): void {
     state.times.splice(0, gone)
     state.units.splice(0, gone)
   }
+  for (let index = state.full.length - 3; index >= 0; index -= 3) {
+    if (state.full[index + 2]! <= now) state.full.splice(index, 3)
+  }
   if (state.leases === undefined) return
   for (const [id, end] of state.leases) if (end <= now) state.leases.delete(id)
+}
+
+function moveBack(state: State, by: number): void {
+  state.blockedUntil -= by
+  state.refusedSince -= by
+  for (let index = 2; index < state.full.length; index += 3) state.full[index]! -= by
+  for (let index = 0; index < state.times.length; index++) state.times[index]! -= by
+  for (const [id, end] of state.leases ?? []) state.leases!.set(id, end - by)
+}
+
+/** What a bucket owes at `now`, in µs of this bound: units that were counted at another pace remain units. */
+export function debtOf({ full }: Pick<State, 'full'>, bound: Bound, now: number): number {
+  const index = placeOf(full, bound)
+  if (index === full.length) return 0
+  const [interval, debt] = [full[index + 1]!, Math.max(0, full[index + 2]! - now)]
+  const wanted = intervalOf(bound)
+  return wanted === interval ? debt : Math.ceil((debt * wanted) / interval)
+}
+
+/** Where the window of a bound is in `full`, or its end. */
+function placeOf(full: readonly number[], { windowUs }: Bound): number {
+  let index = 0
+  while (index < full.length && full[index] !== windowUs) index += 3
+  return index
 }
 
 /** The bounds in force: tightening never goes below one unit. */
@@ -78,38 +114,32 @@ export function consume(
     each.remaining -= cost
     each.resetUs =
       algorithm === 'exact' ? each.windowUs : each.resetUs + cost * intervalOf(bounds[index]!)
-    if (algorithm === 'gcra') state.full[index] = now + each.resetUs
+    if (algorithm === 'gcra') {
+      const bound = bounds[index]!
+      const place = placeOf(state.full, bound)
+      state.full.splice(place, 3, bound.windowUs, intervalOf(bound), now + each.resetUs)
+    }
   }
   if (algorithm === 'gcra') return
-  // A clock that was set back must not make the list unordered.
-  const time = Math.max(now, state.times.at(-1) ?? 0)
-  if (time === state.times.at(-1)) state.units[state.units.length - 1]! += cost
+  if (now === state.times.at(-1)) state.units[state.units.length - 1]! += cost
   else {
-    state.times.push(time)
+    state.times.push(now)
     state.units.push(cost)
   }
 }
 
 /**
- * Gives `cost` units back that were consumed at `at`. A bucket has refilled since then, so that much of them
+ * Gives units back that were consumed at `at`, at the pace at which they were counted. A bucket has refilled since then, so that much of them
  * is back already; otherwise slow requests would lift the limit.
  */
-export function giveBack(
-  state: State,
-  policy: Policy,
-  cost: number,
-  at: number,
-  now: number,
-): void {
-  const returned = boundedCost(cost, policy.bounds)
-  for (const [index, bound] of policy.bounds.entries()) {
-    const full = state.full[index]
-    const due = Math.max(0, returned * intervalOf(bound) - Math.max(0, now - at))
-    if (full !== undefined) state.full[index] = full - due
+export function giveBack(state: State, units: number, at: number, now: number): void {
+  for (let index = 0; index < state.full.length; index += 3) {
+    const due = units * state.full[index + 1]! - Math.max(0, now - at)
+    state.full[index + 2]! -= Math.max(0, due)
   }
   const index = state.times.indexOf(at)
   if (index === -1) return
-  const left = state.units[index]! - returned
+  const left = state.units[index]! - units
   if (left > 0) state.units[index] = left
   else {
     state.times.splice(index, 1)
@@ -139,7 +169,7 @@ export function horizon(state: State, policy: Policy): number {
   const longest = longestWindow(policy)
   let end = state.blockedUntil
   if (state.refusals > 0) end = Math.max(end, state.refusedSince + longest)
-  for (const each of state.full) end = Math.max(end, each)
+  for (let index = 2; index < state.full.length; index += 3) end = Math.max(end, state.full[index]!)
   const last = state.times.at(-1)
   if (last !== undefined) end = Math.max(end, last + longest)
   for (const lease of state.leases?.values() ?? []) end = Math.max(end, lease)

@@ -4,12 +4,6 @@ import type { Policy, Slot, SlotReading, Verdict } from './policy.ts'
 /** A key under its policy. */
 export type Target = Pick<Slot, 'id' | 'policy'>
 
-/** What a blocked key is answered without asking the store. */
-export interface KnownBlock {
-  readonly blockedUs: number
-  readonly refusals: number
-}
-
 /** How many keys are stored, and how the store does. */
 export interface StoreStatus {
   /** Whether Redis does not answer, so that this instance decides with its local share. */
@@ -30,8 +24,12 @@ export interface LimitStore {
   decide(slots: readonly Slot[], lease: string): Verdict | Promise<Verdict>
   /** Reads slots without changing anything. */
   peek(slots: readonly Slot[]): Promise<readonly SlotReading[]>
-  /** A block that this instance knows of, and counts the refusal that follows; `undefined`: ask `decide`. */
-  knownBlock(slot: Target): KnownBlock | undefined
+  /**
+   * A refusal that this instance knows of, counted; `undefined`: ask `decide`.
+   *
+   * @param also `block`: only of a blocked key; `limit`: also of one that is over a limit.
+   */
+  knownRefusal(slot: Slot, also: 'block' | 'limit'): SlotReading | undefined
   /** Gives back what slots of a decision have consumed. */
   refund(slots: readonly Slot[], verdict: Pick<Verdict, 'atUs' | 'isLocal'>): Promise<void>
   /** Ends a running request. */

@@ -12,6 +12,8 @@ export interface Entry {
   readonly state: State
   policy: Policy
   expiresAt: number
+  /** What was in `state` when its uses were last sent to another store. */
+  sent?: { readonly at: number; readonly full: readonly number[]; readonly refusals: number }
 }
 
 /** Shared counters of each tier. */
@@ -87,7 +89,7 @@ export class BoundedStates {
   }
 
   #add(map: Map<string, Entry>, id: string, policy: Policy, state: State): Entry {
-    const entry = { state, policy, expiresAt: Infinity }
+    const entry: Entry = { state, policy, expiresAt: Infinity }
     map.set(id, entry)
     return entry
   }

@@ -25,8 +25,8 @@ for i = 1, count do
   local proven = proof > 0 and values[proof]
   local factor = 1
   for _ = 1, arg() do
-    local value = values[arg()]
-    if value then factor = math.min(factor, tonumber(value)) end
+    local value = tonumber(values[arg()] or '')
+    if value and value > 0 and value < factor then factor = value end
   end
   s.exact, s.block, s.enforced = arg() == 1, arg(), arg() == 1
   s.most, s.lease, s.longest = arg(), arg(), 0
@@ -38,33 +38,32 @@ for i = 1, count do
     s[b] = { limit, window }
   end
   if proven then s.cost = 0 end
-  local state = unpacked(values[i])
+  local state = unpacked(values[i], s.exact)
   s.state = state
-  state[1] = math.min(state[1], now + s.block)
   if now - state[3] >= s.longest then state[2] = 0 end
   local over = false
   if s.exact then
-    local gone = 4
+    local gone = 5
     while state[gone] and state[gone] <= now - s.longest do gone = gone + 2 end
-    if gone > 4 then
-      local kept = { state[1], state[2], state[3] }
+    if gone > 5 then
+      local kept = { state[1], state[2], state[3], now }
       for k = gone, #state do kept[#kept + 1] = state[k] end
       state = kept
       s.state = state
     end
     for b, bound in ipairs(s) do
       local used, first = 0, #state + 1
-      while first > 4 and state[first - 2] > now - bound[2] do
+      while first > 5 and state[first - 2] > now - bound[2] do
         used = used + state[first - 1]
         first = first - 2
       end
       local missing, k, retry = used + s.cost - bound[1], first, 0
       while missing > 0 and k < #state do
         missing = missing - state[k + 1]
-        retry = math.min(state[k], now) + bound[2] - now
+        retry = state[k] + bound[2] - now
         k = k + 2
       end
-      local last = first > #state and now - bound[2] or math.min(state[#state - 1], now)
+      local last = first > #state and now - bound[2] or state[#state - 1]
       bound[3], bound[4], bound[5] = math.max(0, bound[1] - used), last + bound[2] - now, retry
       if retry > 0 then over = true end
     end
@@ -72,7 +71,7 @@ for i = 1, count do
     for b, bound in ipairs(s) do
       local interval = math.ceil(bound[2] / bound[1])
       local capacity = bound[1] * interval
-      local debt = math.min(math.max(0, (state[3 + b] or 0) - now), capacity)
+      local debt = math.min(debt_of(state, bound[2], interval), capacity)
       bound[3], bound[4] = math.floor((capacity - debt) / interval), debt
       bound[5] = math.max(0, debt + s.cost * interval - capacity)
       bound[6] = interval
@@ -84,8 +83,13 @@ for i = 1, count do
   elseif state[1] > now then s.outcome = 2
   elseif over then s.outcome = 1
   elseif s.most > 0 then
-    if deciding then redis.call('ZREMRANGEBYSCORE', KEYS[s.flights], '-inf', string.format('%.0f', now)) end
-    local running = redis.call('ZCOUNT', KEYS[s.flights], '(' .. string.format('%.0f', now), '+inf')
+    -- Later than a lease can end: the clock was set back.
+    local latest = string.format('%.0f', now + s.lease)
+    if deciding then
+      call('ZREMRANGEBYSCORE', KEYS[s.flights], '-inf', string.format('%.0f', now))
+      call('ZREMRANGEBYSCORE', KEYS[s.flights], '(' .. latest, '+inf')
+    end
+    local running = call('ZCOUNT', KEYS[s.flights], '(' .. string.format('%.0f', now), latest)
     if running >= s.most then s.outcome = 3 end
   end
   s.refused = s.outcome > 0 and s.outcome < 4
@@ -107,11 +111,11 @@ for i, s in ipairs(slots) do
         if s.exact then bound[4] = bound[2]
         else
           bound[4] = bound[4] + s.cost * bound[6]
-          state[3 + b] = now + bound[4]
+          owe(state, bound[2], bound[6], bound[4])
         end
       end
       if s.exact then
-        local last = #state > 3 and state[#state - 1] or 0
+        local last = #state > 4 and state[#state - 1] or 0
         if last >= now then state[#state] = state[#state] + s.cost
         else
           state[#state + 1] = now
@@ -121,7 +125,7 @@ for i, s in ipairs(slots) do
       save(s.key, state, s.exact, s.longest)
     end
     if s.most > 0 then
-      redis.call('ZADD', KEYS[s.flights], string.format('%.0f', now + s.lease), lease)
+      call('ZADD', KEYS[s.flights], string.format('%.0f', now + s.lease), lease)
       redis.call('PEXPIRE', KEYS[s.flights], string.format('%.0f', math.ceil(s.lease / 1000)))
     end
   end

@@ -3,14 +3,15 @@
  * limit, and afterwards adds what it has admitted to the counters on Redis.
  */
 import { createBreaker, type Breaker } from '@parapet/kit'
-import type { Policy, Slot, SlotReading, Verdict } from '../limits/policy.ts'
-import type { KnownBlock, LimitStore, StoreStatus, Target } from '../limits/store.ts'
+import { admits, waitOf, type Slot, type SlotReading, type Verdict } from '../limits/policy.ts'
+import { Shares } from '../limits/shares.ts'
+import type { LimitStore, StoreStatus, Target } from '../limits/store.ts'
 import { ExpiringValues } from './expiring-values.ts'
 import type { FleetSettings } from './fleet-settings.ts'
 import { MemoryLimits } from './memory-limits.ts'
 import { RedisExchange } from './redis-exchange.ts'
 import { RedisLimits } from './redis-limits.ts'
-import { takeUses } from './take-uses.ts'
+import { Unsent } from './unsent.ts'
 
 const HEARTBEAT_MS = 5000
 /** An instance that has been silent for this long counts as gone. */
@@ -27,13 +28,10 @@ export class FleetLimits implements LimitStore {
   readonly #exchange: RedisExchange
   readonly #redis: RedisLimits
   readonly #local: MemoryLimits
-  /** Local policies by those of the fleet. */
-  readonly #shares = new Map<Policy, Policy>()
-  /** The policies of the fleet by local ones. */
-  readonly #full = new WeakMap<Policy, Policy>()
-  /** Blocks that Redis has confirmed lately. */
-  readonly #confirmed: ExpiringValues<true>
-  #instances: number
+  readonly #shares: Shares
+  readonly #unsent: Unsent
+  /** Refusals that Redis has confirmed lately. */
+  readonly #confirmed: ExpiringValues<'block' | 'limit'>
   #degradedAt: number | undefined
   #closed = false
   #cancelHeartbeat: (() => void) | undefined
@@ -47,10 +45,11 @@ export class FleetLimits implements LimitStore {
     const nowUs = isClockInjected ? () => Math.round(clock.now() * 1000) : () => -1
     this.#redis = new RedisLimits(this.#exchange, prefix, nowUs)
     this.#local = new MemoryLimits(clock, maxKeys)
+    this.#shares = new Shares(settings.shareOf, settings.instances, INSTANCE_LIFE_MS * 1000)
+    this.#unsent = new Unsent(this.#local, this.#redis, this.#shares)
     this.#confirmed = new ExpiringValues(maxKeys, () => this.#local.now())
-    this.#instances = settings.instances
     this.#stopListening = this.#breaker.onStateChange((state) => {
-      if (state === 'open') this.#degrade('the circuit breaker opened')
+      if (state === 'open') this.#degrade(this.#exchange.reason)
       // The probe is a heartbeat, so that no request waits for a Redis that is still down.
       else if (state === 'half-open') void this.#beat()
       else void this.#recover()
@@ -61,24 +60,12 @@ export class FleetLimits implements LimitStore {
     return {
       isDegraded: this.#breaker.state !== 'closed',
       keys: this.#local.status.keys,
-      instances: this.#instances,
+      instances: this.#shares.instances,
     }
   }
 
   async start(): Promise<void> {
-    const { client, clock } = this.#settings
-    if (client.status === 'wait') client.connect().catch(() => {})
-    if (client.status !== 'ready') {
-      await new Promise<void>((resolve) => {
-        const done = (): void => {
-          cancel()
-          client.off('ready', done)
-          resolve()
-        }
-        const cancel = clock.schedule(START_MS, done)
-        client.on('ready', done)
-      })
-    }
+    await this.#exchange.connect(START_MS)
     await this.#beat()
     await this.#redis.load().catch(() => {})
   }
@@ -95,7 +82,7 @@ export class FleetLimits implements LimitStore {
     return this.#redis.decide(slots, lease).then(
       (verdict) => {
         for (const [index, reading] of verdict.readings.entries()) {
-          if (reading.blockedUs > 0) this.#remember(slots[index]!, reading)
+          this.#remember(slots[index]!, reading)
         }
         return verdict
       },
@@ -103,35 +90,41 @@ export class FleetLimits implements LimitStore {
     )
   }
 
-  #remember(slot: Slot, { blockedUs, refusals }: SlotReading): void {
-    this.#local.noteBlock(slot, blockedUs, refusals)
-    this.#confirmed.set(slot.id, true, this.#settings.recheckMs)
+  /** What Redis refuses is refused here too, should Redis go down; what it admits is not. */
+  #remember(slot: Slot, reading: SlotReading): void {
+    if (admits(reading)) this.#local.liftRefusal(slot)
+    if (admits(reading) || reading.outcome === 'in-flight') return
+    this.#local.noteRefusal(this.#shares.of([slot])[0]!, waitOf(reading), reading.refusals)
+    const kind = reading.blockedUs > 0 ? 'block' : 'limit'
+    this.#confirmed.set(slot.id, kind, this.#settings.recheckMs)
   }
 
   #decideLocally(slots: readonly Slot[], lease: string): Verdict {
-    const shares = slots.map((slot) => ({ ...slot, policy: this.#shareOf(slot.policy) }))
-    return { ...this.#local.decide(shares, lease), isLocal: true }
+    this.#unsent.addUses()
+    return { ...this.#local.decide(this.#shares.of(slots), lease), isLocal: true }
   }
 
-  #shareOf(policy: Policy): Policy {
-    let share = this.#shares.get(policy)
-    if (share === undefined) {
-      share = this.#settings.shareOf(policy, this.#instances)
-      this.#shares.set(policy, share)
-      this.#full.set(share, policy)
+  knownRefusal(slot: Slot, also: 'block' | 'limit'): SlotReading | undefined {
+    if (this.#breaker.state !== 'closed') {
+      return this.#local.knownRefusal(this.#shares.of([slot])[0]!, also)
     }
-    return share
-  }
-
-  knownBlock(target: Target): KnownBlock | undefined {
-    const isCurrent =
-      this.#breaker.state !== 'closed' || this.#confirmed.get(target.id) !== undefined
-    return isCurrent ? this.#local.knownBlock(target) : undefined
+    const confirmed = this.#confirmed.get(slot.id)
+    if (confirmed === undefined || (confirmed === 'limit' && also === 'block')) return undefined
+    const known = this.#local.knownRefusal(slot, 'block')
+    if (known === undefined) return undefined
+    const { blockedUs } = known
+    // The counts are in Redis; only how long the key is refused is known here.
+    const bounds = known.bounds.map((bound) => ({
+      ...bound,
+      remaining: 0,
+      resetUs: blockedUs,
+      retryUs: blockedUs,
+    }))
+    return { ...known, bounds }
   }
 
   peek(slots: readonly Slot[]): Promise<readonly SlotReading[]> {
-    const locally = (): Promise<readonly SlotReading[]> =>
-      this.#local.peek(slots.map((slot) => ({ ...slot, policy: this.#shareOf(slot.policy) })))
+    const locally = (): Promise<readonly SlotReading[]> => this.#local.peek(this.#shares.of(slots))
     return this.#breaker.state === 'closed' ? this.#redis.peek(slots).catch(locally) : locally()
   }
 
@@ -143,7 +136,8 @@ export class FleetLimits implements LimitStore {
 
   async release(slots: readonly Slot[], lease: string): Promise<void> {
     await this.#local.release(slots, lease)
-    if (this.#breaker.state === 'closed') await this.#redis.release(slots, lease).catch(() => {})
+    // Also if this instance decided alone: the call that passed the deadline may be executed later.
+    await this.#unsent.release(slots, lease, this.#breaker.state === 'closed')
   }
 
   async prove(proofs: readonly string[], ttlMs: number): Promise<void> {
@@ -163,6 +157,7 @@ export class FleetLimits implements LimitStore {
   }
 
   #degrade(reason: string): void {
+    this.#shares.forgetAlive()
     if (this.#degradedAt !== undefined || this.#closed) return
     this.#degradedAt = this.#local.now()
     this.#settings.listener.degraded(reason)
@@ -172,9 +167,10 @@ export class FleetLimits implements LimitStore {
     this.#cancelHeartbeat?.()
     try {
       const alive = await this.#redis.heartbeat(this.#settings.instance, INSTANCE_LIFE_MS)
-      const known = Math.max(alive, this.#settings.instances)
-      if (known !== this.#instances) this.#shares.clear()
-      this.#instances = known
+      this.#shares.count(alive, this.#local.now())
+      if (this.#breaker.state === 'closed' && this.#degradedAt === undefined) {
+        await this.#unsent.send()
+      }
     } catch {
       // The breaker has noted it.
     }
@@ -186,15 +182,7 @@ export class FleetLimits implements LimitStore {
     if (this.#degradedAt === undefined) return
     const downMs = Math.round((this.#local.now() - this.#degradedAt) / 1000)
     this.#degradedAt = undefined
-    let merged = 0
-    try {
-      for (const batch of takeUses(this.#local, this.#full)) {
-        await this.#redis.merge(batch, this.#local.now())
-        merged += batch.length
-      }
-    } catch {
-      // Redis is down again; what is left is merged after the next recovery.
-    }
+    const merged = await this.#unsent.send()
     if (!this.#closed) this.#settings.listener.recovered(downMs, merged)
   }
 }

@@ -11,7 +11,7 @@ import {
   tightened,
 } from '../limits/state.ts'
 import { read } from '../limits/read-state.ts'
-import type { KnownBlock, LimitStore, StoreStatus, Target } from '../limits/store.ts'
+import type { LimitStore, StoreStatus, Target } from '../limits/store.ts'
 import { BoundedStates, type Entry } from './bounded-states.ts'
 import { ExpiringValues } from './expiring-values.ts'
 
@@ -83,9 +83,10 @@ export class MemoryLimits implements LimitStore {
     return proof !== undefined && this.#proofs.get(proof) === true
   }
 
-  #factorOf({ components }: Slot): number {
+  #factorOf({ components, address }: Slot): number {
     if (this.#factors.size === 0) return 1
-    return components.reduce((least, each) => Math.min(least, this.#factors.get(each) ?? 1), 1)
+    const own = address === undefined ? 1 : (this.#factors.get(address) ?? 1)
+    return components.reduce((least, each) => Math.min(least, this.#factors.get(each) ?? 1), own)
   }
 
   async peek(slots: readonly Slot[]): Promise<readonly SlotReading[]> {
@@ -97,22 +98,33 @@ export class MemoryLimits implements LimitStore {
     })
   }
 
-  knownBlock(target: Target): KnownBlock | undefined {
+  knownRefusal(slot: Slot, also: 'block' | 'limit'): SlotReading | undefined {
     const now = this.now()
-    const state = this.#states.find(target, now)?.state
-    if (state === undefined || state.blockedUntil <= now) return undefined
-    state.refusals++
-    return { blockedUs: state.blockedUntil - now, refusals: state.refusals }
+    const entry = this.#states.find(slot, now)
+    if (entry === undefined || (also === 'block' && entry.state.blockedUntil <= now)) {
+      return undefined
+    }
+    const reading = this.#read(slot, entry, now)
+    if (reading.outcome !== 'blocked' && reading.outcome !== 'limit') return undefined
+    const refused = refuse(entry.state, slot.policy, reading, now)
+    this.#states.keep(entry)
+    return refused
   }
 
-  /** Keeps a block that another store has decided. */
-  noteBlock(target: Target, blockedUs: number, refusals: number): void {
+  /** Keeps a refusal that another store has decided, for as long as it lasts. */
+  noteRefusal(target: Target, refusedUs: number, refusals: number): void {
     const now = this.now()
     const entry = this.#states.open(target, now)
-    entry.state.blockedUntil = Math.max(entry.state.blockedUntil, now + blockedUs)
+    entry.state.blockedUntil = now + refusedUs
     if (entry.state.refusals === 0) entry.state.refusedSince = now
     entry.state.refusals = Math.max(entry.state.refusals, refusals)
     this.#states.keep(entry)
+  }
+
+  /** Forgets a refusal of another store, which admits the key again. */
+  liftRefusal(target: Target): void {
+    const state = this.#states.find(target, this.now())?.state
+    if (state !== undefined && state.blockedUntil > 0) state.blockedUntil = state.refusals = 0
   }
 
   async refund(slots: readonly Slot[], { atUs }: Pick<Verdict, 'atUs'>): Promise<void> {
@@ -120,7 +132,7 @@ export class MemoryLimits implements LimitStore {
     for (const slot of slots) {
       const entry = this.#states.find(slot, now)
       if (entry === undefined) continue
-      giveBack(entry.state, slot.policy, slot.cost, atUs, now)
+      giveBack(entry.state, boundedCost(slot.cost, slot.policy.bounds), atUs, now)
       this.#states.keep(entry)
     }
   }
@@ -147,16 +159,9 @@ export class MemoryLimits implements LimitStore {
     }
   }
 
-  /** Keys that have consumed something, for a store that takes over. */
+  /** Keys with an entry of their own. */
   entries(): IterableIterator<[string, Entry]> {
     return this.#states.own()
-  }
-
-  /** Forgets what a key has consumed, but not its block. */
-  forgetUse({ state }: Entry): void {
-    state.full = []
-    state.times = []
-    state.units = []
   }
 
   async start(): Promise<void> {}

@@ -1,28 +1,17 @@
 /** Limits on Redis: each decision is one script call, whatever the number of slots and bounds. */
 import {
   OUTCOMES,
-  intervalOf,
   longestWindow,
   type Policy,
   type Slot,
   type SlotReading,
   type Verdict,
 } from '../limits/policy.ts'
-import type { State } from '../limits/state.ts'
+import { boundedCost } from '../limits/state.ts'
 import type { Target } from '../limits/store.ts'
 import { DECIDE } from './decide-script.ts'
 import type { RedisExchange } from './redis-exchange.ts'
 import { HEARTBEAT, MERGE, REFUND, UNBLOCK } from './redis-scripts.ts'
-
-/** Uses of a key that another store has admitted. */
-export interface Usage {
-  readonly id: string
-  /** The policy of the fleet, not the local share. */
-  readonly policy: Policy
-  /** The policy under which `state` was counted. */
-  readonly counted: Policy
-  readonly state: State
-}
 
 export class RedisLimits {
   readonly #redis: RedisExchange
@@ -57,11 +46,12 @@ export class RedisLimits {
   }
 
   /** The numbers of a slot; its further keys are added to `keys`. */
-  #describe({ policy, cost, components, proof, id }: Slot, keys: string[]): string {
+  #describe({ policy, cost, components, address, proof, id }: Slot, keys: string[]): string {
     const flights = policy.maxInFlight > 0 ? keys.push(`${this.#prefix}running ${id}`) : 0
     const proven = proof === undefined ? 0 : keys.push(`${this.#prefix}proof ${proof}`)
-    let numbers = ` ${cost} ${flights} ${proven} ${components.length}`
-    for (const component of components) numbers += ` ${keys.push(this.#factorKey(component))}`
+    const tightenable = address === undefined ? components : [...components, address]
+    let numbers = ` ${cost} ${flights} ${proven} ${tightenable.length}`
+    for (const component of tightenable) numbers += ` ${keys.push(this.#factorKey(component))}`
     return numbers + textOf(policy)
   }
 
@@ -72,9 +62,9 @@ export class RedisLimits {
   async refund(slots: readonly Slot[], { atUs }: Pick<Verdict, 'atUs'>): Promise<void> {
     await Promise.all(
       slots.map(({ id, policy, cost }) => {
-        const bounds = policy.bounds.flatMap(({ limit, windowUs }) => [limit, windowUs])
         const exact = policy.algorithm === 'exact' ? 1 : 0
-        const args = [this.#nowUs(), exact, cost, atUs, policy.bounds.length, ...bounds]
+        const units = boundedCost(cost, policy.bounds)
+        const args = [this.#nowUs(), exact, units, atUs, longestWindow(policy)]
         return this.#redis.run(REFUND, [this.#prefix + id], args)
       }),
     )
@@ -111,8 +101,14 @@ export class RedisLimits {
     await this.#redis.run(UNBLOCK, keys, [this.#nowUs(), ...facts])
   }
 
-  /** Notes that this instance is alive. @returns how many are. */
+  /**
+   * Notes that this instance is alive. It decides a request first, so that a Redis which answers and cannot
+   * decide, for instance because its memory is full, is not taken for one that is back.
+   *
+   * @returns how many instances are alive.
+   */
   async heartbeat(instance: string, lifeMs: number): Promise<number> {
+    await this.decide([PROBE], '')
     const args = [this.#nowUs(), lifeMs * 1000, instance]
     return (await this.#redis.run(HEARTBEAT, [`${this.#prefix}instances`], args)) as number
   }
@@ -124,13 +120,27 @@ export class RedisLimits {
     await this.#redis.run(REFUND, unused, [this.#nowUs(), 0, 0, 0, 0])
   }
 
-  /** Adds uses that were counted elsewhere at `now` of that clock. */
-  async merge(usages: readonly Usage[], now: number): Promise<void> {
-    const args: number[] = [this.#nowUs()]
-    for (const usage of usages) args.push(...mergeArgs(usage, now))
-    const keys = usages.map(({ id }) => this.#prefix + id)
-    await this.#redis.run(MERGE, keys, args)
+  /** Adds uses that were counted elsewhere. @param numbers of each key, as the script describes them. */
+  async merge(ids: readonly string[], numbers: readonly number[]): Promise<void> {
+    const keys = ids.map((id) => this.#prefix + id)
+    await this.#redis.runInBackground(MERGE, keys, [this.#nowUs(), ...numbers])
   }
+}
+
+const PROBE: Slot = {
+  id: 'probe',
+  policy: {
+    tier: 'probe',
+    algorithm: 'gcra',
+    bounds: [{ limit: 1_000_000, windowUs: 60_000_000 }],
+    blockUs: 0,
+    maxInFlight: 0,
+    leaseUs: 0,
+    isEnforced: false,
+  },
+  cost: 1,
+  components: [],
+  proof: undefined,
 }
 
 /** The numbers of a policy, as text. */
@@ -163,21 +173,4 @@ function readReply(reply: readonly number[], slots: readonly Slot[]): SlotReadin
       retryUs: next(),
     })),
   }))
-}
-
-function mergeArgs({ policy, counted, state }: Usage, now: number): number[] {
-  const exact = policy.algorithm === 'exact'
-  const block = Math.max(0, state.blockedUntil - now)
-  const head = [exact ? 1 : 0, block, state.refusals, longestWindow(policy)]
-  if (exact) {
-    const most = policy.bounds.reduce((largest, { limit }) => Math.max(largest, limit), 0)
-    const entries = state.times.flatMap((time, index) => [now - time, state.units[index]!])
-    return [...head, entries.length, most, ...entries]
-  }
-  const debts = policy.bounds.flatMap((bound, index) => {
-    // The debt in units of the local share, at the pace of the fleet.
-    const owed = Math.max(0, (state.full[index] ?? now) - now) / intervalOf(counted.bounds[index]!)
-    return [Math.ceil(owed * intervalOf(bound)), bound.limit * intervalOf(bound)]
-  })
-  return [...head, debts.length, ...debts]
 }

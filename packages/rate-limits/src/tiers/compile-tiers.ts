@@ -59,6 +59,12 @@ function compileTier(name: string, options: TierOptions, faults: Faults): Tier |
       faults(`tiers.${name}.limits`, `must be at most ${MAX_EXACT} for exact windows, got ${most}`)
     }
   }
+  for (const bounds of [limits, ...Object.values(plans)]) {
+    const windows = new Set(bounds.map(({ windowMs }) => windowMs))
+    if (windows.size < bounds.length) {
+      faults(`tiers.${name}.limits`, 'must have one limit for each windowMs; the least decides')
+    }
+  }
   if (provenBy !== undefined && count === 'all') {
     faults(`tiers.${name}.provenBy`, 'requires "count", which says which responses prove it')
   }

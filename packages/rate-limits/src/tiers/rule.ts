@@ -1,6 +1,8 @@
 /** The rule of a route: which tiers a request must pass, and when that is decided. */
 import { MOMENTS, type Moment } from '../keys/identity.ts'
+import type { Policy } from '../limits/policy.ts'
 import { countingOf, isCounting, momentOf } from './compile-tiers.ts'
+import { earlyTiersOf, type EarlyTier } from './early-tiers.ts'
 import type { Tier, TierOptions } from './tier.ts'
 
 /** `config.rateLimit` of a route: a tier, several of which all must admit, or an object. */
@@ -31,8 +33,8 @@ export interface CompiledRule {
   /** Empty: the route is exempt. */
   readonly tiers: readonly Tier[]
   readonly moment: Moment
-  /** Tiers whose keys and limits are known before the login, if the rule is decided later. */
-  readonly early: readonly Tier[]
+  /** What refuses and counts before the login, if the rule is decided later. */
+  readonly early: readonly EarlyTier[]
   readonly proves: boolean
   /** Whether a tier limits the requests that run at the same time. */
   readonly limitsRunning: boolean
@@ -100,10 +102,7 @@ function ruleOf(
   return {
     tiers: used,
     moment,
-    early:
-      moment === 'peer'
-        ? []
-        : used.filter(({ key, plans }) => key.moment === 'peer' && plans.size === 0),
+    early: moment === 'peer' ? [] : earlyTiersOf(used),
     proves,
     limitsRunning,
     hasEnd: limitsRunning || used.some(({ counts }) => counts !== 'all'),
@@ -112,20 +111,46 @@ function ruleOf(
 
 /** The tiers and those that go with them, each once. */
 function expand(names: readonly unknown[], tiers: ReadonlyMap<string, Tier>): Tier[] | string {
-  const found = new Set<Tier>()
+  const found = new Map<string, Tier>()
   for (const name of names) {
     const tier = typeof name === 'string' ? tiers.get(name) : undefined
     if (tier === undefined) {
       const shown = typeof name === 'string' ? JSON.stringify(name.slice(0, 64)) : typeof name
       return `names the tier ${shown}, known are ${[...tiers.keys()].join(', ')}`
     }
-    found.add(tier)
-    for (const other of tier.with) found.add(tiers.get(other)!)
+    found.set(tier.name, tier)
+  }
+  // Those that go with a tier may have others; in a dry run of all that lead to them, they are, too.
+  for (const isEnforced of [true, false]) {
+    for (const tier of found.values()) {
+      if (tier.policy.isEnforced !== isEnforced) continue
+      for (const name of tier.with) {
+        const other = tiers.get(name)!
+        if (!found.has(name)) found.set(name, isEnforced ? other : inDryRun(other))
+      }
+    }
   }
   if (found.size === 0 || found.size > MAX_TIERS) {
     return `must name 1 to ${MAX_TIERS} tiers, got ${found.size}`
   }
-  return [...found]
+  return [...found.values()]
+}
+
+const dryRuns = new WeakMap<Tier, Tier>()
+
+function inDryRun(tier: Tier): Tier {
+  if (!tier.policy.isEnforced) return tier
+  let dry = dryRuns.get(tier)
+  if (dry === undefined) {
+    const plans = [...tier.plans].map(([plan, policy]) => [plan, dryPolicy(policy)] as const)
+    dry = { ...tier, policy: dryPolicy(tier.policy), plans: new Map(plans) }
+    dryRuns.set(tier, dry)
+  }
+  return dry
+}
+
+function dryPolicy(policy: Policy): Policy {
+  return Object.freeze({ ...policy, isEnforced: false })
 }
 
 function isCost(cost: unknown): boolean {

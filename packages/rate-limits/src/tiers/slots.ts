@@ -1,6 +1,7 @@
 /** The slots of a request: its keys under the policies of its tiers. */
-import { identify, type KeyValues } from '../keys/identity.ts'
+import { addressComponent, identify, type KeyValues } from '../keys/identity.ts'
 import type { Policy, Slot } from '../limits/policy.ts'
+import { attempt } from './callbacks.ts'
 import type { ReplyLike, RequestLike } from './request-like.ts'
 import type { Tier } from './tier.ts'
 
@@ -19,6 +20,8 @@ export function slotOf(
 ): Slot {
   const { policy, id, components } = targetOf(tier, subject.values, subject.plan)
   const cost = typeof tier.cost === 'number' ? tier.cost : costOf(tier.cost, subject.request)
+  const { ip } = subject.values
+  const isByAddress = ip === undefined || components.some((each) => each.startsWith('ip='))
   const proof = tier.provenBy && identify(tier.provenBy, subject.values)
   // Without an account, all requests of an address would be exempt together.
   return {
@@ -26,6 +29,7 @@ export function slotOf(
     id,
     cost,
     components,
+    address: isByAddress ? undefined : addressComponent(ip),
     proof: proof?.isComplete === true ? proof.text : undefined,
   }
 }
@@ -68,12 +72,8 @@ function createTarget(tier: Tier, values: KeyValues, plan: string | undefined): 
   return { policy, id: `${tier.name}:${letter} ${text}`, components }
 }
 
-/** Whether a response counts; a function that throws counts it. */
+/** Whether a response counts; a function that fails or is asynchronous counts it. */
 export function countsResponse(tier: Tier, reply: ReplyLike, request: RequestLike): boolean {
-  if (tier.counts === 'all') return true
-  try {
-    return tier.counts(reply, request)
-  } catch {
-    return true
-  }
+  const { counts } = tier
+  return counts === 'all' || (attempt(() => counts(reply, request)) ?? true)
 }

@@ -13,12 +13,12 @@ export interface AbuseLimits {
  * Finds the step that the refusal with this number in its window reaches. Each step is reached once in a
  * window, so that a flood emits few events.
  *
+ * @param refusals only refused requests: a limit may be large, and be counted in other units.
  * @param limit the smallest limit of the tier that the key exceeded.
  */
 export function abuseStep(refusals: number, limit: number, limits: AbuseLimits): AbuseStep {
-  if (refusals + limit === Math.max(limit + 1, limits.containAttempts + 1)) return 'contain'
-  if (refusals + limit === Math.max(limit + 1, limit * limits.factor + 1)) {
-    return 'abused'
-  }
-  return refusals === 1 ? 'exceeded' : undefined
+  if (refusals === 1) return 'exceeded'
+  if (refusals === limits.containAttempts) return 'contain'
+  const abused = Math.max(2, limit * (limits.factor - 1) + 1)
+  return refusals === abused && abused < limits.containAttempts ? 'abused' : undefined
 }

@@ -29,39 +29,46 @@ const isPrivate = createCidrMatcher([
 ])
 
 export class ProxyWatch {
-  readonly #peers = new Map<string, Set<string> | 'reported'>()
+  /** Forwarded addresses by peer; of many peers, those that came last. */
+  readonly #peers = new Map<string, Set<string>>()
+  #isReported = false
 
   /**
    * Looks at one request.
    *
    * @param ip the client address as the app sees it.
    * @param forwarded the `X-Forwarded-For` header.
-   * @returns the suspicion, once for each peer.
+   * @returns the suspicion, once: a proxy may have many addresses.
    */
   observe(ip: string, forwarded: string): Suspicion | undefined {
-    let clients = this.#peers.get(ip)
-    if (clients === 'reported') return undefined
-    if (clients === undefined) {
-      // A UNIX socket has no address.
-      if (this.#peers.size >= MAX_PEERS || !(isPrivate(ip) || ip === 'unknown')) return undefined
-      clients = new Set()
-      this.#peers.set(ip, clients)
-    }
+    if (this.#isReported) return undefined
+    const peer = ip.replace(/^::ffff:(?=\d+\.)/i, '')
+    // A UNIX socket has no address.
+    if (!isPrivate(peer) && peer !== 'unknown') return undefined
     const first = forwarded.split(',', 1)[0]!.trim().slice(0, MAX_ADDRESS_LENGTH)
     if (first === '' || first === ip) return undefined
-    clients.add(first)
+    const clients = this.#peers.get(peer) ?? new Set()
+    this.#peers.delete(peer)
+    const [oldest] = this.#peers.keys()
+    if (this.#peers.size >= MAX_PEERS && oldest !== undefined) this.#peers.delete(oldest)
+    this.#peers.set(peer, clients.add(first))
     if (clients.size < ENOUGH_CLIENTS) return undefined
-    this.#peers.set(ip, 'reported')
-    return { peer: ip, clients: clients.size }
+    this.#isReported = true
+    this.#peers.clear()
+    return { peer, clients: clients.size }
   }
 }
 
 /** The lines that tell an operator what to write. */
 export function proxyAdvice({ peer, clients }: Suspicion): string {
+  const [place, option] =
+    peer === 'unknown'
+      ? ['the UNIX socket', 'trustProxy: (address) => !address']
+      : [peer, `trustProxy: ['${peer}']`]
   return (
-    `rate-limits: ${clients} forwarded client addresses came from ${peer}, which is not a trusted proxy, ` +
-    `so all users behind it share one limit. If ${peer} is your proxy, write ` +
-    `Fastify({ trustProxy: ['${peer}'] }) or the network of your proxies; a number of hops is not ` +
-    'enough, because Fastify 5.12 believes nobody then.'
+    `rate-limits: ${clients} forwarded client addresses came from ${place}, which is not a trusted proxy, ` +
+    `so all users behind it share one limit. If that is your proxy, write Fastify({ ${option} }) or the ` +
+    'networks of your proxies; a number of hops is not enough, because Fastify 5.12 believes nobody then. ' +
+    'This is reported once.'
   )
 }
