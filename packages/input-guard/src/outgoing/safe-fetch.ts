@@ -25,7 +25,8 @@ export interface SafeFetchInit {
  * Requests a URL.
  *
  * @throws PARAPET_INPUT_GUARD_URL_FORBIDDEN the URL, one of its redirects or an address is not allowed.
- * @throws PARAPET_INPUT_GUARD_FETCH_FAILED the host failed, or a limit was reached.
+ * @throws PARAPET_INPUT_GUARD_FETCH_FAILED the host failed, or a limit was reached; reading the body, too.
+ * @throws the reason of `signal`, if the caller aborts.
  */
 export type SafeFetch = (url: string | URL, init?: SafeFetchInit) => Promise<Response>
 
@@ -52,6 +53,8 @@ const REASONS: Readonly<Record<ForbiddenReason, string>> = {
   address: 'its address',
 }
 
+const RESENT_BODY = 'a redirect would send its body to another origin'
+
 /** The connector that undici calls for each connection. */
 type Connector = (
   origin: { readonly hostname: string; readonly port: string; readonly protocol: string },
@@ -66,35 +69,47 @@ export function createSafeFetcher(
   const { lookup, connect, maxBytes, timeoutMs } = settings
   const ports = { ...(lookup && { lookup }), ...(connect && { connect }) }
   const pinned = createPinnedConnect(ports, timeoutMs)
-  const connector: Connector = ({ hostname, port, protocol }, done) => {
-    const isTls = protocol === 'https:'
-    const host = hostname.replace(/^\[(.*)\]$/, '$1').replace(/\.$/, '')
-    const number = port === '' ? (isTls ? 443 : 80) : Number(port)
-    void settle(pinned({ host, port: number, isTls }), done)
-  }
+  const connectorOf =
+    (signal: AbortSignal): Connector =>
+    ({ hostname, port, protocol }, done) => {
+      const isTls = protocol === 'https:'
+      const host = hostname.replace(/^\[(.*)\]$/, '$1').replace(/\.$/, '')
+      const number = port === '' ? (isTls ? 443 : 80) : Number(port)
+      void settle(pinned({ host, port: number, isTls, signal }), done)
+    }
   return async (url, init = {}) => {
     const { Agent, fetch } = await loadUndici()
-    // One agent for each request: a connection is never used again for a name that resolves anew.
-    const agent = new Agent({ connect: connector, pipelining: 0, maxHeaderSize: 16_384 })
     const timeout = AbortSignal.timeout(timeoutMs)
     const signal = init.signal === undefined ? timeout : AbortSignal.any([init.signal, timeout])
+    // One agent for each request: a connection is never used again for a name that resolves anew.
+    const agent = new Agent({ connect: connectorOf(signal), pipelining: 0, maxHeaderSize: 16_384 })
     const close = () => void agent.destroy().catch(() => {})
     // A body that nobody reads must not keep its connection.
     timeout.addEventListener('abort', close, { once: true })
     const send = (target: URL, request: PreparedRequest) =>
       fetch(target.href, { ...request, dispatcher: agent, redirect: 'manual', signal })
+    const errorOf = (error: unknown): unknown =>
+      init.signal?.aborted === true ? init.signal.reason : toKnown(error, timeout.aborted)
+    const hops: Hop[] = []
     try {
-      const response = await follow(url, init, settings, send)
-      return wrap(response, maxBytes, close)
+      const response = await follow(url, init, settings, send, hops)
+      return wrap(response, hops, { maxBytes, close, errorOf })
     } catch (error) {
       close()
-      const known = toKnown(error, timeout.aborted)
+      const known = errorOf(error)
       if (known instanceof PARAPET_INPUT_GUARD_URL_FORBIDDEN) {
-        refused(known.message, URL.canParse(String(url)) ? hostOf(new URL(String(url))) : '')
+        const last = hops.at(-1)
+        refused(known.message, last === undefined ? '' : hostOf(last.target))
       }
       throw known
     }
   }
+}
+
+/** One request of a chain of redirects. */
+interface Hop {
+  readonly target: URL
+  readonly method: string
 }
 
 async function settle(opening: Promise<Socket>, done: Parameters<Connector>[1]): Promise<void> {
@@ -113,6 +128,7 @@ async function follow(
   { method = 'GET', headers, body = null }: SafeFetchInit,
   settings: SafeFetchSettings,
   send: (target: URL, request: PreparedRequest) => Promise<Response>,
+  hops: Hop[],
 ): Promise<Response> {
   if (!URL.canParse(String(url))) throw new PARAPET_INPUT_GUARD_URL_FORBIDDEN('it is no URL')
   let target = new URL(String(url))
@@ -122,6 +138,7 @@ async function follow(
     body,
   }
   for (let redirects = 0; ; redirects++) {
+    hops.push({ target, method: request.method })
     const forbidden = findForbidden(target, settings)
     if (forbidden !== undefined) throw new PARAPET_INPUT_GUARD_URL_FORBIDDEN(REASONS[forbidden])
     const response = await send(target, request)
@@ -136,22 +153,39 @@ async function follow(
     if (target.protocol === 'https:' && next.protocol === 'http:') {
       throw new PARAPET_INPUT_GUARD_URL_FORBIDDEN(REASONS.scheme)
     }
-    request = redirectRequest(request, status, next.origin !== target.origin)
+    const changed = redirectRequest(request, status, next.origin !== target.origin)
+    if (changed === undefined) throw new PARAPET_INPUT_GUARD_URL_FORBIDDEN(RESENT_BODY)
+    request = changed
     target = next
   }
 }
 
 /** A response whose body is limited, and which closes its connection at the end. */
-function wrap(response: Response, maxBytes: number, close: () => void): Response {
+function wrap(
+  response: Response,
+  hops: readonly Hop[],
+  rules: {
+    readonly maxBytes: number
+    readonly close: () => void
+    readonly errorOf: (error: unknown) => unknown
+  },
+): Response {
   const { body, status, statusText, headers } = response
+  const { maxBytes, close, errorOf } = rules
+  const { target, method } = hops.at(-1)!
   const length = Number(headers.get('content-length') ?? 0)
-  if (length > maxBytes) throw new PARAPET_INPUT_GUARD_FETCH_FAILED('the response is too large')
-  if (body === null) {
-    close()
-    return response
+  // The response to HEAD has the length of a body that is not sent.
+  if (method !== 'HEAD' && length > maxBytes) {
+    throw new PARAPET_INPUT_GUARD_FETCH_FAILED('the response is too large')
   }
-  const limited = limitBody(body, maxBytes, close)
-  return new Response(limited, { status, statusText, headers: [...headers.entries()] })
+  if (body === null) close()
+  const limited = body && limitBody(body, maxBytes, close, errorOf)
+  const wrapped = new Response(limited, { status, statusText, headers: [...headers.entries()] })
+  // A constructed response has no URL.
+  return Object.defineProperties(wrapped, {
+    url: { value: target.href },
+    redirected: { value: hops.length > 1 },
+  })
 }
 
 /** Errors of undici carry the reason in `cause`, and the message of a system error names addresses. */
