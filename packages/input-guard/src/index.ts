@@ -137,7 +137,7 @@ async function inputGuardPlugin(app: FastifyInstance, options: InputGuardOptions
   const bus = useSecurityEvents(app, events)
   const recorder = createRecorder(app, settings.clock)
   const tools = createTools(settings)
-  guardConnections(app, settings.connections)
+  guardConnections(app, settings.connections, options.connections !== undefined)
   const parseJson = guardJson(app, settings.json, recorder, options.json !== undefined)
   const create = createCompilerFactory(settings, tools)
   const routes = new GuardedRoutes(

@@ -488,14 +488,12 @@ await t.test('a lookup or a connector that never answers does not hold the reque
 await t.test('a lookup that answers after the deadline opens no connection', async (t) => {
   const alive = setInterval(() => {}, 1000)
   t.after(() => clearInterval(alive))
-  let answer = (_found: { address: string; family: 4 }[]) => {}
+  const answers: ((found: { address: string; family: 4 }[]) => void)[] = []
   const lookup = () =>
-    new Promise<{ address: string; family: 4 }[]>((resolve) => {
-      answer = resolve
-    })
+    new Promise<{ address: string; family: 4 }[]>((resolve) => answers.push(resolve))
   const { fetch, targets } = recording({}, { timeoutMs: 30, lookup })
   await t.rejects(fetch('https://a.example.com/'), { code: FAILED, message: /in time/ })
-  answer([{ address: '8.8.8.8', family: 4 }])
+  answers[0]!([{ address: '8.8.8.8', family: 4 }])
   await new Promise(setImmediate)
   t.same(targets, [])
 })

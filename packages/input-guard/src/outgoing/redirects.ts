@@ -34,14 +34,12 @@ export function redirectRequest(
   status: number,
   isOtherOrigin: boolean,
 ): PreparedRequest | undefined {
-  const next = new Headers(headers)
   const becomesGet =
     (status === 303 && method !== 'GET' && method !== 'HEAD') ||
     ((status === 301 || status === 302) && method === 'POST')
+  if (isOtherOrigin && !becomesGet && body !== null) return undefined
+  const kept = [...headers.entries()].filter(([name]) => !isOtherOrigin || HARMLESS.has(name))
+  const next = new Headers(kept)
   if (becomesGet) for (const name of BODY_HEADERS) next.delete(name)
-  if (isOtherOrigin) {
-    if (!becomesGet && body !== null) return undefined
-    for (const name of [...next.keys()]) if (!HARMLESS.has(name)) next.delete(name)
-  }
   return becomesGet ? { method: 'GET', headers: next, body: null } : { method, headers: next, body }
 }
