@@ -8,7 +8,6 @@ import {
 } from '@parapet/kit'
 import type {
   FastifyInstance,
-  FastifyReply,
   FastifyRequest,
   FastifySchemaCompiler,
   RouteOptions,
@@ -22,13 +21,9 @@ import {
 } from '../output/response-plan.ts'
 import { findGaps } from '../validation/audit.ts'
 import { listParameters } from '../validation/list-parameters.ts'
-import {
-  createResolver,
-  isNode,
-  type ResolveRef,
-  type SchemaNode,
-} from '../validation/schema-tools.ts'
+import { createResolver, isNode, type ResolveRef } from '../validation/schema-tools.ts'
 import type { Recorder } from './recorder.ts'
+import { responseSchemaOf } from './response-schema.ts'
 import { routesOf } from './router-routes.ts'
 import { hasGuardedSchemas } from './schemas.ts'
 
@@ -186,27 +181,6 @@ function readRule(raw: unknown, route: string): boolean {
     throw new PARAPET_INPUT_GUARD_INVALID_RULE(route)
   }
   return true
-}
-
-/** The schema by which Fastify serializes the reply. */
-function responseSchemaOf(
-  responses: Readonly<Record<string, unknown>>,
-  reply: FastifyReply,
-): SchemaNode | undefined {
-  const status = String(reply.statusCode)
-  const found =
-    responses[status] ??
-    responses[`${status[0]}xx`] ??
-    responses[`${status[0]}XX`] ??
-    responses['default']
-  if (!isNode(found)) return undefined
-  const { content } = found
-  if (!isNode(content)) return found
-  const type = String(reply.getHeader('content-type') ?? 'application/json')
-    .split(';', 1)[0]!
-    .trim()
-  const entry = content[type] ?? content['*/*']
-  return isNode(entry) && isNode(entry['schema']) ? entry['schema'] : undefined
 }
 
 /** Whether nobody has chosen another compiler for a route. */

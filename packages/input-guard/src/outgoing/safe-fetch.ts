@@ -9,6 +9,7 @@ import { findForbidden, hostOf, type ForbiddenReason, type HostRules } from './h
 import { limitBody } from './limit-body.ts'
 import { createPinnedConnect } from './pinned-connect.ts'
 import type { FetchPorts } from './ports.ts'
+import { loadUndici } from './load-undici.ts'
 import { redirectRequest, redirectTarget, type PreparedRequest } from './redirects.ts'
 
 /** What {@link SafeFetch} sends. */
@@ -37,12 +38,6 @@ export interface SafeFetchSettings extends HostRules {
   readonly timeoutMs: number
   readonly lookup: FetchPorts['lookup']
   readonly connect: FetchPorts['connect']
-}
-
-/** The parts of undici that are used. */
-interface Undici {
-  readonly Agent: new (options: object) => { destroy(): Promise<void> }
-  readonly fetch: (url: string, init: object) => Promise<Response>
 }
 
 const REASONS: Readonly<Record<ForbiddenReason, string>> = {
@@ -197,13 +192,4 @@ function toKnown(error: unknown, isLate: boolean): Error {
   }
   const problem = isLate ? 'the host did not answer in time' : 'the host did not answer'
   return Object.assign(new PARAPET_INPUT_GUARD_FETCH_FAILED(problem), { cause: error })
-}
-
-async function loadUndici(): Promise<Undici> {
-  try {
-    return await import('undici')
-  } catch (cause) {
-    const missing = new PARAPET_INPUT_GUARD_MISSING_LIBRARY('app.inputGuard.fetch', 'undici')
-    throw Object.assign(missing, { cause })
-  }
 }

@@ -30,6 +30,8 @@ export function createMediaTypeCheck(
 
 /** The media type without parameters, in lower case, as Fastify finds its parser. */
 export function mediaTypeOf(contentType: string): string {
+  // Most requests.
+  if (contentType === 'application/json') return contentType
   return contentType.split(';', 1)[0]!.trim().toLowerCase()
 }
 
