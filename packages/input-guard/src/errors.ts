@@ -49,7 +49,7 @@ export const PARAPET_INPUT_GUARD_MISSING_LIBRARY = createError<[feature: string,
 /**
  * A body is refused before its schema sees it: a duplicate key, a name of the prototype chain, too many
  * or too deep values, NUL, a lone surrogate, or bytes that are not UTF-8. Fix: Send one value for each
- * key, within the limits in the options `json` and `form`.
+ * key or field, within the limits in the options `json` and `maxParameters`.
  */
 export const PARAPET_INPUT_GUARD_BODY_REFUSED = createError<[problem: string]>(
   'PARAPET_INPUT_GUARD_BODY_REFUSED',
@@ -69,8 +69,8 @@ export const PARAPET_INPUT_GUARD_QUERY_REFUSED = createError<[problem: string]>(
 )
 
 /**
- * A request has too many header lines or one that is too long. Fix: Send fewer or shorter headers, or
- * raise `headers.maxLines` or `headers.maxLineBytes`.
+ * A request has too many header lines, one that is too long, or several `Host` lines (then the status is 400).
+ * Fix: Send fewer or shorter headers, or raise `maxHeaders` or `maxHeaderBytes`.
  */
 export const PARAPET_INPUT_GUARD_HEADERS_REFUSED = createError<[problem: string]>(
   'PARAPET_INPUT_GUARD_HEADERS_REFUSED',

@@ -11,7 +11,7 @@ import type { FastifyInstance, FastifyPluginAsync, FastifyRequest } from 'fastif
 import fp from 'fastify-plugin'
 import { events } from './events.ts'
 import { guardConnections } from './http/connection-guard.ts'
-import { guardJson } from './http/json-guard.ts'
+import { guardJson, type JsonParser } from './http/json-guard.ts'
 import { createRecorder } from './http/recorder.ts'
 import { guardRequests } from './http/request-guard.ts'
 import { auditRoutes } from './http/route-audit.ts'
@@ -37,7 +37,7 @@ export * from './errors.ts'
 // A type export keeps the typed events in the published declarations; a bare import would be dropped.
 export type * from './events.ts'
 export { connectionGuard } from './http/connection-guard.ts'
-export { jsonGuard } from './http/json-guard.ts'
+export { jsonGuard, type JsonParser } from './http/json-guard.ts'
 export { guardedSchemas } from './http/schemas.ts'
 export type {
   ConnectionGuardOptions,
@@ -91,6 +91,8 @@ export type {
 export interface InputGuard {
   /** `fetch` that reaches public hosts only. */
   readonly fetch: SafeFetch
+  /** A guarded parser for further JSON types: `addContentTypeParser(type, { parseAs: 'buffer' }, parseJson)`. */
+  readonly parseJson: JsonParser
   /** Receives the form of a request, through `@fastify/multipart`. */
   receiveUpload(request: FastifyRequest, rules: UploadRules): Promise<ReceivedForm>
   /** Lists the input of routes that is not bounded; complete after `ready`. */
@@ -135,20 +137,24 @@ async function inputGuardPlugin(app: FastifyInstance, options: InputGuardOptions
   const bus = useSecurityEvents(app, events)
   const recorder = createRecorder(app, settings.clock)
   const tools = createTools(settings)
-  guardConnections(app, settings.connections)
-  guardJson(app, settings.json, recorder)
+  guardConnections(app, settings.connections, options.connections !== undefined)
+  const parseJson = guardJson(app, settings.json, recorder, options.json !== undefined)
   const create = createCompilerFactory(settings, tools)
   const routes = new GuardedRoutes(
     app,
     settings.responses === 'report' ? recorder : undefined,
     (context) => lateCompiler(context, create),
   )
-  guardRequests(app, settings, recorder, (request) => routes.listsOf(request))
+  guardRequests(app, settings, recorder, {
+    querystring: (request) => routes.listsOf(request, 'querystring'),
+    body: (request) => routes.listsOf(request, 'body'),
+  })
   app.decorate('inputGuard', {
     fetch: createSafeFetcher(settings.fetch, (reason, host) =>
       bus.emit('input_guard.request_forbidden', { details: { reason, host } }),
     ),
-    receiveUpload: addUploads(app),
+    parseJson,
+    receiveUpload: addUploads(app, settings, recorder),
     audit: () => routes.audit(settings.unguarded),
   })
   app.decorateRequest('inputGuard', {

@@ -1,9 +1,11 @@
 /** One connection cannot start more requests, or hold more unread bytes, than the guard allows. */
+import dns from 'node:dns'
 import { once } from 'node:events'
 import type { Server } from 'node:http'
+import { connect as connectHttp2, constants } from 'node:http2'
 import { connect, type AddressInfo } from 'node:net'
 import { connectionGuard, inputGuard, type ConnectionGuardOptions } from '@parapet/input-guard'
-import Fastify from 'fastify'
+import Fastify, { type FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
 import { AddressCount } from '../src/connection/address-count.ts'
 
@@ -155,6 +157,146 @@ await t.test('slow requests get limits, unless the server has its own', async (t
   }
   t.same(limitsOf(plain), [10_000, 20_000, 10_000])
   t.same(limitsOf(own), [555, 1234, 7])
+})
+
+/** Adds a route that counts how many of its requests run at once. */
+function countingRoute(app: FastifyInstance, url: string) {
+  const counts = { running: 0, most: 0, all: 0 }
+  const waiting: (() => void)[] = []
+  app.get(url, async () => {
+    counts.all++
+    counts.most = Math.max(counts.most, ++counts.running)
+    await new Promise<void>((resolve) => waiting.push(resolve))
+    counts.running--
+    return 'x'
+  })
+  return { counts, release: () => waiting.splice(0).map((resolve) => resolve()) }
+}
+
+await t.test('one guard covers every context, whichever registers it', async (t) => {
+  const app = Fastify()
+  t.after(() => app.close())
+  const routes = new Map<string, ReturnType<typeof countingRoute>>()
+  const connections = { maxRunning: 2 }
+  for (const url of ['/a', '/b']) {
+    await app.register(async (child) => {
+      await child.register(inputGuard, { audit: 'off', connections })
+      routes.set(url, countingRoute(child, url))
+    })
+  }
+  routes.set('/root', countingRoute(app, '/root'))
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  const { port } = app.server.address() as AddressInfo
+  for (const [url, { counts, release }] of routes) {
+    const socket = connect(port, '127.0.0.1').on('error', () => {})
+    t.after(() => void socket.destroy())
+    socket.resume().write(GET.replace('/', url).repeat(10))
+    await until(() => {
+      release()
+      return counts.all === 10
+    })
+    release()
+    t.equal(counts.most, 2, url)
+  }
+})
+
+await t.test('a second registration with other limits stops the boot', async (t) => {
+  const app = Fastify()
+  t.after(() => app.close())
+  await app.register(connectionGuard, { maxRunning: 3 })
+  await app.register(connectionGuard)
+  await app.register(inputGuard, { audit: 'off', connections: { maxRunning: 3 } })
+  await t.rejects(
+    async () => {
+      await app.register(async (child) => {
+        await child.register(connectionGuard, { maxRunning: 2 })
+      })
+    },
+    {
+      code: 'PARAPET_INPUT_GUARD_INVALID_OPTION',
+      message: /an earlier registration limits the connections/,
+    },
+  )
+})
+
+await t.test('the streams of one HTTP/2 connection are limited', async (t) => {
+  const app = Fastify({ http2: true }) as unknown as FastifyInstance
+  t.after(() => app.close())
+  await app.register(connectionGuard, { maxRunning: 4, maxWaiting: 6 })
+  const { counts, release } = countingRoute(app, '/')
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  const { port } = app.server.address() as AddressInfo
+  const client = connectHttp2(`http://127.0.0.1:${port}`)
+  t.after(() => client.destroy())
+  let announced = 0
+  client.on('remoteSettings', (settings: { maxConcurrentStreams?: number }) => {
+    announced = settings.maxConcurrentStreams ?? 0
+  })
+  // Before the server has said how many it takes.
+  const results: number[] = []
+  for (let i = 0; i < 100; i++) {
+    const stream = client.request({ ':path': '/' })
+    stream.on('error', () => {}).resume()
+    stream.once('close', () => results.push(stream.rstCode ?? 0))
+  }
+  await until(() => results.length === 90)
+  t.match([counts.all, counts.most], [4, 4])
+  await until(() => {
+    release()
+    return results.length === 100
+  })
+  t.same(
+    results.toSorted((a, b) => a - b),
+    [...Array<number>(10).fill(0), ...Array<number>(90).fill(constants.NGHTTP2_REFUSED_STREAM)],
+  )
+  t.match([counts.all, counts.most, announced], [10, 4, 10])
+  const late = client.request({ ':path': '/' }).resume()
+  await until(() => release().length === 1)
+  await once(late, 'close')
+  t.equal(counts.all, 11, 'the connection still serves')
+})
+
+await t.test('every address of localhost is guarded', async (t) => {
+  const { lookup } = dns
+  // A machine whose localhost has two addresses.
+  const addresses = ['127.0.0.1', '127.0.0.2'].map((address) => ({ address, family: 4 }))
+  const resolve = (host: string, ...rest: unknown[]) => {
+    if (host !== 'localhost') return void Reflect.apply(lookup, dns, [host, ...rest])
+    const [options] = rest as [{ readonly all?: boolean }]
+    const done = rest.at(-1) as (...found: unknown[]) => void
+    return options.all === true ? done(null, addresses) : done(null, '127.0.0.1', 4)
+  }
+  dns.lookup = resolve as never
+  t.after(() => {
+    dns.lookup = lookup
+  })
+  const app = Fastify()
+  t.after(() => app.close())
+  await app.register(connectionGuard, { maxRunning: 2, maxConnectionsPerAddress: 2 })
+  const { counts, release } = countingRoute(app, '/')
+  let isListening = false
+  app.addHook('onListen', async () => {
+    isListening = true
+  })
+  await app.listen({ port: 0, host: 'localhost' })
+  await until(() => isListening)
+  const { port } = app.server.address() as AddressInfo
+  t.equal(app.addresses().length, 2)
+  const open = () => {
+    const socket = connect(port, '127.0.0.2').on('error', () => {})
+    t.after(() => void socket.destroy())
+    return socket.resume()
+  }
+  const [first, second] = [open(), open()]
+  await Promise.all([once(first, 'connect'), once(second, 'connect')])
+  await once(open(), 'close')
+  first.write(GET.repeat(6))
+  await until(() => {
+    release()
+    return counts.all === 6
+  })
+  release()
+  t.equal(counts.most, 2)
 })
 
 const soak = process.env['PARAPET_SOAK'] === undefined ? { skip: 'a soak' } : {}

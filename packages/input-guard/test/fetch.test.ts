@@ -80,6 +80,7 @@ await t.test('global unicast addresses are public, all others are not', async (t
     '::ffff:8.8.8.8',
     '64:ff9b::8.8.8.8',
     '2002:808:808::1',
+    '2a00::5efe:808:808',
   ]
   for (const address of open) t.equal(isPublicAddress(address), true, address)
   const closed = [
@@ -122,6 +123,8 @@ await t.test('global unicast addresses are public, all others are not', async (t
     'fd00:ec2::254',
     'fe80::1',
     'fe80::1%eth0',
+    '2a00::5efe:a9fe:a9fe',
+    '2a00::200:5efe:7f00:1',
     'ff02::1',
     'fec0::1',
     '100::1',
@@ -296,6 +299,19 @@ await t.test(
   },
 )
 
+/** Headers that carry credentials or a URL, and one that nobody knows. */
+const SECRETS = [
+  'x-auth-token',
+  'private-token',
+  'api-key',
+  'x-amz-security-token',
+  'x-csrf-token',
+  'proxy-authorization',
+  'x-vault-token',
+  'x-anything',
+  'referer',
+]
+
 const to = (target: string) => `http://a.example.com/?to=${encodeURIComponent(target)}`
 
 await t.test('each redirect is checked, and another origin gets no credentials', async (t) => {
@@ -305,7 +321,14 @@ await t.test('each redirect is checked, and another origin gets no credentials',
     return response.writeHead(302, { location }).end()
   })
   const credentials = {
-    headers: { authorization: 'Bearer x', cookie: 'a=b', 'x-api-key': 'k', accept: 'text/plain' },
+    headers: {
+      authorization: 'Bearer x',
+      cookie: 'a=b',
+      'x-api-key': 'k',
+      accept: 'text/plain',
+      'user-agent': 'me',
+      ...Object.fromEntries(SECRETS.map((name) => [name, 'secret'])),
+    },
   }
   const same = await fetch(to('/next'), credentials)
   t.equal(await same.text(), 'done')
@@ -317,6 +340,9 @@ await t.test('each redirect is checked, and another origin gets no credentials',
     [authorization, cookie, requests[3]!.headers['x-api-key'], accept, host],
     [undefined, undefined, undefined, 'text/plain', 'b.example.com'],
   )
+  t.equal(requests[3]!.headers['user-agent'], 'me')
+  t.notMatch(JSON.stringify(requests[3]!.rawHeaders), /secret/)
+  t.match([other.url, other.redirected], ['http://b.example.com/', true])
   const before = targets.length
   for (const target of [
     'http://127.0.0.1/',
@@ -372,6 +398,26 @@ await t.test('methods and bodies follow redirects as in browsers', async (t) => 
   ])
 })
 
+await t.test('a body is never sent to another origin', async (t) => {
+  const { fetch, requests } = await serve(t, ({ url }, response) => {
+    const status = Number(url!.slice(1))
+    if (status === 0) return response.end('done')
+    return response.writeHead(status, { location: 'http://b.example.com/0' }).end()
+  })
+  for (const [status, method] of [
+    [307, 'POST'],
+    [308, 'PUT'],
+    [302, 'PUT'],
+  ] as const) {
+    const sent = fetch(`http://a.example.com/${status}`, { method, body: 'password=x' })
+    await t.rejects(sent, { code: FORBIDDEN, message: /its body to another origin/ })
+  }
+  t.equal(requests.filter(({ headers }) => headers.host === 'b.example.com').length, 0)
+  const response = await fetch('http://a.example.com/303', { method: 'POST', body: 'x=1' })
+  t.equal(await response.text(), 'done')
+  t.match([requests.at(-1)!.method, requests.at(-1)!.headers['content-length']], ['GET', undefined])
+})
+
 await t.test('a redirect from https to http is refused', async (t) => {
   const { fetch } = await serve(t, (_request, response) =>
     response.writeHead(302, { location: 'http://a.example.com/' }).end(),
@@ -384,7 +430,7 @@ await t.test('the size and the time of a response are limited', async (t) => {
   const { fetch } = await serve(
     t,
     ({ url }, response) => {
-      if (url === '/length') return response.end('x'.repeat(2000))
+      if (url === '/length') return response.setHeader('content-length', 2000).end('x'.repeat(2000))
       if (url === '/chunks') {
         for (let i = 0; i < 20; i++) response.write('x'.repeat(100))
         return response.end()
@@ -395,6 +441,7 @@ await t.test('the size and the time of a response are limited', async (t) => {
           .end(gzipSync('x'.repeat(100_000)))
       if (url === '/small') return response.end('small')
       if (url === '/none') return response.writeHead(204).end()
+      if (url === '/slow') return response.writeHead(200).write('x')
       // '/never': no answer.
       return undefined
     },
@@ -408,10 +455,22 @@ await t.test('the size and the time of a response are limited', async (t) => {
     await t.rejects(response.text(), { code: FAILED, message: /too large/ }, path)
   }
   await t.rejects(fetch('http://a.example.com/never'), { code: FAILED, message: /in time/ })
+  const slow = await fetch('http://a.example.com/slow')
+  await t.rejects(slow.text(), { code: FAILED, statusCode: 503, message: /in time/ }, 'a slow body')
+  const head = await fetch('http://a.example.com/length', { method: 'HEAD' })
+  t.match([head.status, head.url, head.redirected], [200, 'http://a.example.com/length', false])
+  t.equal(head.headers.get('content-length'), '2000')
   await (await fetch('http://a.example.com/chunks')).body!.cancel()
-  const aborted = new AbortController()
-  aborted.abort()
-  await t.rejects(fetch('http://a.example.com/small', { signal: aborted.signal }), { code: FAILED })
+  const reason = new Error('the caller has given up')
+  await t.rejects(
+    fetch('http://a.example.com/small', { signal: AbortSignal.abort(reason) }),
+    reason,
+    'an abort is no failure',
+  )
+  const later = new AbortController()
+  const body = await fetch('http://a.example.com/slow', { signal: later.signal })
+  later.abort(reason)
+  await t.rejects(body.text(), reason)
 })
 
 const never = () => new Promise<never>(() => {})
@@ -425,6 +484,47 @@ await t.test('a lookup or a connector that never answers does not hold the reque
     await t.rejects(fetch('https://a.example.com/'), { code: FAILED, message: /in time/ })
   }
 })
+
+await t.test('a lookup that answers after the deadline opens no connection', async (t) => {
+  const alive = setInterval(() => {}, 1000)
+  t.after(() => clearInterval(alive))
+  const answers: ((found: { address: string; family: 4 }[]) => void)[] = []
+  const lookup = () =>
+    new Promise<{ address: string; family: 4 }[]>((resolve) => answers.push(resolve))
+  const { fetch, targets } = recording({}, { timeoutMs: 30, lookup })
+  await t.rejects(fetch('https://a.example.com/'), { code: FAILED, message: /in time/ })
+  answers[0]!([{ address: '8.8.8.8', family: 4 }])
+  await new Promise(setImmediate)
+  t.same(targets, [])
+})
+
+await t.test('the event of a refused redirect names its target', async (t) => {
+  const { app, events } = await build(t, {
+    fetch: {
+      schemes: ['http'],
+      lookup: async () => [{ address: '93.184.215.14', family: 4 }],
+      connect: await redirecting(t, 'http://169.254.169.254/latest'),
+    },
+  })
+  await t.rejects(app.inputGuard.fetch('http://short.example.com/'), { code: FORBIDDEN })
+  t.match(events, [{ details: { host: '169.254.169.254' } }])
+})
+
+/** A connector to a server that redirects every request. */
+async function redirecting(t: Test, location: string) {
+  const server = createServer((_request, response) => response.writeHead(302, { location }).end())
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.after(() => {
+    server.closeAllConnections()
+    server.close()
+  })
+  return async () => {
+    const socket = connect((server.address() as AddressInfo).port, '127.0.0.1')
+    await once(socket, 'connect')
+    return socket
+  }
+}
 
 await t.test('a refused request is an event without the URL', async (t) => {
   const { app, events } = await build(t)
@@ -449,12 +549,13 @@ await t.test('the default connector connects to the address and reports a failur
   const { createPinnedConnect } = await import('../src/outgoing/pinned-connect.ts')
   const { port } = server.address() as AddressInfo
   const open = createPinnedConnect({}, 1000)
-  const socket = await open({ host: '127.0.0.1', port, isTls: false })
+  const { signal } = new AbortController()
+  const socket = await open({ host: '127.0.0.1', port, isTls: false, signal })
   t.equal(socket.remotePort, port)
   socket.destroy()
-  await t.rejects(open({ host: '127.0.0.1', port, isTls: true }), 'a server without TLS')
+  await t.rejects(open({ host: '127.0.0.1', port, isTls: true, signal }), 'a server without TLS')
   await t.rejects(
-    open({ host: 'localhost', port, isTls: false }),
+    open({ host: 'localhost', port, isTls: false, signal }),
     { code: FORBIDDEN },
     'the resolver of the system is checked, too',
   )

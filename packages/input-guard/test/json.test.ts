@@ -1,4 +1,4 @@
-import { jsonGuard } from '@parapet/input-guard'
+import { inputGuard, jsonGuard } from '@parapet/input-guard'
 import fc from 'fast-check'
 import Fastify from 'fastify'
 import t from 'tap'
@@ -261,4 +261,101 @@ await t.test('an app without a JSON parser gets none', async (t) => {
   await app.register(jsonGuard)
   app.post('/', ({ body }) => body)
   t.equal((await post(app, '/', '{}')).statusCode, 415)
+})
+
+const proxyParser = (_request: unknown, _payload: unknown, done: (error: null) => void) =>
+  done(null)
+
+await t.test('neighbours add parsers of their own after the guard', async (t) => {
+  for (const guard of [inputGuard, jsonGuard] as const) {
+    const app = Fastify()
+    t.after(() => app.close())
+    await app.register(guard as typeof jsonGuard)
+    // As @fastify/http-proxy does.
+    await app.register(async (child) => {
+      child.addContentTypeParser('application/json', proxyParser)
+      child.addContentTypeParser('*', proxyParser)
+      child.post('/proxy', ({ body }) => ({ has: body !== undefined }))
+    })
+    await app.register(async (child) => {
+      child.addContentTypeParser('application/json', { parseAs: 'buffer' }, (_r, body, done) =>
+        done(null, { raw: Buffer.isBuffer(body) }),
+      )
+      child.post('/webhook', ({ body }) => body)
+    })
+    await app.register(async (child) => {
+      child.removeContentTypeParser('application/json')
+      child.post('/none', ({ body }) => body)
+    })
+    app.post('/guarded', ({ body }) => body)
+    const twice = '{"a":1,"a":2}'
+    t.same((await post(app, '/proxy', twice)).json(), { has: false })
+    t.same((await post(app, '/webhook', twice)).json(), { raw: true })
+    t.equal((await post(app, '/none', twice)).statusCode, 415)
+    t.match((await post(app, '/guarded', twice)).json(), {
+      code: 'PARAPET_INPUT_GUARD_BODY_REFUSED',
+    })
+  }
+})
+
+await t.test('a parser of the app is kept, before and after the guard', async (t) => {
+  for (const isFirst of [true, false]) {
+    const lines: string[] = []
+    const stream = { write: (line: string) => void lines.push(line) }
+    const app = Fastify({ logger: { stream } })
+    t.after(() => app.close())
+    const add = () =>
+      app.addContentTypeParser('application/json', { parseAs: 'string' }, (_r, body, done) =>
+        done(null, { own: body }),
+      )
+    if (isFirst) add()
+    await app.register(inputGuard, { audit: 'off' })
+    if (!isFirst) add()
+    t.throws(
+      add,
+      { code: 'FST_ERR_CTP_ALREADY_PRESENT' },
+      'a second one is an error, as in Fastify',
+    )
+    app.post('/', ({ body }) => body)
+    t.same((await post(app, '/', '{}')).json(), { own: '{}' })
+    t.equal(/keeps the parser of application\/json/.test(lines.join('')), isFirst)
+  }
+})
+
+await t.test('the options of the last registration hold for its context', async (t) => {
+  const deep = { a: { b: { c: 1 } } }
+  const results: Record<string, number[]> = {}
+  for (const [name, options] of [
+    ['kept', {}],
+    ['replaced', { json: { maxDepth: 2 } }],
+  ] as const) {
+    const app = Fastify()
+    t.after(() => app.close())
+    await app.register(jsonGuard, { maxDepth: 5 })
+    await app.register(inputGuard, { audit: 'off', ...options })
+    await app.register(jsonGuard)
+    app.post('/', ({ body }) => body)
+    await app.register(async (child) => {
+      await child.register(jsonGuard, { maxDepth: 1 })
+      child.post('/child', ({ body }) => body)
+    })
+    const send = async (url: string, body: unknown) => (await post(app, url, body)).statusCode
+    results[name] = [
+      await send('/', deep),
+      await send('/', '['.repeat(6) + ']'.repeat(6)),
+      await send('/child', { a: 1 }),
+      await send('/child', { a: {} }),
+    ]
+  }
+  t.same(results, { kept: [200, 400, 200, 400], replaced: [400, 400, 200, 400] })
+})
+
+await t.test('further JSON types are parsed by the guarded parser', async (t) => {
+  const { app } = await build(t)
+  const type = 'application/vnd.api+json'
+  app.addContentTypeParser(type, { parseAs: 'buffer' }, app.inputGuard.parseJson)
+  app.post('/', ({ body }) => body)
+  const send = (body: string) => post(app, '/', body, { 'content-type': type })
+  t.match((await send('{"a":1,"a":2}')).json(), { code: 'PARAPET_INPUT_GUARD_BODY_REFUSED' })
+  t.same((await send('{"a":1}')).json(), { a: 1 })
 })

@@ -1,4 +1,8 @@
+import { once } from 'node:events'
+import { connect, type AddressInfo } from 'node:net'
 import formbody from '@fastify/formbody'
+import multipart from '@fastify/multipart'
+import { inputGuard } from '@parapet/input-guard'
 import { Type } from '@sinclair/typebox'
 import { parse } from 'node:querystring'
 import Fastify from 'fastify'
@@ -22,6 +26,8 @@ await t.test('parameters are refused before the schema and the handler', async (
     ['/?user[$ne]=1', 'operator_key'],
     ['/?$where=1', 'operator_key'],
     ['/?_method=DELETE', 'method_override'],
+    ['/?_METHOD=DELETE', 'method_override'],
+    ['/?_method[]=DELETE', 'method_override'],
     ['/?a=1&b=1&c=1&d=1&e=1&f=1', 'parameter_count'],
   ]
   for (const [url, reason] of refused) {
@@ -105,6 +111,9 @@ await t.test('headers, media types and charsets are refused before the body is r
     [{ 'content-type': json, 'x-http-method-override': 'DELETE' }, 400, 'METHOD_OVERRIDE'],
     [{ 'content-type': json, 'x-method-override': 'DELETE' }, 400, 'METHOD_OVERRIDE'],
     [{ 'content-type': json, 'x-http-method': 'DELETE' }, 400, 'METHOD_OVERRIDE'],
+    [{ 'content-type': json, 'x-original-method': 'DELETE' }, 400, 'METHOD_OVERRIDE'],
+    [{ 'content-type': json, x_http_method_override: 'DELETE' }, 400, 'METHOD_OVERRIDE'],
+    [{ 'content-type': json, ['x'.repeat(257)]: '1' }, 431, 'HEADERS_REFUSED'],
   ]
   for (const [headers, status, code] of refused) {
     const reply = await send(headers)
@@ -118,7 +127,12 @@ await t.test('headers, media types and charsets are refused before the body is r
   t.equal((await send({ 'content-type': json })).statusCode, 200, 'a full cache still decides')
 })
 
-await t.test('a form is refused like a query string', async (t) => {
+const listSchema = {
+  type: 'object',
+  properties: { a: { type: 'array', maxItems: 2, items: { type: 'string', maxLength: 5 } } },
+}
+
+await t.test('a form is refused like a query string, however its type is written', async (t) => {
   const { app } = await build(t, { json: { refuseOperators: true } })
   await app.register(formbody, {
     parser: (text: string) => ({
@@ -128,23 +142,108 @@ await t.test('a form is refused like a query string', async (t) => {
   })
   let handled = 0
   app.post('/', () => ++handled)
-  const send = (payload: string) =>
-    app.inject({
-      method: 'POST',
-      url: '/',
-      headers: { 'content-type': 'application/x-www-form-urlencoded' },
-      payload,
-    })
-  for (const body of ['__proto__[x]=1', 'a=%00', '_method=PUT', 'x=deep', '$ne=1']) {
-    const reply = await send(body)
-    t.match(
-      [reply.statusCode, reply.json()],
-      [400, { code: 'PARAPET_INPUT_GUARD_BODY_REFUSED' }],
-      body,
-    )
+  const content = { 'application/x-www-form-urlencoded': { schema: listSchema } }
+  app.post('/list', { schema: { body: { content } } }, ({ body }) => body)
+  const send = (payload: string, type = 'application/x-www-form-urlencoded', url = '/') =>
+    app.inject({ method: 'POST', url, headers: { 'content-type': type }, payload })
+  for (const type of [
+    'application/x-www-form-urlencoded',
+    'Application/X-WWW-Form-Urlencoded',
+    ' application/x-www-form-urlencoded',
+    'APPLICATION/x-www-form-urlencoded ; charset=utf-8',
+  ]) {
+    for (const body of ['__proto__[x]=1', 'a=%00', '_method=PUT', 'x=deep', '$ne=1', 'a=1&a=2']) {
+      const reply = await send(body, type)
+      t.match(
+        [reply.statusCode, reply.json()],
+        [400, { code: 'PARAPET_INPUT_GUARD_BODY_REFUSED' }],
+        `${type} ${body}`,
+      )
+    }
   }
   t.equal(handled, 0)
-  t.equal((await send('a=1&a=2')).statusCode, 200)
+  t.equal((await send('a=1&b=2')).statusCode, 200)
+  t.match((await send('a=1&a=2', undefined, '/list')).json(), { a: ['1', '2'] }, 'a list')
+})
+
+/** A multipart form of text fields and files. */
+function multipartOf(parts: readonly (readonly [name: string, text: string, file?: string])[]) {
+  const lines = parts.map(([name, text, file]) => {
+    const disposition = `content-disposition: form-data; name="${name}"`
+    const rest = file === undefined ? '' : `; filename="${file}"\r\ncontent-type: text/plain`
+    return `--b\r\n${disposition}${rest}\r\n\r\n${text}\r\n`
+  })
+  const headers = { 'content-type': 'Multipart/Form-Data; boundary=b' }
+  return { method: 'POST', url: '/', headers, payload: `${lines.join('')}--b--\r\n` } as const
+}
+
+await t.test('the fields of a multipart form are refused like those of other forms', async (t) => {
+  const refused: (readonly [name: string, text: string])[][] = [
+    [['a', 'x\0y']],
+    [
+      ['a', '1'],
+      ['a', '2'],
+    ],
+    [['_method', 'DELETE']],
+    [['$ne', '1']],
+  ]
+  const upload = (attach: false | true | 'keyValues', isFirst: boolean) =>
+    t.test(`attachFieldsToBody: ${attach}, registered ${isFirst ? 'first' : 'last'}`, async (t) => {
+      const app = Fastify()
+      t.after(() => app.close())
+      const options = attach === false ? {} : { attachFieldsToBody: attach }
+      if (isFirst) await app.register(multipart, options)
+      await app.register(inputGuard, { audit: 'off', json: { refuseOperators: true } })
+      if (!isFirst) await app.register(multipart, options)
+      let handled = 0
+      app.post('/', async (request) => {
+        const rules = { types: ['text/plain'], maxFiles: 2 }
+        if (attach === false) await app.inputGuard.receiveUpload(request, rules)
+        return ++handled
+      })
+      for (const parts of refused) {
+        const reply = await app.inject(multipartOf(parts))
+        t.match(
+          [reply.statusCode, reply.json()],
+          [400, { code: 'PARAPET_INPUT_GUARD_BODY_REFUSED' }],
+          JSON.stringify(parts),
+        )
+      }
+      t.equal(handled, 0)
+      const files = multipartOf([
+        ['f', 'one', 'a.txt'],
+        ['f', 'two', 'b.txt'],
+        ['a', 'x'],
+      ])
+      t.equal((await app.inject(files)).statusCode, 200, 'several files of one field')
+    })
+  for (const attach of [false, true, 'keyValues'] as const) {
+    await upload(attach, true)
+    await upload(attach, false)
+  }
+})
+
+await t.test('a text body with NUL is refused', async (t) => {
+  const { app } = await build(t)
+  let handled = 0
+  app.post('/', () => ++handled)
+  const reply = await post(app, '/', 'a\0b', { 'content-type': 'text/plain' })
+  t.match([reply.statusCode, reply.json()], [400, { code: 'PARAPET_INPUT_GUARD_BODY_REFUSED' }])
+  t.equal(handled, 0)
+  t.equal((await post(app, '/', 'ab', { 'content-type': 'text/plain' })).statusCode, 200)
+})
+
+await t.test('two Host lines are a bad request', async (t) => {
+  const { app } = await build(t)
+  let handled = 0
+  app.get('/', () => ++handled)
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  const socket = connect((app.server.address() as AddressInfo).port, '127.0.0.1')
+  t.after(() => void socket.destroy())
+  socket.setEncoding('latin1').write('GET / HTTP/1.1\r\nHost: a\r\nhost: b\r\n\r\n')
+  const [head] = (await once(socket, 'data')) as [string]
+  t.match(head, /^HTTP\/1\.1 400 [\s\S]+PARAPET_INPUT_GUARD_HEADERS_REFUSED/)
+  t.equal(handled, 0)
 })
 
 await t.test('depth and names of nested parsers are limited', async (t) => {
@@ -164,7 +263,6 @@ await t.test('a neighbour keeps its routes, parsers and replies', async (t) => {
   const body = { type: 'object', properties: { n: { type: 'integer' } } }
   app.post('/before', { schema: { body } }, (request) => request.body)
   await app.register(async (child) => {
-    const { inputGuard } = await import('@parapet/input-guard')
     await child.register(inputGuard, { audit: 'off' })
     child.post('/inside', { schema: { body } }, (request) => request.body)
   })

@@ -5,13 +5,16 @@ import {
   PersonName,
   SafeEmail,
   SafeHtml,
+  SafeJson,
   SafeText,
 } from '@parapet/input-guard'
 import { problemErrorHandler } from '@parapet/kit'
 import { Type } from '@sinclair/typebox'
 import Fastify, { type FastifyInstance } from 'fastify'
 import t from 'tap'
+import { findGaps } from '../src/validation/audit.ts'
 import { compileCoercion } from '../src/validation/coercion.ts'
+import { createAjv } from '../src/validation/create-ajv.ts'
 import { listParameters } from '../src/validation/list-parameters.ts'
 import { createResolver } from '../src/validation/schema-tools.ts'
 import { build, post } from './helpers.ts'
@@ -23,6 +26,10 @@ const objectOf = (properties: object, rest: object = {}) => ({
   additionalProperties: false,
   ...rest,
 })
+
+/** A condition that always holds. The linter takes a literal `then` for a promise. */
+const always = (schema: object) =>
+  Object.fromEntries(['if', 'then'].map((keyword) => [keyword, keyword === 'if' ? {} : schema]))
 
 await t.test('bodies are not converted, surplus members are refused', async (t) => {
   const { app } = await build(t)
@@ -235,6 +242,133 @@ await t.test(
   },
 )
 
+await t.test('a read-only member is never required, whichever schema says so', async (t) => {
+  const { app } = await build(t)
+  app.addSchema({ $id: 'ro', ...text, readOnly: true })
+  app.addSchema({ $id: 'entity', ...objectOf({ id: { $ref: 'ro#' } }, { required: ['id'] }) })
+  const id = { type: 'object', properties: { id: { ...text, readOnly: true } } }
+  const bodies = {
+    'a reference': { type: 'object', required: ['id'], properties: { id: { $ref: 'ro#' } } },
+    'a shared schema': { $ref: 'entity#' },
+    'another branch': { allOf: [id, { type: 'object', required: ['id'] }] },
+    'the schema around': { required: ['id'], allOf: [{ $ref: 'entity#' }] },
+    'a condition': { ...id, ...always({ required: ['id'] }) },
+  }
+  for (const [name, body] of Object.entries(bodies)) {
+    const url = `/${name.replaceAll(' ', '-')}`
+    app.post(url, { schema: { body } }, (request) => request.body)
+  }
+  for (const name of Object.keys(bodies)) {
+    const url = `/${name.replaceAll(' ', '-')}`
+    t.match([(await post(app, url, {})).statusCode], [200], name)
+    const refused = await post(app, url, { id: 'x' })
+    t.match([refused.statusCode, refused.json()], [400, { errors: [{ code: 'read_only' }] }], name)
+  }
+})
+
+await t.test('the faults, their paths, the message and the log are bounded', async (t) => {
+  let logged = 0
+  const stream = { write: (line: string) => void (logged += line.length) }
+  const app = Fastify({ logger: { stream } })
+  t.after(() => app.close())
+  await app.register(inputGuard, { audit: 'off', json: { maxStringBytes: 500_000 } })
+  const numbers = { type: 'array', items: { type: 'number' } }
+  const body = { type: 'object', additionalProperties: numbers }
+  app.post('/', { schema: { body } }, () => 'never')
+  const query = objectOf({}, { additionalProperties: { type: 'integer' } })
+  app.post('/both', { schema: { body, querystring: query } }, () => 'never')
+  const values = Array<string>(1000).fill('x')
+  for (const key of ['k'.repeat(1000), '\u{1f600}'.repeat(200), '~/'.repeat(300)]) {
+    const name = encodeURIComponent(key).slice(0, 300)
+    for (const url of ['/', `/both?${name}=x`]) {
+      logged = 0
+      const reply = await post(app, url, { [key]: values })
+      t.equal(reply.statusCode, 400)
+      t.ok(reply.rawPayload.length < 5000, `${reply.rawPayload.length} bytes`)
+      t.ok(logged < 20_000, `${logged} bytes in the log`)
+      t.notMatch(reply.body, /\ufffd/)
+    }
+  }
+  const long = await post(app, '/', { ['k'.repeat(1025)]: 1 })
+  t.match(long.json(), { code: 'PARAPET_INPUT_GUARD_BODY_REFUSED' })
+})
+
+await t.test('nothing beyond a bound is visited', async (t) => {
+  let visits = 0
+  const { app } = await build(t, {
+    configureAjv: (ajv) =>
+      void ajv.addKeyword({ keyword: 'x-count', validate: () => ++visits > 0 }),
+  })
+  const counted = { type: 'integer', 'x-count': true }
+  const list = { type: 'array', maxItems: 10 }
+  const map = { type: 'object', maxProperties: 10 }
+  const bodies = [
+    { ...list, items: counted, uniqueItems: true },
+    { ...list, items: [counted], additionalItems: counted },
+    { ...list, items: counted, contains: counted },
+    { ...map, additionalProperties: counted },
+    { ...map, patternProperties: { '^k': counted } },
+    { ...map, propertyNames: { 'x-count': true } },
+  ]
+  for (const [at, body] of bodies.entries()) {
+    app.post(`/${at}`, { schema: { body } }, ({ body }) => body)
+  }
+  for (const [at, { type }] of bodies.entries()) {
+    visits = 0
+    const items = Array.from({ length: 2000 }, (_, i) => i)
+    const members = Object.fromEntries(items.map((i) => [`k${i}`, i]))
+    const reply = await post(app, `/${at}`, type === 'array' ? items : members)
+    const code = type === 'array' ? 'max_items' : 'max_properties'
+    t.match([reply.statusCode, reply.json()], [400, { errors: [{ code }] }], String(at))
+    t.equal(reply.json<{ errors: unknown[] }>().errors.length, 1)
+    t.equal(visits, 0)
+    const few = type === 'array' ? [1, 2] : { k1: 1 }
+    t.equal((await post(app, `/${at}`, few)).statusCode, 200)
+    t.ok(visits > 0)
+  }
+})
+
+await t.test('uniqueItems reads each item once', async (t) => {
+  const ajv = createAjv(
+    { tools: {} as never, run: {} as never, externals: {}, configure: undefined },
+    true,
+  )
+  const validate = ajv.compile({ type: 'array', uniqueItems: true })
+  let reads = 0
+  const items = Array.from(
+    { length: 2000 },
+    (_, i) => new Proxy({ a: i }, { ownKeys: (item) => (reads++, Reflect.ownKeys(item)) }),
+  )
+  t.equal(validate(items), true)
+  t.equal(reads, 2000)
+  for (const same of [
+    [1, 2, 1],
+    ['a', 'a'],
+    [null, null],
+    [
+      { a: 1, b: [2] },
+      { b: [2], a: 1 },
+    ],
+    [0, -0],
+  ]) {
+    t.equal(validate(same), false, JSON.stringify(same))
+    t.match(validate.errors, [{ keyword: 'uniqueItems' }])
+  }
+  for (const other of [
+    [1, '1'],
+    [
+      [1, 2],
+      [2, 1],
+    ],
+    [{}, []],
+    [{ a: 1 }, { a: '1' }],
+    ['1,2', 1, 2],
+    [false, 0, null, ''],
+  ]) {
+    t.equal(validate(other), true, JSON.stringify(other))
+  }
+})
+
 await t.test('a type at the root of a body is checked, changed and reported', async (t) => {
   const { app, events } = await build(t)
   app.post('/', { schema: { body: SafeHtml() } }, ({ body, inputGuard: { sanitized } }) => ({
@@ -299,6 +433,7 @@ await t.test('the audit lists input without bounds; strict mode stops the boot',
   const none = 'body: there is no schema; use { type: "null" } if the route has no body'
   const expected = [
     'POST /open body/*: "maxLength" is missing',
+    'POST /open body: "maxProperties" is missing',
     'POST /open body/any: "maxLength" is missing',
     'POST /open body/list/*/deep: "maxLength" is missing',
     'POST /open body/list/*: "additionalProperties": false is missing',
@@ -326,6 +461,109 @@ await t.test('the audit lists input without bounds; strict mode stops the boot',
   declare(warned)
   await warned.ready()
   t.match(lines.join(''), /input-guard found input that is not bounded/)
+})
+
+await t.test('the audit finds every way to leave input open', async (t) => {
+  const closed = (d: unknown) => objectOf({ d })
+  const any = '"type" is missing, so that any value is accepted'
+  const length = '"maxLength" is missing'
+  const items = '"items" is missing, so that any item is accepted'
+  const cases: [name: string, body: unknown, gaps: readonly string[]][] = [
+    ['unknown', closed(Type.Unknown()), [`body/d: ${any}`]],
+    ['any', Type.Any(), [`body: ${any}`]],
+    ['true', closed(true), [`body/d: ${any}`]],
+    ['never', closed(false), []],
+    [
+      'record',
+      closed(Type.Record(Type.String(), Type.String())),
+      ['body/d: "maxProperties" is missing', `body/d/{^(.*)$}: ${length}`],
+    ],
+    [
+      'bounded record',
+      closed(Type.Record(Type.String(), Type.Integer(), { maxProperties: 5 })),
+      [],
+    ],
+    ['tuple', closed(Type.Tuple([Type.String(), Type.Integer()])), [`body/d/0: ${length}`]],
+    [
+      'open tuple',
+      closed({ type: 'array', maxItems: 3, items: [{ type: 'null' }] }),
+      [`body/d: ${items}`],
+    ],
+    [
+      'more items',
+      closed({ type: 'array', items: [], additionalItems: text }),
+      ['body/d: "maxItems" is missing'],
+    ],
+    ['array', closed({ type: 'array', maxItems: 5 }), [`body/d: ${items}`]],
+    ['untyped', closed({ minLength: 1 }), [`body/d: ${any}`]],
+    ['untyped object', { properties: { d: text } }, [`body: ${any}`]],
+    [
+      'few members of any kind',
+      { type: 'object', maxProperties: 5 },
+      ['body: "additionalProperties": false is missing'],
+    ],
+    [
+      'then',
+      { ...closed({}), ...always({ properties: { d: { type: 'string' } } }) },
+      [`body/d: ${length}`, `body/d: ${any}`],
+    ],
+    ['then and else', { ...closed({}), ...always(closed(text)), else: closed({ const: 1 }) }, []],
+    [
+      'alternatives of one type',
+      closed({ ...text, oneOf: [{ pattern: 'a' }, { pattern: 'b' }] }),
+      [],
+    ],
+    ['joined', { allOf: [closed(text), { required: ['d'] }] }, []],
+    ['JSON', closed(SafeJson()), []],
+    ['recursive', { $id: 'tree', ...objectOf({ left: { $ref: '#' } }) }, []],
+    [
+      'bottomless',
+      { anyOf: Array.from({ length: 40 }, () => ({ anyOf: [{}, {}] })) },
+      [`body: ${any}`],
+    ],
+  ]
+  for (const [name, body, gaps] of cases) {
+    for (const method of ['POST', 'DELETE']) {
+      t.same(findGaps({ method, schema: { body } }, createResolver({})), gaps, `${method} ${name}`)
+    }
+  }
+  const none = ['body: there is no schema; use { type: "null" } if the route has no body']
+  t.same(findGaps({ method: 'DELETE', schema: undefined }, createResolver({})), none)
+  t.same(findGaps({ method: 'GET', schema: undefined }, createResolver({})), [])
+})
+
+await t.test('a route that is declared before the plugin stops a strict boot', async (t) => {
+  const list = { type: 'object', properties: { tag: { type: 'array', items: { type: 'string' } } } }
+  const app = Fastify()
+  t.after(() => app.close())
+  // Not awaited.
+  void app.register(inputGuard, { audit: 'error' })
+  app.post('/open', () => 'never')
+  app.post('/hook', { config: { inputGuard: { unguarded: 'signed' } } }, () => 'never')
+  app.get('/list', { schema: { querystring: list } }, () => 'never')
+  app.get('/plain', () => 'never')
+  await t.rejects(
+    async () => {
+      await app.ready()
+    },
+    {
+      code: 'PARAPET_INPUT_GUARD_UNBOUNDED_ROUTES',
+      message:
+        /"unguarded":\n {2}POST \/open is declared before .+\n {2}GET \/list is declared before [^\n]+$/,
+    },
+  )
+  const lax = Fastify()
+  t.after(() => lax.close())
+  lax.get('/list', { schema: { querystring: list } }, ({ query }) => query)
+  await lax.register(inputGuard, { audit: 'warn' })
+  t.same((await lax.inject('/list?tag=a&tag=b')).json(), { tag: ['a', 'b'] }, 'its list is a list')
+  const strict = Fastify({ schemaController: guardedSchemas() })
+  t.after(() => strict.close())
+  strict.post('/early', { schema: { body: { type: 'string' } } }, () => 'never')
+  strict.post('/closed', { schema: { body: text } }, ({ body }) => body)
+  await strict.register(inputGuard, { audit: 'warn' })
+  await strict.ready()
+  t.same(strict.inputGuard.audit(), ['  POST /early body: "maxLength" is missing'])
 })
 
 await t.test('a compiler that the app has chosen is kept', async (t) => {
@@ -528,7 +766,11 @@ await t.test(
     })
     t.same((await app.inject('/?mixed=a&mixed=b&ids=1')).json(), { mixed: ['a', 'b'], ids: [1] })
     t.equal((await app.inject('/?size=x')).statusCode, 400)
-    t.same(app.inputGuard.audit(), [])
+    const anything = '"items" is missing, so that any item is accepted'
+    t.same(app.inputGuard.audit(), [
+      `  GET / querystring/any: ${anything}`,
+      `  GET / querystring/mixed: ${anything}`,
+    ])
   },
 )
 

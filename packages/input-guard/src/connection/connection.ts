@@ -1,10 +1,10 @@
 /**
- * Limits what one HTTP/1.1 connection can make the server do at once. Node parses all pipelined requests of a
+ * Limits what one connection can make the server do at once, by pipelined requests or streams of HTTP/2. Node parses all pipelined requests of a
  * chunk before a pause takes effect, so a client that never reads could start thousands of handlers with a few
  * kilobytes. @see RFC 9112, section 9.3.2
  */
+import { AsyncResource } from 'node:async_hooks'
 import type { ServerResponse } from 'node:http'
-import type { Socket } from 'node:net'
 
 /** The limits of one connection. */
 export interface ConnectionLimits {
@@ -39,45 +39,59 @@ export function exchangeOf(response: GuardedResponse): Exchange | undefined {
   return response[kExchange]
 }
 
-/** One socket and its requests. */
+/** What carries requests: a socket, or a session of HTTP/2. */
+export interface Carrier {
+  once(event: 'close', listener: () => void): unknown
+  destroy(): unknown
+}
+
+/** One carrier and its requests. */
 export class Connection {
-  readonly #socket: Socket
+  readonly #carrier: Carrier
   readonly #limits: ConnectionLimits
   readonly #closing: (reason: ClosingReason) => void
-  readonly #waiting: (() => void)[] = []
+  readonly #waiting: { readonly exchange: Exchange; readonly run: () => void }[] = []
   #open = 0
   #running = 0
   #unreadBytes = 0
   #closed = false
 
-  constructor(socket: Socket, limits: ConnectionLimits, closing: (reason: ClosingReason) => void) {
-    this.#socket = socket
+  constructor(
+    carrier: Carrier,
+    limits: ConnectionLimits,
+    closing: (reason: ClosingReason) => void,
+  ) {
+    this.#carrier = carrier
     this.#limits = limits
     this.#closing = closing
-    socket.once('close', () => this.#drop())
+    carrier.once('close', () => this.#drop())
   }
 
-  /** Counts a request as soon as it is parsed, so that requests without hooks count, too. */
-  open(response: GuardedResponse): Exchange {
+  /**
+   * Counts a request, and calls `start` now, later, or, if the connection is closed, never.
+   *
+   * @param refuse answers one request too many; without it the connection is closed.
+   */
+  run(response: GuardedResponse, refuse: (() => void) | undefined, start: () => void): void {
+    if (this.#closed) return
     const exchange: Exchange = { connection: this, running: false, unreadBytes: 0 }
+    const { maxRunning, maxWaiting } = this.#limits
+    if (this.#open >= maxRunning + maxWaiting) {
+      if (refuse === undefined) this.#destroy('waiting_requests')
+      else refuse()
+      return
+    }
     response[kExchange] = exchange
     response.once('close', () => this.#end(exchange))
     this.#open++
-    const { maxRunning, maxWaiting } = this.#limits
-    if (this.#open > maxRunning + maxWaiting) this.#destroy('waiting_requests')
-    return exchange
-  }
-
-  /** Calls `start` now, later, or, if the connection is closed, never. */
-  admit(exchange: Exchange, start: () => void): void {
-    if (this.#closed) return
     const run = () => {
       exchange.running = true
       this.#running++
       start()
     }
     if (this.#waiting.length === 0 && this.#mayStart()) run()
-    else this.#waiting.push(run)
+    // The end of another request starts it, whose asynchronous context it must not get.
+    else this.#waiting.push({ exchange, run: AsyncResource.bind(run) })
   }
 
   /** Counts the bytes of a response that is about to be written. @returns whether it may be. */
@@ -102,14 +116,21 @@ export class Connection {
     this.#open--
     this.#unreadBytes -= exchange.unreadBytes
     if (exchange.running) this.#running--
-    while (this.#waiting.length > 0 && this.#mayStart()) this.#waiting.shift()!()
+    else this.#forget(exchange)
+    while (this.#waiting.length > 0 && this.#mayStart()) this.#waiting.shift()!.run()
+  }
+
+  /** A stream may end while it waits. */
+  #forget(exchange: Exchange): void {
+    const at = this.#waiting.findIndex((each) => each.exchange === exchange)
+    if (at !== -1) this.#waiting.splice(at, 1)
   }
 
   #destroy(reason: ClosingReason): void {
     if (this.#closed) return
     this.#drop()
     this.#closing(reason)
-    this.#socket.destroy()
+    this.#carrier.destroy()
   }
 
   #drop(): void {

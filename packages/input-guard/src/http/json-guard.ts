@@ -1,7 +1,9 @@
 /** Parses JSON bodies after a scan of their bytes. */
 import { isUtf8 } from 'node:buffer'
+import { readFastifyInternal } from '@parapet/kit'
 import {
   errorCodes,
+  type FastifyBodyParser,
   type FastifyInstance,
   type FastifyPluginAsync,
   type FastifyRequest,
@@ -16,21 +18,58 @@ import { createRecorder, type Recorder } from './recorder.ts'
 const JSON_TYPE = 'application/json'
 const kParser = Symbol('input-guard:json')
 
+/** Parses the bytes of a JSON body; for `addContentTypeParser(type, { parseAs: 'buffer' }, parser)`. */
+export type JsonParser = FastifyBodyParser<Buffer>
+
 /**
- * Replaces the parser of `application/json` of a context, for its routes and for contexts that are created
- * later. A context with a JSON parser of its own keeps it. An app that removed the parser gets none.
+ * Makes the guarded parser the default parser of `application/json` of a context and of contexts that are
+ * created later. An app or a plugin that adds a parser of its own, before or after, keeps it, and an app that
+ * removed the parser gets none.
+ *
+ * @param hasOptions replaces the parser of an earlier registration; otherwise that one is kept.
  */
-export function guardJson(app: FastifyInstance, settings: JsonSettings, recorder: Recorder): void {
-  const marked = app as FastifyInstance & { [kParser]?: true }
-  if (marked[kParser] === true || !app.hasContentTypeParser(JSON_TYPE)) return
-  Object.defineProperty(marked, kParser, { value: true })
+export function guardJson(
+  app: FastifyInstance,
+  settings: JsonSettings,
+  recorder: Recorder,
+  hasOptions: boolean,
+): JsonParser {
+  const marked = app as FastifyInstance & { readonly [kParser]?: JsonParser }
+  const earlier = marked[kParser]
+  if (earlier !== undefined && !hasOptions) return earlier
+  const parser = createJsonParser(settings, recorder)
+  Object.defineProperty(marked, kParser, { value: parser, configurable: true })
+  if (app.hasContentTypeParser(JSON_TYPE)) replaceDefault(app, parser)
+  return parser
+}
+
+/** Fastify lets a later parser replace its default one only, so the guarded parser becomes the default. */
+function replaceDefault(app: FastifyInstance, parser: JsonParser): void {
+  try {
+    app.addContentTypeParser(JSON_TYPE, { parseAs: 'buffer' }, parser)
+  } catch (error) {
+    if ((error as { code?: unknown }).code !== 'FST_ERR_CTP_ALREADY_PRESENT') throw error
+    app.log.warn(
+      'input-guard keeps the parser of application/json that the app has added; its bodies are not scanned',
+    )
+    return
+  }
+  const parsers = readFastifyInternal(app, 'fastify.contentTypeParser') as
+    | Record<symbol, unknown>
+    | undefined
+  const key = Object.getOwnPropertySymbols(parsers ?? {}).find(
+    ({ description }) => description === 'fastify.defaultJSONParse',
+  )
+  if (parsers !== undefined && key !== undefined) parsers[key] = parser
+}
+
+function createJsonParser(settings: JsonSettings, recorder: Recorder): JsonParser {
   const scanner = new JsonScanner(settings)
   const refuse = (code: keyof typeof bodyProblems, request: FastifyRequest): Error => {
     recorder.rejected(request, { in: 'body', field: '', code, count: 1 })
     return new PARAPET_INPUT_GUARD_BODY_REFUSED(bodyProblems[code])
   }
-  app.removeContentTypeParser(JSON_TYPE)
-  app.addContentTypeParser(JSON_TYPE, { parseAs: 'buffer' }, (request, body: Buffer, done) => {
+  return (request, body, done) => {
     if (body.length === 0) return done(new errorCodes.FST_ERR_CTP_EMPTY_JSON_BODY())
     if (!isUtf8(body)) return done(refuse('utf_8', request))
     const fault = scanner.scan(body)
@@ -42,7 +81,7 @@ export function guardJson(app: FastifyInstance, settings: JsonSettings, recorder
       return done(new errorCodes.FST_ERR_CTP_INVALID_JSON_BODY())
     }
     done(null, value)
-  })
+  }
 }
 
 /** A byte order mark is dropped, as Fastify does. @see RFC 8259, section 8.1 */
@@ -54,11 +93,12 @@ function textOf(body: Buffer): string {
 /**
  * Refuses JSON bodies with duplicate keys, names of the prototype chain, NUL, lone surrogates, and more depth or
  * values than allowed. `inputGuard` includes it. Register it by itself, first, to guard the bodies of plugins that
- * are registered before `inputGuard`.
+ * are registered before `inputGuard`. Its options hold until another registration has options.
  */
 export const jsonGuard: FastifyPluginAsync<JsonGuardOptions> = fp(
   async (app: FastifyInstance, options: JsonGuardOptions): Promise<void> => {
-    guardJson(app, resolveJsonOptions(options), createRecorder(app))
+    const hasOptions = Object.keys(options).length > 0
+    guardJson(app, resolveJsonOptions(options), createRecorder(app), hasOptions)
   },
   { name: '@parapet/input-guard/json', fastify: '5.x' },
 )

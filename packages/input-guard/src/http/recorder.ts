@@ -46,20 +46,22 @@ function newRecorder(app: FastifyInstance, clock: Clock): Recorder {
       const details = { ...rejection, field, suppressed }
       bus.emit('input_guard.rejected', { details }, request)
     },
-    sanitized(request, field) {
+    sanitized(request, path) {
+      const field = path.slice(0, MAX_FIELD)
       const suppressed = fold(`s ${routeOf(request)} ${field} ${request.ip}`)
       if (suppressed === null) return
-      const details = { field: field.slice(0, MAX_FIELD), suppressed }
+      const details = { field, suppressed }
       bus.emit('input_guard.sanitized', { details }, request)
     },
-    fieldRemoved(request, field) {
+    fieldRemoved(request, path) {
+      const field = path.slice(0, MAX_FIELD)
       const suppressed = fold(`f ${routeOf(request)} ${field}`)
       if (suppressed === null) return
       request.log.warn(
         { field, route: routeOf(request) },
         'input-guard removed a member of a response that its schema does not declare',
       )
-      const details = { field: field.slice(0, MAX_FIELD), suppressed }
+      const details = { field, suppressed }
       bus.emit('input_guard.field_removed', { details }, request)
     },
   }

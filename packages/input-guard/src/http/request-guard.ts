@@ -1,5 +1,10 @@
 /** Refuses requests by their headers and URL, before a byte of their body is read. */
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type {
+  FastifyInstance,
+  FastifyReply,
+  FastifyRequest,
+  preValidationHookHandler,
+} from 'fastify'
 import {
   PARAPET_INPUT_GUARD_BODY_REFUSED,
   PARAPET_INPUT_GUARD_HEADERS_REFUSED,
@@ -8,40 +13,83 @@ import {
   PARAPET_INPUT_GUARD_QUERY_REFUSED,
 } from '../errors.ts'
 import type { InputGuardSettings } from '../options.ts'
-import { findHeaderFault, hasMethodOverride } from '../request/headers.ts'
-import { createMediaTypeCheck } from '../request/media-type.ts'
+import { findHeaderFault, hasMethodOverride, type HeaderFault } from '../request/headers.ts'
+import { createMediaTypeCheck, mediaTypeOf } from '../request/media-type.ts'
+import { textFields } from '../request/multipart.ts'
 import {
   bodyProblems,
   headerProblems,
   mediaTypeProblems,
   urlProblems,
 } from '../request/problems.ts'
-import { findParameterFault, type ParameterRules } from '../request/query.ts'
+import { findParameterFault, type ParameterFault, type ParameterRules } from '../request/query.ts'
 import type { Recorder } from './recorder.ts'
 
 const FORM = 'application/x-www-form-urlencoded'
+const MULTIPART = 'multipart/form-data'
 
-/** @param listsOf the parameters that a route declares as arrays */
+/** What parameters may be on every route. */
+export type CommonParameterRules = Omit<ParameterRules, 'lists'>
+
+/** Which parameters a route declares as arrays. */
+export interface DeclaredLists {
+  querystring(request: FastifyRequest): ReadonlySet<string>
+  body(request: FastifyRequest): ReadonlySet<string>
+}
+
+export function parameterRules(settings: InputGuardSettings): CommonParameterRules {
+  return {
+    maxParameters: settings.maxParameters,
+    refuseOperators: settings.json.refuseOperators,
+    refuseOverride: settings.methodOverride === 'reject',
+  }
+}
+
 export function guardRequests(
   app: FastifyInstance,
   settings: InputGuardSettings,
   recorder: Recorder,
-  listsOf: (request: FastifyRequest) => ReadonlySet<string>,
+  lists: DeclaredLists,
 ): void {
-  const { maxHeaders, maxHeaderBytes, contentTypes, maxParameters, duplicateParameters } = settings
-  const refuseOverride = settings.methodOverride === 'reject'
-  const mediaTypeFault = createMediaTypeCheck(contentTypes)
-  const rulesOf = (request: FastifyRequest): ParameterRules => ({
-    maxParameters,
-    refuseOverride,
-    refuseOperators: settings.json.refuseOperators,
-    lists: duplicateParameters === 'reject' ? listsOf(request) : null,
+  const findHeadFault = createHeadCheck(settings, lists)
+  const findBodyFault = createBodyCheck(settings, lists)
+
+  app.addHook('onRequest', (request: FastifyRequest, _reply: FastifyReply, done) => {
+    const found = findHeadFault(request)
+    if (found === undefined) return done()
+    recorder.rejected(request, { in: found.part, field: '', code: found.code, count: 1 })
+    done(found.create())
   })
-  const findFault = (request: FastifyRequest): Refusal | undefined => {
+  const checkBody: preValidationHookHandler = (request, _reply, done) => {
+    const fault = findBodyFault(request)
+    if (fault === undefined) return done()
+    recorder.rejected(request, { in: 'body', field: '', code: fault, count: 1 })
+    done(new PARAPET_INPUT_GUARD_BODY_REFUSED(bodyProblems[fault]))
+  }
+  app.addHook('preValidation', checkBody)
+  // A plugin that is registered later may attach a form to the body in a hook of its own.
+  const checkAttached: preValidationHookHandler = function checkAttached(request, reply, done) {
+    if (!isMultipart(request)) return done()
+    checkBody.call(this, request, reply, done)
+  }
+  app.addHook('onRoute', (route) => {
+    const own = [route.preValidation ?? []].flat() as preValidationHookHandler[]
+    route.preValidation = [checkAttached, ...own]
+  })
+}
+
+function createHeadCheck(
+  settings: InputGuardSettings,
+  lists: DeclaredLists,
+): (request: FastifyRequest) => Refusal | undefined {
+  const { maxHeaders, maxHeaderBytes, contentTypes, duplicateParameters } = settings
+  const rules = parameterRules(settings)
+  const mediaTypeFault = createMediaTypeCheck(contentTypes)
+  return (request) => {
     const { headers, raw } = request
     const header = findHeaderFault(raw.rawHeaders, maxHeaders, maxHeaderBytes)
-    if (header !== undefined) return refusal('headers', header, HEADERS[header])
-    if (refuseOverride && hasMethodOverride(headers)) return OVERRIDE_HEADER
+    if (header !== undefined) return refusal('headers', header, HEADERS(header))
+    if (rules.refuseOverride && hasMethodOverride(headers)) return OVERRIDE_HEADER
     const type = headers['content-type']
     if (type !== undefined) {
       const media = mediaTypeFault(type)
@@ -50,27 +98,37 @@ export function guardRequests(
     const url = raw.url ?? ''
     if (url.includes('%00')) return refusal('url', 'nul', QUERY('nul'))
     if (!url.includes('?')) return undefined
-    const fault = findParameterFault(request.query as object, rulesOf(request))
+    const fault = findParameterFault(request.query as object, {
+      ...rules,
+      lists: duplicateParameters === 'reject' ? lists.querystring(request) : null,
+    })
     return fault && refusal('querystring', fault, QUERY(fault))
   }
+}
 
-  app.addHook('onRequest', (request: FastifyRequest, _reply: FastifyReply, done) => {
-    const found = findFault(request)
-    if (found === undefined) return done()
-    recorder.rejected(request, { in: found.part, field: '', code: found.code, count: 1 })
-    done(found.create())
-  })
-  app.addHook('preValidation', (request: FastifyRequest, _reply: FastifyReply, done) => {
-    const { body, headers } = request
-    const isForm =
-      typeof body === 'object' && body !== null && headers['content-type']?.startsWith(FORM)
-    if (isForm !== true) return done()
-    const rules = { ...rulesOf(request), lists: null }
-    const fault = findParameterFault(body, rules)
-    if (fault === undefined) return done()
-    recorder.rejected(request, { in: 'body', field: '', code: fault, count: 1 })
-    done(new PARAPET_INPUT_GUARD_BODY_REFUSED(bodyProblems[fault]))
-  })
+/** Checks forms and texts; the bytes of JSON are scanned by its parser. */
+function createBodyCheck(
+  settings: InputGuardSettings,
+  lists: DeclaredLists,
+): (request: FastifyRequest) => ParameterFault | undefined {
+  const rules = parameterRules(settings)
+  return (request) => {
+    const { body } = request
+    if (body === undefined || body === null) return undefined
+    const type = mediaTypeOf(request.headers['content-type'] ?? '')
+    if (typeof body === 'string') {
+      return type.startsWith('text/') && body.includes('\0') ? 'nul' : undefined
+    }
+    if (typeof body !== 'object' || (type !== FORM && type !== MULTIPART)) return undefined
+    return findParameterFault(type === FORM ? body : textFields(body), {
+      ...rules,
+      lists: settings.duplicateParameters === 'reject' ? lists.body(request) : null,
+    })
+  }
+}
+
+function isMultipart({ headers, body }: FastifyRequest): boolean {
+  return body !== undefined && mediaTypeOf(headers['content-type'] ?? '') === MULTIPART
 }
 
 interface Refusal {
@@ -88,9 +146,9 @@ const OVERRIDE_HEADER = refusal(
   'method_override',
   () => new PARAPET_INPUT_GUARD_METHOD_OVERRIDE(),
 )
-const HEADERS = {
-  header_count: () => new PARAPET_INPUT_GUARD_HEADERS_REFUSED(headerProblems.header_count),
-  header_bytes: () => new PARAPET_INPUT_GUARD_HEADERS_REFUSED(headerProblems.header_bytes),
+const HEADERS = (fault: HeaderFault) => () => {
+  const error = new PARAPET_INPUT_GUARD_HEADERS_REFUSED(headerProblems[fault])
+  return fault === 'host_count' ? Object.assign(error, { statusCode: 400 }) : error
 }
 const MEDIA_TYPE = {
   media_type: () => new PARAPET_INPUT_GUARD_MEDIA_TYPE(mediaTypeProblems.media_type),

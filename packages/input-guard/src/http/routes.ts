@@ -8,7 +8,6 @@ import {
 } from '@parapet/kit'
 import type {
   FastifyInstance,
-  FastifyReply,
   FastifyRequest,
   FastifySchemaCompiler,
   RouteOptions,
@@ -22,13 +21,11 @@ import {
 } from '../output/response-plan.ts'
 import { findGaps } from '../validation/audit.ts'
 import { listParameters } from '../validation/list-parameters.ts'
-import {
-  createResolver,
-  isNode,
-  type ResolveRef,
-  type SchemaNode,
-} from '../validation/schema-tools.ts'
+import { createResolver, isNode, type ResolveRef } from '../validation/schema-tools.ts'
 import type { Recorder } from './recorder.ts'
+import { responseSchemaOf } from './response-schema.ts'
+import { routesOf } from './router-routes.ts'
+import { hasGuardedSchemas } from './schemas.ts'
 
 const NAME = '@parapet/input-guard'
 const EMPTY: ReadonlySet<string> = new Set()
@@ -41,7 +38,8 @@ interface GuardedRoute {
   readonly context: FastifyInstance
   /** The route gives a reason why its input is not bounded. */
   readonly isUnguarded: boolean
-  lists: ReadonlySet<string> | undefined
+  /** The route was declared before the plugin. */
+  readonly isMissed: boolean
 }
 
 interface RouteSchema {
@@ -53,7 +51,9 @@ interface RouteSchema {
 /** The routes that the plugin guards. */
 export class GuardedRoutes {
   readonly #routes: GuardedRoute[] = []
+  readonly #app: FastifyInstance
   readonly #rules: RouteRules<GuardedRoute>
+  readonly #lists = new WeakMap<object, ReadonlySet<string>>()
   readonly #resolvers = new WeakMap<FastifyInstance, ResolveRef>()
 
   /** @param createCompiler makes the `validatorCompiler` of a context */
@@ -62,6 +62,7 @@ export class GuardedRoutes {
     recorder: Recorder | undefined,
     createCompiler: (context: FastifyInstance) => FastifySchemaCompiler<unknown>,
   ) {
+    this.#app = app
     const compilers = new WeakMap<FastifyInstance, FastifySchemaCompiler<unknown>>()
     this.#rules = compileRouteRule<GuardedRoute>(app, {
       plugin: NAME,
@@ -79,7 +80,7 @@ export class GuardedRoutes {
           schema,
           context,
           isUnguarded: readRule(raw, name),
-          lists: undefined,
+          isMissed: false,
         }
         if (recorder !== undefined) this.#watchResponses(route, guarded, recorder)
         this.#routes.push(guarded)
@@ -88,25 +89,45 @@ export class GuardedRoutes {
     })
   }
 
-  /** The parameters of the query string that a route declares as arrays. */
-  listsOf({ routeOptions }: FastifyRequest): ReadonlySet<string> {
-    const route = this.#rules.of(routeOptions)
-    if (route === undefined || route === missedRoute) return EMPTY
-    return (route.lists ??= listParameters(
-      route.schema?.querystring,
-      this.#resolverOf(route.context),
-    ))
+  /** The parameters of a part that a route declares as arrays, also if it was declared before the plugin. */
+  listsOf(
+    { routeOptions, server }: FastifyRequest,
+    part: 'querystring' | 'body',
+  ): ReadonlySet<string> {
+    const schema = (routeOptions.schema as RouteSchema | undefined)?.[part]
+    if (!isNode(schema)) return EMPTY
+    const known = this.#lists.get(schema)
+    if (known !== undefined) return known
+    const found = listParameters(schema, this.#resolverOf(server))
+    this.#lists.set(schema, found)
+    return found
   }
 
   /** Lists what is not bounded, by route. @param accepted routes that are left out */
   audit(accepted: Readonly<Record<string, string>>): string[] {
-    const names = new Set(this.#routes.map(({ name }) => name))
-    return this.#routes.flatMap(({ name, method, schema, context, isUnguarded }) => {
+    const routes = [...this.#routes, ...this.#earlierRoutes()]
+    const names = new Set(routes.map(({ name }) => name))
+    return routes.flatMap((route) => {
+      const { name, method, schema, context, isUnguarded, isMissed } = route
       // Fastify adds HEAD to each GET, with the same schemas.
       if (names.has(name.replace(/^HEAD /, 'GET ')) && method === 'HEAD') return []
       if (isUnguarded || Object.hasOwn(accepted, name)) return []
+      if (isMissed && !hasGuardedSchemas(context))
+        return takesInput(route) ? [`  ${name} ${MISSED}`] : []
       const gaps = findGaps({ method, schema }, this.#resolverOf(context))
       return gaps.map((gap) => `  ${name} ${gap}`)
+    })
+  }
+
+  /** Routes of the same context that were declared before the plugin, usually because it was not awaited. */
+  #earlierRoutes(): GuardedRoute[] {
+    return routesOf(this.#app).flatMap(({ method, config, schema, context }) => {
+      const rule = this.#rules.of({ config })
+      if (rule !== undefined && rule !== missedRoute) return []
+      const name = `${method} ${config.url}`
+      const raw = (config as { readonly inputGuard?: unknown }).inputGuard
+      const isUnguarded = readRule(raw, name)
+      return [{ name, method, schema: schema as RouteSchema, context, isUnguarded, isMissed: true }]
     })
   }
 
@@ -145,6 +166,13 @@ export class GuardedRoutes {
   }
 }
 
+const MISSED =
+  'is declared before input-guard, which does not check it; register input-guard with "await" first, or use guardedSchemas()'
+
+function takesInput({ method, schema }: GuardedRoute): boolean {
+  return !['GET', 'HEAD', 'OPTIONS', 'TRACE'].includes(method) || schema?.querystring !== undefined
+}
+
 /** Reads `config.inputGuard`. @throws PARAPET_INPUT_GUARD_INVALID_RULE */
 function readRule(raw: unknown, route: string): boolean {
   if (raw === undefined) return false
@@ -153,27 +181,6 @@ function readRule(raw: unknown, route: string): boolean {
     throw new PARAPET_INPUT_GUARD_INVALID_RULE(route)
   }
   return true
-}
-
-/** The schema by which Fastify serializes the reply. */
-function responseSchemaOf(
-  responses: Readonly<Record<string, unknown>>,
-  reply: FastifyReply,
-): SchemaNode | undefined {
-  const status = String(reply.statusCode)
-  const found =
-    responses[status] ??
-    responses[`${status[0]}xx`] ??
-    responses[`${status[0]}XX`] ??
-    responses['default']
-  if (!isNode(found)) return undefined
-  const { content } = found
-  if (!isNode(content)) return found
-  const type = String(reply.getHeader('content-type') ?? 'application/json')
-    .split(';', 1)[0]!
-    .trim()
-  const entry = content[type] ?? content['*/*']
-  return isNode(entry) && isNode(entry['schema']) ? entry['schema'] : undefined
 }
 
 /** Whether nobody has chosen another compiler for a route. */

@@ -15,6 +15,9 @@ import { createSchemaCompiler, type ValidationListener } from './validator.ts'
 
 const kLibraries = Symbol('input-guard:libraries')
 
+/** Events of one request. */
+const MAX_EVENTS = 20
+
 /** The fields of a request from which something unsafe was removed, as `body/comment`. */
 const sanitizedFields = new WeakMap<FastifyRequest, string[]>()
 
@@ -55,7 +58,8 @@ const listener: ValidationListener = {
     const fields = pointers.map((pointer) => `${part}${pointer}`)
     sanitizedFields.set(request, [...(sanitizedFields.get(request) ?? []), ...fields])
     const recorder = findRecorder(request.server)
-    for (const field of new Set(fields)) recorder?.sanitized(request, field)
+    for (const field of [...new Set(fields)].slice(0, MAX_EVENTS))
+      recorder?.sanitized(request, field)
   },
 }
 
@@ -107,10 +111,20 @@ export function guardedSchemas(
   }
 }
 
-/** Loads the libraries of {@link guardedSchemas}, so that a missing one stops the boot. */
-export async function loadLibraries(app: FastifyInstance): Promise<void> {
+/** The libraries of {@link guardedSchemas}; `undefined`: the app does not use it. */
+function shelfOf(app: FastifyInstance): LibraryShelf | undefined {
   const controller = readFastifyInternal(app, 'fastify.schemaController') as
     | { readonly compilersFactory?: { readonly buildValidator?: { [kLibraries]?: LibraryShelf } } }
     | undefined
-  await controller?.compilersFactory?.buildValidator?.[kLibraries]?.ready()
+  return controller?.compilersFactory?.buildValidator?.[kLibraries]
+}
+
+/** Whether the routes of an app are validated by {@link guardedSchemas}. */
+export function hasGuardedSchemas(app: FastifyInstance): boolean {
+  return shelfOf(app) !== undefined
+}
+
+/** Loads the libraries of {@link guardedSchemas}, so that a missing one stops the boot. */
+export async function loadLibraries(app: FastifyInstance): Promise<void> {
+  await shelfOf(app)?.ready()
 }

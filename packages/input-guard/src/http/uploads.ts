@@ -2,13 +2,19 @@
 import { useSecurityEvents } from '@parapet/kit'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import {
+  PARAPET_INPUT_GUARD_BODY_REFUSED,
   PARAPET_INPUT_GUARD_MISSING_LIBRARY,
   PARAPET_INPUT_GUARD_UPLOAD_REFUSED,
   PARAPET_INPUT_GUARD_UPLOAD_TOO_LARGE,
 } from '../errors.ts'
 import { events } from '../events.ts'
+import type { InputGuardSettings } from '../options.ts'
+import { bodyProblems } from '../request/problems.ts'
+import { findParameterFault, type ParameterFault } from '../request/query.ts'
 import { receiveFiles } from '../uploads/receive-files.ts'
 import type { ReceivedForm, UploadPart, UploadRules } from '../uploads/rules.ts'
+import type { Recorder } from './recorder.ts'
+import { parameterRules } from './request-guard.ts'
 
 /** Receives the form of a request. */
 export type ReceiveUpload = (request: FastifyRequest, rules: UploadRules) => Promise<ReceivedForm>
@@ -21,7 +27,11 @@ type MultipartRequest = FastifyRequest & {
 const MAX_PART_HEADERS = 20
 
 /** Adds the hooks. @returns the function for handlers */
-export function addUploads(app: FastifyInstance): ReceiveUpload {
+export function addUploads(
+  app: FastifyInstance,
+  settings: InputGuardSettings,
+  recorder: Recorder,
+): ReceiveUpload {
   const bus = useSecurityEvents(app, events)
   const discards = new WeakMap<FastifyRequest, (() => Promise<void>)[]>()
   const clean = async (request: FastifyRequest) => {
@@ -57,7 +67,12 @@ export function addUploads(app: FastifyInstance): ReceiveUpload {
       headerPairs: MAX_PART_HEADERS,
     }
     try {
-      const { form: received, discard } = await receiveFiles(form.parts({ limits }), rules)
+      const { form: received, discard } = await receiveFiles(
+        guardFields(form.parts({ limits }), settings, (code) =>
+          recorder.rejected(request, { in: 'body', field: '', code, count: 1 }),
+        ),
+        rules,
+      )
       discards.set(request, [...(discards.get(request) ?? []), discard])
       // The response was sent while the form arrived.
       if (request.raw.destroyed && request.raw.aborted) await clean(request)
@@ -69,6 +84,31 @@ export function addUploads(app: FastifyInstance): ReceiveUpload {
       }
       throw known
     }
+  }
+}
+
+/** Refuses text fields as those of other forms. */
+async function* guardFields(
+  parts: AsyncIterable<UploadPart>,
+  settings: InputGuardSettings,
+  refused: (code: ParameterFault) => void,
+): AsyncGenerator<UploadPart> {
+  const rules = { ...parameterRules(settings), lists: null }
+  const names = new Set<string>()
+  for await (const part of parts) {
+    if (part.type !== 'file') {
+      const { fieldname, value } = part
+      const isRepeated = settings.duplicateParameters === 'reject' && names.has(fieldname)
+      names.add(fieldname)
+      const fault = isRepeated
+        ? 'duplicate_parameter'
+        : findParameterFault({ [fieldname]: value }, rules)
+      if (fault !== undefined) {
+        refused(fault)
+        throw new PARAPET_INPUT_GUARD_BODY_REFUSED(bodyProblems[fault])
+      }
+    }
+    yield part
   }
 }
 

@@ -6,9 +6,15 @@ import type { Ajv, ValidateFunction } from 'ajv'
 import type { FastifyRequest, FastifySchemaCompiler } from 'fastify'
 import { compileCoercion, type Coercion } from '../validation/coercion.ts'
 import { createAjv } from '../validation/create-ajv.ts'
-import { toFaults, type InputFault, type RequestPart } from '../validation/faults.ts'
+import { firstFaults, toFaults, type InputFault, type RequestPart } from '../validation/faults.ts'
 import { ValidationRun } from '../validation/run.ts'
-import { createResolver, forHeaders, forRequest, isNode } from '../validation/schema-tools.ts'
+import {
+  createResolver,
+  forHeaders,
+  forRequest,
+  isNode,
+  type ResolveRef,
+} from '../validation/schema-tools.ts'
 import type { CheckTools } from '../types/check.ts'
 import { asError, checkLater, inputError } from './input-error.ts'
 
@@ -53,14 +59,14 @@ export function createSchemaCompiler(settings: CompilerSettings): FastifySchemaC
 
   const compile = (schema: unknown, httpPart: string | undefined) => {
     ajvs ??= {
-      body: create(true, forRequest(externals) as Record<string, object>),
+      body: create(true, requestExternals(externals, resolve)),
       text: create(false, externals),
     }
     const part = (httpPart === 'query' ? 'querystring' : (httpPart ?? 'body')) as RequestPart
     if (part === 'body') {
       return new PartValidator(
         part,
-        ajvs.body.compile(forRequest(schema) as object),
+        ajvs.body.compile(forRequest(schema, resolve) as object),
         undefined,
         run,
       )
@@ -72,6 +78,14 @@ export function createSchemaCompiler(settings: CompilerSettings): FastifySchemaC
   // Fastify passes the part with the schema; its type declares the schema only.
   return ((route: { readonly schema: unknown; readonly httpPart?: string }) =>
     toFastify(compile(route.schema, route.httpPart), settings)) as FastifySchemaCompiler<unknown>
+}
+
+function requestExternals(
+  externals: Readonly<Record<string, object>>,
+  resolve: ResolveRef,
+): Record<string, object> {
+  const entries = Object.entries(externals)
+  return Object.fromEntries(entries.map(([id, each]) => [id, forRequest(each, resolve) as object]))
 }
 
 /** What the validation of one part found. */
@@ -111,7 +125,8 @@ class PartValidator {
 function toFastify(inner: PartValidator, { tools, listener }: CompilerSettings): Validator {
   const { part } = inner
   const refuse = (faults: readonly InputFault[], request: FastifyRequest | undefined): false => {
-    const all = request === undefined ? faults : [...faults, ...otherFaults(request, part)]
+    const others = request === undefined ? [] : otherFaults(request, part)
+    const all = firstFaults([...faults, ...others])
     listener.rejected(request, all)
     // Fastify names the part before each fault of an array, so faults of several parts are an error.
     validator.errors = all.every((each) => each.in === part) ? all : inputError(all, part)
@@ -128,8 +143,9 @@ function toFastify(inner: PartValidator, { tools, listener }: CompilerSettings):
     if (reported.later.length === 0) return true
     return checkLater(reported.later, part).then((late) => {
       if (late.length === 0) return true
-      listener.rejected(request, late)
-      throw inputError(late, part)
+      const first = firstFaults(late)
+      listener.rejected(request, first)
+      throw inputError(first, part)
     })
   }
   const validator: Validator = Object.assign(

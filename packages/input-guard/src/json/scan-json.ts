@@ -22,7 +22,7 @@ export interface JsonLimits {
   readonly maxKeys: number
   /** Items of one array. */
   readonly maxArrayLength: number
-  /** Bytes of one string or key as it is written. */
+  /** Bytes of one string as it is written; a key has at most 1024, too. */
   readonly maxStringBytes: number
   /** Whether keys that begin with `$` are refused. */
   readonly refuseOperators: boolean
@@ -53,6 +53,8 @@ const CLOSE_OBJECT = 0x7d
 const SHORT_STRING = 40
 /** 1 for a comma. */
 const IS_COMMA = Uint8Array.from({ length: 256 }, (_, byte) => (byte === COMMA ? 1 : 0))
+/** The path of a fault repeats the keys above it. */
+const MAX_KEY_BYTES = 1024
 const NUL = -1
 const LONE_SURROGATE = -2
 
@@ -121,6 +123,7 @@ export class JsonScanner {
         at = end + 1
         while (bytes[at]! <= 0x20) at++
         if (bytes[at] !== COLON) continue
+        if (end - start > MAX_KEY_BYTES) return 'string_bytes'
         at++
         // A key in an array is no JSON, and refused by the parser.
         if (shape === null && names === null) continue

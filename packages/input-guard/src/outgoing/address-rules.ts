@@ -42,6 +42,10 @@ function isPublicV6(address: V6): boolean {
   if (CARRIERS.some(([prefix, bits]) => address.match(prefix, bits))) {
     return isPublicV4(new ipaddr.IPv4(bytes.slice(12)))
   }
+  // ISATAP: `::5efe:a.b.c.d` or `::200:5efe:a.b.c.d` as the interface of any network. @see RFC 5214, section 6.1
+  const isIsatap =
+    (bytes[8]! & 0xfd) === 0 && bytes[9] === 0 && bytes[10] === 0x5e && bytes[11] === 0xfe
+  if (isIsatap && !isPublicV4(new ipaddr.IPv4(bytes.slice(12)))) return false
   if (address.match(SIX_TO_FOUR, 16)) return isPublicV4(new ipaddr.IPv4(bytes.slice(2, 6)))
   return address.match(GLOBAL_UNICAST, 3) && address.range() === 'unicast'
 }

@@ -1,11 +1,15 @@
 /** Ends a response body that is larger than allowed. */
 import { PARAPET_INPUT_GUARD_FETCH_FAILED } from '../errors.ts'
 
-/** @param done runs once when the body has ended, failed or was cancelled */
+/**
+ * @param done runs once when the body has ended, failed or was cancelled
+ * @param toKnown makes the error that the reader gets
+ */
 export function limitBody(
   body: ReadableStream<Uint8Array>,
   maxBytes: number,
   done: () => void,
+  toKnown: (error: unknown) => unknown,
 ): ReadableStream<Uint8Array> {
   const reader = body.getReader()
   let bytes = 0
@@ -26,7 +30,7 @@ export function limitBody(
         controller.enqueue(value)
       } catch (error) {
         done()
-        controller.error(error)
+        controller.error(toKnown(error))
       }
     },
     async cancel(reason) {

@@ -11,6 +11,8 @@ export type PinnedConnect = (origin: {
   readonly host: string
   readonly port: number
   readonly isTls: boolean
+  /** Ends the attempt. */
+  readonly signal: AbortSignal
 }) => Promise<Socket>
 
 const MAX_ADDRESSES = 64
@@ -20,10 +22,14 @@ export function createPinnedConnect(
   { lookup = defaultLookup, connect = openSocket }: FetchPorts,
   timeoutMs: number,
 ): PinnedConnect {
-  return async ({ host, port, isTls }) => {
+  return async ({ host, port, isTls, signal }) => {
     const addresses = isAddress(host) ? [literal(host)] : await resolve(host, lookup)
+    // Nobody waits for a connection any more.
+    signal.throwIfAborted()
     const [first] = addresses
-    return connect({ ...first!, host, port, isTls, timeoutMs })
+    const socket = await connect({ ...first!, host, port, isTls, timeoutMs })
+    if (signal.aborted) socket.destroy()
+    return socket
   }
 }
 

@@ -8,8 +8,8 @@ export interface PreparedRequest {
 }
 
 const REDIRECTS = new Set([301, 302, 303, 307, 308])
-/** Headers that another origin must not get. */
-const CREDENTIALS = ['authorization', 'cookie', 'proxy-authorization', 'x-api-key']
+/** What another origin may get. Every API has its own header for credentials, so no list of those is complete. */
+const HARMLESS = new Set(['accept', 'accept-encoding', 'accept-language', 'user-agent'])
 const BODY_HEADERS = [
   'content-encoding',
   'content-language',
@@ -28,17 +28,18 @@ export function redirectTarget(
   return URL.canParse(location, from.href) ? new URL(location, from.href) : undefined
 }
 
-/** The request to send to the target. */
+/** The request to send to the target; `undefined`: another origin would get the body. */
 export function redirectRequest(
   { method, headers, body }: PreparedRequest,
   status: number,
   isOtherOrigin: boolean,
-): PreparedRequest {
-  const next = new Headers(headers)
+): PreparedRequest | undefined {
   const becomesGet =
     (status === 303 && method !== 'GET' && method !== 'HEAD') ||
     ((status === 301 || status === 302) && method === 'POST')
+  if (isOtherOrigin && !becomesGet && body !== null) return undefined
+  const kept = [...headers.entries()].filter(([name]) => !isOtherOrigin || HARMLESS.has(name))
+  const next = new Headers(kept)
   if (becomesGet) for (const name of BODY_HEADERS) next.delete(name)
-  if (isOtherOrigin) for (const name of CREDENTIALS) next.delete(name)
   return becomesGet ? { method: 'GET', headers: next, body: null } : { method, headers: next, body }
 }

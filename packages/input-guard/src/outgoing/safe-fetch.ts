@@ -9,6 +9,7 @@ import { findForbidden, hostOf, type ForbiddenReason, type HostRules } from './h
 import { limitBody } from './limit-body.ts'
 import { createPinnedConnect } from './pinned-connect.ts'
 import type { FetchPorts } from './ports.ts'
+import { loadUndici } from './load-undici.ts'
 import { redirectRequest, redirectTarget, type PreparedRequest } from './redirects.ts'
 
 /** What {@link SafeFetch} sends. */
@@ -25,7 +26,8 @@ export interface SafeFetchInit {
  * Requests a URL.
  *
  * @throws PARAPET_INPUT_GUARD_URL_FORBIDDEN the URL, one of its redirects or an address is not allowed.
- * @throws PARAPET_INPUT_GUARD_FETCH_FAILED the host failed, or a limit was reached.
+ * @throws PARAPET_INPUT_GUARD_FETCH_FAILED the host failed, or a limit was reached; reading the body, too.
+ * @throws the reason of `signal`, if the caller aborts.
  */
 export type SafeFetch = (url: string | URL, init?: SafeFetchInit) => Promise<Response>
 
@@ -38,12 +40,6 @@ export interface SafeFetchSettings extends HostRules {
   readonly connect: FetchPorts['connect']
 }
 
-/** The parts of undici that are used. */
-interface Undici {
-  readonly Agent: new (options: object) => { destroy(): Promise<void> }
-  readonly fetch: (url: string, init: object) => Promise<Response>
-}
-
 const REASONS: Readonly<Record<ForbiddenReason, string>> = {
   scheme: 'its scheme',
   credentials: 'it contains a user name or password',
@@ -51,6 +47,8 @@ const REASONS: Readonly<Record<ForbiddenReason, string>> = {
   host: 'its host',
   address: 'its address',
 }
+
+const RESENT_BODY = 'a redirect would send its body to another origin'
 
 /** The connector that undici calls for each connection. */
 type Connector = (
@@ -66,35 +64,47 @@ export function createSafeFetcher(
   const { lookup, connect, maxBytes, timeoutMs } = settings
   const ports = { ...(lookup && { lookup }), ...(connect && { connect }) }
   const pinned = createPinnedConnect(ports, timeoutMs)
-  const connector: Connector = ({ hostname, port, protocol }, done) => {
-    const isTls = protocol === 'https:'
-    const host = hostname.replace(/^\[(.*)\]$/, '$1').replace(/\.$/, '')
-    const number = port === '' ? (isTls ? 443 : 80) : Number(port)
-    void settle(pinned({ host, port: number, isTls }), done)
-  }
+  const connectorOf =
+    (signal: AbortSignal): Connector =>
+    ({ hostname, port, protocol }, done) => {
+      const isTls = protocol === 'https:'
+      const host = hostname.replace(/^\[(.*)\]$/, '$1').replace(/\.$/, '')
+      const number = port === '' ? (isTls ? 443 : 80) : Number(port)
+      void settle(pinned({ host, port: number, isTls, signal }), done)
+    }
   return async (url, init = {}) => {
     const { Agent, fetch } = await loadUndici()
-    // One agent for each request: a connection is never used again for a name that resolves anew.
-    const agent = new Agent({ connect: connector, pipelining: 0, maxHeaderSize: 16_384 })
     const timeout = AbortSignal.timeout(timeoutMs)
     const signal = init.signal === undefined ? timeout : AbortSignal.any([init.signal, timeout])
+    // One agent for each request: a connection is never used again for a name that resolves anew.
+    const agent = new Agent({ connect: connectorOf(signal), pipelining: 0, maxHeaderSize: 16_384 })
     const close = () => void agent.destroy().catch(() => {})
     // A body that nobody reads must not keep its connection.
     timeout.addEventListener('abort', close, { once: true })
     const send = (target: URL, request: PreparedRequest) =>
       fetch(target.href, { ...request, dispatcher: agent, redirect: 'manual', signal })
+    const errorOf = (error: unknown): unknown =>
+      init.signal?.aborted === true ? init.signal.reason : toKnown(error, timeout.aborted)
+    const hops: Hop[] = []
     try {
-      const response = await follow(url, init, settings, send)
-      return wrap(response, maxBytes, close)
+      const response = await follow(url, init, settings, send, hops)
+      return wrap(response, hops, { maxBytes, close, errorOf })
     } catch (error) {
       close()
-      const known = toKnown(error, timeout.aborted)
+      const known = errorOf(error)
       if (known instanceof PARAPET_INPUT_GUARD_URL_FORBIDDEN) {
-        refused(known.message, URL.canParse(String(url)) ? hostOf(new URL(String(url))) : '')
+        const last = hops.at(-1)
+        refused(known.message, last === undefined ? '' : hostOf(last.target))
       }
       throw known
     }
   }
+}
+
+/** One request of a chain of redirects. */
+interface Hop {
+  readonly target: URL
+  readonly method: string
 }
 
 async function settle(opening: Promise<Socket>, done: Parameters<Connector>[1]): Promise<void> {
@@ -113,6 +123,7 @@ async function follow(
   { method = 'GET', headers, body = null }: SafeFetchInit,
   settings: SafeFetchSettings,
   send: (target: URL, request: PreparedRequest) => Promise<Response>,
+  hops: Hop[],
 ): Promise<Response> {
   if (!URL.canParse(String(url))) throw new PARAPET_INPUT_GUARD_URL_FORBIDDEN('it is no URL')
   let target = new URL(String(url))
@@ -122,6 +133,7 @@ async function follow(
     body,
   }
   for (let redirects = 0; ; redirects++) {
+    hops.push({ target, method: request.method })
     const forbidden = findForbidden(target, settings)
     if (forbidden !== undefined) throw new PARAPET_INPUT_GUARD_URL_FORBIDDEN(REASONS[forbidden])
     const response = await send(target, request)
@@ -136,22 +148,39 @@ async function follow(
     if (target.protocol === 'https:' && next.protocol === 'http:') {
       throw new PARAPET_INPUT_GUARD_URL_FORBIDDEN(REASONS.scheme)
     }
-    request = redirectRequest(request, status, next.origin !== target.origin)
+    const changed = redirectRequest(request, status, next.origin !== target.origin)
+    if (changed === undefined) throw new PARAPET_INPUT_GUARD_URL_FORBIDDEN(RESENT_BODY)
+    request = changed
     target = next
   }
 }
 
 /** A response whose body is limited, and which closes its connection at the end. */
-function wrap(response: Response, maxBytes: number, close: () => void): Response {
+function wrap(
+  response: Response,
+  hops: readonly Hop[],
+  rules: {
+    readonly maxBytes: number
+    readonly close: () => void
+    readonly errorOf: (error: unknown) => unknown
+  },
+): Response {
   const { body, status, statusText, headers } = response
+  const { maxBytes, close, errorOf } = rules
+  const { target, method } = hops.at(-1)!
   const length = Number(headers.get('content-length') ?? 0)
-  if (length > maxBytes) throw new PARAPET_INPUT_GUARD_FETCH_FAILED('the response is too large')
-  if (body === null) {
-    close()
-    return response
+  // The response to HEAD has the length of a body that is not sent.
+  if (method !== 'HEAD' && length > maxBytes) {
+    throw new PARAPET_INPUT_GUARD_FETCH_FAILED('the response is too large')
   }
-  const limited = limitBody(body, maxBytes, close)
-  return new Response(limited, { status, statusText, headers: [...headers.entries()] })
+  if (body === null) close()
+  const limited = body && limitBody(body, maxBytes, close, errorOf)
+  const wrapped = new Response(limited, { status, statusText, headers: [...headers.entries()] })
+  // A constructed response has no URL.
+  return Object.defineProperties(wrapped, {
+    url: { value: target.href },
+    redirected: { value: hops.length > 1 },
+  })
 }
 
 /** Errors of undici carry the reason in `cause`, and the message of a system error names addresses. */
@@ -163,13 +192,4 @@ function toKnown(error: unknown, isLate: boolean): Error {
   }
   const problem = isLate ? 'the host did not answer in time' : 'the host did not answer'
   return Object.assign(new PARAPET_INPUT_GUARD_FETCH_FAILED(problem), { cause: error })
-}
-
-async function loadUndici(): Promise<Undici> {
-  try {
-    return await import('undici')
-  } catch (cause) {
-    const missing = new PARAPET_INPUT_GUARD_MISSING_LIBRARY('app.inputGuard.fetch', 'undici')
-    throw Object.assign(missing, { cause })
-  }
 }

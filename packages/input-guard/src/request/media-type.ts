@@ -28,12 +28,19 @@ export function createMediaTypeCheck(
   }
 }
 
+/** The media type without parameters, in lower case, as Fastify finds its parser. */
+export function mediaTypeOf(contentType: string): string {
+  // Most requests.
+  if (contentType === 'application/json') return contentType
+  return contentType.split(';', 1)[0]!.trim().toLowerCase()
+}
+
 function faultOf(
   contentType: string,
   known: ReadonlySet<string> | undefined,
 ): MediaTypeFault | undefined {
   if (contentType.length > 2 * MAX_LENGTH) return 'media_type'
-  const type = contentType.split(';', 1)[0]!.trim().toLowerCase()
+  const type = mediaTypeOf(contentType)
   if (known !== undefined && !known.has(type)) return 'media_type'
   const charsets = [...contentType.matchAll(CHARSET)]
   return charsets.every(([, name]) => UTF_8.test(name!)) ? undefined : 'charset'

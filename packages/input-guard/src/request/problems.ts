@@ -36,6 +36,7 @@ export const urlProblems: Readonly<Record<ParameterFault, string>> = {
 export const headerProblems: Readonly<Record<HeaderFault, string>> = {
   header_bytes: 'a header that is too long',
   header_count: 'too many headers',
+  host_count: 'more than one Host header',
 }
 
 /** Continue `The body has …`. */

@@ -23,6 +23,8 @@ export interface ParameterRules {
 const PROTOTYPE = /(?:^|[.[])(?:__proto__|constructor\]?[.[]+prototype)(?:$|[.[\]])/
 /** `$ne`, `a[$ne]` */
 const OPERATOR = /(?:^|[.[])\$/
+/** `_method`, `_METHOD`, `_method[]` */
+const OVERRIDE = /^_method(?:$|[.[])/i
 const SURROGATE = /\p{Surrogate}/u
 const MAX_DEPTH = 32
 
@@ -71,5 +73,5 @@ function nameFault(
   if (PROTOTYPE.test(name)) return 'prototype_key'
   if (name.includes('\0')) return 'nul'
   if (refuseOperators && OPERATOR.test(name)) return 'operator_key'
-  return refuseOverride && name === '_method' ? 'method_override' : undefined
+  return refuseOverride && OVERRIDE.test(name) ? 'method_override' : undefined
 }

@@ -14,7 +14,11 @@ export interface InputFault {
   readonly params: { readonly code: string; readonly additionalProperty?: string }
 }
 
-const MAX_FAULTS = 50
+/** Enough for every field of a form; the log and the response stay small whatever the client sends. */
+const MAX_FAULTS = 20
+const MAX_POINTER = 128
+const MAX_NAME = 64
+const MAX_MESSAGE = 2000
 
 /** Converts the errors of Ajv. */
 export function toFaults(part: RequestPart, errors: readonly ErrorObject[]): InputFault[] {
@@ -24,18 +28,34 @@ export function toFaults(part: RequestPart, errors: readonly ErrorObject[]): Inp
     >
     return {
       in: part,
-      instancePath:
+      instancePath: cut(
         typeof missingProperty === 'string'
           ? `${instancePath}/${escapePointer(missingProperty)}`
           : instancePath,
+        MAX_POINTER,
+      ),
       keyword,
       message: missingProperty === undefined ? (message ?? 'is invalid') : 'is required',
       params: {
         code: typeof code === 'string' ? code : codeOf(keyword),
-        ...(typeof additionalProperty === 'string' ? { additionalProperty } : undefined),
+        ...(typeof additionalProperty === 'string'
+          ? { additionalProperty: cut(additionalProperty, MAX_NAME) }
+          : undefined),
       },
     }
   })
+}
+
+/** Ends a text that a client has made long by an ellipsis, and never within a surrogate pair. */
+function cut(text: string, most: number): string {
+  return text.length <= most ? text : `${text.slice(0, most - 1).replace(/[\ud800-\udbff]$/, '')}…`
+}
+
+/** The first faults of a request, as many as one message has room for. */
+export function firstFaults(faults: readonly InputFault[]): readonly InputFault[] {
+  let room = MAX_MESSAGE
+  const cut = faults.findIndex((each) => (room -= sentenceOf(each).length + 2) < 0)
+  return faults.slice(0, Math.min(MAX_FAULTS, cut === -1 ? MAX_FAULTS : Math.max(cut, 1)))
 }
 
 /** `maxLength` → `max_length` */
@@ -49,5 +69,9 @@ function escapePointer(name: string): string {
 
 /** The sentence for people: each fault with its place. */
 export function describeFaults(faults: readonly InputFault[]): string {
-  return faults.map((each) => `${each.in}${each.instancePath} ${each.message}`).join(', ')
+  return faults.map(sentenceOf).join(', ')
+}
+
+function sentenceOf({ in: part, instancePath, message }: InputFault): string {
+  return `${part}${instancePath} ${message}`
 }

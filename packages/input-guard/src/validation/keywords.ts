@@ -4,6 +4,7 @@ import { GUARD, refuseType, type CheckTools, type Fault } from '../types/check.t
 import { RANGE_GUARD, compileRange } from '../types/dates.ts'
 import { JSON_GUARD, compileJson } from '../types/json.ts'
 import { NUMBER_GUARD, compileDecimals } from '../types/numbers.ts'
+import { checkBoundsFirst } from './bounds-first.ts'
 import type { ValidationRun } from './run.ts'
 import { compileTextCheck } from './text-checks.ts'
 
@@ -17,6 +18,7 @@ export function addGuardKeywords(ajv: Ajv, tools: CheckTools, run: ValidationRun
   ajv.addKeyword(faultKeyword(RANGE_GUARD, 'object', compileRange))
   ajv.removeKeyword('pattern').addKeyword(patternKeyword)
   ajv.removeKeyword('format').addKeyword(formatKeyword(ajv))
+  checkBoundsFirst(ajv)
 }
 
 /** Refuses members with `readOnly` in the body of a request. @see OpenAPI 3.1, section 4.8.24 */
