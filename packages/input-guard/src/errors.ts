@@ -165,3 +165,13 @@ export const PARAPET_INPUT_GUARD_SCAN_FAILED = createError<[]>(
   'The upload could not be checked; try again later',
   503,
 )
+
+/**
+ * A file could not be written to the folder where uploads wait: the folder is missing, full or not writable.
+ * Fix: Check the rule `directory`; the cause is in the log.
+ */
+export const PARAPET_INPUT_GUARD_STORAGE_FAILED = createError<[]>(
+  'PARAPET_INPUT_GUARD_STORAGE_FAILED',
+  'The upload could not be stored; try again later',
+  503,
+)
