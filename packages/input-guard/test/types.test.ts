@@ -196,6 +196,11 @@ await t.test('a search has words and punctuation, and no comments of SQL', async
     'C# & F#',
     'what?',
     '"exact words"',
+    '¿qué?',
+    '日本語、です',
+    '€50',
+    '100%',
+    'café—bar',
     '',
   ]
   t.same(await verdicts(check, words), words)
@@ -255,11 +260,84 @@ await t.test(
   },
 )
 
+await t.test('text has no hidden characters, and joiners only where they join', async (t) => {
+  const check = await createChecker(t, SafeText({ maxLength: 50 }))
+  const ordinary = [
+    '👩‍👩‍👧 👍🏽 ❤️ 1️⃣ 👩🏽‍🚀 ❤️‍🔥',
+    'می‌خواهم',
+    'क्‍ष',
+    'ශ්‍රී',
+    '葛\u{e0100}城',
+    'Nguyễn Thị',
+    'e\u0301'.normalize('NFC'),
+  ]
+  t.same(await verdicts(check, ordinary), ordinary)
+  const hidden = [
+    'a\u{e0100}b',
+    '葛\u{e0100}\u{e0101}',
+    'a\u200db',
+    'a\u200cb',
+    '👩\u200d\u200d👩',
+    'a\ufe0f',
+    'a\ufe00',
+    '\ue000',
+    '\ufdd0',
+    '\u{1ffff}',
+    '\u{f0000}',
+    'a\u2800b',
+    '\u2065',
+    '\u{1d173}',
+    '\u{1bca0}',
+  ]
+  t.same(
+    await verdicts(check, hidden),
+    hidden.map(() => '!invisible_character'),
+  )
+})
+
+const marks = (count: number) => `a${'\u0323'.repeat(count)}`
+
+await t.test('a letter has at most 30 marks, in every type that normalises', async (t) => {
+  const long = { maxLength: 100 }
+  for (const [schema, code] of [
+    [SafeText(long), 'combining_marks'],
+    [SafeText({ ...long, normalize: 'NFKC' }), 'combining_marks'],
+    [PersonName(long), 'combining_marks'],
+    [SearchQuery(long), 'combining_marks'],
+    [SafeFilename(), 'combining_marks'],
+    [SafeJson(), 'combining_marks'],
+  ] as const) {
+    const check = await createChecker(t, schema)
+    t.match(await check(marks(29)), { value: /./ })
+    t.same(await check(marks(40)), { code })
+  }
+  const email = await createChecker(t, SafeEmail())
+  t.same(await email(`a@${marks(40)}.com`), { code: 'email' })
+  const url = await createChecker(t, SafeUrl())
+  t.same(await url(`https://${marks(40)}.com/`), { code: 'url' })
+  const redirect = await createChecker(t, SafeRedirect({ origin: 'https://a.com' }))
+  t.same(await redirect(`//${marks(40)}.com/`), { code: 'redirect' })
+})
+
 await t.test('texts that imitate others are refused on request', async (t) => {
   const check = await createChecker(t, SafeText({ maxLength: 50, confusables: 'reject' }))
-  const honest = ['paypal', 'Привет', 'Bjørn', '東京 Tokyo', 'Αθήνα']
+  const honest = ['paypal', 'Привет', 'Bjørn', '東京 Tokyo', 'Αθήνα', 'Æsop', 'Straße', 'علي Ali']
   t.same(await verdicts(check, honest), honest)
-  t.same(await verdicts(check, ['pаypal', 'раура', 'Gοοgle']), Array<string>(3).fill('!confusable'))
+  const imitations = [
+    'pаypal',
+    'раура',
+    'Gοοgle',
+    'pɑypal',
+    'ꓑaypal',
+    'p𝗮ypal',
+    'ｐａｙ',
+    'ⲣⲟ',
+    'ꓑ 1',
+  ]
+  t.same(
+    await verdicts(check, imitations),
+    imitations.map(() => '!confusable'),
+  )
 })
 
 await t.test('the name of a file has no path in any notation', async (t) => {
@@ -270,6 +348,9 @@ await t.test('the name of a file has no path in any notation', async (t) => {
     '写真.png',
     "o'brien.txt",
     'archive.tar.gz',
+    'a…b.txt',
+    '½.txt',
+    'My%20file%20%281%29.pdf',
   ]
   t.same(await verdicts(check, names), names)
   const attacks = [
@@ -720,6 +801,8 @@ await t.test('100 KB of hostile text takes no time in any type', async (t) => {
     '<a ',
     '%',
     '\u0301',
+    '\u0344\u0323',
+    'a\u0344\u0323',
     '9',
     ' ',
     '@a.',

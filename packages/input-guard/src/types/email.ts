@@ -1,7 +1,7 @@
 /** E-mail addresses. @see RFC 5321, section 4.5.3.1; RFC 5890 */
 import { domainToASCII } from 'node:url'
 import type { TString } from '@sinclair/typebox'
-import { hasLoneSurrogate } from '../text/characters.ts'
+import { hasLoneSurrogate, hasLongMarks } from '../text/characters.ts'
 import {
   commonOf,
   fault,
@@ -46,7 +46,8 @@ const NO_MAIL = fault('email_domain', 'must have a domain that receives mail')
 /** The domain as DNS has it, or `undefined` if it is none. */
 function normalizeDomain(text: string): string | undefined {
   const isForeign = NOT_ASCII.test(text)
-  if (isForeign && (NOT_IN_DOMAIN.test(text) || hasLoneSurrogate(text))) return undefined
+  if (isForeign && NOT_IN_DOMAIN.test(text)) return undefined
+  if (isForeign && (hasLoneSurrogate(text) || hasLongMarks(text))) return undefined
   const ascii = isForeign ? domainToASCII(text) : text.toLowerCase()
   return ascii.length <= 253 && DOMAIN.test(ascii) ? ascii : undefined
 }

@@ -45,8 +45,9 @@ const STAGE_CHARACTERS =
   /^[\p{L}\p{M}\p{N}\u200c\u200d '’ʼ‘`´.,·・\u2010\u2011–!?$&+/():#*@°=\p{So}-]*$/u
 const HAS_LETTER = /\p{L}/u
 const HAS_LETTER_OR_DIGIT = /[\p{L}\p{N}!]/u
-// oxlint-disable-next-line no-misleading-character-class -- as above
-const SEARCH_CHARACTERS = /^[\p{L}\p{M}\p{N}\u200c\u200d '’"“”„«».,:&+#@!?/()_–-]*$/u
+const SEARCH_CHARACTERS =
+  // oxlint-disable-next-line no-misleading-character-class -- as above
+  /^[\p{L}\p{M}\p{N}\p{Sc}\u200c\u200d '’‘‚"“”„«»‹›.,:&+#@!?¡¿%/()_…—–、。・，！？：「」『』（）-]*$/u
 /** Comments of SQL and shells, which no search needs. */
 const COMMENT = /--|\/\*|\/\//
 const SLUG = /^[a-z0-9]+(?:-[a-z0-9]+)*$/

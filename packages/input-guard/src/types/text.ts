@@ -63,6 +63,7 @@ const FORBIDDEN: Readonly<Record<CharacterFault, Fault>> = {
   control_character: fault('control_character', 'must not contain control characters'),
   bidi_character: fault('bidi_character', 'must not contain characters that reorder text'),
   invisible_character: fault('invisible_character', 'must not contain invisible characters'),
+  combining_marks: fault('combining_marks', 'must not have more than 30 marks on one letter'),
 }
 const CONFUSABLE = fault('confusable', 'must not mix letters that look alike')
 const NOT_ASCII = /\P{ASCII}/u

@@ -1,6 +1,7 @@
 /** URLs and targets of redirects, by the rules that browsers follow. @see WHATWG URL */
 import type { TString } from '@sinclair/typebox'
 import { PARAPET_INPUT_GUARD_REDIRECT_FORBIDDEN } from '../errors.ts'
+import { hasLongMarks } from '../text/characters.ts'
 import {
   commonOf,
   fault,
@@ -77,7 +78,7 @@ export function isListedHost(host: string, hosts: readonly string[]): boolean {
 export function compileUrl(settings: SafeUrlOptions): TextCheck {
   const { schemes = ['https'], credentials = false, hosts } = settings
   return (text) => {
-    if (MISLEADING.test(text) || !URL.canParse(text)) return NOT_A_URL
+    if (MISLEADING.test(text) || hasLongMarks(text) || !URL.canParse(text)) return NOT_A_URL
     const url = new URL(text)
     if (!schemes.includes(url.protocol.slice(0, -1))) return SCHEME
     if (!credentials && (url.username !== '' || url.password !== '')) return CREDENTIALS
@@ -99,7 +100,8 @@ export function resolveRedirect(target: string, origin: string): string {
 }
 
 function pathOn(target: string, origin: string): string | undefined {
-  if (MISLEADING.test(target) || !URL.canParse(target, origin)) return undefined
+  if (MISLEADING.test(target) || hasLongMarks(target)) return undefined
+  if (!URL.canParse(target, origin)) return undefined
   const url = new URL(target, origin)
   const path = `${url.pathname}${url.search}${url.hash}`
   // A path that begins with two slashes would be read as a host.
