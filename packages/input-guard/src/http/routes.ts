@@ -15,11 +15,8 @@ import type {
   preSerializationHookHandler,
 } from 'fastify'
 import { PARAPET_INPUT_GUARD_INVALID_RULE } from '../errors.ts'
-import {
-  applyResponsePlan,
-  compileResponsePlan,
-  type ResponsePlan,
-} from '../output/response-plan.ts'
+import { applyResponsePlan } from '../output/apply-plan.ts'
+import { compileResponsePlan, type ResponsePlan } from '../output/response-plan.ts'
 import { findGaps } from '../validation/audit.ts'
 import { listParameters } from '../validation/list-parameters.ts'
 import {
@@ -56,7 +53,10 @@ export class GuardedRoutes {
   readonly #rules: RouteRules<GuardedRoute>
   readonly #resolvers = new WeakMap<FastifyInstance, ResolveRef>()
 
-  /** @param createCompiler makes the `validatorCompiler` of a context */
+  /**
+   * @param recorder reports members of responses that are not declared; hidden ones are left out without it, too
+   * @param createCompiler makes the `validatorCompiler` of a context
+   */
   constructor(
     app: FastifyInstance,
     recorder: Recorder | undefined,
@@ -81,7 +81,7 @@ export class GuardedRoutes {
           isUnguarded: readRule(raw, name),
           lists: undefined,
         }
-        if (recorder !== undefined) this.#watchResponses(route, guarded, recorder)
+        this.#watchResponses(route, guarded, recorder)
         this.#routes.push(guarded)
         return guarded
       },
@@ -120,7 +120,7 @@ export class GuardedRoutes {
   #watchResponses(
     route: RouteOptions,
     { schema, context }: GuardedRoute,
-    recorder: Recorder,
+    recorder: Recorder | undefined,
   ): void {
     const responses = schema?.response
     if (responses === undefined) return
@@ -133,9 +133,10 @@ export class GuardedRoutes {
         plan = compileResponsePlan(node, this.#resolverOf(context))
         plans.set(node, plan)
       }
+      if (recorder === undefined && !plan.hidesSomething) return done(null, payload)
       done(
         null,
-        applyResponsePlan(payload, plan, (field) => recorder.fieldRemoved(request, field)),
+        applyResponsePlan(payload, plan, (field) => recorder?.fieldRemoved(request, field)),
       )
     }
     route.preSerialization = [
