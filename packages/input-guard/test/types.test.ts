@@ -21,10 +21,12 @@ import {
   Slug,
   Uuid,
 } from '@parapet/input-guard'
+import { createManualClock } from '@parapet/kit'
 import { readVectors, readVectorText } from '@parapet/testing'
+import { Type } from '@sinclair/typebox'
 import fc from 'fast-check'
 import t from 'tap'
-import { createChecker, verdicts } from './helpers.ts'
+import { build, createChecker, post, verdicts } from './helpers.ts'
 
 await t.test('an e-mail address keeps its local part and gets an ASCII domain', async (t) => {
   const check = await createChecker(t, SafeEmail())
@@ -76,6 +78,24 @@ await t.test('throw-away mailboxes and domains without mail are refused on reque
     '!PARAPET_INPUT_GUARD_LOOKUP_FAILED',
   ])
   t.same(asked, ['nomail.example.com', 'example.com', 'down.example.com'])
+  const own = createManualClock(0)
+  const list = await createChecker(t, Type.Array(SafeEmail({ mx: true })), {
+    mailDomain,
+    clock: own,
+  })
+  asked.length = 0
+  t.match(await list(Array<string>(100).fill('a@example.com')), { value: { length: 100 } })
+  await list(['b@example.com'])
+  t.same(asked, ['example.com'], 'one question for each domain')
+  await list(['a@down.example.com'])
+  await list(['a@down.example.com'])
+  t.same(asked.slice(1), Array<string>(2).fill('down.example.com'), 'a failure is not remembered')
+  own.advance(60_000)
+  await list(['b@example.com'])
+  t.equal(asked.length, 4, 'an answer is remembered for a minute')
+  const { app } = await build(t)
+  app.post('/', { schema: { body: SafeEmail({ mx: true }) } }, async () => 'ok')
+  await t.rejects(Promise.resolve(app.ready()), /"mx" needs the option "mailDomain"/)
 })
 
 const decode = (address: string) =>
@@ -569,6 +589,19 @@ await t.test('a JSON value has limits and no names of the prototype', async (t) 
   )
 })
 
+await t.test('a number that JSON.parse reads as infinity is refused', async (t) => {
+  const { app } = await build(t)
+  let hasRun = false
+  app.post('/', { schema: { body: SafeJson() } }, async () => {
+    hasRun = true
+  })
+  for (const body of ['1e309', '{"a":[-1e999]}']) {
+    const reply = await post(app, '/', body)
+    t.match([reply.statusCode, reply.json()], [400, { errors: [{ code: 'json_number' }] }])
+  }
+  t.notOk(hasRun)
+})
+
 await t.test('amounts and decimals have no errors of floating point', async (t) => {
   const money = await createChecker(t, Money({ currencies: ['EUR', 'JPY'], maximum: 1000 }))
   t.same(
@@ -726,6 +759,20 @@ await t.test('settings outside their range stop the boot', async (t) => {
     () => Money({ minimum: 0.5 }),
     () => Multiple('0.05'),
     () => Phone({ defaultCountry: 'XX' }),
+    () => SafeText({ maxLength: 5, normalize: 'nfc' as never }),
+    () => SafeText({ maxLength: 5, minLength: 9 }),
+    () => SafeText({ maxLength: 5, trimm: true } as never),
+    () => SafeText({ maxLength: 5, multiline: 'yes' as never }),
+    () => SafeHtml({ allow: 'all' as never }),
+    () => SafeHtml({ onUnsafe: 'drop' as never }),
+    () => SafeEmail({ mx: 'yes' as never }),
+    () => SafeEmail({ disposable: 'no' as never }),
+    () => PersonName({ maxLength: 5, minLength: -1 }),
+    () => PastDate({ format: 'time' as never }),
+    () => PastDate({ maxDays: -1 }),
+    () => DateRange({ maxDays: 0 }),
+    () => Uuid({ version: 1 as never }),
+    () => SafeJson({ depth: 1 } as never),
   ]
   for (const make of refused) t.throws(make, { code, statusCode: 500 }, String(make))
 })

@@ -3,9 +3,11 @@ import { domainToASCII } from 'node:url'
 import type { TString } from '@sinclair/typebox'
 import { hasLoneSurrogate, hasLongMarks } from '../text/characters.ts'
 import {
+  checkSettings,
   commonOf,
   fault,
   guardedString,
+  refuseType,
   type CheckTools,
   type CommonOptions,
   type TextCheck,
@@ -23,6 +25,11 @@ export interface SafeEmailOptions extends CommonOptions {
 
 /** An e-mail address. The domain becomes lower-case ASCII (`пример.рф` → `xn--…`); the local part is unchanged. */
 export function SafeEmail(options: SafeEmailOptions = {}): TString {
+  checkSettings('SafeEmail', options, {
+    maxLength: 'number',
+    disposable: ['allow', 'reject'],
+    mx: 'boolean',
+  })
   const { maxLength = 254, disposable, mx } = options
   return guardedString(
     { type: 'email', disposable, mx },
@@ -54,6 +61,9 @@ function normalizeDomain(text: string): string | undefined {
 
 export function compileEmail({ disposable, mx }: SafeEmailOptions, tools: CheckTools): TextCheck {
   const { libraries, mailDomain } = tools
+  if (mx === true && mailDomain === undefined) {
+    refuseType('SafeEmail', '"mx" needs the option "mailDomain" of the plugin')
+  }
   if (disposable === 'reject') libraries.need('disposable-email-domains-js')
   return (text, report) => {
     const at = text.lastIndexOf('@')

@@ -1,6 +1,7 @@
 /** Names of files, as text to show. A stored file always gets a generated name. */
 import type { TString } from '@sinclair/typebox'
 import {
+  checkSettings,
   commonOf,
   fault,
   guardedString,
@@ -21,6 +22,7 @@ export interface SafeFilenameOptions extends CommonOptions {
 
 /** The name of a file without a path, in any script, that every operating system can show and store. */
 export function SafeFilename(options: SafeFilenameOptions = {}): TString {
+  checkSettings('SafeFilename', options, { maxBytes: 'number', extensions: 'object' })
   const { maxBytes = 255, extensions } = options
   if (extensions?.some((each) => !/^[a-z0-9]{1,16}$/.test(each)) === true) {
     refuseType('SafeFilename', '"extensions" must be lower-case letters and digits without a dot')

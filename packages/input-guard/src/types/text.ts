@@ -3,6 +3,7 @@ import type { TString } from '@sinclair/typebox'
 import { isImitation } from '../text/confusables.ts'
 import { findForbiddenCharacter, type CharacterFault } from '../text/characters.ts'
 import {
+  checkSettings,
   commonOf,
   fault,
   guardedString,
@@ -37,6 +38,16 @@ export interface SafeTextOptions extends TextTransforms, CommonOptions {
 
 /** Text in any script, without control, bidirectional and invisible characters. */
 export function SafeText(options: SafeTextOptions): TString {
+  checkSettings('SafeText', options, {
+    maxLength: 'number',
+    minLength: 'number',
+    pattern: 'string',
+    multiline: 'boolean',
+    confusables: ['allow', 'reject'],
+    trim: 'boolean',
+    normalize: ['NFC', 'NFKC', 'none'],
+    lower: 'boolean',
+  })
   const {
     maxLength,
     minLength = 1,

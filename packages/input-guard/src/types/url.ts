@@ -3,6 +3,7 @@ import type { TString } from '@sinclair/typebox'
 import { PARAPET_INPUT_GUARD_REDIRECT_FORBIDDEN } from '../errors.ts'
 import { hasLongMarks } from '../text/characters.ts'
 import {
+  checkSettings,
   commonOf,
   fault,
   guardedString,
@@ -25,6 +26,12 @@ export interface SafeUrlOptions extends CommonOptions {
 
 /** An absolute URL. The value becomes its normal form. Whether its host may be requested, `fetch` decides. */
 export function SafeUrl(options: SafeUrlOptions = {}): TString {
+  checkSettings('SafeUrl', options, {
+    maxLength: 'number',
+    schemes: 'object',
+    credentials: 'boolean',
+    hosts: 'object',
+  })
   const { maxLength = 2048, schemes = ['https'], credentials, hosts } = options
   if (schemes.length === 0 || schemes.some((each) => !/^[a-z][a-z0-9+.-]*$/.test(each))) {
     refuseType('SafeUrl', '"schemes" must be lower-case schemes without a colon')
@@ -48,6 +55,7 @@ export interface SafeRedirectOptions extends CommonOptions {
 
 /** A target of a redirect on the own origin. The value becomes a path with query and fragment. */
 export function SafeRedirect(options: SafeRedirectOptions): TString {
+  checkSettings('SafeRedirect', options, { origin: 'string', maxLength: 'number' })
   const { origin, maxLength = 2048 } = options
   if (!URL.canParse(origin) || new URL(origin).origin !== origin) {
     refuseType('SafeRedirect', '"origin" must be an origin such as "https://app.example.com"')
