@@ -544,3 +544,24 @@ await t.test('references that lead nowhere, or to themselves, end', async (t) =>
   t.same([...listParameters(root, resolve)], [])
   t.same([...listParameters({ properties: { a: root } }, resolve)], [])
 })
+
+await t.test('an integer that would become another number is refused', async (t) => {
+  const { app } = await build(t)
+  const handled: unknown[] = []
+  const params = objectOf({ id: Type.Integer() })
+  app.get('/:id', { schema: { params } }, async (request) => {
+    handled.push((request.params as { id: number }).id)
+  })
+  for (const id of ['9007199254740993', '-9007199254740993', '9007199254740993.0']) {
+    const reply = await app.inject(`/${id}`)
+    t.match([reply.statusCode, reply.json()], [400, { errors: [{ code: 'type' }] }], id)
+  }
+  t.equal((await app.inject('/9007199254740991')).statusCode, 200)
+  t.same(handled, [9_007_199_254_740_991])
+})
+
+await t.test('an empty list of media types stops the boot', async (t) => {
+  await t.rejects(build(t, { contentTypes: [] }), {
+    code: 'PARAPET_INPUT_GUARD_INVALID_OPTION',
+  })
+})
