@@ -565,3 +565,11 @@ await t.test('an empty list of media types stops the boot', async (t) => {
     code: 'PARAPET_INPUT_GUARD_INVALID_OPTION',
   })
 })
+
+await t.test('a route in "unguarded" that does not exist stops the boot', async (t) => {
+  const { app } = await build(t, { unguarded: { 'POST /nope': 'does not exist' } })
+  await t.rejects(Promise.resolve(app.ready()), {
+    code: 'PARAPET_INPUT_GUARD_INVALID_OPTION',
+    message: /POST \/nope/,
+  })
+})

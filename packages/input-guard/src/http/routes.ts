@@ -98,6 +98,10 @@ export class GuardedRoutes {
     ))
   }
 
+  has(route: string): boolean {
+    return this.#routes.some(({ name }) => name === route)
+  }
+
   /** Lists what is not bounded, by route. @param accepted routes that are left out */
   audit(accepted: Readonly<Record<string, string>>): string[] {
     const names = new Set(this.#routes.map(({ name }) => name))
