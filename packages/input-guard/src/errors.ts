@@ -165,3 +165,23 @@ export const PARAPET_INPUT_GUARD_SCAN_FAILED = createError<[]>(
   'The upload could not be checked; try again later',
   503,
 )
+
+/**
+ * A file could not be written to the folder where uploads wait: the folder is missing, full or not writable.
+ * Fix: Check the rule `directory`; the cause is in the log.
+ */
+export const PARAPET_INPUT_GUARD_STORAGE_FAILED = createError<[]>(
+  'PARAPET_INPUT_GUARD_STORAGE_FAILED',
+  'The upload could not be stored; try again later',
+  503,
+)
+
+/**
+ * The option `htmlEngine` threw, or did not return `{ html, isChanged }`. Fix: Correct the engine; it must be
+ * synchronous. The cause is in the log.
+ */
+export const PARAPET_INPUT_GUARD_ENGINE_FAILED = createError<[]>(
+  'PARAPET_INPUT_GUARD_ENGINE_FAILED',
+  'The HTML of a field could not be checked',
+  500,
+)

@@ -159,6 +159,7 @@ export const optionTable = {
   contentTypes: option.optional(
     option.list(
       option.text({ pattern: /^[a-z]+\/[a-z0-9.+-]+$/, form: 'a type such as "application/json"' }),
+      { min: 1 },
     ),
   ),
   duplicateParameters: option.oneOf(['reject', 'allow'], { default: 'reject' }),

@@ -1,9 +1,10 @@
 /** Sanitized comments in a real browser, without a policy that would stop what the sanitizer misses. */
 import { existsSync } from 'node:fs'
-import { SafeHtml, type AllowedHtml } from '@parapet/input-guard'
+import { SafeHtml, SafeText, type AllowedHtml } from '@parapet/input-guard'
+import { Type, type TSchema } from '@sinclair/typebox'
 import { chromium, type Browser } from 'playwright-core'
 import t, { type Test } from 'tap'
-import { createChecker, verdicts } from './helpers.ts'
+import { build, createChecker, post, verdicts } from './helpers.ts'
 
 const CHROMIUM = process.env['CHROMIUM'] ?? '/usr/bin/chromium'
 
@@ -215,6 +216,117 @@ await t.test('a change of notation is no removal, and nothing is escaped twice',
     await verdicts(check, unsafe),
     unsafe.map(() => '!html'),
   )
+})
+
+await t.test('a text loses nothing without saying so', async (t) => {
+  const { app } = await build(t)
+  app.post('/', { schema: { body: Type.Object({ v: SafeHtml() }) } }, async (request) => [
+    (request.body as { v: string }).v,
+    request.inputGuard.sanitized.length,
+  ])
+  const strict = await createChecker(t, SafeHtml({ onUnsafe: 'reject' }))
+  const deep = `${'<b>'.repeat(60)}deep${'</b>'.repeat(60)}`
+  const removed = {
+    '<!-- secret -->x': 'x',
+    '<!-- <b>a</b> x': '',
+    '<?php x ?>': '',
+    '<!doctype html>x': 'x',
+    '</ a>x': 'x',
+    '<b onclick="">x</b>': '<b>x</b>',
+    '<a href="https://x" rel="me">x</a>':
+      '<a href="https://x" rel="nofollow noopener noreferrer">x</a>',
+    [deep]: `${'<b>'.repeat(50)}deep${'</b>'.repeat(50)}`,
+  }
+  for (const [text, clean] of Object.entries(removed)) {
+    t.same((await post(app, '/', { v: text })).json(), [clean, 1], text)
+    t.same(await strict(text), { code: 'html' }, text)
+  }
+  const kept = {
+    'a<b': 'a&lt;b',
+    'total<budget so we should buy it. Regards, Ann':
+      'total&lt;budget so we should buy it. Regards, Ann',
+    'I <3 you': 'I &lt;3 you',
+    'x < y <b>z</b>': 'x &lt; y <b>z</b>',
+  }
+  for (const [text, clean] of Object.entries(kept)) {
+    t.same((await post(app, '/', { v: text })).json(), [clean, 0], text)
+    t.same(await strict(text), { value: clean }, text)
+  }
+})
+
+await t.test('maxLength is that of the HTML as it is sent, and tags are limited', async (t) => {
+  const check = await createChecker(t, SafeHtml({ maxLength: 100 }))
+  t.same(await check('&'.repeat(100)), { value: '&amp;'.repeat(100) })
+  t.same(await check('𝒳'.repeat(100)), { value: '𝒳'.repeat(100) }, 'characters are counted')
+  for (const text of ['x'.repeat(101), '𝒳'.repeat(101), '<script></script>'.repeat(7)]) {
+    t.same(await check(text), { code: 'max_length' })
+  }
+  const long = await createChecker(t, SafeHtml({ maxLength: 100_000 }))
+  t.same(await long('<b>'.repeat(5001)), { code: 'html_tags' })
+  t.match(await long('<b>x</b>'.repeat(2500)), { value: /^<b>x/ })
+})
+
+await t.test('an engine that fails stops the request and shows nothing of itself', async (t) => {
+  const engines = [
+    () => {
+      throw new Error('boom secret')
+    },
+    async () => ({ html: '', isChanged: true }),
+    () => undefined,
+  ]
+  for (const sanitize of engines) {
+    const { app } = await build(t, { htmlEngine: { sanitize: sanitize as never } })
+    let hasRun = false
+    app.post('/', { schema: { body: Type.Object({ v: SafeHtml() }) } }, async () => {
+      hasRun = true
+    })
+    const reply = await post(app, '/', { v: '<b>' })
+    t.match(
+      [reply.statusCode, reply.json()],
+      [500, { code: 'PARAPET_INPUT_GUARD_ENGINE_FAILED' }],
+      reply.body,
+    )
+    t.notMatch(reply.body, /secret|destructure/)
+    t.notOk(hasRun)
+  }
+})
+
+await t.test('a branch that does not match changes and reports nothing', async (t) => {
+  const code = SafeText({ maxLength: 30, lower: true, pattern: '^[a-z]+@[a-z.]+$' })
+  const name = SafeText({ maxLength: 30 })
+  const html = Type.Object({ k: Type.Literal('html'), v: SafeHtml() })
+  const text = Type.Object({ k: Type.Literal('text'), v: SafeText({ maxLength: 99 }) })
+  const plain = { k: 'text', v: 'a & b <script>1</script>' }
+  const cases: [schema: TSchema, sent: unknown, value: unknown, sanitized: number][] = [
+    [Type.Union([code, name]), 'Ann McCoy', 'Ann McCoy', 0],
+    [Type.Union([code, name]), 'Ann@b.co', 'ann@b.co', 0],
+    [Type.Union([html, text]), plain, plain, 0],
+    [Type.Union([html, text]), { ...plain, k: 'html' }, { k: 'html', v: 'a &amp; b ' }, 1],
+    [Type.Unsafe({ oneOf: [code, name] }), 'Ann McCoy', 'Ann McCoy', 0],
+    [Type.Unsafe({ not: code }), 'Ann McCoy', 'Ann McCoy', 0],
+    [Type.Unsafe({ if: code, else: name }), 'Ann McCoy', 'Ann McCoy', 0],
+    [Type.Unsafe({ type: 'array', contains: code }), ['Ann', 'A@b.co'], ['Ann', 'a@b.co'], 0],
+    [Type.Intersect([Type.Union([code, name]), name]), ' Ann ', 'Ann', 0],
+  ]
+  for (const [schema, sent, value, sanitized] of cases) {
+    const { app } = await build(t)
+    app.post('/', { schema: { body: Type.Object({ v: schema }) } }, async (request) => [
+      (request.body as { v: string }).v,
+      request.inputGuard.sanitized.length,
+    ])
+    const reply = await post(app, '/', { v: sent })
+    t.same([reply.statusCode, reply.json()], [200, [value, sanitized]], JSON.stringify(schema))
+  }
+})
+
+await t.test('unsafe members with invented names make one event', async (t) => {
+  const { app, events } = await build(t)
+  const body = Type.Record(Type.String(), SafeHtml({ maxLength: 100 }))
+  app.post('/', { schema: { body } }, async (request) => request.inputGuard.sanitized.length)
+  const names = Array.from({ length: 900 }, (_, at) => [`k${at}`, '<script>x</script>'])
+  t.equal((await post(app, '/', Object.fromEntries(names))).body, '900')
+  t.match(events, [{ type: 'input_guard.sanitized', details: { field: 'body/k0', suppressed: 0 } }])
+  t.equal(events.length, 1)
 })
 
 await t.test("a list of one's own decides", async (t) => {

@@ -158,3 +158,107 @@ await t.test('the comparison can be switched off', async (t) => {
   t.same((await app.inject('/')).json(), { a: 1 })
   t.same(events, [])
 })
+
+const plain = () => ({ name: 'n', password: 'SECRET' })
+const secret = { type: 'string', writeOnly: true }
+const object = (password: object) => ({
+  type: 'object',
+  properties: { name: { type: 'string' }, password },
+})
+
+/** A document of an ORM. */
+class Doc {
+  readonly #data: object
+  constructor(data: object) {
+    this.#data = data
+  }
+  toJSON() {
+    return this.#data
+  }
+}
+/** An entity whose members are getters of its class. */
+class Entity {
+  readonly #name = 'n'
+  get name() {
+    return this.#name
+  }
+  get password() {
+    return `SECRET of ${this.#name}`
+  }
+}
+
+await t.test(
+  'a member with writeOnly is never sent, however schema and value are built',
+  async (t) => {
+    const user = Type.Object({
+      name: Type.String(),
+      password: Type.Optional(Type.String({ writeOnly: true })),
+    })
+    const node = { $id: 'node', ...object(secret) }
+    Object.assign(node.properties, { next: { $ref: 'node#' } })
+    let chain: object = plain()
+    for (let depth = 0; depth < 50; depth++) chain = { ...plain(), next: chain }
+    const cases: Record<string, [schema: object, value: object]> = {
+      plain: [user, plain()],
+      list: [Type.Array(user), [plain()]],
+      toJSON: [user, new Doc(plain())],
+      'a list of toJSON': [Type.Array(user), [new Doc(plain())]],
+      getters: [user, new Entity()],
+      inherited: [user, Object.create(plain()) as object],
+      additionalProperties: [{ type: 'object', additionalProperties: user }, { a: plain() }],
+      'hidden additionalProperties': [
+        { type: 'object', properties: { name: { type: 'string' } }, additionalProperties: secret },
+        plain(),
+      ],
+      patternProperties: [{ type: 'object', patternProperties: { '^a': user } }, { a: plain() }],
+      'hidden patternProperties': [
+        { type: 'object', properties: { name: {} }, patternProperties: { '^p': secret } },
+        plain(),
+      ],
+      '$ref to a hidden schema': [object({ $ref: 'secret#' }), plain()],
+      'allOf of a hidden schema': [object({ allOf: [secret] }), plain()],
+      $ref: [{ $ref: 'user#' }, plain()],
+      anyOf: [{ anyOf: [user, { type: 'null' }] }, plain()],
+      open: [{ ...user, additionalProperties: true }, plain()],
+      tuple: [{ type: 'array', items: [user] }, [plain()]],
+      condition: [
+        {
+          type: 'object',
+          if: { properties: { name: { const: 'n' } } },
+          // oxlint-disable-next-line no-thenable -- a keyword of JSON Schema
+          then: user,
+          else: { type: 'object', properties: {} },
+        },
+        plain(),
+      ],
+      deep: [{ $ref: 'node#' }, chain],
+    }
+    for (const responses of ['report', 'off'] as const) {
+      const { app } = await build(t, { responses })
+      app.addSchema({ $id: 'secret', ...secret })
+      app.addSchema({ ...user, $id: 'user' })
+      app.addSchema(node)
+      for (const [name, [schema, value]] of Object.entries(cases)) {
+        const url = `/${name.replaceAll(/\W/g, '_')}`
+        app.get(url, { schema: { response: { 200: schema } } }, async () => value)
+      }
+      for (const name of Object.keys(cases)) {
+        const reply = await app.inject(`/${name.replaceAll(/\W/g, '_')}`)
+        t.equal(reply.statusCode, 200, `${name}: ${reply.body}`)
+        t.notMatch(reply.body, /SECRET/, name)
+        t.match(reply.body, /"n"/, `${name}: the rest is sent`)
+      }
+    }
+  },
+)
+
+await t.test('names that clients invent make no more than 21 events', async (t) => {
+  const { app, events } = await build(t)
+  const invented = Object.fromEntries(Array.from({ length: 900 }, (_, at) => [`k${at}`, 1]))
+  const schema = { response: { 200: Type.Object({ a: Type.Optional(Type.Integer()) }) } }
+  app.get('/', { schema }, async () => ({ ...invented, ['x'.repeat(200_000)]: 1 }))
+  await app.inject('/')
+  await app.inject('/')
+  t.equal(events.length, 21)
+  t.match(events.at(-1)?.details, { field: '/*' })
+})

@@ -21,10 +21,12 @@ import {
   Slug,
   Uuid,
 } from '@parapet/input-guard'
+import { createManualClock } from '@parapet/kit'
 import { readVectors, readVectorText } from '@parapet/testing'
+import { Type } from '@sinclair/typebox'
 import fc from 'fast-check'
 import t from 'tap'
-import { createChecker, verdicts } from './helpers.ts'
+import { build, createChecker, post, verdicts } from './helpers.ts'
 
 await t.test('an e-mail address keeps its local part and gets an ASCII domain', async (t) => {
   const check = await createChecker(t, SafeEmail())
@@ -76,6 +78,24 @@ await t.test('throw-away mailboxes and domains without mail are refused on reque
     '!PARAPET_INPUT_GUARD_LOOKUP_FAILED',
   ])
   t.same(asked, ['nomail.example.com', 'example.com', 'down.example.com'])
+  const own = createManualClock(0)
+  const list = await createChecker(t, Type.Array(SafeEmail({ mx: true })), {
+    mailDomain,
+    clock: own,
+  })
+  asked.length = 0
+  t.match(await list(Array<string>(100).fill('a@example.com')), { value: { length: 100 } })
+  await list(['b@example.com'])
+  t.same(asked, ['example.com'], 'one question for each domain')
+  await list(['a@down.example.com'])
+  await list(['a@down.example.com'])
+  t.same(asked.slice(1), Array<string>(2).fill('down.example.com'), 'a failure is not remembered')
+  own.advance(60_000)
+  await list(['b@example.com'])
+  t.equal(asked.length, 4, 'an answer is remembered for a minute')
+  const { app } = await build(t)
+  app.post('/', { schema: { body: SafeEmail({ mx: true }) } }, async () => 'ok')
+  await t.rejects(Promise.resolve(app.ready()), /"mx" needs the option "mailDomain"/)
 })
 
 const decode = (address: string) =>
@@ -196,6 +216,11 @@ await t.test('a search has words and punctuation, and no comments of SQL', async
     'C# & F#',
     'what?',
     '"exact words"',
+    '¿qué?',
+    '日本語、です',
+    '€50',
+    '100%',
+    'café—bar',
     '',
   ]
   t.same(await verdicts(check, words), words)
@@ -255,11 +280,84 @@ await t.test(
   },
 )
 
+await t.test('text has no hidden characters, and joiners only where they join', async (t) => {
+  const check = await createChecker(t, SafeText({ maxLength: 50 }))
+  const ordinary = [
+    '👩‍👩‍👧 👍🏽 ❤️ 1️⃣ 👩🏽‍🚀 ❤️‍🔥',
+    'می‌خواهم',
+    'क्‍ष',
+    'ශ්‍රී',
+    '葛\u{e0100}城',
+    'Nguyễn Thị',
+    'e\u0301'.normalize('NFC'),
+  ]
+  t.same(await verdicts(check, ordinary), ordinary)
+  const hidden = [
+    'a\u{e0100}b',
+    '葛\u{e0100}\u{e0101}',
+    'a\u200db',
+    'a\u200cb',
+    '👩\u200d\u200d👩',
+    'a\ufe0f',
+    'a\ufe00',
+    '\ue000',
+    '\ufdd0',
+    '\u{1ffff}',
+    '\u{f0000}',
+    'a\u2800b',
+    '\u2065',
+    '\u{1d173}',
+    '\u{1bca0}',
+  ]
+  t.same(
+    await verdicts(check, hidden),
+    hidden.map(() => '!invisible_character'),
+  )
+})
+
+const marks = (count: number) => `a${'\u0323'.repeat(count)}`
+
+await t.test('a letter has at most 30 marks, in every type that normalises', async (t) => {
+  const long = { maxLength: 100 }
+  for (const [schema, code] of [
+    [SafeText(long), 'combining_marks'],
+    [SafeText({ ...long, normalize: 'NFKC' }), 'combining_marks'],
+    [PersonName(long), 'combining_marks'],
+    [SearchQuery(long), 'combining_marks'],
+    [SafeFilename(), 'combining_marks'],
+    [SafeJson(), 'combining_marks'],
+  ] as const) {
+    const check = await createChecker(t, schema)
+    t.match(await check(marks(29)), { value: /./ })
+    t.same(await check(marks(40)), { code })
+  }
+  const email = await createChecker(t, SafeEmail())
+  t.same(await email(`a@${marks(40)}.com`), { code: 'email' })
+  const url = await createChecker(t, SafeUrl())
+  t.same(await url(`https://${marks(40)}.com/`), { code: 'url' })
+  const redirect = await createChecker(t, SafeRedirect({ origin: 'https://a.com' }))
+  t.same(await redirect(`//${marks(40)}.com/`), { code: 'redirect' })
+})
+
 await t.test('texts that imitate others are refused on request', async (t) => {
   const check = await createChecker(t, SafeText({ maxLength: 50, confusables: 'reject' }))
-  const honest = ['paypal', 'Привет', 'Bjørn', '東京 Tokyo', 'Αθήνα']
+  const honest = ['paypal', 'Привет', 'Bjørn', '東京 Tokyo', 'Αθήνα', 'Æsop', 'Straße', 'علي Ali']
   t.same(await verdicts(check, honest), honest)
-  t.same(await verdicts(check, ['pаypal', 'раура', 'Gοοgle']), Array<string>(3).fill('!confusable'))
+  const imitations = [
+    'pаypal',
+    'раура',
+    'Gοοgle',
+    'pɑypal',
+    'ꓑaypal',
+    'p𝗮ypal',
+    'ｐａｙ',
+    'ⲣⲟ',
+    'ꓑ 1',
+  ]
+  t.same(
+    await verdicts(check, imitations),
+    imitations.map(() => '!confusable'),
+  )
 })
 
 await t.test('the name of a file has no path in any notation', async (t) => {
@@ -270,6 +368,9 @@ await t.test('the name of a file has no path in any notation', async (t) => {
     '写真.png',
     "o'brien.txt",
     'archive.tar.gz',
+    'a…b.txt',
+    '½.txt',
+    'My%20file%20%281%29.pdf',
   ]
   t.same(await verdicts(check, names), names)
   const attacks = [
@@ -488,6 +589,19 @@ await t.test('a JSON value has limits and no names of the prototype', async (t) 
   )
 })
 
+await t.test('a number that JSON.parse reads as infinity is refused', async (t) => {
+  const { app } = await build(t)
+  let hasRun = false
+  app.post('/', { schema: { body: SafeJson() } }, async () => {
+    hasRun = true
+  })
+  for (const body of ['1e309', '{"a":[-1e999]}']) {
+    const reply = await post(app, '/', body)
+    t.match([reply.statusCode, reply.json()], [400, { errors: [{ code: 'json_number' }] }])
+  }
+  t.notOk(hasRun)
+})
+
 await t.test('amounts and decimals have no errors of floating point', async (t) => {
   const money = await createChecker(t, Money({ currencies: ['EUR', 'JPY'], maximum: 1000 }))
   t.same(
@@ -645,6 +759,20 @@ await t.test('settings outside their range stop the boot', async (t) => {
     () => Money({ minimum: 0.5 }),
     () => Multiple('0.05'),
     () => Phone({ defaultCountry: 'XX' }),
+    () => SafeText({ maxLength: 5, normalize: 'nfc' as never }),
+    () => SafeText({ maxLength: 5, minLength: 9 }),
+    () => SafeText({ maxLength: 5, trimm: true } as never),
+    () => SafeText({ maxLength: 5, multiline: 'yes' as never }),
+    () => SafeHtml({ allow: 'all' as never }),
+    () => SafeHtml({ onUnsafe: 'drop' as never }),
+    () => SafeEmail({ mx: 'yes' as never }),
+    () => SafeEmail({ disposable: 'no' as never }),
+    () => PersonName({ maxLength: 5, minLength: -1 }),
+    () => PastDate({ format: 'time' as never }),
+    () => PastDate({ maxDays: -1 }),
+    () => DateRange({ maxDays: 0 }),
+    () => Uuid({ version: 1 as never }),
+    () => SafeJson({ depth: 1 } as never),
   ]
   for (const make of refused) t.throws(make, { code, statusCode: 500 }, String(make))
 })
@@ -720,6 +848,8 @@ await t.test('100 KB of hostile text takes no time in any type', async (t) => {
     '<a ',
     '%',
     '\u0301',
+    '\u0344\u0323',
+    'a\u0344\u0323',
     '9',
     ' ',
     '@a.',

@@ -1,8 +1,9 @@
-import { existsSync, readdirSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, utimesSync } from 'node:fs'
 import { copyFile, readFile, writeFile } from 'node:fs/promises'
-import { once } from 'node:events'
-import { connect, type AddressInfo } from 'node:net'
+import { EventEmitter, once } from 'node:events'
+import { connect, type AddressInfo, type Socket } from 'node:net'
 import { join } from 'node:path'
+import { deflateRawSync, gzipSync } from 'node:zlib'
 import multipart from '@fastify/multipart'
 import { downloadHeaders, type UploadRules } from '@parapet/input-guard'
 import { strToU8, zipSync } from 'fflate'
@@ -215,7 +216,7 @@ const zip = (files: Record<string, Uint8Array>) => ({
   content: Buffer.from(zipSync(files, { level: 9 })),
 })
 
-await t.test('archives that unpack to too much are refused while they arrive', async (t) => {
+await t.test('archives that unpack to too much are refused', async (t) => {
   const archive = { maxEntries: 3, maxRatio: 50, maxUnpackedBytes: 20_000_000 }
   const { refused, send } = await receiver(t, { types: ['application/zip'], archive })
   const text = strToU8('hello')
@@ -236,6 +237,158 @@ await t.test('archives that unpack to too much are refused while they arrive', a
     archive: { maxRatio: 100_000, maxUnpackedBytes: 2_000_000 },
   })
   await loose.refused('unpacked bytes', [zip({ big: new Uint8Array(3_000_000) })])
+})
+
+const archive = (content: Buffer) => ({ filename: 'a.zip', type: 'application/zip', content })
+
+interface RawEntry {
+  readonly name: string
+  /** In the directory. */
+  readonly listed?: string
+  readonly data?: Buffer
+  readonly deflated?: boolean
+  /** Added to what the directory says. */
+  readonly unpacked?: number
+  readonly packed?: number
+  readonly flags?: number
+  readonly attributes?: number
+  readonly extra?: Buffer
+}
+
+/** An archive whose two headers may differ. `refersTo`: the entry that each line of the directory names. */
+function rawZip(entries: readonly RawEntry[], refersTo = (at: number) => at, gap = ''): Buffer {
+  const [locals, lines]: [Buffer[], Buffer[]] = [[], []]
+  const written = entries.map((entry) => {
+    const { name, data = Buffer.from('hi'), deflated = false, extra = Buffer.alloc(0) } = entry
+    const packed = deflated ? deflateRawSync(data, { level: 9 }) : data
+    const head = Buffer.alloc(30)
+    head.writeUInt32LE(0x04034b50)
+    head.writeUInt16LE(entry.flags ?? 0, 6)
+    head.writeUInt16LE(deflated ? 8 : 0, 8)
+    head.writeUInt32LE(packed.length, 18)
+    head.writeUInt32LE(data.length, 22)
+    head.writeUInt16LE(name.length, 26)
+    head.writeUInt16LE(extra.length, 28)
+    const offset = Buffer.concat(locals).length
+    locals.push(head, Buffer.from(name), extra, packed)
+    return { offset, packed: packed.length, unpacked: data.length, deflated }
+  })
+  locals.push(Buffer.from(gap))
+  entries.forEach((entry, at) => {
+    const { offset, packed, unpacked, deflated } = written[refersTo(at)]!
+    const name = Buffer.from(entry.listed ?? entry.name)
+    const line = Buffer.alloc(46)
+    line.writeUInt32LE(0x02014b50)
+    line[5] = 3
+    line.writeUInt16LE(entry.flags ?? 0, 8)
+    line.writeUInt16LE(deflated ? 8 : 0, 10)
+    line.writeUInt32LE(packed + (entry.packed ?? 0), 20)
+    line.writeUInt32LE(unpacked + (entry.unpacked ?? 0), 24)
+    line.writeUInt16LE(name.length, 28)
+    line.writeUInt32LE(entry.attributes ?? 0, 38)
+    line.writeUInt32LE(offset, 42)
+    lines.push(line, name)
+  })
+  const [body, directory] = [Buffer.concat(locals), Buffer.concat(lines)]
+  const end = Buffer.alloc(22)
+  end.writeUInt32LE(0x06054b50)
+  end.writeUInt16LE(entries.length, 8)
+  end.writeUInt16LE(entries.length, 10)
+  end.writeUInt32LE(directory.length, 12)
+  end.writeUInt32LE(body.length, 16)
+  return Buffer.concat([body, directory, end])
+}
+
+await t.test('an archive is refused if extractors could see other entries', async (t) => {
+  const { refused, send } = await receiver(t, { types: ['application/zip'] })
+  const [a, b] = [{ name: 'a' }, { name: 'b' }]
+  const unicodePath = Buffer.concat([
+    Buffer.from([0x75, 0x70, 9, 0, 1, 0, 0, 0, 0]),
+    Buffer.from('../x'),
+  ])
+  const good = {
+    'two entries': rawZip([a, { ...b, deflated: true }]),
+    'no entry': rawZip([]),
+    'a signed APK': rawZip([a], undefined, 'the signature\0APK Sig Block 42'),
+  }
+  for (const [name, content] of Object.entries(good)) {
+    const reply = await send([archive(content)])
+    t.equal(reply.statusCode, 200, `${name}: ${reply.body}`)
+  }
+  const bad = {
+    'another name': rawZip([{ name: 'a.txt', listed: '../../etc/cron.d/x' }]),
+    'another harmless name': rawZip([{ name: 'a', listed: 'b' }]),
+    'another unpacked size': rawZip([{ ...a, deflated: true, unpacked: 1 }]),
+    'another packed size': rawZip([{ ...a, packed: -1, unpacked: -1 }, b]),
+    'entries that overlap': rawZip([a, b], () => 0),
+    'an entry that is not listed': rawZip([a], undefined, rawZip([b]).toString('latin1')),
+    'two entries of one name': rawZip([a, a]),
+    'an encrypted entry': rawZip([{ ...a, flags: 1 }]),
+    'a symbolic link': rawZip([{ ...a, attributes: 0xa1ed0000 }]),
+    'another name in an extra field': rawZip([{ ...a, extra: unicodePath }]),
+    'a second end in the comment': Buffer.concat([rawZip([a]), rawZip([b])]),
+    'bytes before the first entry': Buffer.concat([rawZip([a]).subarray(0, 33), rawZip([b])]),
+  }
+  for (const [name, content] of Object.entries(bad)) await refused(name, [archive(content)])
+})
+
+await t.test('every archive has the limits, by its content and not by its type', async (t) => {
+  const types = [
+    'application/gzip',
+    'application/vnd.android.package-archive',
+    'application/vnd.ms-excel.sheet.macroenabled.12',
+  ]
+  const { refused, send } = await receiver(t, { types })
+  const zeros = Buffer.alloc(20_000_000)
+  const bomb = (...first: RawEntry[]) =>
+    rawZip([...first, { name: 'z', data: zeros, deflated: true }])
+  const sheet = Buffer.from(
+    '<Types><Override PartName="/xl/workbook.xml" ContentType="application/vnd.ms-excel.sheet.macroEnabled.main+xml"/></Types>',
+  )
+  await refused('gzip', [{ filename: 'a.gz', type: types[0]!, content: gzipSync(zeros) }])
+  const apk = bomb({ name: 'AndroidManifest.xml' }, { name: 'classes.dex' })
+  await refused('APK', [{ filename: 'a.apk', type: types[1]!, content: apk }])
+  const macros = bomb({ name: '[Content_Types].xml', data: sheet })
+  await refused('macros', [{ filename: 'a.xlsm', type: types[2]!, content: macros }])
+  const small = { filename: 'a.gz', type: types[0]!, content: gzipSync('small') }
+  t.equal((await send([small])).statusCode, 200)
+  await refused('half of a gzip', [{ ...small, content: small.content.subarray(0, 15) }])
+})
+
+await t.test('faults of the folder and of rules show no path', async (t) => {
+  const directory = '/nonexistent/secret-path'
+  const file = { filename: 'a.txt', type: 'text/plain', content: 'hi' }
+  for (const [rules, status, code] of [
+    [{ types: ['text/plain'], directory }, 503, 'STORAGE_FAILED'],
+    [{ types: ['text/plain'], maxFileBytes: '10' as never }, 500, 'INVALID_OPTION'],
+    [{ types: ['text/plain'], maxFileBytes: Number.NaN }, 500, 'INVALID_OPTION'],
+    [{ types: [] }, 500, 'INVALID_OPTION'],
+    [{ types: ['text/plain'], size: 1 } as never, 500, 'INVALID_OPTION'],
+  ] as const) {
+    const { send, received } = await receiver(t, rules)
+    const reply = await send([file])
+    t.match(
+      [reply.statusCode, reply.json()],
+      [status, { code: `PARAPET_INPUT_GUARD_${code}` }],
+      reply.body,
+    )
+    t.notMatch(reply.body, /secret-path/)
+    t.same(received, [])
+  }
+  const { send } = await receiver(t, { types: ['TEXT/Plain'] })
+  t.equal((await send([file])).statusCode, 200, 'types are compared without their case')
+  await (await receiver(t, { reencode: async () => {} })).refused('nothing was drawn', [png], 503)
+})
+
+await t.test('what a killed process left is deleted, what others use is not', async (t) => {
+  const { send, directory } = await receiver(t)
+  for (const name of ['parapet-upload-old', 'parapet-upload-new', 'other']) {
+    mkdirSync(join(directory, name, 'file'), { recursive: true })
+  }
+  for (const name of ['parapet-upload-old', 'other']) utimesSync(join(directory, name), 1, 1)
+  t.equal((await send([png])).statusCode, 200)
+  await until(() => readdirSync(directory).length === 2)
+  t.same(readdirSync(directory), ['other', 'parapet-upload-new'])
 })
 
 await t.test('a scanner decides, and its failure refuses the file', async (t) => {
@@ -291,6 +444,66 @@ await t.test('a client that leaves in the middle of a file leaves nothing behind
   socket.destroy()
   await until(() => readdirSync(directory).length === 0)
   t.same(received, [], 'the handler got no files')
+})
+
+await t.test('a client that leaves during the scan leaves nothing behind', async (t) => {
+  const scanner = new EventEmitter()
+  let scans = 0
+  const { app, directory, received } = await receiver(t, {
+    scan: async () => {
+      scans++
+      await once(scanner, 'finish')
+      return 'clean'
+    },
+  })
+  let accepted: Socket | undefined
+  app.server.on('connection', (each) => void (accepted = each))
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  const body = form([png])
+  const socket = connect((app.server.address() as AddressInfo).port, '127.0.0.1')
+  await once(socket, 'connect')
+  socket.write(
+    `POST / HTTP/1.1\r\nhost: a\r\ncontent-type: multipart/form-data; boundary=${BOUNDARY}\r\ncontent-length: ${body.length}\r\n\r\n`,
+  )
+  socket.write(body)
+  await until(() => scans === 1)
+  socket.destroy()
+  await once(accepted!, 'close')
+  t.equal(readdirSync(directory).length, 1, 'the scanner still reads the file')
+  scanner.emit('finish')
+  await until(() => readdirSync(directory).length === 0)
+  t.same(received, [], 'the handler got no files')
+})
+
+await t.test('files that pass after the response are deleted', async (t) => {
+  const { app } = await build(t)
+  await app.register(multipart)
+  const directory = t.testdir({})
+  const scanner = new EventEmitter()
+  let scans = 0
+  const scan = async () => {
+    scans++
+    await once(scanner, 'finish')
+    return 'clean' as const
+  }
+  let upload: Promise<unknown> = Promise.resolve()
+  app.post('/', async (request) => {
+    const rules = { types: ['image/png'], directory, scan }
+    upload = app.inputGuard.receiveUpload(request, rules)
+    upload.catch(() => {})
+    await until(() => scans === 1)
+    return 'later'
+  })
+  const reply = await app.inject({
+    method: 'POST',
+    url: '/',
+    headers: { 'content-type': `multipart/form-data; boundary=${BOUNDARY}` },
+    payload: form([png]),
+  })
+  t.equal(reply.body, 'later')
+  scanner.emit('finish')
+  await t.rejects(upload, { code: 'PARAPET_INPUT_GUARD_UPLOAD_REFUSED', statusCode: 400 })
+  t.same(readdirSync(directory), [])
 })
 
 await t.test('without @fastify/multipart an upload says what to install', async (t) => {

@@ -14,6 +14,7 @@ import Fastify, { type FastifyInstance } from 'fastify'
 import t from 'tap'
 import { findGaps } from '../src/validation/audit.ts'
 import { compileCoercion } from '../src/validation/coercion.ts'
+import { ValidationRun } from '../src/validation/run.ts'
 import { createAjv } from '../src/validation/create-ajv.ts'
 import { listParameters } from '../src/validation/list-parameters.ts'
 import { createResolver } from '../src/validation/schema-tools.ts'
@@ -330,7 +331,7 @@ await t.test('nothing beyond a bound is visited', async (t) => {
 
 await t.test('uniqueItems reads each item once', async (t) => {
   const ajv = createAjv(
-    { tools: {} as never, run: {} as never, externals: {}, configure: undefined },
+    { tools: {} as never, run: new ValidationRun(), externals: {}, configure: undefined },
     true,
   )
   const validate = ajv.compile({ type: 'array', uniqueItems: true })
@@ -583,7 +584,7 @@ await t.test('a compiler that the app has chosen is kept', async (t) => {
 })
 
 await t.test('guardedSchemas covers routes that are declared before the plugin', async (t) => {
-  const app = Fastify({ schemaController: guardedSchemas() })
+  const app = Fastify({ schemaController: guardedSchemas({ mailDomain: async () => true }) })
   t.after(() => app.close())
   app.setErrorHandler(problemErrorHandler)
   app.post(
@@ -785,4 +786,33 @@ await t.test('references that lead nowhere, or to themselves, end', async (t) =>
   t.equal(compileCoercion(root, resolve), undefined)
   t.same([...listParameters(root, resolve)], [])
   t.same([...listParameters({ properties: { a: root } }, resolve)], [])
+})
+
+await t.test('an integer that would become another number is refused', async (t) => {
+  const { app } = await build(t)
+  const handled: unknown[] = []
+  const params = objectOf({ id: Type.Integer() })
+  app.get('/:id', { schema: { params } }, async (request) => {
+    handled.push((request.params as { id: number }).id)
+  })
+  for (const id of ['9007199254740993', '-9007199254740993', '9007199254740993.0']) {
+    const reply = await app.inject(`/${id}`)
+    t.match([reply.statusCode, reply.json()], [400, { errors: [{ code: 'type' }] }], id)
+  }
+  t.equal((await app.inject('/9007199254740991')).statusCode, 200)
+  t.same(handled, [9_007_199_254_740_991])
+})
+
+await t.test('an empty list of media types stops the boot', async (t) => {
+  await t.rejects(build(t, { contentTypes: [] }), {
+    code: 'PARAPET_INPUT_GUARD_INVALID_OPTION',
+  })
+})
+
+await t.test('a route in "unguarded" that does not exist stops the boot', async (t) => {
+  const { app } = await build(t, { unguarded: { 'POST /nope': 'does not exist' } })
+  await t.rejects(Promise.resolve(app.ready()), {
+    code: 'PARAPET_INPUT_GUARD_INVALID_OPTION',
+    message: /POST \/nope/,
+  })
 })

@@ -14,7 +14,8 @@ interface Rejection {
 /** Emits events. */
 export interface Recorder {
   rejected(request: FastifyRequest | undefined, rejection: Rejection): void
-  sanitized(request: FastifyRequest, field: string): void
+  /** @param place in the schema: repetitions of one place are counted. */
+  sanitized(request: FastifyRequest, field: string, place: string): void
   fieldRemoved(request: FastifyRequest, field: string): void
 }
 
@@ -46,9 +47,9 @@ function newRecorder(app: FastifyInstance, clock: Clock): Recorder {
       const details = { ...rejection, field, suppressed }
       bus.emit('input_guard.rejected', { details }, request)
     },
-    sanitized(request, path) {
+    sanitized(request, path, place) {
       const field = path.slice(0, MAX_FIELD)
-      const suppressed = fold(`s ${routeOf(request)} ${field} ${request.ip}`)
+      const suppressed = fold(`s ${routeOf(request)} ${place.slice(0, MAX_FIELD)} ${request.ip}`)
       if (suppressed === null) return
       const details = { field, suppressed }
       bus.emit('input_guard.sanitized', { details }, request)

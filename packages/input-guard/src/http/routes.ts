@@ -14,11 +14,8 @@ import type {
   preSerializationHookHandler,
 } from 'fastify'
 import { PARAPET_INPUT_GUARD_INVALID_RULE } from '../errors.ts'
-import {
-  applyResponsePlan,
-  compileResponsePlan,
-  type ResponsePlan,
-} from '../output/response-plan.ts'
+import { applyResponsePlan } from '../output/apply-plan.ts'
+import { compileResponsePlan, type ResponsePlan } from '../output/response-plan.ts'
 import { findGaps } from '../validation/audit.ts'
 import { listParameters } from '../validation/list-parameters.ts'
 import { createResolver, isNode, type ResolveRef } from '../validation/schema-tools.ts'
@@ -56,7 +53,10 @@ export class GuardedRoutes {
   readonly #lists = new WeakMap<object, ReadonlySet<string>>()
   readonly #resolvers = new WeakMap<FastifyInstance, ResolveRef>()
 
-  /** @param createCompiler makes the `validatorCompiler` of a context */
+  /**
+   * @param recorder reports members of responses that are not declared; hidden ones are left out without it, too
+   * @param createCompiler makes the `validatorCompiler` of a context
+   */
   constructor(
     app: FastifyInstance,
     recorder: Recorder | undefined,
@@ -82,7 +82,7 @@ export class GuardedRoutes {
           isUnguarded: readRule(raw, name),
           isMissed: false,
         }
-        if (recorder !== undefined) this.#watchResponses(route, guarded, recorder)
+        this.#watchResponses(route, guarded, recorder)
         this.#routes.push(guarded)
         return guarded
       },
@@ -101,6 +101,10 @@ export class GuardedRoutes {
     const found = listParameters(schema, this.#resolverOf(server))
     this.#lists.set(schema, found)
     return found
+  }
+
+  has(route: string): boolean {
+    return this.#routes.some(({ name }) => name === route)
   }
 
   /** Lists what is not bounded, by route. @param accepted routes that are left out */
@@ -141,7 +145,7 @@ export class GuardedRoutes {
   #watchResponses(
     route: RouteOptions,
     { schema, context }: GuardedRoute,
-    recorder: Recorder,
+    recorder: Recorder | undefined,
   ): void {
     const responses = schema?.response
     if (responses === undefined) return
@@ -154,9 +158,10 @@ export class GuardedRoutes {
         plan = compileResponsePlan(node, this.#resolverOf(context))
         plans.set(node, plan)
       }
+      if (recorder === undefined && !plan.hidesSomething) return done(null, payload)
       done(
         null,
-        applyResponsePlan(payload, plan, (field) => recorder.fieldRemoved(request, field)),
+        applyResponsePlan(payload, plan, (field) => recorder?.fieldRemoved(request, field)),
       )
     }
     route.preSerialization = [

@@ -33,13 +33,39 @@ export function createTools(settings: SchemaSettings): CheckTools {
     htmlEngine,
     mailDomain:
       mailDomain &&
-      ((domain) =>
-        withDeadline(
-          Promise.resolve().then(() => mailDomain(domain)),
-          mailDomainTimeoutMs,
-          () => new PARAPET_INPUT_GUARD_LOOKUP_FAILED(),
-          clock,
-        )),
+      rememberAnswers(
+        (domain) =>
+          withDeadline(
+            Promise.resolve().then(() => mailDomain(domain)),
+            mailDomainTimeoutMs,
+            () => new PARAPET_INPUT_GUARD_LOOKUP_FAILED(),
+            clock,
+          ),
+        clock.now,
+      ),
+  }
+}
+
+const ANSWER_MS = 60_000
+const MAX_ANSWERS = 1000
+
+/** Asks once a minute for each domain, at the same time and later; failures are not remembered. */
+function rememberAnswers(
+  ask: (domain: string) => Promise<boolean>,
+  now: () => number,
+): (domain: string) => Promise<boolean> {
+  const known = new Map<string, { readonly until: number; readonly answer: Promise<boolean> }>()
+  return (domain) => {
+    const found = known.get(domain)
+    if (found !== undefined && found.until > now()) return found.answer
+    const answer = ask(domain)
+    known.delete(domain)
+    if (known.size >= MAX_ANSWERS) known.delete(known.keys().next().value!)
+    known.set(domain, { until: now() + ANSWER_MS, answer })
+    answer.catch(() => {
+      if (known.get(domain)?.answer === answer) known.delete(domain)
+    })
+    return answer
   }
 }
 
@@ -54,12 +80,15 @@ const listener: ValidationListener = {
       count: faults.length,
     })
   },
-  sanitized(request, part, pointers) {
-    const fields = pointers.map((pointer) => `${part}${pointer}`)
+  sanitized(request, part, found) {
+    const fields = found.map(({ pointer }) => `${part}${pointer}`)
     sanitizedFields.set(request, [...(sanitizedFields.get(request) ?? []), ...fields])
     const recorder = findRecorder(request.server)
-    for (const field of [...new Set(fields)].slice(0, MAX_EVENTS))
-      recorder?.sanitized(request, field)
+    // One event for each place of the schema: clients can invent names.
+    const first = new Map(found.toReversed().map(({ pointer, place }) => [place, pointer]))
+    for (const [place, pointer] of [...first].slice(0, MAX_EVENTS)) {
+      recorder?.sanitized(request, `${part}${pointer}`, `${part}${place}`)
+    }
   },
 }
 

@@ -1,4 +1,5 @@
 /** Connects uploads to `@fastify/multipart` and deletes their files when the request ends. */
+import type { Socket } from 'node:net'
 import { useSecurityEvents } from '@parapet/kit'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import {
@@ -15,6 +16,7 @@ import { receiveFiles } from '../uploads/receive-files.ts'
 import type { ReceivedForm, UploadPart, UploadRules } from '../uploads/rules.ts'
 import type { Recorder } from './recorder.ts'
 import { parameterRules } from './request-guard.ts'
+import { resolveUploadRules, type UploadSettings } from '../uploads/settings.ts'
 
 /** Receives the form of a request. */
 export type ReceiveUpload = (request: FastifyRequest, rules: UploadRules) => Promise<ReceivedForm>
@@ -26,6 +28,23 @@ type MultipartRequest = FastifyRequest & {
 
 const MAX_PART_HEADERS = 20
 
+/** What a request has uploaded. */
+interface Upload {
+  /** Delete its files. */
+  readonly discards: (() => Promise<void>)[]
+  /** The response was sent or the connection was closed: files that pass later are deleted at once. */
+  hasEnded: boolean
+  /** Deletes the files, and those that pass later. */
+  end(): Promise<void>
+}
+
+/** What closes when the client leaves: the stream of HTTP/2, or the socket. */
+function connectionOf({
+  raw,
+}: FastifyRequest): Pick<Socket, 'once' | 'removeListener' | 'destroyed'> {
+  return (raw as { readonly stream?: Socket }).stream ?? raw.socket
+}
+
 /** Adds the hooks. @returns the function for handlers */
 export function addUploads(
   app: FastifyInstance,
@@ -33,50 +52,28 @@ export function addUploads(
   recorder: Recorder,
 ): ReceiveUpload {
   const bus = useSecurityEvents(app, events)
-  const discards = new WeakMap<FastifyRequest, (() => Promise<void>)[]>()
-  const clean = async (request: FastifyRequest) => {
-    for (const discard of discards.get(request) ?? []) {
-      await discard().catch((error: unknown) => {
-        request.log.error({ err: error }, 'input-guard could not delete an uploaded file')
-      })
-    }
-    discards.delete(request)
-  }
-  // A connection that ends early runs onResponse, too: the response is closed.
+  const uploads = new WeakMap<FastifyRequest, Upload>()
   app.addHook('onResponse', (request, _reply, done) => {
+    const upload = uploads.get(request)
     // Without a promise for the requests that uploaded nothing.
-    if (!discards.has(request)) return done()
-    void cleanThen(request, done)
+    if (upload === undefined) return done()
+    void endThen(upload, done)
   })
-  const cleanThen = async (request: FastifyRequest, done: () => void) => {
-    await clean(request)
-    done()
-  }
-  return async (request, rules) => {
-    const form = request as MultipartRequest
-    if (form.parts === undefined) {
+  return async (request, given) => {
+    const rules = resolveUploadRules(given)
+    const { parts } = request as MultipartRequest
+    if (parts === undefined) {
       throw new PARAPET_INPUT_GUARD_MISSING_LIBRARY('receiveUpload', '@fastify/multipart')
     }
-    const { maxFiles = 1, maxFileBytes = 10_485_760, maxFields = 20 } = rules
-    const limits = {
-      files: maxFiles,
-      fields: maxFields,
-      parts: maxFiles + maxFields,
-      fileSize: maxFileBytes,
-      fieldNameSize: 200,
-      headerPairs: MAX_PART_HEADERS,
-    }
+    const upload = uploads.get(request) ?? beginUpload(request)
+    uploads.set(request, upload)
     try {
-      const { form: received, discard } = await receiveFiles(
-        guardFields(form.parts({ limits }), settings, (code) =>
-          recorder.rejected(request, { in: 'body', field: '', code, count: 1 }),
-        ),
-        rules,
+      const fields = guardFields(
+        parts.call(request, { limits: limitsOf(rules) }),
+        settings,
+        (code) => recorder.rejected(request, { in: 'body', field: '', code, count: 1 }),
       )
-      discards.set(request, [...(discards.get(request) ?? []), discard])
-      // The response was sent while the form arrived.
-      if (request.raw.destroyed && request.raw.aborted) await clean(request)
-      return received
+      return await receive(fields, rules, upload)
     } catch (error) {
       const known = toKnown(error)
       if (known instanceof PARAPET_INPUT_GUARD_UPLOAD_REFUSED) {
@@ -109,6 +106,55 @@ async function* guardFields(
       }
     }
     yield part
+  }
+}
+
+async function endThen(upload: Upload, done: () => void): Promise<void> {
+  await upload.end()
+  done()
+}
+
+/** Ends with the response, or with the connection: `onResponse` does not run if the client leaves before. */
+function beginUpload(request: FastifyRequest): Upload {
+  const connection = connectionOf(request)
+  const leave = () => void upload.end()
+  const upload: Upload = {
+    discards: [],
+    hasEnded: connection.destroyed,
+    async end() {
+      connection.removeListener('close', leave)
+      upload.hasEnded = true
+      for (const discard of upload.discards.splice(0)) {
+        await discard().catch((error: unknown) => {
+          request.log.error({ err: error }, 'input-guard could not delete an uploaded file')
+        })
+      }
+    },
+  }
+  connection.once('close', leave)
+  return upload
+}
+
+async function receive(
+  parts: AsyncIterable<UploadPart>,
+  rules: UploadSettings,
+  upload: Upload,
+): Promise<ReceivedForm> {
+  const { form, discard } = await receiveFiles(parts, rules)
+  upload.discards.push(discard)
+  if (!upload.hasEnded) return form
+  await upload.end()
+  throw new PARAPET_INPUT_GUARD_UPLOAD_REFUSED('the request ended before its files were checked')
+}
+
+function limitsOf({ maxFiles, maxFileBytes, maxFields }: UploadSettings): object {
+  return {
+    files: maxFiles,
+    fields: maxFields,
+    parts: maxFiles + maxFields,
+    fileSize: maxFileBytes,
+    fieldNameSize: 200,
+    headerPairs: MAX_PART_HEADERS,
   }
 }
 

@@ -7,7 +7,7 @@ import type { FastifyRequest, FastifySchemaCompiler } from 'fastify'
 import { compileCoercion, type Coercion } from '../validation/coercion.ts'
 import { createAjv } from '../validation/create-ajv.ts'
 import { firstFaults, toFaults, type InputFault, type RequestPart } from '../validation/faults.ts'
-import { ValidationRun } from '../validation/run.ts'
+import { ValidationRun, type SanitizedField } from '../validation/run.ts'
 import {
   createResolver,
   forHeaders,
@@ -21,7 +21,7 @@ import { asError, checkLater, inputError } from './input-error.ts'
 /** What a validator reports to the plugin. */
 export interface ValidationListener {
   rejected(request: FastifyRequest | undefined, faults: readonly InputFault[]): void
-  sanitized(request: FastifyRequest, part: RequestPart, pointers: readonly string[]): void
+  sanitized(request: FastifyRequest, part: RequestPart, fields: readonly SanitizedField[]): void
 }
 
 /** What {@link createSchemaCompiler} takes. */

@@ -1,5 +1,5 @@
-/** Compares responses with their schemas: which members are not declared, and which must not be sent. */
-import { isNode, type ResolveRef, type SchemaNode } from '../validation/schema-tools.ts'
+/** Reads from schemas of responses which members they declare, and which must not be sent. */
+import { combinedBy, isNode, type ResolveRef, type SchemaNode } from '../validation/schema-tools.ts'
 
 /** What a schema declares of one value. */
 export interface ResponsePlan {
@@ -8,134 +8,126 @@ export interface ResponsePlan {
   isOpen: boolean
   /** Members with `writeOnly`. @see OpenAPI 3.1, section 4.8.24 */
   readonly hidden: Set<string>
+  /** Members by `patternProperties`, and last those of `additionalProperties`; `undefined`: must not be sent. */
+  readonly patterns: { readonly pattern: RegExp; readonly plan: ResponsePlan | undefined }[]
+  /** Items by their place. */
+  readonly tuple: ResponsePlan[]
+  /** Every other item. */
   items: ResponsePlan | undefined
-  /** Whether a value below has hidden members. */
+  /** Whether this value or one below has hidden members. */
   hidesSomething: boolean
+  /** Names that were reported. Clients may invent names, so their number is limited. */
+  readonly reported: Set<string>
 }
 
-const MAX_DEPTH = 32
-/** Items of an array that are compared; the serializer drops what the others have too much. */
-const MAX_ITEMS = 20
+const EVERY_NAME = /^/
 
-/** Reads a schema. Branches of `anyOf` and `oneOf` are merged. */
+/** Reads a schema. Branches of `allOf`, `anyOf`, `oneOf` and `if` are merged; what one of them hides is hidden. */
 export function compileResponsePlan(schema: SchemaNode, resolve: ResolveRef): ResponsePlan {
   const known = new Map<SchemaNode, ResponsePlan>()
-  const plan = planOf(schema, schema, resolve, known)
-  for (let round = 0; round < MAX_DEPTH && spread([...known.values()]); round++);
+  const plan = planOf([schema, schema], resolve, known)
+  // References may be circular, so the mark is carried towards the root until nothing changes.
+  while (spread([...known.values()]));
   return plan
 }
 
-/** Carries the mark of hidden members towards the root; references may be circular. */
 function spread(plans: readonly ResponsePlan[]): boolean {
   let hasChanged = false
   for (const plan of plans) {
-    const inner = [...plan.members.values(), ...(plan.items === undefined ? [] : [plan.items])]
-    if (plan.hidesSomething || !inner.some((each) => each.hidesSomething)) continue
+    const { members, patterns, tuple, items } = plan
+    const inner = [...members.values(), ...patterns.map((each) => each.plan), ...tuple, items]
+    if (plan.hidesSomething || !inner.some((each) => each?.hidesSomething === true)) continue
     plan.hidesSomething = hasChanged = true
   }
   return hasChanged
 }
 
+type Place = readonly [node: SchemaNode, root: SchemaNode]
+
 function planOf(
-  node: SchemaNode,
-  root: SchemaNode,
+  place: Place,
   resolve: ResolveRef,
   known: Map<SchemaNode, ResponsePlan>,
 ): ResponsePlan {
-  const found = known.get(node)
+  const found = known.get(place[0])
   if (found !== undefined) return found
   const plan: ResponsePlan = {
     members: new Map(),
     isOpen: false,
     hidden: new Set(),
+    patterns: [],
+    tuple: [],
     items: undefined,
     hidesSomething: false,
+    reported: new Set(),
   }
-  known.set(node, plan)
-  fill(plan, node, root, resolve, known, new Set())
+  known.set(place[0], plan)
+  for (const each of branchesOf(place, resolve)) fill(plan, each, resolve, known)
+  // Patterns that hide come first.
+  plan.patterns.sort((a, b) => Number(a.plan !== undefined) - Number(b.plan !== undefined))
   return plan
+}
+
+/** A schema with all that it combines, also by `if`. */
+function branchesOf(place: Place, resolve: ResolveRef): Place[] {
+  const seen = new Map<SchemaNode, Place>()
+  const rest: Place[] = [place]
+  for (let next = rest.pop(); next !== undefined; next = rest.pop()) {
+    for (const each of combinedBy(next[0], next[1], resolve)) {
+      if (seen.has(each[0])) continue
+      seen.set(each[0], each)
+      for (const key of ['if', 'then', 'else']) {
+        const inner = each[0][key]
+        if (isNode(inner)) rest.push([inner, each[1]])
+      }
+    }
+  }
+  return [...seen.values()]
 }
 
 function fill(
   plan: ResponsePlan,
-  node: SchemaNode,
-  root: SchemaNode,
+  [node, root]: Place,
   resolve: ResolveRef,
   known: Map<SchemaNode, ResponsePlan>,
-  seen: Set<SchemaNode>,
 ): void {
-  if (seen.has(node)) return
-  seen.add(node)
-  const { $ref, properties, items, additionalProperties, patternProperties } = node
-  const target = typeof $ref === 'string' ? resolve($ref, root) : undefined
-  if (target !== undefined) fill(plan, target[0], target[1], resolve, known, seen)
-  const branches = ['allOf', 'anyOf', 'oneOf'].flatMap((key) => (node[key] ?? []) as unknown[])
-  for (const each of branches) if (isNode(each)) fill(plan, each, root, resolve, known, seen)
-  if (isNode(properties)) {
-    for (const [name, member] of Object.entries(properties)) {
-      if (!isNode(member)) continue
-      if (member['writeOnly'] === true) {
-        plan.hidden.add(name)
-        plan.hidesSomething = true
-      } else plan.members.set(name, planOf(member, root, resolve, known))
-    }
+  const { properties, items, additionalProperties, patternProperties } = node
+  const inner = (schema: SchemaNode) => {
+    const isHidden = branchesOf([schema, root], resolve).some(
+      ([each]) => each['writeOnly'] === true,
+    )
+    if (isHidden) plan.hidesSomething = true
+    return isHidden ? undefined : planOf([schema, root], resolve, known)
   }
-  if (isNode(items)) plan.items = planOf(items, root, resolve, known)
-  const isCombined = target !== undefined || branches.length > 0
-  const takesMore = isNode(additionalProperties) || additionalProperties === true
-  if (takesMore || patternProperties !== undefined) plan.isOpen = true
-  if (properties === undefined && additionalProperties === undefined && !isCombined) {
-    plan.isOpen = true
+  for (const [name, member] of entriesOf(properties)) {
+    const found = inner(member)
+    if (found === undefined) plan.hidden.add(name)
+    else plan.members.set(name, found)
   }
+  for (const [pattern, member] of entriesOf(patternProperties)) {
+    plan.patterns.push({ pattern: new RegExp(pattern, 'u'), plan: inner(member) })
+  }
+  if (isNode(additionalProperties)) {
+    plan.patterns.push({ pattern: EVERY_NAME, plan: inner(additionalProperties) })
+  }
+  if (additionalProperties === true || isFree(node)) plan.isOpen = true
+  for (const list of [items, node['prefixItems']]) {
+    if (!Array.isArray(list)) continue
+    list.forEach((each, at) => {
+      if (isNode(each)) plan.tuple[at] ??= planOf([each, root], resolve, known)
+    })
+  }
+  const others = isNode(items) ? items : node['additionalItems']
+  if (isNode(others)) plan.items ??= planOf([others, root], resolve, known)
 }
 
-/**
- * Finds members that the schema does not declare, and removes hidden ones.
- *
- * @param report receives a JSON Pointer; indexes are `*`.
- * @returns the value itself, or a copy without hidden members
- */
-export function applyResponsePlan(
-  value: unknown,
-  plan: ResponsePlan,
-  report: (pointer: string) => void,
-  pointer = '',
-  depth = 0,
-): unknown {
-  if (typeof value !== 'object' || value === null || depth > MAX_DEPTH) return value
-  if (Array.isArray(value)) return applyToItems(value, plan, report, pointer, depth)
-  // A date or a document of an ORM is serialized in its own way.
-  if (typeof (value as { toJSON?: unknown }).toJSON === 'function') return value
-  const record = value as Record<string, unknown>
-  let copy: Record<string, unknown> | undefined
-  for (const name of Object.keys(record)) {
-    const member = plan.members.get(name)
-    if (member === undefined) {
-      if (plan.hidden.has(name)) delete (copy ??= { ...record })[name]
-      else if (!plan.isOpen && record[name] !== undefined) report(`${pointer}/${name}`)
-      continue
-    }
-    const inner = record[name]
-    if (typeof inner !== 'object' || inner === null) continue
-    const next = applyResponsePlan(inner, member, report, `${pointer}/${name}`, depth + 1)
-    if (next !== inner) (copy ??= { ...record })[name] = next
-  }
-  return copy ?? value
+/** Whether a schema says nothing of members. */
+function isFree(node: SchemaNode): boolean {
+  const keys = ['properties', 'additionalProperties', '$ref', 'allOf', 'anyOf', 'oneOf', 'then']
+  return keys.every((key) => node[key] === undefined)
 }
 
-function applyToItems(
-  value: readonly unknown[],
-  { items }: ResponsePlan,
-  report: (pointer: string) => void,
-  pointer: string,
-  depth: number,
-): unknown {
-  if (items === undefined) return value
-  if (items.hidesSomething) {
-    return value.map((each) => applyResponsePlan(each, items, report, `${pointer}/*`, depth + 1))
-  }
-  for (const each of value.slice(0, MAX_ITEMS)) {
-    applyResponsePlan(each, items, report, `${pointer}/*`, depth + 1)
-  }
-  return value
+function entriesOf(schemas: unknown): [string, SchemaNode][] {
+  if (!isNode(schemas)) return []
+  return Object.entries(schemas).filter((entry): entry is [string, SchemaNode] => isNode(entry[1]))
 }

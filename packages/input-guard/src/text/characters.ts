@@ -8,12 +8,23 @@ const CONTROL = /[\p{Cc}\p{Zl}\p{Zp}]/u
 /** Characters that reorder the text around them. @see Unicode Technical Report 36, section 3 */
 const BIDI_CONTROL = /\p{Bidi_Control}/u
 /**
- * Characters without a glyph, which make two equal looking texts different. The joiners U+200C and U+200D
- * are needed by Persian, Indic scripts and emoji, and emoji need variation selectors.
+ * Characters without a glyph, which make two equal looking texts different; private use and noncharacters, which
+ * mean nothing to others. @see Unicode Standard, sections 5.21, 23.5 and 23.7
  */
 const INVISIBLE =
   // oxlint-disable-next-line no-misleading-character-class -- each is a character by itself
-  /[\u00ad\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180e\u200b\u2060-\u2064\u206a-\u206f\u3164\ufeff\uffa0\ufff9-\ufffb\u{e0000}-\u{e007f}]/u
+  /(?![\u200c\u200d\ufe00-\ufe0f\u{e0100}-\u{e01ef}])\p{Default_Ignorable_Code_Point}|[\u2800\ufff9-\ufffb\u{1d159}\p{Co}\p{Noncharacter_Code_Point}]/u
+/**
+ * A joiner that joins nothing. Persian, Indic and other scripts need joiners after their letters, emoji between
+ * two emoji. @see RFC 5892, appendix A
+ */
+const LOOSE_JOINER =
+  /(?<![\p{Script=Arabic}\p{Script=Syriac}\p{Script=Nko}\p{Script=Devanagari}\p{Script=Bengali}\p{Script=Gurmukhi}\p{Script=Gujarati}\p{Script=Oriya}\p{Script=Tamil}\p{Script=Telugu}\p{Script=Kannada}\p{Script=Malayalam}\p{Script=Sinhala}\p{Script=Khmer}\p{Script=Myanmar}\p{Script=Lao}\p{Script=Tibetan}\u064b-\u0655\u0670])(?:\u200c|\u200d(?!(?<=[\p{Extended_Pictographic}\p{Emoji_Modifier}\ufe0f]\u200d)\p{Extended_Pictographic}))/u
+/** A variation selector after a character that has no variants. */
+const LOOSE_SELECTOR =
+  /(?<!\p{Emoji})[\ufe0e\ufe0f]|(?<![\p{Script=Han}\p{Script=Myanmar}\p{Script=Phags_Pa}\p{Sm}])[\ufe00-\ufe0d]|(?<!\p{Script=Han})[\u{e0100}-\u{e01ef}]/u
+/** More marks than any language puts on one letter; normalising long runs takes quadratic time. @see UAX 15, section 13 */
+const LONG_MARKS = /(?<!\p{M})\p{M}{31}/u
 
 /** Most texts are of these characters, and none of them is forbidden. */
 const PRINTABLE_ASCII = /^[\x20-\x7e]*$/
@@ -24,9 +35,10 @@ export type CharacterFault =
   | 'control_character'
   | 'bidi_character'
   | 'invisible_character'
+  | 'combining_marks'
 
 /**
- * The first kind of forbidden character in a text. Reads each character at most five times.
+ * The first kind of forbidden character in a text, in linear time.
  *
  * @param lines whether line breaks and tabs are allowed.
  */
@@ -35,7 +47,15 @@ export function findForbiddenCharacter(text: string, lines: boolean): CharacterF
   if (LONE_SURROGATE.test(text)) return 'lone_surrogate'
   if ((lines ? CONTROL_IN_LINES : CONTROL).test(text)) return 'control_character'
   if (BIDI_CONTROL.test(text)) return 'bidi_character'
-  return INVISIBLE.test(text) ? 'invisible_character' : undefined
+  if (INVISIBLE.test(text) || LOOSE_JOINER.test(text) || LOOSE_SELECTOR.test(text)) {
+    return 'invisible_character'
+  }
+  return hasLongMarks(text) ? 'combining_marks' : undefined
+}
+
+/** Whether a text must not be normalised, because that could take long. */
+export function hasLongMarks(text: string): boolean {
+  return LONG_MARKS.test(text)
 }
 
 /** Whether a text contains half of a surrogate pair. */

@@ -78,6 +78,41 @@ export function commonOf(options: CommonOptions): CommonOptions {
   return withoutUndefined({ description, title, examples, readOnly, writeOnly }) as CommonOptions
 }
 
+/** What each setting of a builder may be: a list of values, or the name of a JavaScript type. */
+export type SettingTable = Readonly<
+  Record<string, readonly unknown[] | 'boolean' | 'object' | 'string' | 'number'>
+>
+
+const COMMON: SettingTable = {
+  description: 'string',
+  title: 'string',
+  examples: 'object',
+  readOnly: 'boolean',
+  writeOnly: 'boolean',
+}
+
+/**
+ * Refuses settings that a builder would ignore or that would fail at the first request.
+ *
+ * @throws PARAPET_INPUT_GUARD_INVALID_TYPE a setting is unknown or of another kind.
+ */
+export function checkSettings(type: string, options: object, table: SettingTable): void {
+  const all: SettingTable = { ...COMMON, ...table }
+  for (const [name, value] of Object.entries(options)) {
+    const allowed = Object.hasOwn(all, name) ? all[name]! : refuseType(type, `"${name}" is unknown`)
+    if (value === undefined) continue
+    if (typeof allowed !== 'string') {
+      if (!allowed.includes(value))
+        refuseType(type, `"${name}" must be one of ${allowed.join(', ')}`)
+    } else if (typeof value !== allowed)
+      refuseType(type, `"${name}" must be of the type ${allowed}`)
+  }
+  const { minLength = 0, maxLength = Number.POSITIVE_INFINITY } = options as Record<string, number>
+  if (!Number.isSafeInteger(minLength) || minLength < 0 || minLength > maxLength) {
+    refuseType(type, '"minLength" must be an integer from 0 to "maxLength"')
+  }
+}
+
 /** A member that is `undefined` would be no JSON. */
 export function withoutUndefined<T extends object>(values: T): T {
   return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)) as T

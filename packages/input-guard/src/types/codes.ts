@@ -1,6 +1,7 @@
 /** Ids, country codes and telephone numbers. */
 import { Type, type TString, type TUnsafe } from '@sinclair/typebox'
 import {
+  checkSettings,
   commonOf,
   fault,
   guardedString,
@@ -19,6 +20,7 @@ export interface UuidOptions extends CommonOptions {
 
 /** A UUID in the usual form of 36 characters. The value becomes lower case. @see RFC 9562, section 4 */
 export function Uuid(options: UuidOptions = {}): TString {
+  checkSettings('Uuid', options, { version: [4, 7] })
   const { version } = options
   return guardedString(
     { type: 'uuid', version },
@@ -28,6 +30,7 @@ export function Uuid(options: UuidOptions = {}): TString {
 
 /** A country. @see ISO 3166-1, alpha-2 */
 export function CountryCode(options: CommonOptions = {}): TUnsafe<string> {
+  checkSettings('CountryCode', options, {})
   return Type.Unsafe<string>({ type: 'string', enum: [...COUNTRIES], ...commonOf(options) })
 }
 
@@ -41,6 +44,7 @@ export interface PhoneOptions extends CommonOptions {
 
 /** A telephone number that exists in its numbering plan. The value becomes E.164: `+34911234567`. */
 export function Phone(options: PhoneOptions = {}): TString {
+  checkSettings('Phone', options, { defaultCountry: 'string', countries: 'object' })
   const { defaultCountry, countries } = options
   for (const country of [defaultCountry, ...(countries ?? [])]) {
     if (country !== undefined && !COUNTRIES.includes(country)) {

@@ -1,10 +1,12 @@
 /** Dates and ranges of dates, compared with the clock and with each other. @see RFC 3339, section 5.6 */
 import { Type, type TObject, type TString } from '@sinclair/typebox'
 import {
+  checkSettings,
   commonOf,
   fault,
   GUARD,
   guardedString,
+  refuseType,
   withoutUndefined,
   type CheckTools,
   type CommonOptions,
@@ -31,11 +33,19 @@ export function FutureDate(options: DateOptions = {}): TString {
 }
 
 function dateType(type: string, options: DateOptions): TString {
+  checkSettings(type, options, { format: ['date', 'date-time'], maxDays: 'number' })
+  checkDays(type, options.maxDays)
   const { format = 'date', maxDays } = options
   return guardedString(
     { type, format, maxDays },
     { ...commonOf(options), format, maxLength: format === 'date' ? 10 : 35 },
   )
+}
+
+function checkDays(type: string, maxDays = 1): void {
+  if (!Number.isSafeInteger(maxDays) || maxDays < 1) {
+    refuseType(type, '"maxDays" must be an integer of at least 1')
+  }
 }
 
 /** Options of {@link DateRange}. */
@@ -53,6 +63,12 @@ export const RANGE_GUARD = `${GUARD}-range`
 
 /** Two dates of which the second is not before the first: `{ from, to }`. */
 export function DateRange(options: DateRangeOptions = {}): TObject<{ from: TString; to: TString }> {
+  checkSettings('DateRange', options, {
+    format: ['date', 'date-time'],
+    maxDays: 'number',
+    allowEmpty: 'boolean',
+  })
+  checkDays('DateRange', options.maxDays)
   const { format = 'date', maxDays = 3660, allowEmpty } = options
   const member = (description: string) =>
     guardedString(

@@ -1,11 +1,13 @@
 /** E-mail addresses. @see RFC 5321, section 4.5.3.1; RFC 5890 */
 import { domainToASCII } from 'node:url'
 import type { TString } from '@sinclair/typebox'
-import { hasLoneSurrogate } from '../text/characters.ts'
+import { hasLoneSurrogate, hasLongMarks } from '../text/characters.ts'
 import {
+  checkSettings,
   commonOf,
   fault,
   guardedString,
+  refuseType,
   type CheckTools,
   type CommonOptions,
   type TextCheck,
@@ -23,6 +25,11 @@ export interface SafeEmailOptions extends CommonOptions {
 
 /** An e-mail address. The domain becomes lower-case ASCII (`пример.рф` → `xn--…`); the local part is unchanged. */
 export function SafeEmail(options: SafeEmailOptions = {}): TString {
+  checkSettings('SafeEmail', options, {
+    maxLength: 'number',
+    disposable: ['allow', 'reject'],
+    mx: 'boolean',
+  })
   const { maxLength = 254, disposable, mx } = options
   return guardedString(
     { type: 'email', disposable, mx },
@@ -46,13 +53,17 @@ const NO_MAIL = fault('email_domain', 'must have a domain that receives mail')
 /** The domain as DNS has it, or `undefined` if it is none. */
 function normalizeDomain(text: string): string | undefined {
   const isForeign = NOT_ASCII.test(text)
-  if (isForeign && (NOT_IN_DOMAIN.test(text) || hasLoneSurrogate(text))) return undefined
+  if (isForeign && NOT_IN_DOMAIN.test(text)) return undefined
+  if (isForeign && (hasLoneSurrogate(text) || hasLongMarks(text))) return undefined
   const ascii = isForeign ? domainToASCII(text) : text.toLowerCase()
   return ascii.length <= 253 && DOMAIN.test(ascii) ? ascii : undefined
 }
 
 export function compileEmail({ disposable, mx }: SafeEmailOptions, tools: CheckTools): TextCheck {
   const { libraries, mailDomain } = tools
+  if (mx === true && mailDomain === undefined) {
+    refuseType('SafeEmail', '"mx" needs the option "mailDomain" of the plugin')
+  }
   if (disposable === 'reject') libraries.need('disposable-email-domains-js')
   return (text, report) => {
     const at = text.lastIndexOf('@')

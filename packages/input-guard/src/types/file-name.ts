@@ -1,6 +1,7 @@
 /** Names of files, as text to show. A stored file always gets a generated name. */
 import type { TString } from '@sinclair/typebox'
 import {
+  checkSettings,
   commonOf,
   fault,
   guardedString,
@@ -21,6 +22,7 @@ export interface SafeFilenameOptions extends CommonOptions {
 
 /** The name of a file without a path, in any script, that every operating system can show and store. */
 export function SafeFilename(options: SafeFilenameOptions = {}): TString {
+  checkSettings('SafeFilename', options, { maxBytes: 'number', extensions: 'object' })
   const { maxBytes = 255, extensions } = options
   if (extensions?.some((each) => !/^[a-z0-9]{1,16}$/.test(each)) === true) {
     refuseType('SafeFilename', '"extensions" must be lower-case letters and digits without a dot')
@@ -33,9 +35,11 @@ export function SafeFilename(options: SafeFilenameOptions = {}): TString {
 
 /** Characters that Windows refuses or that begin a stream or a path on some system. */
 const FORBIDDEN = /[/\\:*?"<>|]/
-/** An encoded byte: the name was prepared for something that decodes it once more. */
-const ENCODED = /%[0-9a-f]{2}|%u[0-9a-f]{4}|&#/i
+/** An encoded byte: the name was prepared for something that decodes it once more. Spaces and brackets are harmless. */
+const ENCODED = /%(?!2[089])[0-9a-f]{2}|%u[0-9a-f]{4}|&#/i
 const RESERVED = /^(?:con|prn|aux|nul|clock\$|conin\$|conout\$|com[0-9¹²³]|lpt[0-9¹²³])(?:$|\.|\s)/i
+/** Signs whose NFKC form has dots or a slash that no system reads as such within a name: `…`, `½`. */
+const HARMLESS = /(?<=[^\s.])\u2026(?=[^\s.])|[\u00bc-\u00be\u2150-\u215f\u2189]/g
 const EDGE = /^[\s.~-]|[\s.]$/
 
 const NOT_A_NAME = fault('file_name', 'must be the name of a file without a path')
@@ -48,12 +52,15 @@ export function checkFileName(
   text: string,
   { maxBytes = 255, extensions }: SafeFilenameOptions = {},
 ): string | Fault {
+  // A normal form has about as many bytes as the text has units.
+  if (text.length > 2 * maxBytes) return TOO_LONG
   const forbidden = characterFault(text)
   if (forbidden !== undefined) return forbidden
   const name = text.normalize('NFC')
   if (Buffer.byteLength(name) > maxBytes) return TOO_LONG
   // Full-width and other forms of separators become the separators themselves.
-  const folded = name.normalize('NFKC').replaceAll(/[\u2044\u2215\u29f5\u29f8\u29f9\ufe68]/g, '/')
+  const plain = name.replaceAll(HARMLESS, '_')
+  const folded = plain.normalize('NFKC').replaceAll(/[\u2044\u2215\u29f5\u29f8\u29f9\ufe68]/g, '/')
   if (
     FORBIDDEN.test(folded) ||
     ENCODED.test(folded) ||

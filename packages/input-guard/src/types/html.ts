@@ -1,7 +1,9 @@
 /** Rich text: HTML of which only what a list allows is kept. */
 import type { TString } from '@sinclair/typebox'
+import { PARAPET_INPUT_GUARD_ENGINE_FAILED } from '../errors.ts'
 import { hasLoneSurrogate } from '../text/characters.ts'
 import {
+  checkSettings,
   commonOf,
   fault,
   guardedString,
@@ -70,6 +72,11 @@ const NEVER_SCHEMES = ['javascript', 'vbscript', 'data', 'blob', 'file']
 
 /** HTML that is sanitized once, when it arrives, and stored clean. */
 export function SafeHtml(options: SafeHtmlOptions = {}): TString {
+  checkSettings('SafeHtml', options, {
+    maxLength: 'number',
+    allow: typeof options.allow === 'string' ? Object.keys(PRESETS) : 'object',
+    onUnsafe: ['sanitize', 'reject'],
+  })
   const { maxLength = 10_000, allow = 'comment', onUnsafe } = options
   if (maxLength > 100_000) refuseType('SafeHtml', '"maxLength" must be at most 100000')
   if (typeof allow !== 'string') refuseUnsafe(allow)
@@ -97,6 +104,13 @@ const SURROGATE = fault('lone_surrogate', 'must not contain half of a surrogate 
 const CONTROL = /[^\P{Cc}\t\n\r]/gu
 const HAS_CONTROL = /[^\P{Cc}\t\n\r]/u
 const HAS_MARKUP = /[<>&]/
+/** A `<` that begins no whole tag, comment or instruction: text such as `total<budget`. */
+const LOOSE = /<(?![a-z/!?][^<>]*>|!--)/gi
+/** Comments, instructions and declarations are removed. */
+const REMOVED = /<(?:[!?]|\/[^a-z])/i
+/** More take long, and text of that form is an attack. */
+const MAX_TAGS = 5000
+const TOO_MANY_TAGS = fault('html_tags', `must have at most ${MAX_TAGS} tags`)
 
 export function compileHtml(settings: SafeHtmlOptions, tools: CheckTools): TextCheck {
   const { allow = 'comment', onUnsafe = 'sanitize' } = settings
@@ -108,11 +122,29 @@ export function compileHtml(settings: SafeHtmlOptions, tools: CheckTools): TextC
     const hasControl = HAS_CONTROL.test(text)
     const plain = hasControl ? text.replaceAll(CONTROL, '') : text
     if (!hasControl && !HAS_MARKUP.test(plain)) return plain
-    const { html, isChanged } = engine.sanitize(plain, allowed)
-    if (!isChanged && !hasControl) return html
+    if (plain.split('<', MAX_TAGS + 2).length > MAX_TAGS + 1) return TOO_MANY_TAGS
+    const whole = plain.replaceAll(LOOSE, '&lt;')
+    const { html, isChanged } = runEngine(engine, whole, allowed)
+    if (!isChanged && !hasControl && !REMOVED.test(whole)) return html
     if (onUnsafe === 'reject') return UNSAFE
     report.sanitized()
     return html
+  }
+}
+
+/** @throws PARAPET_INPUT_GUARD_ENGINE_FAILED the engine throws, or answers something else. */
+function runEngine(engine: HtmlEngine, html: string, allowed: AllowedHtml) {
+  try {
+    const result: { readonly html: unknown; readonly isChanged: unknown } = engine.sanitize(
+      html,
+      allowed,
+    )
+    if (typeof result.html === 'string' && typeof result.isChanged === 'boolean') {
+      return { html: result.html, isChanged: result.isChanged }
+    }
+    throw new TypeError('htmlEngine.sanitize must return { html: string, isChanged: boolean }')
+  } catch (cause) {
+    throw Object.assign(new PARAPET_INPUT_GUARD_ENGINE_FAILED(), { cause })
   }
 }
 
@@ -123,6 +155,10 @@ function addRel(tagName: string, attribs: Record<string, string>) {
   return { tagName, attribs: { ...attribs, ...LINK } }
 }
 
+function addMissingRel(tagName: string, attribs: Record<string, string>) {
+  return 'rel' in attribs ? { tagName, attribs } : addRel(tagName, attribs)
+}
+
 /**
  * The default engine. Something unsafe was removed exactly if the result differs from that of a run that
  * keeps everything: texts that only differ in notation (`<br/>`, an unclosed `<p>`, `&`) do not count.
@@ -130,14 +166,11 @@ function addRel(tagName: string, attribs: Record<string, string>) {
 function createDefaultEngine({ libraries }: CheckTools, allowed: AllowedHtml): HtmlEngine {
   libraries.need('sanitize-html')
   const { tags, attributes, schemes } = allowed
-  const shared = {
-    transformTags: { a: addRel },
-    parseStyleAttributes: false,
-    enforceHtmlBoundary: false,
-    nestingLimit: 50,
-  }
+  const shared = { parseStyleAttributes: false, enforceHtmlBoundary: false }
   const strict = {
     ...shared,
+    transformTags: { a: addRel },
+    nestingLimit: 50,
     allowedTags: [...tags],
     allowedAttributes: { ...attributes, a: [...(attributes['a'] ?? []), 'rel'] },
     allowedSchemes: [...schemes],
@@ -146,6 +179,8 @@ function createDefaultEngine({ libraries }: CheckTools, allowed: AllowedHtml): H
   }
   const keepAll = {
     ...shared,
+    transformTags: { a: addMissingRel },
+    nonBooleanAttributes: [],
     allowedTags: false,
     allowedAttributes: false,
     allowVulnerableTags: true,

@@ -1,7 +1,15 @@
 /** A value of any form, within limits. */
 import { Type, type TUnsafe } from '@sinclair/typebox'
 import { characterFault } from './text.ts'
-import { commonOf, fault, GUARD, refuseType, type CommonOptions, type Fault } from './check.ts'
+import {
+  checkSettings,
+  commonOf,
+  fault,
+  GUARD,
+  refuseType,
+  type CommonOptions,
+  type Fault,
+} from './check.ts'
 
 /** A JSON value. */
 export type JsonValue =
@@ -27,6 +35,11 @@ export const JSON_GUARD = `${GUARD}-json`
 
 /** JSON without a schema of its own: settings, metadata. Prototype names and hidden characters are refused. */
 export function SafeJson(options: SafeJsonOptions = {}): TUnsafe<JsonValue> {
+  checkSettings('SafeJson', options, {
+    maxDepth: 'number',
+    maxValues: 'number',
+    maxStringLength: 'number',
+  })
   const { maxDepth = 8, maxValues = 1000, maxStringLength = 10_000 } = options
   const limits = { maxDepth, maxValues, maxStringLength }
   for (const [name, value] of Object.entries(limits)) {
@@ -40,6 +53,7 @@ export function SafeJson(options: SafeJsonOptions = {}): TUnsafe<JsonValue> {
 const TOO_DEEP = fault('json_depth', 'must not be nested so deeply')
 const TOO_MANY = fault('json_values', 'must have fewer members and items')
 const TOO_LONG = fault('json_string', 'must have shorter strings')
+const NOT_FINITE = fault('json_number', 'must have numbers that a computer can store')
 const PROTOTYPE = fault('prototype_key', 'must not have members named like those of the prototype')
 const PROTOTYPE_NAMES = new Set(['__proto__', 'constructor', 'prototype'])
 
@@ -59,6 +73,8 @@ export function compileJson(
         const found = textFault(value)
         if (found !== undefined) return found
       }
+      // JSON.parse reads 1e309 as infinity.
+      if (typeof value === 'number' && !Number.isFinite(value)) return NOT_FINITE
       if (typeof value !== 'object' || value === null) continue
       if (depth >= maxDepth) return TOO_DEEP
       const isArray = Array.isArray(value)

@@ -1,6 +1,13 @@
 /** Names of people, terms of a search, and slugs. */
 import type { TString } from '@sinclair/typebox'
-import { commonOf, fault, guardedString, type CommonOptions, type TextCheck } from './check.ts'
+import {
+  checkSettings,
+  commonOf,
+  fault,
+  guardedString,
+  type CommonOptions,
+  type TextCheck,
+} from './check.ts'
 import { characterFault, transform } from './text.ts'
 
 /** Options of the types in this file. */
@@ -18,6 +25,11 @@ export interface PersonNameOptions extends NameOptions {
 
 /** The name of a person: letters and marks of any script, spaces, apostrophes, hyphens and full stops. */
 export function PersonName(options: PersonNameOptions = {}): TString {
+  checkSettings('PersonName', options, {
+    maxLength: 'number',
+    minLength: 'number',
+    stage: 'boolean',
+  })
   const { maxLength = 100, minLength = 1, stage } = options
   return guardedString(
     { type: 'person-name', stage },
@@ -27,12 +39,14 @@ export function PersonName(options: PersonNameOptions = {}): TString {
 
 /** What a person types into a search box. It is a check of form; queries must still be parameterised. */
 export function SearchQuery(options: NameOptions = {}): TString {
+  checkSettings('SearchQuery', options, { maxLength: 'number', minLength: 'number' })
   const { maxLength = 100, minLength = 0 } = options
   return guardedString({ type: 'search-query' }, { ...commonOf(options), minLength, maxLength })
 }
 
 /** A part of a URL: lower-case ASCII letters, digits and single hyphens. */
 export function Slug(options: NameOptions = {}): TString {
+  checkSettings('Slug', options, { maxLength: 'number', minLength: 'number' })
   const { maxLength = 80, minLength = 1 } = options
   return guardedString({ type: 'slug' }, { ...commonOf(options), minLength, maxLength })
 }
@@ -45,8 +59,9 @@ const STAGE_CHARACTERS =
   /^[\p{L}\p{M}\p{N}\u200c\u200d '’ʼ‘`´.,·・\u2010\u2011–!?$&+/():#*@°=\p{So}-]*$/u
 const HAS_LETTER = /\p{L}/u
 const HAS_LETTER_OR_DIGIT = /[\p{L}\p{N}!]/u
-// oxlint-disable-next-line no-misleading-character-class -- as above
-const SEARCH_CHARACTERS = /^[\p{L}\p{M}\p{N}\u200c\u200d '’"“”„«».,:&+#@!?/()_–-]*$/u
+const SEARCH_CHARACTERS =
+  // oxlint-disable-next-line no-misleading-character-class -- as above
+  /^[\p{L}\p{M}\p{N}\p{Sc}\u200c\u200d '’‘‚"“”„«»‹›.,:&+#@!?¡¿%/()_…—–、。・，！？：「」『』（）-]*$/u
 /** Comments of SQL and shells, which no search needs. */
 const COMMENT = /--|\/\*|\/\//
 const SLUG = /^[a-z0-9]+(?:-[a-z0-9]+)*$/

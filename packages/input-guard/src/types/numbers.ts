@@ -1,6 +1,14 @@
 /** Amounts of money and decimal numbers, without errors of floating point. */
 import { Type, type TInteger, type TNumber, type TObject, type TUnsafe } from '@sinclair/typebox'
-import { commonOf, fault, GUARD, refuseType, type CommonOptions, type Fault } from './check.ts'
+import {
+  checkSettings,
+  commonOf,
+  fault,
+  GUARD,
+  refuseType,
+  type CommonOptions,
+  type Fault,
+} from './check.ts'
 import { CURRENCIES } from './country-data.ts'
 
 /** Options of {@link Money}. */
@@ -17,6 +25,11 @@ export interface MoneyOptions extends CommonOptions {
 export function Money(
   options: MoneyOptions = {},
 ): TObject<{ amountMinor: TInteger; currency: TUnsafe<string> }> {
+  checkSettings('Money', options, {
+    currencies: 'object',
+    minimum: 'number',
+    maximum: 'number',
+  })
   const { currencies = CURRENCIES, minimum = 0, maximum = 100_000_000_000 } = options
   if (currencies.length === 0 || currencies.some((each) => !/^[A-Z]{3}$/.test(each))) {
     refuseType('Money', '"currencies" must be ISO 4217 codes such as "EUR"')
@@ -48,6 +61,7 @@ export const NUMBER_GUARD = `${GUARD}-number`
 
 /** A number that is a multiple of a power of ten such as `'0.01'`. JSON Schema's `multipleOf` refuses 1.13. */
 export function Multiple(of: string, options: MultipleOptions = {}): TNumber {
+  checkSettings('Multiple', options, { minimum: 'number', maximum: 'number' })
   const { minimum, maximum } = options
   const digits = decimalsOf(of)
   const limits = {

@@ -3,6 +3,7 @@ import type { TString } from '@sinclair/typebox'
 import { isImitation } from '../text/confusables.ts'
 import { findForbiddenCharacter, type CharacterFault } from '../text/characters.ts'
 import {
+  checkSettings,
   commonOf,
   fault,
   guardedString,
@@ -37,6 +38,16 @@ export interface SafeTextOptions extends TextTransforms, CommonOptions {
 
 /** Text in any script, without control, bidirectional and invisible characters. */
 export function SafeText(options: SafeTextOptions): TString {
+  checkSettings('SafeText', options, {
+    maxLength: 'number',
+    minLength: 'number',
+    pattern: 'string',
+    multiline: 'boolean',
+    confusables: ['allow', 'reject'],
+    trim: 'boolean',
+    normalize: ['NFC', 'NFKC', 'none'],
+    lower: 'boolean',
+  })
   const {
     maxLength,
     minLength = 1,
@@ -63,6 +74,7 @@ const FORBIDDEN: Readonly<Record<CharacterFault, Fault>> = {
   control_character: fault('control_character', 'must not contain control characters'),
   bidi_character: fault('bidi_character', 'must not contain characters that reorder text'),
   invisible_character: fault('invisible_character', 'must not contain invisible characters'),
+  combining_marks: fault('combining_marks', 'must not have more than 30 marks on one letter'),
 }
 const CONFUSABLE = fault('confusable', 'must not mix letters that look alike')
 const NOT_ASCII = /\P{ASCII}/u

@@ -1,7 +1,9 @@
 /** URLs and targets of redirects, by the rules that browsers follow. @see WHATWG URL */
 import type { TString } from '@sinclair/typebox'
 import { PARAPET_INPUT_GUARD_REDIRECT_FORBIDDEN } from '../errors.ts'
+import { hasLongMarks } from '../text/characters.ts'
 import {
+  checkSettings,
   commonOf,
   fault,
   guardedString,
@@ -24,6 +26,12 @@ export interface SafeUrlOptions extends CommonOptions {
 
 /** An absolute URL. The value becomes its normal form. Whether its host may be requested, `fetch` decides. */
 export function SafeUrl(options: SafeUrlOptions = {}): TString {
+  checkSettings('SafeUrl', options, {
+    maxLength: 'number',
+    schemes: 'object',
+    credentials: 'boolean',
+    hosts: 'object',
+  })
   const { maxLength = 2048, schemes = ['https'], credentials, hosts } = options
   if (schemes.length === 0 || schemes.some((each) => !/^[a-z][a-z0-9+.-]*$/.test(each))) {
     refuseType('SafeUrl', '"schemes" must be lower-case schemes without a colon')
@@ -47,6 +55,7 @@ export interface SafeRedirectOptions extends CommonOptions {
 
 /** A target of a redirect on the own origin. The value becomes a path with query and fragment. */
 export function SafeRedirect(options: SafeRedirectOptions): TString {
+  checkSettings('SafeRedirect', options, { origin: 'string', maxLength: 'number' })
   const { origin, maxLength = 2048 } = options
   if (!URL.canParse(origin) || new URL(origin).origin !== origin) {
     refuseType('SafeRedirect', '"origin" must be an origin such as "https://app.example.com"')
@@ -77,7 +86,7 @@ export function isListedHost(host: string, hosts: readonly string[]): boolean {
 export function compileUrl(settings: SafeUrlOptions): TextCheck {
   const { schemes = ['https'], credentials = false, hosts } = settings
   return (text) => {
-    if (MISLEADING.test(text) || !URL.canParse(text)) return NOT_A_URL
+    if (MISLEADING.test(text) || hasLongMarks(text) || !URL.canParse(text)) return NOT_A_URL
     const url = new URL(text)
     if (!schemes.includes(url.protocol.slice(0, -1))) return SCHEME
     if (!credentials && (url.username !== '' || url.password !== '')) return CREDENTIALS
@@ -99,7 +108,8 @@ export function resolveRedirect(target: string, origin: string): string {
 }
 
 function pathOn(target: string, origin: string): string | undefined {
-  if (MISLEADING.test(target) || !URL.canParse(target, origin)) return undefined
+  if (MISLEADING.test(target) || hasLongMarks(target)) return undefined
+  if (!URL.canParse(target, origin)) return undefined
   const url = new URL(target, origin)
   const path = `${url.pathname}${url.search}${url.hash}`
   // A path that begins with two slashes would be read as a host.

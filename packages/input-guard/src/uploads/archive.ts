@@ -1,94 +1,94 @@
-/** Limits what a ZIP archive unpacks to, while it arrives. Nothing unpacked is kept. */
-import {
-  PARAPET_INPUT_GUARD_MISSING_LIBRARY,
-  PARAPET_INPUT_GUARD_UPLOAD_REFUSED,
-} from '../errors.ts'
+/** Limits what a ZIP archive or a gzip file unpacks to. Nothing unpacked is kept. */
+import { open, type FileHandle } from 'node:fs/promises'
+import { pipeline } from 'node:stream/promises'
+import { createGunzip, createInflateRaw, type Gunzip, type InflateRaw } from 'node:zlib'
+import { PARAPET_INPUT_GUARD_UPLOAD_REFUSED } from '../errors.ts'
 import type { ArchiveRules } from './rules.ts'
-import type * as Library from 'fflate'
+import { readZipEntries } from './zip-directory.ts'
 
-type Fflate = typeof Library
+/** How the content of an archive is packed. */
+export type ArchiveKind = 'zip' | 'gzip'
 
-/** Reads an archive piece by piece. */
-export interface ArchiveCheck {
-  /** @throws PARAPET_INPUT_GUARD_UPLOAD_REFUSED a limit is reached, or a name leads out of the folder. */
-  push(chunk: Uint8Array): void
-  /** @throws PARAPET_INPUT_GUARD_UPLOAD_REFUSED the archive lists other entries than it contains. */
-  end(): void
-}
-
-/** One piece unpacks to at most a thousand times as much, so pieces are small. */
-const PIECE_BYTES = 1024
+const ZIP_BEGINNINGS = ['PK\u0003\u0004', 'PK\u0005\u0006', 'PK\u0007\u0008']
 const FREE_BYTES = 1_048_576
-const TAIL_BYTES = 65_557
-const END_SIGNATURE = Buffer.from([0x50, 0x4b, 0x05, 0x06])
-const ESCAPES = /(?:^|[/\\])\.\.(?:[/\\]|$)|^[/\\]|^[a-z]:|\0/i
 
-/** Types of ZIP archives, such as office documents. */
-export function isArchive(type: string): boolean {
-  return (
-    /^application\/(?:zip|java-archive|epub\+zip|vnd\.openxmlformats-|vnd\.oasis\.opendocument)/.test(
-      type,
-    ) || type.endsWith('+zip')
-  )
+/** The kind of archive that a file is by its first bytes, whatever its media type: office documents and APKs are ZIP. */
+export function archiveKindOf(sample: Buffer): ArchiveKind | undefined {
+  const magic = sample.toString('latin1', 0, 4)
+  if (ZIP_BEGINNINGS.includes(magic)) return 'zip'
+  return magic.startsWith('\u001f\u008b') ? 'gzip' : undefined
 }
 
-export async function createArchiveCheck({
-  maxEntries = 1000,
-  maxRatio = 100,
-  maxUnpackedBytes = 104_857_600,
-}: ArchiveRules): Promise<ArchiveCheck> {
-  const { Unzip, UnzipInflate } = await loadFflate()
-  const unzip = new Unzip()
-  let [packed, unpacked, entries] = [0, 0, 0]
-  let tail = Buffer.alloc(0)
-  unzip.register(UnzipInflate)
-  unzip.onfile = (entry) => {
-    if (++entries > maxEntries) refuse('the archive has too many entries')
-    if (ESCAPES.test(entry.name)) refuse('the archive has an entry outside of its folder')
-    entry.ondata = (error, chunk) => {
-      if (error !== null) refuse('the archive is damaged')
-      unpacked += chunk.length
-      const isBomb = unpacked > FREE_BYTES && unpacked > packed * maxRatio
-      if (isBomb || unpacked > maxUnpackedBytes) refuse('the archive unpacks to too much')
+/**
+ * Checks a stored archive.
+ *
+ * @throws PARAPET_INPUT_GUARD_UPLOAD_REFUSED a limit is reached, a name leads out of the folder, or its directory
+ *   lists other entries than it contains.
+ */
+export async function checkArchive(
+  path: string,
+  kind: ArchiveKind,
+  bytes: number,
+  rules: ArchiveRules,
+): Promise<void> {
+  const { maxEntries = 1000, maxRatio = 100, maxUnpackedBytes = 104_857_600 } = rules
+  const most = Math.min(maxUnpackedBytes, Math.max(FREE_BYTES, bytes * maxRatio))
+  const file = await open(path, 'r')
+  try {
+    if (kind === 'gzip') {
+      await unpack(file, createGunzip(), [0, bytes], most)
+      return
     }
-    entry.start()
-  }
-  const push = (piece: Uint8Array, isLast: boolean) => {
-    try {
-      unzip.push(piece, isLast)
-    } catch (error) {
-      if (error instanceof PARAPET_INPUT_GUARD_UPLOAD_REFUSED) throw error
-      refuse('the archive is damaged')
+    let left = most
+    for (const { isDeflated, start, packed, unpacked } of await readZipEntries(
+      file,
+      bytes,
+      maxEntries,
+    )) {
+      left -= unpacked
+      if (left < 0) tooMuch()
+      if (!isDeflated) continue
+      const found = await unpack(file, createInflateRaw(), [start, packed], unpacked)
+      if (found !== unpacked) refuse('the archive is damaged')
     }
+  } finally {
+    await file.close()
   }
-  return {
-    push(chunk) {
-      for (let at = 0; at < chunk.length; at += PIECE_BYTES) {
-        const piece = chunk.subarray(at, at + PIECE_BYTES)
-        packed += piece.length
-        push(piece, false)
+}
+
+/** Unpacks a part of a file. @returns the number of unpacked bytes, at most `most` */
+async function unpack(
+  file: FileHandle,
+  inflate: Gunzip | InflateRaw,
+  [start, packed]: readonly [number, number],
+  most: number,
+): Promise<number> {
+  if (packed === 0) refuse('the archive is damaged')
+  let unpacked = 0
+  const source = file.createReadStream({ start, end: start + packed - 1, autoClose: false })
+  try {
+    await pipeline(source, inflate, async (chunks: AsyncIterable<Buffer>) => {
+      for await (const chunk of chunks) {
+        unpacked += chunk.length
+        if (unpacked > most) tooMuch()
       }
-      tail = Buffer.concat([tail, chunk]).subarray(-TAIL_BYTES)
-    },
-    end() {
-      push(new Uint8Array(), true)
-      // Entries that overlap are listed more often than they are found one after the other.
-      const end = tail.lastIndexOf(END_SIGNATURE)
-      const listed = end === -1 || tail.length < end + 12 ? -1 : tail.readUInt16LE(end + 10)
-      if (listed !== entries) refuse('the archive is damaged')
-    },
+    })
+  } catch (error) {
+    // The stream may report that it was closed instead of why.
+    if (unpacked > most) tooMuch()
+    throw Object.assign(new PARAPET_INPUT_GUARD_UPLOAD_REFUSED('the archive is damaged'), {
+      cause: error,
+    })
   }
+  // Bytes behind the end are no part of what extractors see.
+  if (inflate.bytesWritten < packed) refuse('the archive is damaged')
+  return unpacked
+}
+
+function tooMuch(): never {
+  refuse('the archive unpacks to too much')
 }
 
 function refuse(problem: string): never {
   throw new PARAPET_INPUT_GUARD_UPLOAD_REFUSED(problem)
-}
-
-async function loadFflate(): Promise<Fflate> {
-  try {
-    return await import('fflate')
-  } catch (cause) {
-    const missing = new PARAPET_INPUT_GUARD_MISSING_LIBRARY('An upload of archives', 'fflate')
-    throw Object.assign(missing, { cause })
-  }
 }

@@ -1,10 +1,13 @@
 /** Receives the parts of a form: all of them, or none. */
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, readdir, rm, stat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { systemClock } from '@parapet/kit'
 import { PARAPET_INPUT_GUARD_UPLOAD_TOO_LARGE } from '../errors.ts'
-import type { ReceivedFile, ReceivedForm, UploadPart, UploadRules } from './rules.ts'
+import type { ReceivedFile, ReceivedForm, UploadPart } from './rules.ts'
+import type { UploadSettings } from './settings.ts'
 import { stageFile } from './stage-file.ts'
+import { stored } from './stored.ts'
 
 /** A form, and what deletes its files. */
 export interface StagedForm {
@@ -13,19 +16,27 @@ export interface StagedForm {
   readonly discard: () => Promise<void>
 }
 
+const PREFIX = 'parapet-upload-'
+/** No request takes so long, so the process that made the folder was killed. Process ids say nothing across containers. */
+const ABANDONED_AFTER_MS = 86_400_000
+const MAX_DIRECTORIES = 1000
+const cleanedDirectories = new Set<string>()
 const MAX_FIELD_CHARACTERS = 100_000
 const PROTOTYPE_NAMES = new Set(['__proto__', 'constructor', 'prototype'])
 
 /**
  * Receives a form. If a part is refused, the parts before it are deleted and the rest is not stored.
  *
- * @throws PARAPET_INPUT_GUARD_UPLOAD_REFUSED, PARAPET_INPUT_GUARD_UPLOAD_TOO_LARGE
+ * @throws PARAPET_INPUT_GUARD_UPLOAD_REFUSED, PARAPET_INPUT_GUARD_UPLOAD_TOO_LARGE,
+ *   PARAPET_INPUT_GUARD_SCAN_FAILED, PARAPET_INPUT_GUARD_STORAGE_FAILED
  */
 export async function receiveFiles(
   parts: AsyncIterable<UploadPart>,
-  rules: UploadRules,
+  rules: UploadSettings,
 ): Promise<StagedForm> {
-  const folder = await mkdtemp(join(rules.directory ?? tmpdir(), 'parapet-upload-'))
+  const directory = rules.directory ?? tmpdir()
+  await deleteAbandoned(directory)
+  const folder = await stored(() => mkdtemp(join(directory, PREFIX)))
   const discard = () => rm(folder, { recursive: true, force: true })
   try {
     return { form: await receiveAll(parts, rules, folder), discard }
@@ -35,12 +46,31 @@ export async function receiveFiles(
   }
 }
 
+/** Deletes what killed processes left, once for each directory. */
+async function deleteAbandoned(directory: string): Promise<void> {
+  if (cleanedDirectories.has(directory)) return
+  const names = await stored(() => readdir(directory))
+  if (cleanedDirectories.size >= MAX_DIRECTORIES) cleanedDirectories.clear()
+  cleanedDirectories.add(directory)
+  for (const name of names) {
+    if (!name.startsWith(PREFIX)) continue
+    const path = join(directory, name)
+    // Another process may delete the folder at the same time, or own it.
+    const changedAt = await stat(path).then(
+      ({ mtimeMs }) => mtimeMs,
+      () => Number.POSITIVE_INFINITY,
+    )
+    if (systemClock.now() - changedAt < ABANDONED_AFTER_MS) continue
+    await rm(path, { recursive: true, force: true }).catch(() => {})
+  }
+}
+
 async function receiveAll(
   parts: AsyncIterable<UploadPart>,
-  rules: UploadRules,
+  rules: UploadSettings,
   folder: string,
 ): Promise<ReceivedForm> {
-  const { maxFiles = 1, maxFileBytes = 10_485_760, maxFields = 20 } = rules
+  const { maxFiles, maxFileBytes, maxFields } = rules
   const budget = { left: rules.maxTotalBytes ?? maxFiles * maxFileBytes }
   const files: ReceivedFile[] = []
   const fields: Record<string, string> = Object.create(null) as Record<string, string>

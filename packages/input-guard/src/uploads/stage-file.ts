@@ -9,9 +9,11 @@ import {
   PARAPET_INPUT_GUARD_UPLOAD_TOO_LARGE,
 } from '../errors.ts'
 import { checkFileName } from '../types/file-name.ts'
-import { createArchiveCheck, isArchive, type ArchiveCheck } from './archive.ts'
+import { archiveKindOf, checkArchive, type ArchiveKind } from './archive.ts'
 import { canonicalType, findType, SAMPLE_BYTES, type FoundType } from './content-type.ts'
-import type { ReceivedFile, StagedFile, UploadPart, UploadRules } from './rules.ts'
+import type { ReceivedFile, StagedFile, UploadPart } from './rules.ts'
+import type { UploadSettings } from './settings.ts'
+import { stored } from './stored.ts'
 
 /** Bytes that a form may still have. */
 export interface Budget {
@@ -23,11 +25,11 @@ export interface Budget {
  *
  * @param folder of this request
  * @throws PARAPET_INPUT_GUARD_UPLOAD_REFUSED, PARAPET_INPUT_GUARD_UPLOAD_TOO_LARGE,
- *   PARAPET_INPUT_GUARD_SCAN_FAILED
+ *   PARAPET_INPUT_GUARD_SCAN_FAILED, PARAPET_INPUT_GUARD_STORAGE_FAILED
  */
 export async function stageFile(
   part: UploadPart,
-  rules: UploadRules,
+  rules: UploadSettings,
   folder: string,
   budget: Budget,
 ): Promise<ReceivedFile> {
@@ -37,23 +39,24 @@ export async function stageFile(
   if (!rules.types.includes(declared)) refuse('the type of the file')
   const id = uuidV7()
   const path = join(folder, id)
-  const { found, bytes, sha256 } = await write(part, path, { rules, declared, budget })
+  const { found, archive, bytes, sha256 } = await write(part, path, { rules, declared, budget })
+  if (archive !== undefined) await checkArchive(path, archive, bytes, rules.archive)
   const staged = await passPorts({ path, type: found.type, bytes }, rules)
   const storedName = `${id}.${found.extension}`
   return { ...staged, field: part.fieldname, storedName, displayName, sha256 }
 }
 
 interface Writing {
-  readonly rules: UploadRules
+  readonly rules: UploadSettings
   readonly declared: string
   readonly budget: Budget
 }
 
 async function write(part: UploadPart, path: string, writing: Writing) {
-  const { maxFileBytes = 10_485_760 } = writing.rules
+  const { maxFileBytes } = writing.rules
   const hash = createHash('sha256')
   const inspection = new Inspection(writing)
-  const file = await open(path, 'wx', 0o600)
+  const file = await stored(() => open(path, 'wx', 0o600))
   let bytes = 0
   try {
     for await (const chunk of part.file!) {
@@ -62,67 +65,65 @@ async function write(part: UploadPart, path: string, writing: Writing) {
       if (bytes > maxFileBytes || writing.budget.left < 0) tooLarge('a file has too many bytes')
       await inspection.push(chunk)
       hash.update(chunk)
-      await file.write(chunk)
+      await stored(() => file.write(chunk))
     }
     if (part.file!.truncated === true) tooLarge('a file has too many bytes')
-    const found = await inspection.end()
-    return { found, bytes, sha256: hash.digest('hex') }
+    return { ...(await inspection.end()), bytes, sha256: hash.digest('hex') }
   } finally {
     await file.close()
   }
 }
 
-/** Collects the sample, then decides the type and reads archives. */
+/** What the first bytes of a file say. */
+interface Decision {
+  readonly found: FoundType
+  readonly archive: ArchiveKind | undefined
+}
+
+/** Collects the sample, then decides the type. */
 class Inspection {
   readonly #writing: Writing
-  #sample: Buffer | undefined = Buffer.alloc(0)
-  #found: FoundType | undefined
-  #archive: ArchiveCheck | undefined
+  #sample = Buffer.alloc(0)
+  #decision: Decision | undefined
 
   constructor(writing: Writing) {
     this.#writing = writing
   }
 
   async push(chunk: Buffer): Promise<void> {
-    if (this.#sample === undefined) {
-      this.#archive?.push(chunk)
-      return
-    }
+    if (this.#decision !== undefined) return
     this.#sample = Buffer.concat([this.#sample, chunk])
-    if (this.#sample.length >= SAMPLE_BYTES) await this.#decide(this.#sample)
+    if (this.#sample.length >= SAMPLE_BYTES) this.#decision = await this.#decide()
   }
 
-  async end(): Promise<FoundType> {
-    if (this.#sample !== undefined) await this.#decide(this.#sample)
-    this.#archive?.end()
-    return this.#found!
+  async end(): Promise<Decision> {
+    return this.#decision ?? this.#decide()
   }
 
-  async #decide(bytes: Buffer): Promise<void> {
-    this.#sample = undefined
-    const { declared, rules } = this.#writing
-    const found = await findType(bytes.subarray(0, SAMPLE_BYTES), declared)
+  async #decide(): Promise<Decision> {
+    const { declared } = this.#writing
+    const sample = this.#sample.subarray(0, SAMPLE_BYTES)
+    const found = await findType(sample, declared)
     if (found === undefined || found.type !== declared) {
       refuse('its content is not of the declared type')
     }
-    this.#found = found
-    if (!isArchive(found.type)) return
-    this.#archive = await createArchiveCheck(rules.archive ?? {})
-    this.#archive.push(bytes)
+    return { found, archive: archiveKindOf(sample) }
   }
 }
 
-async function passPorts(file: StagedFile, rules: UploadRules): Promise<StagedFile> {
-  const { scan, reencode, portTimeoutMs = 30_000 } = rules
+async function passPorts(file: StagedFile, rules: UploadSettings): Promise<StagedFile> {
+  const { scan, reencode, portTimeoutMs } = rules
   if (scan !== undefined) {
     const verdict = await guarded(() => withDeadline(scan(file), portTimeoutMs, late))
     if (verdict !== 'clean') refuse('the scanner')
   }
   if (reencode === undefined || !file.type.startsWith('image/')) return file
   const target = `${file.path}.new`
-  await guarded(() => withDeadline(reencode(file, target), portTimeoutMs, late))
-  await rename(target, file.path)
-  return { ...file, bytes: (await stat(file.path)).size }
+  return guarded(async () => {
+    await withDeadline(reencode(file, target), portTimeoutMs, late)
+    await rename(target, file.path)
+    return { ...file, bytes: (await stat(file.path)).size }
+  })
 }
 
 /** A port that fails must not let a file pass. */

@@ -1,6 +1,7 @@
 /**
  * Converts the texts of query strings, paths and headers to what their schema expects, if they are written
- * exactly as JSON writes it: `5` is a number, `0x5`, ` 5`, `1e999` and the empty text are not.
+ * exactly as JSON writes it: `5` is a number, `0x5`, ` 5`, `1e999`, integers beyond 2^53 and the empty text
+ * are not.
  */
 import { combinedBy, isNode, type ResolveRef, type SchemaNode } from './schema-tools.ts'
 
@@ -80,7 +81,9 @@ function scalarConverter({ types, literals }: Accepted): ((value: unknown) => un
     if (isBoolean && (value === 'true' || value === 'false')) return value === 'true'
     if (!isNumber || value.length > 48 || !NUMBER.test(value)) return value
     const number = Number(value)
-    return Number.isFinite(number) ? number : value
+    // Larger integers would become others: 9007199254740993 is read as 9007199254740992.
+    const isExact = Number.isSafeInteger(number) || !Number.isInteger(number)
+    return Number.isFinite(number) && isExact ? number : value
   }
 }
 

@@ -1,10 +1,18 @@
 /** The keywords of this package, and those of Ajv that must not run on texts beyond their `maxLength`. */
-import type { Ajv, AnySchemaObject, Format, FuncKeywordDefinition } from 'ajv'
-import { GUARD, refuseType, type CheckTools, type Fault } from '../types/check.ts'
+import type {
+  Ajv,
+  AnySchemaObject,
+  CodeKeywordDefinition,
+  Format,
+  FuncKeywordDefinition,
+  KeywordCxt,
+} from 'ajv'
+import { GUARD, fault, refuseType, type CheckTools, type Fault } from '../types/check.ts'
 import { RANGE_GUARD, compileRange } from '../types/dates.ts'
 import { JSON_GUARD, compileJson } from '../types/json.ts'
 import { NUMBER_GUARD, compileDecimals } from '../types/numbers.ts'
 import { checkBoundsFirst } from './bounds-first.ts'
+import { keepBranchesApart } from './branches.ts'
 import type { ValidationRun } from './run.ts'
 import { compileTextCheck } from './text-checks.ts'
 
@@ -19,6 +27,25 @@ export function addGuardKeywords(ajv: Ajv, tools: CheckTools, run: ValidationRun
   ajv.removeKeyword('pattern').addKeyword(patternKeyword)
   ajv.removeKeyword('format').addKeyword(formatKeyword(ajv))
   checkBoundsFirst(ajv)
+  keepBranchesApart(ajv, run)
+  skipMaxLength(ajv)
+}
+
+/** HTML is as long as it was sent; sanitizing may make it longer. */
+function skipMaxLength(ajv: Ajv): void {
+  const rule = ajv.RULES.all['maxLength']
+  if (rule === undefined || typeof rule === 'boolean') return
+  const definition = rule.definition as CodeKeywordDefinition
+  rule.definition = {
+    ...definition,
+    code(context: KeywordCxt) {
+      if (!isHtml(context.parentSchema[GUARD])) definition.code(context)
+    },
+  } as typeof rule.definition
+}
+
+function isHtml(settings: unknown): boolean {
+  return (settings as { readonly type?: unknown } | undefined)?.type === 'html'
 }
 
 /** Refuses members with `readOnly` in the body of a request. @see OpenAPI 3.1, section 4.8.24 */
@@ -39,18 +66,25 @@ function textKeyword(tools: CheckTools, run: ValidationRun): FuncKeywordDefiniti
     schemaType: 'object',
     modifying: true,
     before: 'maxLength',
-    compile(settings: unknown, node) {
+    compile(settings: unknown, node, { errSchemaPath: place }) {
       const check = compileTextCheck(settings, tools)
       const most = mostUnits(node)
       if (most === undefined) refuseType('"x-guard"', 'the schema needs "maxLength"')
+      const longHtml = isHtml(settings)
+        ? fault('max_length', `must NOT have more than ${most / 2} characters`)
+        : undefined
       const validate: DataValidateFunction = (text: string, cxt) => {
+        if (longHtml !== undefined && isLonger(text, most / 2)) return refuse(validate, longHtml)
         // `maxLength` refuses it; no check must read it.
         if (text.length > most) return true
         run.pointer = cxt!.instancePath
+        run.place = place
         const result = check(text, run)
         if (typeof result !== 'string') return refuse(validate, result)
         const parent = cxt!.parentData as Record<string | number, unknown> | undefined
-        if (result !== text && parent !== undefined) parent[cxt!.parentDataProperty] = result
+        if (result !== text && parent !== undefined) {
+          run.change(parent, cxt!.parentDataProperty, result)
+        }
         return true
       }
       return validate
@@ -133,6 +167,11 @@ function expressionOf(pattern: unknown): RegExp {
 /** `maxLength` counts characters, of which each has at most two units. */
 function mostUnits({ maxLength }: AnySchemaObject): number | undefined {
   return typeof maxLength === 'number' ? 2 * maxLength : undefined
+}
+
+function isLonger(text: string, maxLength: number): boolean {
+  if (text.length <= maxLength) return false
+  return text.length > 2 * maxLength || Array.from(text).length > maxLength
 }
 
 function refuse(validate: DataValidateFunction, { code, message }: Fault): false {
