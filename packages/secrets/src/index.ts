@@ -44,10 +44,10 @@ export type {
   StoredRecord,
   WritableProvider,
 } from './providers/provider.ts'
+export type { ApiKeyReports, ApiKeyRotationOptions } from './rotation/api-key-options.ts'
 export {
   rotateApiKeys,
   type ApiKeyRotation,
-  type ApiKeyRotationOptions,
   type ApiKeyStatus,
 } from './rotation/api-key-rotation.ts'
 export type { RotationStep } from './rotation/key-state.ts'

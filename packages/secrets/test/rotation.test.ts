@@ -285,3 +285,20 @@ await t.test('refreshes are spread, shared, and end with close', async (t) => {
   await keeper.refresh('KEY')
   t.equal(state.reads, reads)
 })
+
+await t.test('each former value is accepted for its own overlap', async (t) => {
+  const { keeper, state, advance } = await open(t)
+  const key = keeper.get('KEY')
+  state.values['key'] = 'two'
+  await keeper.refresh('KEY')
+  await advance(4000)
+  state.values['key'] = 'three'
+  await keeper.refresh('KEY')
+  t.same(shown(keeper), ['three', 'two'])
+  const accepted = () => ['one', 'two', 'three'].filter((value) => key.matches(value))
+  t.same(accepted(), ['one', 'two', 'three'])
+  await advance(6000)
+  t.same(accepted(), ['two', 'three'])
+  await advance(4000)
+  t.same(accepted(), ['three'])
+})

@@ -29,7 +29,7 @@ export interface KeeperReports {
   rotationFailed(name: string, step: string, error: unknown): void
   expiring(name: string, expiresInMs: number): void
   stale(name: string, ageMs: number, error: unknown): void
-  /** A value is in use from now on: the leak guard learns it. */
+  /** The values that may work have changed: the leak guard learns them. */
   inUse(): void
 }
 
@@ -56,7 +56,7 @@ interface Entry {
   warnedFor: string | undefined
   running: Promise<void> | undefined
   cancelRefresh: () => void
-  cancelOverlap: () => void
+  readonly overlaps: Set<() => void>
 }
 
 const FIRST_RETRY_MS = 1000
@@ -143,7 +143,7 @@ export class SecretKeeper {
       warnedFor: undefined,
       running: undefined,
       cancelRefresh: () => {},
-      cancelOverlap: () => {},
+      overlaps: new Set(),
     }
     this.#entries.set(name, entry)
     this.#schedule(entry)
@@ -227,6 +227,9 @@ export class SecretKeeper {
     const { reports, clock } = this.#settings
     const { name, slot, kept } = entry
     const next = new Secret(value)
+    // Hooks may log it; it works at the provider, also if they fail.
+    slot.introduce(next)
+    reports.inUse()
     try {
       await runHooks([...entry.hooks], { name, next, former: slot.last, version }, this.#settings)
     } catch (error) {
@@ -234,13 +237,16 @@ export class SecretKeeper {
       reports.rotationFailed(name, 'onRotate', error)
       throw new PARAPET_SECRETS_ROTATION_FAILED(name, reasonOf(error), { cause: error })
     }
+    const former = slot.last
     slot.replace(next, version, expiresAt)
     entry.warnedFor = undefined
-    entry.cancelOverlap()
-    entry.cancelOverlap = clock.schedule(kept.overlapMs, () => {
-      slot.previous = undefined
+    // Each former value has its own overlap, also if the next rotation comes sooner.
+    const cancel = clock.schedule(kept.overlapMs, () => {
+      entry.overlaps.delete(cancel)
+      slot.retire(former)
       reports.inUse()
     })
+    entry.overlaps.add(cancel)
     reports.inUse()
     reports.rotated(name, version, kept.overlapMs)
   }
@@ -261,7 +267,7 @@ export class SecretKeeper {
     for (const stop of this.#stopWatching) stop()
     for (const entry of this.#entries.values()) {
       entry.cancelRefresh()
-      entry.cancelOverlap()
+      for (const cancel of entry.overlaps) cancel()
     }
     await Promise.allSettled([...this.#entries.values()].flatMap(({ running }) => running ?? []))
     const closing = [...this.providers].map(async (provider) => {
