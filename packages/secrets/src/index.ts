@@ -90,7 +90,12 @@ async function secretsPlugin(app: FastifyInstance, options: SecretsOptions): Pro
   if (settings.leakGuard !== 'off') {
     addLeakHooks(app, secrets.leaks, securityEvents, settings.leakGuard)
   }
-  if (settings.doctor) await runDoctor(app, secrets, settings)
+  try {
+    if (settings.doctor) await runDoctor(app, secrets, settings)
+  } catch (error) {
+    await close()
+    throw error
+  }
 }
 
 /** @throws PARAPET_SECRETS_UNSAFE in production */

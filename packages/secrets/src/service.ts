@@ -6,7 +6,9 @@ import type { SecretsSettings } from './options.ts'
 import type { ApiKeyReports } from './rotation/api-key-options.ts'
 import type { RotatingSecret } from './rotation/rotating-secret.ts'
 import type { RotationHook } from './rotation/rotation-hooks.ts'
-import { reasonOf, SecretKeeper, type KeeperReports } from './rotation/secret-keeper.ts'
+import { reasonOf } from './rotation/reason.ts'
+import type { KeeperReports } from './rotation/secret-entry.ts'
+import { SecretKeeper } from './rotation/secret-keeper.ts'
 import { Secret } from './value/secret.ts'
 
 /** The decorator `app.secrets`. */

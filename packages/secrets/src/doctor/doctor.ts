@@ -1,7 +1,7 @@
 /** Examines the secrets and the configuration of a service. */
 import type { SecretsProvider } from '../providers/provider.ts'
 import { bounded } from '../providers/provider.ts'
-import { reasonOf } from '../rotation/secret-keeper.ts'
+import { reasonOf } from '../rotation/reason.ts'
 import { Secret } from '../value/secret.ts'
 import { nameKnownFormat } from './known-formats.ts'
 import { findWeakness, readExpiry } from './strength.ts'
@@ -62,11 +62,16 @@ function examineValues({ secrets, accepted, now }: DoctorInput): Finding[] {
     }
     const expiry = expiresAt ?? value.use(readExpiry)
     if (expiry !== undefined && expiry <= now) {
-      const problem = `expired on ${new Date(expiry).toISOString()}`
+      const problem = `expired${onDay(expiry)}`
       findings.push({ severity: 'error', name, problem, fix: 'replace it' })
     }
     return findings
   })
+}
+
+/** A token may name a time that no date can show. */
+function onDay(time: number): string {
+  return Math.abs(time) <= 8.64e15 ? ` on ${new Date(time).toISOString()}` : ''
 }
 
 function findDuplicates(secrets: readonly ExaminedSecret[]): Finding[] {

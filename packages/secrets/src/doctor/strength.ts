@@ -24,7 +24,13 @@ function passwordOf(value: string): string | undefined {
   if (value.startsWith('{') || value.startsWith('-----BEGIN ')) return undefined
   if (!/^[a-z][a-z0-9+.-]*:\/\//i.test(value) || !URL.canParse(value)) return value
   const { password } = new URL(value)
-  return password === '' ? undefined : decodeURIComponent(password)
+  if (password === '') return undefined
+  try {
+    return decodeURIComponent(password)
+  } catch {
+    // A "%" that begins no escape: WHATWG URLs keep it.
+    return password
+  }
 }
 
 /**
