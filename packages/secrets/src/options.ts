@@ -35,7 +35,10 @@ export interface SecretsOptions {
   readonly environment?: string
   /** Whether `doctor` runs at boot. @default true */
   readonly doctor?: boolean
-  /** Secrets that may be weak, with the reason, for instance a password of a local service. @default {} */
+  /**
+   * Secrets that may be weak, with the reason, for instance a password of a local service. By the name of a
+   * provider, such as `files`: its findings only warn. @default {}
+   */
   readonly acceptWeak?: Readonly<Record<string, string>>
   /** What happens to a reply with a loaded secret. @default 'refuse', in production 'off' */
   readonly leakGuard?: 'refuse' | 'report' | 'off'

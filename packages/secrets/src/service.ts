@@ -102,10 +102,20 @@ export async function openSecrets(
   }
 }
 
-function secretsIn(config: Readonly<Record<string, unknown>>): { name: string; value: Secret }[] {
-  return Object.entries(config).flatMap(([name, value]) =>
-    value instanceof Secret ? [{ name, value }] : [],
-  )
+const DEEPEST = 5
+
+/** The secrets in the configuration, at any depth; the name of a member of `db` is `db.password`. */
+function secretsIn(
+  config: Readonly<Record<string, unknown>>,
+  prefix = '',
+  depth = 0,
+): { name: string; value: Secret }[] {
+  return Object.entries(config).flatMap(([key, value]) => {
+    const name = `${prefix}${key}`
+    if (value instanceof Secret) return [{ name, value }]
+    if (typeof value !== 'object' || value === null || depth >= DEEPEST) return []
+    return secretsIn(value as Record<string, unknown>, `${name}.`, depth + 1)
+  })
 }
 
 function teachGuard(

@@ -2,6 +2,7 @@ import { createManualClock, useSecurityEvents } from '@parapet/kit'
 import {
   createEnvironmentProvider,
   createPinoHooks,
+  Secret,
   secrets,
   type Secrets,
   type SecretsProvider,
@@ -260,4 +261,22 @@ await t.test('a value that hooks refuse is known to the leak guard', async (t) =
   provider.set('API_KEY', next)
   await t.rejects(app.secrets.refresh('API_KEY'))
   t.same([...found, app.secrets.leaks.find(next)], ['API_KEY', 'API_KEY'])
+})
+
+await t.test('secrets at any depth of the configuration are examined and guarded', async (t) => {
+  const config = { db: { passwords: [new Secret('b8ZqT4w1nR6uKs3EpXo0'), new Secret('changeme')] } }
+  const { app } = await create(t, { config })
+  t.equal(app.secrets.leaks.find('b8ZqT4w1nR6uKs3EpXo0'), 'db.passwords.0')
+  t.match(await app.secrets.doctor(), [{ name: 'db.passwords.1', problem: /placeholder/ }])
+})
+
+await t.test('findings of a provider can be accepted by its name', async (t) => {
+  const provider: SecretsProvider = {
+    ...createProvider(),
+    name: 'files',
+    inspect: async () => [{ severity: 'error', problem: 'mode 0444', fix: 'set 0400' }],
+  }
+  const options = { secrets: { OTHER: { provider } }, acceptWeak: { files: 'mode of Docker' } }
+  const { app } = await create(t, { ...options, environment: 'production' })
+  t.match(await app.secrets.doctor(), [{ name: 'files', severity: 'warning' }])
 })

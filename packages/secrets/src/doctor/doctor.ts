@@ -102,7 +102,11 @@ function examinePlain(plain: Readonly<Record<string, unknown>>): Finding[] {
   return findings
 }
 
-async function examineProviders({ providers, deadlineMs }: DoctorInput): Promise<Finding[]> {
+async function examineProviders({
+  providers,
+  deadlineMs,
+  accepted,
+}: DoctorInput): Promise<Finding[]> {
   const reports = providers.map(async ({ provider, paths }): Promise<Finding[]> => {
     const { name } = provider
     try {
@@ -110,7 +114,14 @@ async function examineProviders({ providers, deadlineMs }: DoctorInput): Promise
         name,
         deadlineMs,
       })
-      return found.map((finding) => ({ ...finding, name }))
+      // The name of a provider accepts what the platform decides, such as the modes of mounted files.
+      const isAccepted = Object.hasOwn(accepted, name)
+      return found.map(({ severity, problem, fix }) => ({
+        severity: isAccepted ? 'warning' : severity,
+        name,
+        problem,
+        fix,
+      }))
     } catch (error) {
       const problem = `could not be examined: ${reasonOf(error)}`
       return [{ severity: 'error', name, problem, fix: 'check its address and credentials' }]
