@@ -250,3 +250,16 @@ await t.test('each item of a list of secrets is a secret', (t) => {
   }
   t.end()
 })
+
+await t.test('faults of single variables and of rules are listed together', (t) => {
+  const rules = compileEnvironment(
+    Type.Object({
+      PORT: Type.Integer(),
+      A: Type.Optional(Type.String()),
+      B: Type.Optional(Type.String()),
+    }),
+    { rules: [requireTogether('A', 'B')] },
+  )
+  t.throws(() => rules.read({ PORT: 'x', A: 'a' }), { message: /"PORT" must[^]*"B" must be set/ })
+  t.end()
+})
