@@ -3,7 +3,7 @@ import type { Jobs } from '@parapet/kit'
 import { PARAPET_SECRETS_KEY_ROTATION_FAILED } from '../errors.ts'
 
 /** What a job does: begins a rotation, goes on with one, or retires its old key because that is due. */
-export type RotationPhase = 'begin' | 'resume' | 'retire'
+type RotationPhase = 'begin' | 'resume' | 'retire'
 
 /** The payload. A phase other than `begin` never starts a rotation. */
 export type RotationJob = Readonly<Record<'rotationId' | 'phase', string>> & {
