@@ -39,7 +39,7 @@ export const PARAPET_SECRETS_FILE_UNREADABLE = createError<[file: string, reason
 )
 
 /**
- * Thrown when a secret is turned into text, for instance in a template string.
+ * Thrown when a secret is used in a sum or a calculation, for instance `'key=' + secret`.
  * Fix: read the value by `use((value) => …)` where it is needed.
  */
 export const PARAPET_SECRETS_OPAQUE = createError<[]>(

@@ -44,10 +44,10 @@ export type {
   StoredRecord,
   WritableProvider,
 } from './providers/provider.ts'
+export type { ApiKeyReports, ApiKeyRotationOptions } from './rotation/api-key-options.ts'
 export {
   rotateApiKeys,
   type ApiKeyRotation,
-  type ApiKeyRotationOptions,
   type ApiKeyStatus,
 } from './rotation/api-key-rotation.ts'
 export type { RotationStep } from './rotation/key-state.ts'
@@ -90,7 +90,12 @@ async function secretsPlugin(app: FastifyInstance, options: SecretsOptions): Pro
   if (settings.leakGuard !== 'off') {
     addLeakHooks(app, secrets.leaks, securityEvents, settings.leakGuard)
   }
-  if (settings.doctor) await runDoctor(app, secrets, settings)
+  try {
+    if (settings.doctor) await runDoctor(app, secrets, settings)
+  } catch (error) {
+    await close()
+    throw error
+  }
 }
 
 /** @throws PARAPET_SECRETS_UNSAFE in production */

@@ -35,13 +35,19 @@ export interface SecretsOptions {
   readonly environment?: string
   /** Whether `doctor` runs at boot. @default true */
   readonly doctor?: boolean
-  /** Secrets that may be weak, with the reason, for instance a password of a local service. @default {} */
+  /**
+   * Secrets that may be weak, with the reason, for instance a password of a local service. By the name of a
+   * provider, such as `files`: its findings only warn. @default {}
+   */
   readonly acceptWeak?: Readonly<Record<string, string>>
   /** What happens to a reply with a loaded secret. @default 'refuse', in production 'off' */
   readonly leakGuard?: 'refuse' | 'report' | 'off'
   /** The share of `refreshMs` by which refreshes are spread, 0 to 0.5. @default 0.2 */
   readonly jitterRatio?: number
-  /** How long a provider may take, 1 to 600 000. @default 10 000 */
+  /**
+   * How long a provider may take, 1 to 600 000. At boot it may be asked twice, which has to fit into the
+   * `pluginTimeout` of Fastify. @default 4000
+   */
   readonly deadlineMs?: number
   /** How long each hook of `onRotate` may take, 1 to 600 000. @default 30 000 */
   readonly hookDeadlineMs?: number
@@ -73,7 +79,7 @@ export const optionTable = {
   acceptWeak: option.map(option.text(), { default: {} }),
   leakGuard: option.optional(option.oneOf(['refuse', 'report', 'off'])),
   jitterRatio: option.ratio({ max: 0.5, default: 0.2 }),
-  deadlineMs: option.milliseconds({ max: 600_000, default: 10_000 }),
+  deadlineMs: option.milliseconds({ max: 600_000, default: 4000 }),
   hookDeadlineMs: option.milliseconds({ max: 600_000, default: 30_000 }),
   warnBeforeMs: option.milliseconds({ min: 0, max: 31_536_000_000, default: 604_800_000 }),
   clock: option.port<Clock>(['now', 'schedule'], { default: systemClock }),

@@ -3,9 +3,12 @@ import type { SecurityEvents } from '@parapet/kit'
 import { examine, type Finding } from './doctor/doctor.ts'
 import { createLeakGuard, type LeakGuard, type TeachableLeakGuard } from './leaks/leak-guard.ts'
 import type { SecretsSettings } from './options.ts'
+import type { ApiKeyReports } from './rotation/api-key-options.ts'
 import type { RotatingSecret } from './rotation/rotating-secret.ts'
 import type { RotationHook } from './rotation/rotation-hooks.ts'
-import { reasonOf, SecretKeeper, type KeeperReports } from './rotation/secret-keeper.ts'
+import { reasonOf } from './rotation/reason.ts'
+import type { KeeperReports } from './rotation/secret-entry.ts'
+import { SecretKeeper } from './rotation/secret-keeper.ts'
 import { Secret } from './value/secret.ts'
 
 /** The decorator `app.secrets`. */
@@ -26,8 +29,8 @@ export interface Secrets {
   doctor(): Promise<readonly Finding[]>
   /** Finds and redacts loaded secrets in texts. */
   readonly leaks: LeakGuard
-  /** For rotations of API keys: emit their events. */
-  readonly reports: Pick<KeeperReports, 'rotated' | 'rotationFailed'>
+  /** The option `reports` of `rotateApiKeys`: its events, and its keys for the leak guard. */
+  readonly reports: ApiKeyReports
 }
 
 /** The decorator, and how it ends. */
@@ -35,6 +38,9 @@ export interface SecretsService extends Secrets {
   readonly providerNames: readonly string[]
   readonly close: () => Promise<void>
 }
+
+/** Of each API key, those of the last rotations. */
+const MOST_KEYS = 8
 
 /** Loads the secrets. @throws PARAPET_SECRETS_NOT_LOADED */
 export async function openSecrets(
@@ -57,8 +63,17 @@ export async function openSecrets(
     onError,
   })
   const configured = secretsIn(settings.config)
+  const apiKeys = new Map<string, readonly Secret[]>()
   function teach(): void {
-    teachGuard(guard, keeper, configured)
+    const rotated = [...apiKeys].flatMap(([name, keys]) => keys.map((value) => ({ name, value })))
+    teachGuard(guard, keeper, [...configured, ...rotated])
+  }
+  function keys(name: string, values: readonly Secret[]): void {
+    const known = apiKeys.get(name) ?? []
+    const unknown = values.filter((value) => !known.some((each) => each.equals(value)))
+    if (unknown.length === 0) return
+    apiKeys.set(name, [...known, ...unknown].slice(-MOST_KEYS))
+    teach()
   }
   teach()
   return {
@@ -66,7 +81,7 @@ export async function openSecrets(
     onRotate: (name, hook) => keeper.onRotate(name, hook),
     refresh: (name) => keeper.refresh(name),
     leaks: guard,
-    reports,
+    reports: { ...reports, keys },
     providerNames: [...keeper.providers].map(({ name }) => name),
     doctor: () =>
       examine({
@@ -87,10 +102,20 @@ export async function openSecrets(
   }
 }
 
-function secretsIn(config: Readonly<Record<string, unknown>>): { name: string; value: Secret }[] {
-  return Object.entries(config).flatMap(([name, value]) =>
-    value instanceof Secret ? [{ name, value }] : [],
-  )
+const DEEPEST = 5
+
+/** The secrets in the configuration, at any depth; the name of a member of `db` is `db.password`. */
+function secretsIn(
+  config: Readonly<Record<string, unknown>>,
+  prefix = '',
+  depth = 0,
+): { name: string; value: Secret }[] {
+  return Object.entries(config).flatMap(([key, value]) => {
+    const name = `${prefix}${key}`
+    if (value instanceof Secret) return [{ name, value }]
+    if (typeof value !== 'object' || value === null || depth >= DEEPEST) return []
+    return secretsIn(value as Record<string, unknown>, `${name}.`, depth + 1)
+  })
 }
 
 function teachGuard(
@@ -98,9 +123,7 @@ function teachGuard(
   keeper: SecretKeeper,
   configured: readonly { name: string; value: Secret }[],
 ): void {
-  const loaded = keeper.slots.flatMap(({ name, last, previous }) =>
-    [last, previous].flatMap((value) => (value === undefined ? [] : [{ name, value }])),
-  )
+  const loaded = keeper.slots.flatMap(({ name, known }) => known.map((value) => ({ name, value })))
   guard.learn([...loaded, ...configured])
 }
 

@@ -3,10 +3,13 @@ import {
   createVaultClient,
   createVaultKvProvider,
   rotateApiKeys,
+  secrets,
   type ApiKeyRotation,
+  type ApiKeyRotationOptions,
   type Secret,
   type WritableProvider,
 } from '@parapet/secrets'
+import Fastify from 'fastify'
 import t, { type Test } from 'tap'
 import { PARAPET_SECRETS_CONFLICT } from '../src/errors.ts'
 import { startVault } from './vault-server.ts'
@@ -25,7 +28,14 @@ function createStore(initial: Readonly<Record<string, string>> | null) {
       return String(++version)
     },
   }
-  return { provider, read: () => record }
+  return {
+    provider,
+    read: () => record,
+    restore(older: Readonly<Record<string, string>>, itsVersion: number) {
+      record = older
+      version = itsVersion
+    },
+  }
 }
 
 const text = (key: Secret) => key.use((value) => value)
@@ -71,6 +81,7 @@ async function startInstance(
   store: ReturnType<typeof createStore>,
   checker: ReturnType<typeof createChecker>,
   around: Around = (_name, call) => call(),
+  given: Partial<ApiKeyRotationOptions> = {},
 ): Promise<Instance> {
   const log: string[] = []
   const jobs = createMemoryJobs({ clock, onNotice() {}, onError() {} })
@@ -99,6 +110,7 @@ async function startInstance(
     retire: (key) => around('retire', () => ports.retire(key)),
     onRotated: (name, version, graceMs) => log.push(`rotated ${name} ${version} ${graceMs}`),
     onFailed: (name, step) => log.push(`failed ${name} ${step}`),
+    ...given,
   })
   await jobs.start()
   return { jobs, rotation, log }
@@ -296,3 +308,177 @@ await t.test('a record with an unknown step is left alone', async (t) => {
   })
   t.match(store.read(), { step: 'of a later release' })
 })
+
+await t.test(
+  'the old key is retired when its job runs, also if this clock is behind',
+  async (t) => {
+    const clock = createManualClock()
+    const store = createStore({ current: 'old' })
+    const checker = createChecker('old')
+    const behind = { now: () => clock.now() - 5000, schedule: clock.schedule }
+    const { rotation } = await startInstance(t, clock, store, checker, undefined, { clock: behind })
+    const id = await rotation.rotate()
+    await settle(clock, 53_000)
+    t.ok(checker.accepted.has('old'), 'the grace period has not ended')
+    await settle(clock, 4000)
+    t.same([...checker.accepted], [`key 1 of ${id}`])
+    t.match(store.read(), { step: 'idle' })
+  },
+)
+
+await t.test('a rotation that is resumed in its grace period does not retire early', async (t) => {
+  const clock = createManualClock()
+  const store = createStore({ current: 'new', previous: 'old', step: 'promoted', rotationId: 'r' })
+  store.restore({ ...store.read()!, since: String(clock.now()) }, 4)
+  const checker = createChecker('new', 'old')
+  const { rotation } = await startInstance(t, clock, store, checker)
+  t.equal(await rotation.rotate(), 'r')
+  await settle(clock, 50_000)
+  t.ok(checker.accepted.has('old'))
+  await settle(clock, 15_000)
+  t.same([...checker.accepted], ['new'])
+})
+
+const JOB = 'secrets.rotate.partner_key'
+
+await t.test('a rotation begins anew after its record was restored to an older one', async (t) => {
+  const clock = createManualClock()
+  const store = createStore({ current: 'old' })
+  const checker = createChecker('old')
+  const { rotation } = await startInstance(t, clock, store, checker)
+  const first = await rotation.rotate()
+  await settle(clock, 70_000)
+  store.restore({ current: 'old' }, 1)
+  const second = await rotation.rotate()
+  t.not(second, first)
+  t.equal(await rotation.rotate(), second, 'a second call resumes it')
+  await settle(clock, 70_000)
+  t.match(store.read(), { step: 'idle', current: `key 2 of ${second}`, rotationId: second })
+  // A job that retires starts no rotation in a record that was restored meanwhile.
+  await rotation.rotate()
+  await settle(clock, 5000)
+  store.restore({ current: 'old' }, 1)
+  await settle(clock, 70_000)
+  t.same(store.read(), { current: 'old' })
+})
+
+for (const [state, endJob] of Object.entries({
+  cancelled: (jobs: Jobs, key: string) => jobs.cancel(JOB, key),
+  archived: async () => true,
+})) {
+  await t.test(`a rotation whose job is ${state} is resumed by another job`, async (t) => {
+    const clock = createManualClock()
+    const store = createStore({ current: 'old' })
+    const checker = createChecker('old')
+    let fails = true
+    const around: Around = (name, call) =>
+      fails && name === 'update' ? Promise.reject(new Error('503')) : call()
+    const { rotation, jobs } = await startInstance(t, clock, store, checker, around)
+    const id = await rotation.rotate()
+    await settle(clock, 1000)
+    t.match(await rotation.status(), { step: 'stored', error: /at the step "update"/ })
+    t.ok(await endJob(jobs, id))
+    fails = false
+    if (state === 'archived') {
+      // What pg-boss answers for a dead job that it has moved to its archive.
+      const find = jobs.find.bind(jobs)
+      const dead = async (name: string, key: string) => {
+        const found = await find(name, key)
+        return key === id && found !== null ? ({ ...found, state: 'dead' } as const) : found
+      }
+      await jobs.cancel(JOB, id)
+      Object.assign(jobs, { find: dead, revive: async () => false })
+    }
+    t.equal(await rotation.rotate(), id, 'it is the same rotation')
+    await settle(clock, 70_000)
+    t.match(store.read(), { step: 'idle', current: `key 1 of ${id}` })
+    t.same([...checker.accepted], [`key 1 of ${id}`])
+  })
+}
+
+await t.test('an old key whose retirement was cancelled is retired by the next call', async (t) => {
+  const clock = createManualClock()
+  const store = createStore({ current: 'old' })
+  const checker = createChecker('old')
+  const { rotation, jobs } = await startInstance(t, clock, store, checker)
+  const id = await rotation.rotate()
+  await settle(clock, 5000)
+  t.ok(await jobs.cancel(JOB, `${id}:retire`))
+  await settle(clock, 100_000)
+  t.ok(checker.accepted.has('old'))
+  t.equal(await rotation.rotate(), id)
+  await settle(clock, 5000)
+  t.same([...checker.accepted], [`key 1 of ${id}`])
+})
+
+await t.test('the status says why an old key was not retired', async (t) => {
+  const clock = createManualClock()
+  const store = createStore({ current: 'old' })
+  const { rotation } = await startInstance(t, clock, store, createChecker('old'), undefined, {
+    retire: () => Promise.reject(new Error('503')),
+  })
+  await rotation.rotate()
+  await settle(clock, 65_000)
+  t.match(await rotation.status(), { step: 'promoted', error: /at the step "retire"/ })
+})
+
+await t.test('other members of the record are kept', async (t) => {
+  const clock = createManualClock()
+  const store = createStore({ current: 'old', username: 'svc', endpoint: 'https://pay' })
+  const { rotation } = await startInstance(t, clock, store, createChecker('old'))
+  await rotation.rotate()
+  await settle(clock, 70_000)
+  t.match(store.read(), { step: 'idle', username: 'svc', endpoint: 'https://pay' })
+})
+
+for (const [what, made] of Object.entries({ empty: ' ', current: 'old', missing: undefined })) {
+  await t.test(
+    `a generated key that is ${what} is refused before any key is retired`,
+    async (t) => {
+      const clock = createManualClock()
+      const store = createStore({ current: 'old' })
+      const checker = createChecker('old')
+      const { rotation, log } = await startInstance(t, clock, store, checker, undefined, {
+        generate: () => made as string,
+      })
+      await rotation.rotate()
+      await settle(clock, 1000)
+      t.same(store.read(), { current: 'old' })
+      t.same([...checker.accepted], ['old'])
+      t.match(log, ['failed PARTNER_KEY idle'])
+      t.match(await rotation.status(), { step: 'idle', error: /at the step "store"/ })
+    },
+  )
+}
+
+await t.test(
+  'the leak guard knows a new key before it is used, and events are emitted',
+  async (t) => {
+    const clock = createManualClock()
+    const app = Fastify()
+    t.after(() => app.close())
+    await app.register(secrets, { clock })
+    const types: string[] = []
+    app.securityEvents.on('*', ({ type }) => void types.push(type))
+    const store = createStore({ current: 'old-key-1234567' })
+    const checker = createChecker('old-key-1234567')
+    const found: unknown[] = []
+    let fails = true
+    const { rotation } = await startInstance(t, clock, store, checker, undefined, {
+      reports: app.secrets.reports,
+      async update(key) {
+        found.push(app.secrets.leaks.find(`key=${text(key)}`))
+        if (fails) throw new Error('503')
+      },
+      verify: async () => {},
+    })
+    await rotation.rotate()
+    await settle(clock, 1000)
+    t.equal(app.secrets.leaks.find(store.read()!['next']!), 'PARTNER_KEY', 'also after a failure')
+    t.equal(app.secrets.leaks.find('old-key-1234567'), 'PARTNER_KEY')
+    fails = false
+    await settle(clock, 20_000)
+    t.same(new Set(found), new Set(['PARTNER_KEY']))
+    t.same(types, ['secrets.rotation_failed', 'secrets.rotated'])
+  },
+)

@@ -150,3 +150,35 @@ await t.test('findings of providers, and providers that fail or hang', async (t)
     ],
   )
 })
+
+await t.test('a value that cannot be decoded or dated is examined, too', async (t) => {
+  const payload = Buffer.from('{"exp":-1e309}').toString('base64url')
+  const past = join('eyJhbGciOiJIUzI1NiJ9.', payload, '.c2lnbmF0dXJlLTk')
+  const values = { URL: 'postgres://app:7f3Kq0zX9%vLm2TtB@db/app', PAST: past }
+  const secrets = Object.entries(values).map(([name, value]) => ({
+    name,
+    value: new Secret(value),
+  }))
+  const found = await examine({ ...input, secrets })
+  t.match(found, [{ name: 'PAST', problem: 'expired' }])
+  t.equal(found.length, 1)
+  t.match(findWeakness('postgres://app:%zz@db/app'), /can be guessed/)
+})
+
+await t.test('secrets of tutorials and rows of keys are weak', (t) => {
+  const known = [
+    'super-secret-jwt-token-with-at-least-32-characters-long',
+    'my-super-secret-jwt-key',
+    'keyboard cat keyboard cat',
+    'ThisIsASecretKeyForDevelopment',
+    'development-secret-do-not-use',
+    'not-so-secret-development-key',
+    'abcdefghijklmnopqrstuvwxyz',
+    '12345678901234567890',
+    '0123456789abcdef0123456789abcdef',
+    'qwertyuiopasdfghjklz',
+    join('wJalrXUtnFEMI/K7MDENG/bPxRfiCY', 'EXAMPLEKEY'),
+  ]
+  for (const value of known) t.match(findWeakness(value), /first guesses/, value)
+  t.end()
+})

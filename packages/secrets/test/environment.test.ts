@@ -229,3 +229,37 @@ await t.test('the JSON Schema and the table describe the same variables', async 
   t.match(table, '| `DATABASE_URL` | required | The database \\| with its password. |')
   t.equal(table.split('\n').length, 2 + Object.keys(schema.properties).length)
 })
+
+await t.test('each item of a list of secrets is a secret', (t) => {
+  const list = compileEnvironment(Type.Object({ KEYS: Type.Array(secretText({ minLength: 3 })) }))
+  const { KEYS } = list.read({ KEYS: 'one1,two2' })
+  t.same(
+    KEYS.map((key) => key.use((text) => text)),
+    ['one1', 'two2'],
+  )
+  t.equal(JSON.stringify(KEYS), '["[secret]","[secret]"]')
+  t.throws(() => list.read({ KEYS: 'one1,x' }), { message: /item 2 must have at least 3/ })
+  t.match(renderEnvExample(list), /Secrets, separated by commas, required\nKEYS=\n/)
+  t.match(renderJsonSchema(list), { properties: { KEYS: { writeOnly: true } } })
+  const invalid = { code: 'PARAPET_SECRETS_INVALID_SCHEMA' }
+  for (const schema of [
+    Type.Array(secretText(), { default: ['x'] }),
+    Type.Array(Type.Unsafe<Secret>({ ...secretText(), default: 'x' })),
+  ]) {
+    t.throws(() => compileEnvironment(Type.Object({ KEYS: schema })), invalid)
+  }
+  t.end()
+})
+
+await t.test('faults of single variables and of rules are listed together', (t) => {
+  const rules = compileEnvironment(
+    Type.Object({
+      PORT: Type.Integer(),
+      A: Type.Optional(Type.String()),
+      B: Type.Optional(Type.String()),
+    }),
+    { rules: [requireTogether('A', 'B')] },
+  )
+  t.throws(() => rules.read({ PORT: 'x', A: 'a' }), { message: /"PORT" must[^]*"B" must be set/ })
+  t.end()
+})

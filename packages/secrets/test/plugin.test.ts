@@ -2,12 +2,14 @@ import { createManualClock, useSecurityEvents } from '@parapet/kit'
 import {
   createEnvironmentProvider,
   createPinoHooks,
+  Secret,
   secrets,
   type Secrets,
   type SecretsProvider,
 } from '@parapet/secrets'
 import Fastify, { type FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
+import { resolveOptions } from '../src/options.ts'
 
 const values = {
   API_KEY: 'yQ3bX9~k+T/0vZ pL"81mR4w',
@@ -225,3 +227,56 @@ await t.test(
     }
   },
 )
+
+await t.test('a start that doctor stops closes the providers', async (t) => {
+  let closed = 0
+  const provider: SecretsProvider = {
+    name: 'mine',
+    read: async () => ({ value: 'changeme', version: '1' }),
+    close: async () => void closed++,
+  }
+  const app = Fastify()
+  t.after(() => app.close().catch(() => {}))
+  const options = { environment: 'production', secrets: { KEY: { provider } } }
+  const starting = (async () => app.register(secrets, options))()
+  await t.rejects(starting, { code: 'PARAPET_SECRETS_UNSAFE' })
+  t.equal(closed, 1)
+})
+
+await t.test('loading and examining fit into the time that Fastify gives a plugin', (t) => {
+  const { deadlineMs } = resolveOptions({})
+  const { pluginTimeout } = Fastify().initialConfig
+  t.ok(2 * deadlineMs < pluginTimeout!, `2 × ${deadlineMs} ms`)
+  t.end()
+})
+
+await t.test('a value that hooks refuse is known to the leak guard', async (t) => {
+  const { app, provider } = await create(t)
+  const next = 'b8ZqT4w1nR6uKs3EpXo0'
+  const found: unknown[] = []
+  app.secrets.onRotate('API_KEY', () => {
+    found.push(app.secrets.leaks.find(next))
+    throw new Error('refused')
+  })
+  provider.set('API_KEY', next)
+  await t.rejects(app.secrets.refresh('API_KEY'))
+  t.same([...found, app.secrets.leaks.find(next)], ['API_KEY', 'API_KEY'])
+})
+
+await t.test('secrets at any depth of the configuration are examined and guarded', async (t) => {
+  const config = { db: { passwords: [new Secret('b8ZqT4w1nR6uKs3EpXo0'), new Secret('changeme')] } }
+  const { app } = await create(t, { config })
+  t.equal(app.secrets.leaks.find('b8ZqT4w1nR6uKs3EpXo0'), 'db.passwords.0')
+  t.match(await app.secrets.doctor(), [{ name: 'db.passwords.1', problem: /placeholder/ }])
+})
+
+await t.test('findings of a provider can be accepted by its name', async (t) => {
+  const provider: SecretsProvider = {
+    ...createProvider(),
+    name: 'files',
+    inspect: async () => [{ severity: 'error', problem: 'mode 0444', fix: 'set 0400' }],
+  }
+  const options = { secrets: { OTHER: { provider } }, acceptWeak: { files: 'mode of Docker' } }
+  const { app } = await create(t, { ...options, environment: 'production' })
+  t.match(await app.secrets.doctor(), [{ name: 'files', severity: 'warning' }])
+})

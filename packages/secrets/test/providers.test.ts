@@ -1,5 +1,6 @@
 import { createManualClock } from '@parapet/kit'
 import { createAwsProvider, createEnvironmentProvider, createFileProvider } from '@parapet/secrets'
+import { execFileSync } from 'node:child_process'
 import {
   chmodSync,
   mkdirSync,
@@ -207,4 +208,20 @@ await t.test('AWS Secrets Manager, through its own client', async (t) => {
     message: /AccessDeniedException/,
   })
   t.ok(targets >= 6)
+})
+
+await t.test('a file must be regular and text; its time may lie ahead', async (t) => {
+  const directory = t.testdir({ ahead: 'value', folder: {}, empty: '' })
+  const failed = { code: 'PARAPET_SECRETS_PROVIDER_FAILED' }
+  const provider = createFileProvider({ directory, settleMs: 20 })
+  utimesSync(join(directory, 'ahead'), 4_000_000_000, 4_000_000_000)
+  t.match(await provider.read('ahead'), { value: 'value' })
+  await t.rejects(provider.read('folder'), { ...failed, message: /not a regular file/ })
+  execFileSync('sh', ['-c', 'mkfifo "$0"', join(directory, 'pipe')])
+  await t.rejects(provider.read('pipe'), { ...failed, message: /not a regular file/ })
+  writeFileSync(join(directory, 'binary'), Buffer.from([1, 0xff, 0xfe, 2]))
+  await t.rejects(provider.read('binary'), { ...failed, message: /not UTF-8 text/ })
+  write(join(directory, 'marked'), '\uFEFFvalue\r\n')
+  t.match(await provider.read('marked'), { value: 'value' })
+  await t.rejects(provider.read('empty'), { ...failed, message: /is empty/ })
 })

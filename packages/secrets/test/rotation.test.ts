@@ -285,3 +285,104 @@ await t.test('refreshes are spread, shared, and end with close', async (t) => {
   await keeper.refresh('KEY')
   t.equal(state.reads, reads)
 })
+
+await t.test('each former value is accepted for its own overlap', async (t) => {
+  const { keeper, state, advance } = await open(t)
+  const key = keeper.get('KEY')
+  state.values['key'] = 'two'
+  await keeper.refresh('KEY')
+  await advance(4000)
+  state.values['key'] = 'three'
+  await keeper.refresh('KEY')
+  t.same(shown(keeper), ['three', 'two'])
+  const accepted = () => ['one', 'two', 'three'].filter((value) => key.matches(value))
+  t.same(accepted(), ['one', 'two', 'three'])
+  await advance(6000)
+  t.same(accepted(), ['two', 'three'])
+  await advance(4000)
+  t.same(accepted(), ['three'])
+})
+
+await t.test('members of one record become current together, or not at all', async (t) => {
+  const { state, provider } = createProvider({ 'db#user': 'u1', 'db#pass': 'p1' })
+  const kept = { provider, refreshMs: 60_000, overlapMs: 0, maxStaleMs: 300_000 }
+  const secrets = { USER: { ...kept, path: 'db#user' }, PASS: { ...kept, path: 'db#pass' } }
+  const { keeper, advance, log } = await open(t, { secrets })
+  const pair = () => ['USER', 'PASS'].map((name) => keeper.get(name).use((value) => value))
+  const seen: string[][] = []
+  let fails = true
+  let undone = 0
+  keeper.onRotate('USER', () => {
+    seen.push(pair())
+    return () => void undone++
+  })
+  keeper.onRotate('PASS', () => {
+    seen.push(pair())
+    if (fails) throw new Error('refused')
+  })
+  Object.assign(state.values, { 'db#user': 'u2', 'db#pass': 'p2' })
+  await t.rejects(keeper.refresh('USER'), { code: 'PARAPET_SECRETS_ROTATION_FAILED' })
+  t.same([pair(), undone], [['u1', 'p1'], 1])
+  t.same(log.splice(0), ['failed USER onRotate', 'failed PASS onRotate'])
+  fails = false
+  await advance(2000)
+  t.same(pair(), ['u2', 'p2'])
+  t.same(new Set(seen.map(String)), new Set(['u1,p1']), 'no hook sees a mixed pair')
+})
+
+await t.test('a hook that ends after its deadline is rolled back then', async (t) => {
+  const { keeper, state, advance } = await open(t)
+  const ends: ((undo: () => void) => void)[] = []
+  let undone = 0
+  const remove = keeper.onRotate('KEY', () => new Promise((resolve) => ends.push(resolve)))
+  state.values['key'] = 'two'
+  const refreshing = keeper.refresh('KEY').catch((error: unknown) => error)
+  await advance(0)
+  await advance(5000)
+  t.match(await refreshing, { code: 'PARAPET_SECRETS_ROTATION_FAILED' })
+  ends[0]!(() => void undone++)
+  await advance(0)
+  t.equal(undone, 1)
+  const again = keeper.refresh('KEY').catch(() => {})
+  await advance(0)
+  await advance(5000)
+  await again
+  remove()
+  await keeper.refresh('KEY')
+  ends[1]!(() => void undone++)
+  await advance(0)
+  t.same([undone, shown(keeper)], [1, ['two', 'one']], 'not if the value is current by now')
+})
+
+await t.test('a value that is no text, or empty, is a missing secret', async (t) => {
+  const { keeper, state } = await open(t)
+  for (const value of ['', 5]) {
+    state.values['key'] = value as string
+    await t.rejects(keeper.refresh('KEY'), { code: 'PARAPET_SECRETS_NOT_FOUND' })
+    t.same(shown(keeper), ['one', undefined])
+  }
+})
+
+await t.test(
+  'a shared provider is closed by its last user, also after a failed start',
+  async (t) => {
+    const { state, provider } = createProvider({ key: 'one' })
+    const kept = { provider, path: 'key', refreshMs: 1000, overlapMs: 0, maxStaleMs: 1000 }
+    const [first, second] = [
+      await open(t, { secrets: { A: kept } }),
+      await open(t, { secrets: { B: kept } }),
+    ]
+    await first.keeper.close()
+    await first.keeper.close()
+    t.equal(state.closed, 0)
+    await second.keeper.close()
+    t.equal(state.closed, 1)
+    const clock = createManualClock()
+    const secrets = { A: kept, B: { ...kept, path: 'none' } }
+    await t.rejects(open(t, { secrets, clock }), { code: 'PARAPET_SECRETS_NOT_LOADED' })
+    t.equal(state.closed, 2)
+    const { reads } = state
+    clock.advance(100_000)
+    t.equal(state.reads, reads, 'nothing is read any more')
+  },
+)

@@ -33,10 +33,10 @@ await t.test('a secret shows itself nowhere, and is read by use', async (t) => {
   t.equal(secret.length, value.length)
   const opaque = { code: 'PARAPET_SECRETS_OPAQUE' }
   // oxlint-disable-next-line typescript/restrict-template-expressions -- what a user might write
-  t.throws(() => `${secret as never}`, opaque)
+  t.equal(`${secret as never}`, '[secret]')
   // oxlint-disable-next-line typescript/no-base-to-string -- what a user might write
-  t.throws(() => String(secret), opaque)
-  t.throws(() => format('%s', secret), opaque)
+  t.equal(String(secret), '[secret]')
+  t.equal(format('%s', secret), '[secret]', 'a log line never becomes an error')
   t.throws(() => 'a' + (secret as unknown as string), opaque)
   t.throws(() => Number(secret), opaque)
   t.throws(() => Object.assign(secret, { shown: 'x' }), TypeError)
@@ -61,7 +61,7 @@ await t.test('every spelling of a secret is found, wherever it starts', async (t
     value,
     `a ${value} b`,
     JSON.stringify({ key: value }),
-    JSON.stringify(JSON.stringify({ value })).slice(0, 200),
+    JSON.stringify(JSON.stringify({ value })),
     encodeURIComponent(value),
     new URLSearchParams({ key: value }).toString(),
     bytes(value).toString('hex'),
@@ -71,7 +71,7 @@ await t.test('every spelling of a secret is found, wherever it starts', async (t
       bytes(`${prefix}${value} and more`).toString('base64url'),
     ]),
   ]
-  for (const text of texts.filter((_, index) => index !== 3)) {
+  for (const text of texts) {
     t.equal(guard.find(text), 'KEY', text)
     t.equal(guard.find(bytes(text)), 'KEY')
     t.match(guard.redact(text), '[secret]')
@@ -80,7 +80,7 @@ await t.test('every spelling of a secret is found, wherever it starts', async (t
   t.ok(found.length > 0)
   t.equal(guard.find('nothing here'), undefined)
   t.equal(guard.redact('nothing here'), 'nothing here')
-  t.same(new Set(spellingsOf('plain').map((text) => text.length > 0)), new Set([true]))
+  t.same(new Set(spellingsOf('pl-ain').map((text) => text.length > 0)), new Set([true]))
 })
 
 await t.test('the search finds what a simple search finds', async (t) => {
@@ -137,3 +137,53 @@ await t.test(
     t.ok(names.length >= 3)
   },
 )
+
+await t.test('escaped and encoded spellings, and the parts of a secret, are found', async (t) => {
+  const guard = createLeakGuard(() => {})
+  const text = `w8Zc/Q1y&N6'uHs"ä<9Q`
+  const lines = ['MC4CAQAwBQYDK2VwBCIEIFxq', 'uHs3EpXo0w8Zc4rQ1yN6aT7b']
+  const label = 'PRIVATE KEY-----'
+  const pem = [`-----BEGIN ${label}`, ...lines, `-----END ${label}`].join('\n')
+  const values = {
+    TEXT: text,
+    PEM: pem,
+    URL: 'postgres://app:7f3Kq0%2FzX9vLm2@db/app',
+    JSON: '{"username":"administrator","db":{"password":"bD4kP0wQm71xZr"}}',
+  }
+  guard.learn(Object.entries(values).map(([name, each]) => ({ name, value: new Secret(each) })))
+  const json = JSON.stringify(text)
+  const html = text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('"', '&quot;')
+  const hex = bytes(text).toString('hex')
+  const found = {
+    TEXT: [
+      JSON.stringify({ a: JSON.stringify({ b: json }) }),
+      json.replaceAll('/', '\\/'),
+      json.replace('ä', '\\u00e4'),
+      json.replace('ä', '\\u00E4'),
+      html,
+      html.replace("'", '&#39;'),
+      html.replace("'", '&#x27;'),
+      encodeURI(text),
+      encodeURIComponent(text).replaceAll(/%../g, (escape) => escape.toLowerCase()),
+      hex.replaceAll(/..(?=.)/g, '$&:'),
+      JSON.stringify({ buffer: bytes(text) }),
+      bytes(bytes(text).toString('base64')).toString('base64'),
+    ],
+    PEM: [
+      pem.replaceAll('\n', '\r\n'),
+      lines[1]!,
+      bytes(pem).toString('base64').replaceAll(/.{76}/g, '$&\r\n'),
+    ],
+    URL: ['7f3Kq0%2FzX9vLm2', '7f3Kq0/zX9vLm2'],
+    JSON: ['bD4kP0wQm71xZr'],
+  }
+  for (const [name, texts] of Object.entries(found)) {
+    for (const each of texts) t.equal(guard.find(`<${each}>`), name, each)
+  }
+  for (const encoding of ['utf8', 'utf16le'] as const) {
+    t.equal(guard.find(Buffer.from(text, encoding)), 'TEXT')
+  }
+  t.equal(guard.find('administrator'), undefined, 'a user name is no secret')
+  guard.learn([{ name: 'PASSWORD', value: new Secret('password1') }])
+  t.equal(guard.find('<input name="password1">'), undefined, 'a word appears by itself')
+})

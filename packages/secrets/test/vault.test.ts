@@ -346,3 +346,105 @@ await t.test('a token is never sent in clear text over the network', async (t) =
     t.throws(() => createVaultClient({ address: 'https://a', auth: wrong as never }), { code })
   }
 })
+
+await t.test('concurrent reads near the end of a lease share its successor', async (t) => {
+  const { vault, clock, connect } = await open(t)
+  const provider = createVaultDatabaseProvider(connect({ auth: { token: vault.rootToken } }))
+  const pair = async () => {
+    const [username, password] = await Promise.all([
+      provider.read('app#username'),
+      provider.read('app#password'),
+    ])
+    t.equal(username.version, password.version)
+    return username.version
+  }
+  const first = await pair()
+  clock.advance(3_600_000)
+  t.not(await pair(), first)
+  const creds = vault.requests.filter((line) => line === 'GET database/creds/app')
+  t.equal(creds.length, 2)
+  await provider.close!()
+})
+
+await t.test('accounts are replaced when a login replaces the token that made them', async (t) => {
+  const { vault, clock, connect } = await open(t)
+  vault.tokenTtlSeconds = 600
+  vault.tokenMaxTtlSeconds = 600
+  const provider = createVaultDatabaseProvider(connect())
+  let changes = 0
+  provider.watch!(() => changes++)
+  const before = await provider.read('app#username')
+  const logins = () => vault.requests.filter((line) => line.includes('login')).length
+  await until(async () => {
+    clock.advance(10_000)
+    await new Promise((resolve) => setTimeout(resolve, 2))
+    return logins() === 2 && changes > 0
+  })
+  const after = await provider.read('app#username')
+  t.not(after.value, before.value)
+  t.ok(vault.accounts().includes(before.value), 'the former account works until its token ends')
+  await provider.close!()
+})
+
+await t.test('a login that fails in the background is tried again', async (t) => {
+  const { vault, clock, connect, errors } = await open(t)
+  vault.tokenTtlSeconds = 600
+  vault.tokenMaxTtlSeconds = 600
+  const provider = createVaultDatabaseProvider(connect({ retries: 0 }))
+  await provider.read('app')
+  const logins = () => vault.requests.filter((line) => line.includes('login')).length
+  vault.fail(500, 2)
+  clock.advance(400_000)
+  await until(() => errors.length === 1)
+  await until(async () => {
+    clock.advance(10_000)
+    await new Promise((resolve) => setTimeout(resolve, 2))
+    return logins() >= 2
+  })
+  await provider.close!()
+})
+
+await t.test('a path that a valid token may not read leads to no login', async (t) => {
+  const { vault, connect } = await open(t)
+  const client = connect()
+  await client.ask({ method: 'GET', path: 'secret/data/none' })
+  const logins = () => vault.requests.filter((line) => line.includes('login')).length
+  for (let count = 0; count < 5; count++) {
+    vault.fail(403)
+    t.equal((await client.ask({ method: 'GET', path: 'secret/data/forbidden' })).status, 403)
+  }
+  t.equal(logins(), 1)
+  vault.revokeTokens()
+  await Promise.all(['a', 'b', 'c'].map((path) => client.ask({ method: 'GET', path })))
+  t.ok(logins() <= 3, 'a new token is not forgotten by those that were refused with the former one')
+})
+
+await t.test('answers that are not of the API are refused by name', async (t) => {
+  let body = ''
+  const server = createServer((_request, response) => void response.end(body))
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  t.after(() => server.close())
+  const address = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+  const client = createVaultClient({ address, auth: { token: 'x' }, retries: 0 })
+  const failed = { code: 'PARAPET_SECRETS_PROVIDER_FAILED' }
+  for (body of ['null', '5', '{}', '{"data":[]}', '{"data":{"data":{"value":"x"}}}']) {
+    await t.rejects(createVaultKvProvider(client).read('k'), failed, body)
+    await t.rejects(createVaultDatabaseProvider(client).read('app'), failed, body)
+  }
+})
+
+await t.test('the members of a record are read at once, and a client is closed last', async (t) => {
+  const { vault, connect } = await open(t)
+  const client = connect()
+  const provider = createVaultKvProvider(client)
+  await provider.writeRecord('db', { username: 'u', password: 'p' }, null)
+  const reads = () => vault.requests.filter((line) => line === 'GET secret/data/db').length
+  const found = await Promise.all([provider.read('db#username'), provider.read('db#password')])
+  t.same(
+    found.map(({ value }) => value),
+    ['u', 'p'],
+  )
+  t.equal(reads(), 1)
+  await provider.read('db#username')
+  t.equal(reads(), 2)
+})

@@ -1,7 +1,7 @@
 /** Examines the secrets and the configuration of a service. */
 import type { SecretsProvider } from '../providers/provider.ts'
 import { bounded } from '../providers/provider.ts'
-import { reasonOf } from '../rotation/secret-keeper.ts'
+import { reasonOf } from '../rotation/reason.ts'
 import { Secret } from '../value/secret.ts'
 import { nameKnownFormat } from './known-formats.ts'
 import { findWeakness, readExpiry } from './strength.ts'
@@ -62,11 +62,16 @@ function examineValues({ secrets, accepted, now }: DoctorInput): Finding[] {
     }
     const expiry = expiresAt ?? value.use(readExpiry)
     if (expiry !== undefined && expiry <= now) {
-      const problem = `expired on ${new Date(expiry).toISOString()}`
+      const problem = `expired${onDay(expiry)}`
       findings.push({ severity: 'error', name, problem, fix: 'replace it' })
     }
     return findings
   })
+}
+
+/** A token may name a time that no date can show. */
+function onDay(time: number): string {
+  return Math.abs(time) <= 8.64e15 ? ` on ${new Date(time).toISOString()}` : ''
 }
 
 function findDuplicates(secrets: readonly ExaminedSecret[]): Finding[] {
@@ -97,7 +102,11 @@ function examinePlain(plain: Readonly<Record<string, unknown>>): Finding[] {
   return findings
 }
 
-async function examineProviders({ providers, deadlineMs }: DoctorInput): Promise<Finding[]> {
+async function examineProviders({
+  providers,
+  deadlineMs,
+  accepted,
+}: DoctorInput): Promise<Finding[]> {
   const reports = providers.map(async ({ provider, paths }): Promise<Finding[]> => {
     const { name } = provider
     try {
@@ -105,7 +114,14 @@ async function examineProviders({ providers, deadlineMs }: DoctorInput): Promise
         name,
         deadlineMs,
       })
-      return found.map((finding) => ({ ...finding, name }))
+      // The name of a provider accepts what the platform decides, such as the modes of mounted files.
+      const isAccepted = Object.hasOwn(accepted, name)
+      return found.map(({ severity, problem, fix }) => ({
+        severity: isAccepted ? 'warning' : severity,
+        name,
+        problem,
+        fix,
+      }))
     } catch (error) {
       const problem = `could not be examined: ${reasonOf(error)}`
       return [{ severity: 'error', name, problem, fix: 'check its address and credentials' }]

@@ -5,6 +5,10 @@ const PLACEHOLDER =
   /^(?:change[-_ ]?(?:me|this|it)|your[-_ ]|example|default|placeholder|dummy|sample|insert|replace|todo\b|x{4,}|<.*>$|\*{4,})|(?:change[-_ ]?me|[-_ ]here$|goes[-_ ]here)/i
 const COMMON =
   /^(?:pass(?:word|wd|w0rd)?|secret|admin|root|test|guest|letmein|qwerty|welcome|monkey|dragon|abc|iloveyou|postgres|redis|vault|p@ssw0rd|s3cr3t|token|key)[\d!@#$._-]{0,6}$/i
+/** Secrets of tutorials, templates and documentation, and rows of keys. */
+const WELL_KNOWN =
+  /super[-_ ]?secret|(?:my|your|jwt|dev|development|not[-_ ]so)[-_ ]?secret|secret[-_ ]?key[-_ ]?for|keyboard[-_ ]?cat|do[-_ ]not[-_ ]use|AKIAIOSFODNN7EXAMPLE|EXAMPLEKEY$|^(?:0123456789|1234567890|abcdefghij|qwertyuiop)/i
+const GUESSED = 'is one of the first guesses of any attacker'
 const LEAST_BITS = 64
 
 /** What is wrong with a value; it continues `"NAME" …`. */
@@ -12,11 +16,12 @@ export function findWeakness(value: string): string | undefined {
   const text = passwordOf(value)
   if (text === undefined) return undefined
   if (PLACEHOLDER.test(text)) return 'is a placeholder that was not replaced'
-  if (COMMON.test(text)) return 'is one of the first guesses of any attacker'
+  if (COMMON.test(text)) return GUESSED
   const bits = estimateBits(text)
-  return bits < LEAST_BITS
-    ? `can be guessed: about ${Math.floor(bits)} bits, at least ${LEAST_BITS} are needed`
-    : undefined
+  if (bits < LEAST_BITS) {
+    return `can be guessed: about ${Math.floor(bits)} bits, at least ${LEAST_BITS} are needed`
+  }
+  return WELL_KNOWN.test(text) ? GUESSED : undefined
 }
 
 /** The part of a URL or a JSON text that must not be guessed; `undefined`: there is none. */
@@ -24,7 +29,13 @@ function passwordOf(value: string): string | undefined {
   if (value.startsWith('{') || value.startsWith('-----BEGIN ')) return undefined
   if (!/^[a-z][a-z0-9+.-]*:\/\//i.test(value) || !URL.canParse(value)) return value
   const { password } = new URL(value)
-  return password === '' ? undefined : decodeURIComponent(password)
+  if (password === '') return undefined
+  try {
+    return decodeURIComponent(password)
+  } catch {
+    // A "%" that begins no escape: WHATWG URLs keep it.
+    return password
+  }
 }
 
 /**

@@ -26,9 +26,7 @@ export function renderEnvExample(environment: Environment<TObject>): string {
     const lines = wrap(schema.description ?? '', 96).map((line) => `# ${line}`)
     const value = schema.default ?? schema.examples?.[0] ?? ''
     lines.push(`# ${kindOf(schema)}${isRequired ? ', required' : ''}`)
-    lines.push(
-      `${isRequired ? '' : '# '}${name}=${schema.secret === true ? '' : quote(textOf(value))}`,
-    )
+    lines.push(`${isRequired ? '' : '# '}${name}=${isSecret(schema) ? '' : quote(textOf(value))}`)
     return lines.join('\n')
   })
   const rules = environment.rules.map(({ description }) => `# - ${description}.`)
@@ -73,7 +71,7 @@ function schemaOfText(schema: VariableSchema): object {
     ...limits,
     enum: choices?.map(String),
     default: schema.default === undefined ? undefined : textOf(schema.default),
-    writeOnly: schema.secret === true ? true : undefined,
+    writeOnly: isSecret(schema) ? true : undefined,
   }
   const present = Object.entries(members).filter(([, value]) => value !== undefined)
   return { type: 'string', ...Object.fromEntries(present) }
@@ -83,13 +81,19 @@ function kindOf(schema: VariableSchema): string {
   const choices = choicesOf(schema)
   if (choices !== undefined) return `One of ${choices.map(String).join(', ')}`
   if (schema.secret === true) return 'Secret'
-  if (schema.type === 'array') return 'List, separated by commas'
+  if (schema.type === 'array') {
+    return isSecret(schema) ? 'Secrets, separated by commas' : 'List, separated by commas'
+  }
   if (schema.type === 'string') return schema.format === 'uri' ? 'URL' : 'Text'
   const { minimum, maximum } = schema
   const range = [minimum, maximum].some((bound) => bound !== undefined)
     ? ` from ${minimum ?? 'any'} to ${maximum ?? 'any'}`
     : ''
   return { integer: 'Integer', number: 'Number', boolean: 'true or false' }[schema.type!] + range
+}
+
+function isSecret(schema: VariableSchema): boolean {
+  return schema.secret === true || schema.items?.secret === true
 }
 
 function textOf(value: unknown): string {

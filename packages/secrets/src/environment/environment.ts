@@ -114,8 +114,12 @@ export function compileEnvironment<Schema extends TObject>(
     read(given) {
       const { values, faults } = readAll(variables, given)
       if (prefix !== undefined) addUnknown(faults, given, prefix, Object.keys(schema.properties))
-      for (const { check } of faults.size === 0 ? rules : []) {
-        for (const [name, problem] of Object.entries(check(values))) faults.set(name, problem)
+      // What is invalid is missing in the values; it is reported once.
+      const invalid = new Set(faults.keys())
+      for (const { check } of rules) {
+        for (const [name, problem] of Object.entries(check(values))) {
+          if (!invalid.has(name)) faults.set(name, problem)
+        }
       }
       if (faults.size > 0) {
         const lines = [...faults].map(([name, problem]) => `  "${name}" ${problem}`)

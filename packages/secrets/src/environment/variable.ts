@@ -163,7 +163,10 @@ function readBoolean(text: string): Reading {
 
 function compileList(name: string, schema: VariableSchema): VariableReader {
   const { minItems = 0, maxItems = 1000 } = schema
-  const readItem = compileValue(name, schema.items!)
+  if (schema.items!.secret === true && schema.default !== undefined) {
+    throw new PARAPET_SECRETS_INVALID_SCHEMA(name, 'a secret must have no default')
+  }
+  const readItem = compileVariable(name, schema.items!)
   return (text) => {
     const values: unknown[] = []
     const items = text.split(',')

@@ -1,4 +1,8 @@
-/** Secrets from files, as Docker and Kubernetes mount them. */
+/**
+ * Secrets from files, as Docker and Kubernetes mount them. The file is long because looking, reading and
+ * watching share what a file looked like.
+ */
+import { constants, type Stats } from 'node:fs'
 import { open, realpath, stat } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
@@ -81,11 +85,15 @@ class FileProvider implements SecretsProvider {
   async #read(path: string): Promise<ProvidedSecret> {
     requireFileName(path)
     const { settleMs } = this.#settings
+    let seen = { fingerprint: '', at: 0 }
     for (let attempt = 0; attempt < READ_ATTEMPTS; attempt++) {
       const before = await this.#look(path)
       if (before === null) throw new PARAPET_SECRETS_NOT_FOUND(join(this.#directory, path))
-      const isSettled = before.isSwapped || Date.now() - before.modifiedMs >= settleMs
-      if (isSettled) {
+      const { fingerprint } = before
+      if (seen.fingerprint !== fingerprint) seen = { fingerprint, at: performance.now() }
+      // The time of a file may lie ahead: then it has to look the same for as long.
+      const unchangedMs = Math.max(Date.now() - before.modifiedMs, performance.now() - seen.at)
+      if (before.isSwapped || unchangedMs >= settleMs) {
         const value = await this.#readText(before.file)
         const after = await this.#look(path)
         if (value !== null && after?.fingerprint === before.fingerprint) {
@@ -96,7 +104,10 @@ class FileProvider implements SecretsProvider {
       // In real time, as the times of files are.
       await setTimeout(Math.max(10, settleMs / 4))
     }
-    throw new PARAPET_SECRETS_PROVIDER_FAILED(this.name, `${path} changes all the time`)
+    throw new PARAPET_SECRETS_PROVIDER_FAILED(
+      this.name,
+      `${path} is empty, or changes all the time`,
+    )
   }
 
   /** Where the file is and what it looks like; `null`: there is none. */
@@ -105,12 +116,15 @@ class FileProvider implements SecretsProvider {
       const root = await this.#root()
       const isSwapped = root !== null
       const file = join(root ?? this.#directory, path)
-      const { ino, size, mtimeMs, mode } = await stat(file)
+      const found = await stat(file)
+      requireRegular(found, path)
+      const { ino, size, mtimeMs, mode } = found
       const fingerprint = [root ?? '', ino, size, mtimeMs].join(':')
       return { file, isSwapped, modifiedMs: mtimeMs, mode, fingerprint }
     } catch (error) {
       const { code = '' } = error as NodeJS.ErrnoException
       if (code === 'ENOENT' || code === 'ENOTDIR') return null
+      if (code.startsWith('PARAPET_')) throw error
       throw new PARAPET_SECRETS_PROVIDER_FAILED(this.name, `${path}: ${code}`)
     }
   }
@@ -125,12 +139,14 @@ class FileProvider implements SecretsProvider {
   /** `null`: the file disappeared, or was empty while it was being written. */
   async #readText(file: string): Promise<string | null> {
     try {
-      const handle = await open(file, 'r')
+      // Opening a pipe would wait for its writer, and block a thread.
+      const handle = await open(file, constants.O_RDONLY | constants.O_NONBLOCK)
       try {
-        const { size } = await handle.stat()
-        if (size > MAX_BYTES)
+        const found = await handle.stat()
+        requireRegular(found, file)
+        if (found.size > MAX_BYTES)
           throw new PARAPET_SECRETS_PROVIDER_FAILED(this.name, 'a file is larger than 1 MiB')
-        const text = (await handle.readFile('utf8')).replace(/\r?\n$/, '')
+        const text = decode(await handle.readFile(), file).replace(/\r?\n$/, '')
         return text === '' ? null : text
       } finally {
         await handle.close()
@@ -184,6 +200,21 @@ class FileProvider implements SecretsProvider {
       }
     }
     return findings
+  }
+}
+
+function requireRegular(found: Stats, file: string): void {
+  if (found.isFile()) return
+  throw new PARAPET_SECRETS_PROVIDER_FAILED('files', `${file} is not a regular file`)
+}
+
+/** Without a byte order mark. Bytes that are no text would be replaced, and the secret be another one. */
+function decode(bytes: Uint8Array, file: string): string {
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes)
+  } catch {
+    const reason = `${file} is not UTF-8 text; store binary keys as base64`
+    throw new PARAPET_SECRETS_PROVIDER_FAILED('files', reason)
   }
 }
 

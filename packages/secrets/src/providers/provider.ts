@@ -87,3 +87,17 @@ export function bounded<T>(
   const late = (): Error => new PARAPET_SECRETS_PROVIDER_TIMEOUT(name, deadlineMs)
   return withDeadline(answer, deadlineMs, late, clock)
 }
+
+/** Reads that begin at the same moment share one: members of one record are never of two versions. */
+export function shareReads<T>(read: (place: string) => Promise<T>): (place: string) => Promise<T> {
+  const begun = new Map<string, Promise<T>>()
+  return (place) => {
+    const known = begun.get(place)
+    if (known !== undefined) return known
+    const reading = read(place)
+    begun.set(place, reading)
+    // A later call may be made because the record has changed.
+    queueMicrotask(() => begun.delete(place))
+    return reading
+  }
+}

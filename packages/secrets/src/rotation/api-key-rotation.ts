@@ -1,41 +1,18 @@
 /** Replaces an API key in steps that survive crashes: the state is in the store of the key itself. */
-import { randomBytes } from 'node:crypto'
-import { systemClock, withDeadline, type Clock, type Jobs } from '@parapet/kit'
-import {
-  PARAPET_SECRETS_CONFLICT,
-  PARAPET_SECRETS_KEY_ROTATION_FAILED,
-  PARAPET_SECRETS_PROVIDER_TIMEOUT,
-} from '../errors.ts'
-import type { WritableProvider } from '../providers/provider.ts'
-import { Secret } from '../value/secret.ts'
+import { systemClock } from '@parapet/kit'
+import { PARAPET_SECRETS_CONFLICT, PARAPET_SECRETS_KEY_ROTATION_FAILED } from '../errors.ts'
+import type { Secret } from '../value/secret.ts'
+import type { ApiKeyRotationOptions } from './api-key-options.ts'
+import { NEXT, takeStep } from './api-key-steps.ts'
 import { readKeyState, writeKeyState, type KeyState, type RotationStep } from './key-state.ts'
-
-/** What {@link rotateApiKeys} takes. */
-export interface ApiKeyRotationOptions {
-  /** For jobs, events and messages; the service reads the key at `<path>#current`. */
-  readonly name: string
-  readonly provider: WritableProvider
-  readonly path: string
-  readonly jobs: Jobs
-  /**
-   * Makes a key. `rotationId` is the same after a crash: a service that makes keys itself takes it as
-   * idempotency key. @default 32 random bytes, base64url
-   */
-  readonly generate?: (rotationId: string) => string | Promise<string>
-  /** Makes the service that checks keys accept the new one beside the old one. It may run twice. */
-  readonly update: (key: Secret, rotationId: string) => Promise<void>
-  /** Uses the new key. If it rejects, the old one stays current. */
-  readonly verify: (key: Secret, rotationId: string) => Promise<void>
-  /** Makes the old key invalid. It may run twice. */
-  readonly retire: (key: Secret, rotationId: string) => Promise<void>
-  /** How long both keys work after the new one became current. @default 3 600 000 */
-  readonly graceMs?: number
-  /** How long a step may take. @default 30_000 */
-  readonly stepDeadlineMs?: number
-  readonly onRotated?: (name: string, version: string, graceMs: number) => void
-  readonly onFailed?: (name: string, step: string, error: unknown) => void
-  readonly clock?: Clock
-}
+import {
+  beginKeys,
+  ensureJob,
+  findJobError,
+  resumeKeys,
+  retireKeys,
+  type RotationJob,
+} from './rotation-job.ts'
 
 /** Where a rotation stands. */
 export interface ApiKeyStatus {
@@ -65,106 +42,97 @@ const MAX_STEPS = 32
  * it stands. Call it once for each key on every instance, before `jobs.start()`.
  */
 export function rotateApiKeys(options: ApiKeyRotationOptions): ApiKeyRotation {
-  const { name, provider, path, jobs } = options
+  const { name, provider, path, jobs, graceMs = 3_600_000 } = options
   const job = `secrets.rotate.${name.toLowerCase().replaceAll(/[^a-z0-9._-]/g, '-')}`
-  jobs.define<{ rotationId: string }>(
+  const queue = { jobs, job, name }
+  const retireLater = (rotationId: string, at: number): Promise<string | null> =>
+    ensureJob(queue, retireKeys(rotationId), () => ({ rotationId, phase: 'retire' }), at)
+  jobs.define<RotationJob>(
     job,
     async ({ data, signal }) => {
-      const retireAt = await advance(options, data.rotationId, signal)
-      if (retireAt === null) return
-      const key = `${data.rotationId}:retire`
-      await jobs.enqueue(job, { rotationId: data.rotationId }, { key, at: retireAt })
+      const retireAt = await advance(options, data, signal)
+      if (retireAt !== null) await retireLater(data.rotationId, retireAt)
     },
     { retries: 20, backoffMs: 2000, timeoutMs: 300_000 },
   )
   return {
     async rotate() {
       const { state, version } = await readKeyState(provider, path)
-      // Two instances that begin at the same time read the same version, and make one job.
-      const rotationId = state.step === 'idle' ? `${name}:${version ?? 'none'}` : state.rotationId!
-      const keys = state.step === 'promoted' ? [`${rotationId}:retire`] : [rotationId]
-      for (const key of keys) {
-        const { id, isNew } = await jobs.enqueue(job, { rotationId }, { key })
-        if (!isNew) await jobs.revive(job, id)
+      if (state.step === 'idle') {
+        // Two instances that begin at the same time read the same version, and make one job.
+        const keys = beginKeys(`${name}:${version ?? 'none'}`)
+        const isStillWanted = async (): Promise<boolean> =>
+          (await readKeyState(provider, path)).version === version
+        const begun = await ensureJob(queue, keys, begin, undefined, isStillWanted)
+        // Otherwise another call began one meanwhile.
+        return begun ?? (await readKeyState(provider, path)).state.rotationId ?? keys.first
       }
+      const rotationId = state.rotationId!
+      if (state.step === 'promoted') await retireLater(rotationId, (state.since ?? 0) + graceMs)
+      else await ensureJob(queue, resumeKeys(rotationId), () => ({ rotationId, phase: 'resume' }))
       return rotationId
     },
-    async status() {
-      const { state } = await readKeyState(provider, path)
-      const { step, rotationId, since } = state
-      const found = rotationId === undefined ? null : await jobs.find(job, rotationId)
-      return { step, rotationId, since, error: found?.state === 'done' ? undefined : found?.error }
-    },
+    status: () => readStatus(options, job),
   }
 }
+
+async function readStatus(
+  { name, provider, path, jobs }: ApiKeyRotationOptions,
+  job: string,
+): Promise<ApiKeyStatus> {
+  const { state, version } = await readKeyState(provider, path)
+  const { step, rotationId, since } = state
+  const begun = step === 'idle' ? `${name}:${version ?? 'none'}` : rotationId!
+  const retiring = step === 'promoted' ? await findJobError(jobs, job, retireKeys(begun)) : null
+  const keys = step === 'idle' ? beginKeys(begun) : resumeKeys(begun)
+  const found = retiring ?? (await findJobError(jobs, job, keys))
+  return { step, rotationId, since, error: found?.error }
+}
+
+const begin = (key: string): RotationJob => ({ rotationId: key, phase: 'begin' })
 
 /** Does what is left of a rotation. @returns when the old key is to be retired; `null`: all is done */
 async function advance(
   options: ApiKeyRotationOptions,
-  rotationId: string,
+  { rotationId, phase }: RotationJob,
   signal: AbortSignal,
 ): Promise<number | null> {
-  const { name, provider, path, graceMs = 3_600_000, clock = systemClock } = options
+  const { name, provider, path, reports, graceMs = 3_600_000, clock = systemClock } = options
   for (let count = 0; count < MAX_STEPS; count++) {
     signal.throwIfAborted()
-    const { state, version } = await readKeyState(provider, path)
-    if (state.step === 'idle' && state.rotationId === rotationId) return null
-    if (state.step !== 'idle' && state.rotationId !== rotationId) return null
-    if (state.step === 'promoted' && state.previous !== undefined) {
+    const { state, version, others } = await readKeyState(provider, path)
+    if (!isDuty(state, { rotationId, phase })) return null
+    reports?.keys(name, keysOf(state))
+    // A job that retires is due by the clock of the jobs, which this one may be behind.
+    if (state.step === 'promoted' && state.previous !== undefined && phase !== 'retire') {
       const retireAt = state.since! + graceMs
       if (clock.now() < retireAt) return retireAt
     }
     try {
-      const next = await takeStep(options, state, rotationId)
-      await writeKeyState(provider, path, { ...next, rotationId, since: clock.now() }, version)
-      if (next.step === 'promoted') options.onRotated?.(name, rotationId, graceMs)
+      const next = { ...(await takeStep(options, state, rotationId)), rotationId }
+      reports?.keys(name, [...keysOf(state), ...keysOf(next)])
+      await writeKeyState(provider, path, { ...next, since: clock.now() }, { version, others })
+      if (next.step === 'promoted') {
+        options.onRotated?.(name, rotationId, graceMs)
+        reports?.rotated(name, rotationId, graceMs)
+      }
     } catch (error) {
       // Another instance did the step; its state is read again.
       if (error instanceof PARAPET_SECRETS_CONFLICT) continue
       options.onFailed?.(name, state.step, error)
+      reports?.rotationFailed(name, NEXT[state.step], error)
       throw new PARAPET_SECRETS_KEY_ROTATION_FAILED(name, NEXT[state.step], { cause: error })
     }
   }
   throw new PARAPET_SECRETS_KEY_ROTATION_FAILED(name, 'store')
 }
 
-/** What is done after each step, for messages. */
-const NEXT: Readonly<Record<RotationStep, string>> = {
-  idle: 'store',
-  stored: 'update',
-  updated: 'verify',
-  promoted: 'retire',
+/** Whether something is left to do for this job, and not for another rotation. */
+function isDuty(state: KeyState, { rotationId, phase }: RotationJob): boolean {
+  if (state.step === 'idle') return phase === 'begin' && state.rotationId !== rotationId
+  return state.rotationId === rotationId && (phase !== 'retire' || state.step === 'promoted')
 }
 
-/** Does the step after the one that is recorded; it may have been done before a crash. */
-async function takeStep(
-  options: ApiKeyRotationOptions,
-  state: KeyState,
-  rotationId: string,
-): Promise<KeyState> {
-  const { current, next, previous } = state
-  const within = <T>(work: Promise<T>): Promise<T> => withinStep(options, work)
-  if (state.step === 'idle') {
-    const generate = options.generate ?? (() => randomBytes(32).toString('base64url'))
-    const made = await within(Promise.resolve(generate(rotationId)))
-    return { step: 'stored', current, next: new Secret(made) }
-  }
-  if (state.step === 'stored') {
-    await within(options.update(next!, rotationId))
-    return { step: 'updated', current, next }
-  }
-  if (state.step === 'updated') {
-    await within(options.verify(next!, rotationId))
-    return { step: 'promoted', current: next, previous: current }
-  }
-  if (previous !== undefined) await within(options.retire(previous, rotationId))
-  return { step: 'idle', current }
-}
-
-function withinStep<T>(
-  { name, stepDeadlineMs = 30_000, clock = systemClock }: ApiKeyRotationOptions,
-  work: Promise<T>,
-): Promise<T> {
-  const late = (): Error => new PARAPET_SECRETS_PROVIDER_TIMEOUT(name, stepDeadlineMs)
-  return withDeadline(work, stepDeadlineMs, late, clock)
+function keysOf({ current, next, previous }: KeyState): Secret[] {
+  return [current, next, previous].filter((key) => key !== undefined)
 }

@@ -22,14 +22,22 @@ export interface KeyState {
 
 const STEPS: readonly string[] = ['idle', 'stored', 'updated', 'promoted'] satisfies RotationStep[]
 const KEYS = ['current', 'next', 'previous'] as const
+const OWN: readonly string[] = [...KEYS, 'step', 'rotationId', 'since']
+
+/** What a record has besides the state; a write keeps it. */
+export interface StoredKey {
+  readonly version: string | null
+  /** Members that do not belong to the rotation, such as a user name or an address. */
+  readonly others: Readonly<Record<string, string>>
+}
 
 /** Reads the record; a key that was stored by hand as `current` has no rotation yet. */
 export async function readKeyState(
   provider: WritableProvider,
   path: string,
-): Promise<{ readonly state: KeyState; readonly version: string | null }> {
+): Promise<{ readonly state: KeyState } & StoredKey> {
   const found = await provider.readRecord(path)
-  if (found === null) return { state: { step: 'idle' }, version: null }
+  if (found === null) return { state: { step: 'idle' }, version: null, others: {} }
   const { record, version } = found
   const step = record['step'] ?? 'idle'
   if (!STEPS.includes(step)) {
@@ -50,22 +58,23 @@ export async function readKeyState(
       since: Number.isFinite(since) ? since : undefined,
     },
     version,
+    others: Object.fromEntries(Object.entries(record).filter(([member]) => !OWN.includes(member))),
   }
 }
 
-/** Replaces the record. @throws PARAPET_SECRETS_CONFLICT */
+/** Replaces the members of the rotation. @throws PARAPET_SECRETS_CONFLICT */
 export async function writeKeyState(
   provider: WritableProvider,
   path: string,
   state: KeyState,
-  expected: string | null,
+  { version, others }: StoredKey,
 ): Promise<void> {
-  const record: Record<string, string> = { step: state.step }
+  const record: Record<string, string> = { ...others, step: state.step }
   for (const key of KEYS) {
     const value = state[key]?.use((text) => text)
     if (value !== undefined) record[key] = value
   }
   if (state.rotationId !== undefined) record['rotationId'] = state.rotationId
   if (state.since !== undefined) record['since'] = String(state.since)
-  await provider.writeRecord(path, record, expected)
+  await provider.writeRecord(path, record, version)
 }

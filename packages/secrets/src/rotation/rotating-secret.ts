@@ -15,15 +15,21 @@ export interface RotatingSecret {
   readonly expiresAt: number | undefined
   /** Passes the current value to `reader`. @throws PARAPET_SECRETS_STALE */
   use<T>(reader: (value: string) => T): T
-  /** Whether a text is the current or the previous value, compared in constant time. */
+  /** Whether a text is the current value or one whose overlap has not ended, compared in constant time. */
   matches(text: string | null | undefined): boolean
 }
+
+/** So that a provider that changes all the time does not fill the memory. */
+const MOST_VALUES = 8
 
 /** The state behind a {@link RotatingSecret}; only its keeper changes it. */
 export class SecretSlot implements RotatingSecret {
   readonly name: string
   #current: Secret
-  previous: Secret | undefined
+  /** The values before, the latest last. */
+  #former: readonly Secret[] = []
+  /** Values whose hooks run, or have failed. */
+  #introduced: readonly Secret[] = []
   version: string
   expiresAt: number | undefined
   isStale = false
@@ -45,10 +51,9 @@ export class SecretSlot implements RotatingSecret {
   }
 
   matches(text: string | null | undefined): boolean {
-    // Both are compared, so that the time does not tell which one it was.
-    const isCurrent = this.current.equals(text)
-    const isPrevious = this.previous?.equals(text) ?? false
-    return isCurrent || isPrevious
+    // All are compared, so that the time does not tell which one it was.
+    const matching = [this.current, ...this.#former].filter((value) => value.equals(text))
+    return matching.length > 0
   }
 
   /** Also of a stale secret. */
@@ -56,9 +61,30 @@ export class SecretSlot implements RotatingSecret {
     return this.#current
   }
 
+  get previous(): Secret | undefined {
+    return this.#former.at(-1)
+  }
+
+  /** All values that may work somewhere. */
+  get known(): Secret[] {
+    return [this.#current, ...this.#former, ...this.#introduced]
+  }
+
+  /** Remembers a value that is about to be used by hooks. */
+  introduce(next: Secret): void {
+    const others = this.#introduced.filter((value) => !value.equals(next))
+    this.#introduced = [...others, next].slice(-MOST_VALUES)
+  }
+
+  /** Ends the overlap of a value. */
+  retire(former: Secret): void {
+    this.#former = this.#former.filter((value) => value !== former)
+  }
+
   replace(next: Secret, version: string, expiresAt: number | undefined): void {
-    this.previous = this.#current
+    this.#former = [...this.#former, this.#current].slice(-MOST_VALUES)
     this.#current = next
+    this.#introduced = this.#introduced.filter((value) => !value.equals(next))
     this.version = version
     this.expiresAt = expiresAt
   }

@@ -30,29 +30,54 @@ export interface HookSettings {
   readonly clock: Clock
   /** Gets what a rollback throws. */
   readonly onError: (error: unknown) => void
+  /** Whether the value of a rotation became current after all, by a later attempt. */
+  readonly isCurrent: (rotation: Rotation) => boolean
+}
+
+/** A hook and the rotation it is called for. */
+export interface HookCall {
+  readonly hook: RotationHook
+  readonly rotation: Rotation
 }
 
 /** Runs the hooks in order; if one fails, rolls back those that had run, the latest first, and rejects. */
-export async function runHooks(
-  hooks: readonly RotationHook[],
-  rotation: Rotation,
-  settings: HookSettings,
-): Promise<void> {
+export async function runHooks(calls: readonly HookCall[], settings: HookSettings): Promise<void> {
   const rollbacks: Rollback[] = []
   try {
-    for (const hook of hooks) {
-      const undo = await within(async () => hook(rotation), settings)
+    for (const call of calls) {
+      const undo = await runHook(call, settings)
       if (typeof undo === 'function') rollbacks.push(undo)
     }
   } catch (error) {
-    for (const rollback of rollbacks.toReversed()) {
-      await within(async () => rollback(), settings).catch(settings.onError)
-    }
+    for (const rollback of rollbacks.toReversed()) await rollBack(rollback, settings)
     throw error
   }
 }
 
-function within<T>(work: () => Promise<T>, { hookDeadlineMs, clock }: HookSettings): Promise<T> {
+async function runHook(
+  { hook, rotation }: HookCall,
+  settings: HookSettings,
+): Promise<void | Rollback> {
+  const work = (async () => hook(rotation))()
+  try {
+    return await within(work, settings)
+  } catch (error) {
+    // A hook that ends after its deadline has prepared a value that did not become current.
+    const undoLate = async (undo: void | Rollback): Promise<void> => {
+      if (typeof undo === 'function' && !settings.isCurrent(rotation)) {
+        await rollBack(undo, settings)
+      }
+    }
+    void work.then(undoLate, () => {})
+    throw error
+  }
+}
+
+async function rollBack(rollback: Rollback, settings: HookSettings): Promise<void> {
+  await within((async () => rollback())(), settings).catch(settings.onError)
+}
+
+function within<T>(work: Promise<T>, { hookDeadlineMs, clock }: HookSettings): Promise<T> {
   const late = (): Error => new PARAPET_SECRETS_PROVIDER_TIMEOUT('onRotate', hookDeadlineMs)
-  return withDeadline(work(), hookDeadlineMs, late, clock)
+  return withDeadline(work, hookDeadlineMs, late, clock)
 }

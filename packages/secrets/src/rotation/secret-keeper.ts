@@ -4,34 +4,26 @@
  */
 import type { Clock } from '@parapet/kit'
 import {
+  PARAPET_SECRETS_NOT_FOUND,
   PARAPET_SECRETS_NOT_LOADED,
   PARAPET_SECRETS_PROVIDER_TIMEOUT,
-  PARAPET_SECRETS_ROTATION_FAILED,
   PARAPET_SECRETS_UNKNOWN,
 } from '../errors.ts'
+import { releaseProvider, useProvider } from '../providers/provider-users.ts'
 import { bounded, type ProvidedSecret, type SecretsProvider } from '../providers/provider.ts'
 import { Secret } from '../value/secret.ts'
-import { runHooks, type RotationHook } from './rotation-hooks.ts'
+import { reasonOf } from './reason.ts'
+import { rotateTogether } from './rotate-together.ts'
 import { SecretSlot, type RotatingSecret } from './rotating-secret.ts'
-
-/** Where a secret is, and how it is kept. */
-export interface KeptSecret {
-  readonly provider: SecretsProvider
-  readonly path: string
-  readonly refreshMs: number
-  readonly overlapMs: number
-  readonly maxStaleMs: number
-}
-
-/** What the keeper tells. */
-export interface KeeperReports {
-  rotated(name: string, version: string, overlapMs: number): void
-  rotationFailed(name: string, step: string, error: unknown): void
-  expiring(name: string, expiresInMs: number): void
-  stale(name: string, ageMs: number, error: unknown): void
-  /** A value is in use from now on: the leak guard learns it. */
-  inUse(): void
-}
+import type { RotationHook } from './rotation-hooks.ts'
+import {
+  groupOf,
+  type Change,
+  type Entry,
+  type Group,
+  type KeeperReports,
+  type KeptSecret,
+} from './secret-entry.ts'
 
 /** What the keeper needs. */
 export interface KeeperSettings {
@@ -46,30 +38,19 @@ export interface KeeperSettings {
   readonly onError: (error: unknown) => void
 }
 
-interface Entry {
-  readonly name: string
-  readonly kept: KeptSecret
-  readonly slot: SecretSlot
-  readonly hooks: RotationHook[]
-  refreshedAt: number
-  failures: number
-  warnedFor: string | undefined
-  running: Promise<void> | undefined
-  cancelRefresh: () => void
-  cancelOverlap: () => void
-}
-
 const FIRST_RETRY_MS = 1000
 
 /** Keeps the secrets. */
 export class SecretKeeper {
   readonly #settings: KeeperSettings
   readonly #entries = new Map<string, Entry>()
+  readonly #groups: Group[] = []
   #stopWatching: (() => void)[] = []
   #isClosed = false
 
   private constructor(settings: KeeperSettings) {
     this.#settings = settings
+    for (const provider of this.providers) useProvider(provider)
   }
 
   /** Loads all secrets. @throws PARAPET_SECRETS_NOT_LOADED with every fault */
@@ -85,7 +66,10 @@ export class SecretKeeper {
         }
       }),
     )
-    if (faults.length > 0) throw new PARAPET_SECRETS_NOT_LOADED(faults.toSorted().join('\n'))
+    if (faults.length > 0) {
+      await keeper.close()
+      throw new PARAPET_SECRETS_NOT_LOADED(faults.toSorted().join('\n'))
+    }
     for (const provider of keeper.providers) keeper.#watch(provider)
     return keeper
   }
@@ -116,8 +100,9 @@ export class SecretKeeper {
   async refresh(name: string): Promise<void> {
     const entry = this.#entry(name)
     // A read that began before the call may have missed what the caller changed.
-    await entry.running?.catch(() => {})
-    await this.#refresh(entry)
+    await entry.group.running
+    const errors = await this.#refresh(entry.group)
+    if (errors.has(entry)) throw errors.get(entry)
   }
 
   #entry(name: string): Entry {
@@ -126,8 +111,11 @@ export class SecretKeeper {
     return entry
   }
 
-  #read({ provider, path }: KeptSecret): Promise<ProvidedSecret> {
-    return bounded(provider.read(path), { ...this.#settings, name: provider.name })
+  async #read({ provider, path }: KeptSecret): Promise<ProvidedSecret> {
+    const { name } = provider
+    const provided = await bounded(provider.read(path), { ...this.#settings, name })
+    if (typeof provided.value === 'string' && provided.value !== '') return provided
+    throw new PARAPET_SECRETS_NOT_FOUND(`${name} ${path} (as text that is not empty)`)
   }
 
   #add(name: string, kept: KeptSecret, provided: ProvidedSecret): void {
@@ -141,74 +129,76 @@ export class SecretKeeper {
       refreshedAt: this.#settings.clock.now(),
       failures: 0,
       warnedFor: undefined,
-      running: undefined,
-      cancelRefresh: () => {},
-      cancelOverlap: () => {},
+      overlaps: new Set(),
+      group: groupOf(this.#groups, kept),
     }
     this.#entries.set(name, entry)
-    this.#schedule(entry)
+    entry.group.entries.push(entry)
+    this.#schedule(entry.group)
   }
 
   #watch(provider: SecretsProvider): void {
     const stop = provider.watch?.(() => {
-      for (const entry of this.#entries.values()) {
-        if (entry.kept.provider === provider) this.#refreshInBackground(entry)
+      for (const group of this.#groups) {
+        if (group.entries[0]?.kept.provider === provider) void this.#refresh(group)
       }
     })
     if (stop !== undefined) this.#stopWatching.push(stop)
   }
 
   /** The next refresh: jittered, so that a fleet does not ask at the same moment; soon after a failure. */
-  #schedule(entry: Entry): void {
-    entry.cancelRefresh()
+  #schedule(group: Group): void {
+    group.cancelRefresh()
     if (this.#isClosed) return
     const { jitterRatio, clock, random } = this.#settings
-    const { refreshMs } = entry.kept
-    const wait =
-      entry.failures === 0
-        ? refreshMs * (1 - jitterRatio * random())
-        : Math.min(
-            refreshMs,
-            FIRST_RETRY_MS * 2 ** Math.min(20, entry.failures - 1) * (1 + random()),
-          )
-    entry.cancelRefresh = clock.schedule(Math.max(1, Math.round(wait)), () =>
-      this.#refreshInBackground(entry),
-    )
-  }
-
-  /** What fails was reported. */
-  #refreshInBackground(entry: Entry): void {
-    this.#refresh(entry).catch(() => {})
-  }
-
-  #refresh(entry: Entry): Promise<void> {
-    if (this.#isClosed) return Promise.resolve()
-    entry.running ??= this.#refreshOnce(entry).finally(() => {
-      entry.running = undefined
-      this.#schedule(entry)
+    const jitter = random()
+    const waits = group.entries.map(({ failures, kept: { refreshMs } }) => {
+      if (failures === 0) return refreshMs * (1 - jitterRatio * jitter)
+      const pause = FIRST_RETRY_MS * 2 ** Math.min(20, failures - 1)
+      return Math.min(refreshMs, pause * (1 + jitter))
     })
-    return entry.running
+    const wait = Math.max(1, Math.round(Math.min(...waits)))
+    group.cancelRefresh = clock.schedule(wait, () => void this.#refresh(group))
   }
 
-  async #refreshOnce(entry: Entry): Promise<void> {
-    let provided: ProvidedSecret
-    try {
-      provided = await this.#read(entry.kept)
-    } catch (error) {
-      this.#noteFailure(entry, error)
-      throw error
+  /** What fails is reported, and returned. */
+  #refresh(group: Group): Promise<ReadonlyMap<Entry, unknown>> {
+    if (this.#isClosed) return Promise.resolve(new Map())
+    group.running ??= this.#refreshOnce(group).finally(() => {
+      group.running = undefined
+      this.#schedule(group)
+    })
+    return group.running
+  }
+
+  async #refreshOnce({ entries }: Group): Promise<ReadonlyMap<Entry, unknown>> {
+    const errors = new Map<Entry, unknown>()
+    const read = async (entry: Entry): Promise<Change[]> => {
+      try {
+        return [{ entry, provided: await this.#read(entry.kept) }]
+      } catch (error) {
+        this.#noteFailure(entry, error)
+        errors.set(entry, error)
+        return []
+      }
     }
-    if (this.#isClosed) return
-    const { slot } = entry
-    if (slot.last.equals(provided.value)) {
-      slot.version = provided.version
-      slot.expiresAt = provided.expiresAt
-    } else {
-      await this.#rotate(entry, provided)
+    const found = (await Promise.all(entries.map(read))).flat()
+    if (this.#isClosed) return errors
+    const changes = found.filter(({ entry, provided }) => !entry.slot.last.equals(provided.value))
+    for (const [entry, error] of await rotateTogether(changes, this.#settings))
+      errors.set(entry, error)
+    for (const { entry, provided } of found) {
+      if (!errors.has(entry)) this.#noteSuccess(entry, provided)
     }
+    return errors
+  }
+
+  #noteSuccess(entry: Entry, { version, expiresAt }: ProvidedSecret): void {
+    entry.slot.version = version
+    entry.slot.expiresAt = expiresAt
     entry.refreshedAt = this.#settings.clock.now()
     entry.failures = 0
-    slot.isStale = false
+    entry.slot.isStale = false
     this.#warnOfExpiry(entry)
   }
 
@@ -223,28 +213,6 @@ export class SecretKeeper {
     if (entry.failures === 1 || slot.isStale !== wasStale) reports.stale(entry.name, ageMs, error)
   }
 
-  async #rotate(entry: Entry, { value, version, expiresAt }: ProvidedSecret): Promise<void> {
-    const { reports, clock } = this.#settings
-    const { name, slot, kept } = entry
-    const next = new Secret(value)
-    try {
-      await runHooks([...entry.hooks], { name, next, former: slot.last, version }, this.#settings)
-    } catch (error) {
-      entry.failures += 1
-      reports.rotationFailed(name, 'onRotate', error)
-      throw new PARAPET_SECRETS_ROTATION_FAILED(name, reasonOf(error), { cause: error })
-    }
-    slot.replace(next, version, expiresAt)
-    entry.warnedFor = undefined
-    entry.cancelOverlap()
-    entry.cancelOverlap = clock.schedule(kept.overlapMs, () => {
-      slot.previous = undefined
-      reports.inUse()
-    })
-    reports.inUse()
-    reports.rotated(name, version, kept.overlapMs)
-  }
-
   #warnOfExpiry(entry: Entry): void {
     const { clock, warnBeforeMs, reports } = this.#settings
     const { expiresAt, version } = entry.slot
@@ -255,34 +223,25 @@ export class SecretKeeper {
     reports.expiring(entry.name, leftMs)
   }
 
-  /** Waits for refreshes that run, and closes the providers. */
+  /** Waits for refreshes that run, and closes the providers that no other keeper uses. */
   async close(): Promise<void> {
+    if (this.#isClosed) return
     this.#isClosed = true
     for (const stop of this.#stopWatching) stop()
-    for (const entry of this.#entries.values()) {
-      entry.cancelRefresh()
-      entry.cancelOverlap()
-    }
-    await Promise.allSettled([...this.#entries.values()].flatMap(({ running }) => running ?? []))
-    const closing = [...this.providers].map(async (provider) => {
-      const { deadlineMs, onError } = this.#settings
-      if (provider.close === undefined) return
-      await bounded(provider.close(), { ...this.#settings, name: provider.name }).catch((error) => {
-        onError(
-          error instanceof Error
-            ? error
-            : new PARAPET_SECRETS_PROVIDER_TIMEOUT(provider.name, deadlineMs),
-        )
-      })
-    })
-    await Promise.all(closing)
+    for (const group of this.#groups) group.cancelRefresh()
+    for (const { overlaps } of this.#entries.values()) for (const cancel of overlaps) cancel()
+    await Promise.all(this.#groups.flatMap(({ running }) => running ?? []))
+    await Promise.all([...this.providers].map((provider) => this.#release(provider)))
   }
-}
 
-/** The message of an error of this package; of others only the code or the name, as their message may quote a value. */
-export function reasonOf(error: unknown): string {
-  if (!(error instanceof Error)) return typeof error
-  const { code } = error as NodeJS.ErrnoException
-  if (code?.startsWith('PARAPET_') === true) return error.message
-  return code ?? error.name
+  async #release(provider: SecretsProvider): Promise<void> {
+    if (!releaseProvider(provider) || provider.close === undefined) return
+    try {
+      await bounded(provider.close(), { ...this.#settings, name: provider.name })
+    } catch (error) {
+      const { deadlineMs, onError } = this.#settings
+      const isError = error instanceof Error
+      onError(isError ? error : new PARAPET_SECRETS_PROVIDER_TIMEOUT(provider.name, deadlineMs))
+    }
+  }
 }

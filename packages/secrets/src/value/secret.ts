@@ -7,7 +7,7 @@ const SHOWN = '[secret]'
 
 /**
  * Holds one secret. Logs, JSON and `util.inspect` show `[secret]`, `structuredClone` copies only that
- * text, and template strings throw. The value itself is read by {@link Secret.use}.
+ * text, and so does a template string; a sum throws. The value itself is read by {@link Secret.use}.
  *
  * The text lives in the memory of the process until it is collected: JavaScript cannot wipe strings.
  */
@@ -45,8 +45,17 @@ export class Secret {
     return SHOWN
   }
 
-  /** @throws PARAPET_SECRETS_OPAQUE */
-  [Symbol.toPrimitive](): never {
+  /**
+   * `[secret]` as text: a log line with `%s`, or an error message, must not become an error itself.
+   *
+   * @throws PARAPET_SECRETS_OPAQUE in a sum or a calculation
+   */
+  [Symbol.toPrimitive](hint: string): string {
+    if (hint === 'string') return SHOWN
     throw new PARAPET_SECRETS_OPAQUE()
+  }
+
+  toString(): string {
+    return SHOWN
   }
 }

@@ -43,6 +43,10 @@ export interface VaultClient {
   askOpenly(request: Omit<VaultRequest, 'token'>): Promise<VaultAnswer>
   readonly clock: Clock
   readonly onError: (error: unknown) => void
+  /** Calls back when a login has replaced the token: the leases of the former one end with it. */
+  onNewToken(listener: () => void): () => void
+  /** Lets a provider share the client. @returns what ends that; the last one closes the client */
+  share(): () => void
   close(): void
 }
 
@@ -94,12 +98,29 @@ export function createVaultClient(options: VaultOptions): VaultClient {
     )
   }
   const { clock, onError } = settings
-  const login = new VaultLogin(settings, settings.auth, onError)
+  const listeners = new Set<() => void>()
+  const onNewToken = (): void => {
+    for (const listener of listeners) listener()
+  }
+  const login = new VaultLogin(settings, settings.auth, { onError, onNewToken })
+  const users = new Set<symbol>()
   return {
     clock,
     onError,
     ask: (request) => askWithToken(settings, login, request),
     askOpenly: (request) => askVault(settings, request),
+    onNewToken(listener) {
+      listeners.add(listener)
+      return () => void listeners.delete(listener)
+    },
+    share() {
+      const user = Symbol('provider')
+      users.add(user)
+      return () => {
+        users.delete(user)
+        if (users.size === 0) login.close()
+      }
+    },
     close: () => login.close(),
   }
 }
@@ -109,13 +130,13 @@ async function askWithToken(
   login: VaultLogin,
   request: Omit<VaultRequest, 'token'>,
 ): Promise<VaultAnswer> {
-  const attempt = async (): Promise<VaultAnswer> =>
-    (await login.token()).use((token) => askVault(endpoint, { ...request, token }))
-  const answer = await attempt()
-  // The token was revoked, or has expired while this process slept.
-  if (answer.status !== 403 || !login.isLogin) return answer
-  login.forget()
-  return attempt()
+  const attempt = (token: Secret): Promise<VaultAnswer> =>
+    token.use((text) => askVault(endpoint, { ...request, token: text }))
+  const token = await login.token()
+  const answer = await attempt(token)
+  // The token was revoked, or has expired while this process slept; or it may not do this.
+  if (answer.status !== 403 || !login.isLogin || !(await login.forget(token))) return answer
+  return attempt(await login.token())
 }
 
 /** @throws PARAPET_SECRETS_PROVIDER_FAILED the answer has another status. */

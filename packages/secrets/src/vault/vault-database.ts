@@ -1,5 +1,5 @@
 /** Database accounts that Vault makes for this process. @see https://developer.hashicorp.com/vault/api-docs/secret/databases */
-import { PARAPET_SECRETS_NOT_FOUND } from '../errors.ts'
+import { PARAPET_SECRETS_NOT_FOUND, PARAPET_SECRETS_PROVIDER_FAILED } from '../errors.ts'
 import type { ProvidedSecret, SecretsProvider } from '../providers/provider.ts'
 import { requireStatus, type VaultClient } from './vault-client.ts'
 import { inspectVault } from './vault-inspection.ts'
@@ -15,6 +15,8 @@ interface Lease {
   readonly record: Readonly<Record<string, string>>
   /** Replaced when half of its last time has passed without a renewal. */
   expiresAt: number
+  /** Which token made it, by number. */
+  readonly tokens: number
   cancel: () => void
   isEnding: boolean
 }
@@ -27,8 +29,8 @@ const SHORT_RATIO = 0.5
 /**
  * Makes the provider. A path is the name of a role: `app` gives `{"username":…,"password":…}` as JSON,
  * `app#username` and `app#password` its members. All of them share one lease, which is renewed until
- * Vault's maximum nears, then replaced; the former account works until its own lease ends. `close` revokes
- * the leases.
+ * Vault's maximum nears, or the token that made it is replaced; then a new account is made, and the former
+ * one works until its own lease ends. `close` revokes the leases.
  */
 export function createVaultDatabaseProvider(
   client: VaultClient,
@@ -45,25 +47,43 @@ class VaultDatabase implements SecretsProvider {
   /** Leases that were replaced, and end by themselves. */
   readonly #former = new Set<string>()
   readonly #listeners = new Set<() => void>()
+  readonly #release: () => void
+  readonly #stopListening: () => void
+  /** Counts the tokens: Vault revokes the accounts of a token that ends. */
+  #tokens = 0
 
   constructor(client: VaultClient, mount: string) {
     this.#client = client
     this.#mount = mount
+    this.#release = client.share()
+    this.#stopListening = client.onNewToken(() => {
+      this.#tokens++
+      this.#tell()
+    })
   }
 
   async read(path: string): Promise<ProvidedSecret> {
     const at = path.lastIndexOf('#')
     const [role, member] = at < 0 ? [path, undefined] : [path.slice(0, at), path.slice(at + 1)]
-    let lease = await this.#leaseOf(role)
-    if (lease.isEnding || lease.expiresAt <= this.#client.clock.now()) {
-      this.#former.add(lease.id)
-      lease.cancel()
-      this.#leases.delete(role)
-      lease = await this.#leaseOf(role)
+    let opening = this.#leaseOf(role)
+    let lease = await opening
+    if (this.#isEnding(lease)) {
+      // Concurrent reads share one new lease.
+      if (this.#leases.get(role) === opening) {
+        this.#former.add(lease.id)
+        lease.cancel()
+        this.#leases.delete(role)
+      }
+      opening = this.#leaseOf(role)
+      lease = await opening
     }
     const value = member === undefined ? JSON.stringify(lease.record) : lease.record[member]
     if (value === undefined) throw new PARAPET_SECRETS_NOT_FOUND(`${this.#mount}/${path}`)
     return { value, version: lease.id, expiresAt: lease.expiresAt }
+  }
+
+  #isEnding({ isEnding, expiresAt, tokens }: Lease): boolean {
+    return isEnding || tokens !== this.#tokens || expiresAt <= this.#client.clock.now()
   }
 
   #leaseOf(role: string): Promise<Lease> {
@@ -80,10 +100,15 @@ class VaultDatabase implements SecretsProvider {
   async #open(role: string): Promise<Lease> {
     const path = `${this.#mount}/creds/${encodeURIComponent(role)}`
     const { body } = requireStatus(await this.#client.ask({ method: 'GET', path }), path, 200)
+    if (typeof body.lease_id !== 'string' || !isRecord(body.data)) {
+      throw new PARAPET_SECRETS_PROVIDER_FAILED(this.name, `${path}: the answer is not an account`)
+    }
     const seconds = body.lease_duration ?? 0
     const lease: Lease = {
-      id: body.lease_id ?? '',
-      record: body.data as Lease['record'],
+      id: body.lease_id,
+      record: body.data,
+      // The request itself may have logged in.
+      tokens: this.#tokens,
       expiresAt: this.#client.clock.now() + seconds * 1000,
       cancel: () => {},
       isEnding: false,
@@ -120,6 +145,10 @@ class VaultDatabase implements SecretsProvider {
     }
     // The next read opens a new lease, while the account of this one still works.
     lease.isEnding = true
+    this.#tell()
+  }
+
+  #tell(): void {
     for (const listener of this.#listeners) listener()
   }
 
@@ -149,6 +178,15 @@ class VaultDatabase implements SecretsProvider {
       // The account ends with its lease in any case.
       await this.#client.ask({ method: 'PUT', path: 'sys/leases/revoke', body }).catch(() => {})
     }
-    this.#client.close()
+    this.#stopListening()
+    this.#release()
   }
+}
+
+function isRecord(data: unknown): data is Lease['record'] {
+  return (
+    typeof data === 'object' &&
+    data !== null &&
+    Object.values(data).every((value) => typeof value === 'string')
+  )
 }

@@ -6,6 +6,7 @@ import {
 } from '../errors.ts'
 import {
   pickMember,
+  shareReads,
   splitPath,
   type ProvidedSecret,
   type ProviderFinding,
@@ -52,14 +53,18 @@ class VaultKv implements VaultKvProvider {
   readonly name = 'vault'
   readonly #client: VaultClient
   readonly #mount: string
+  readonly #release: () => void
+  /** All members of a record that are read at the same moment are of one version. */
+  readonly #findShared = shareReads((place) => this.#find(place))
 
   constructor(client: VaultClient, mount: string) {
     this.#client = client
     this.#mount = mount
+    this.#release = client.share()
   }
 
   async read(path: string): Promise<ProvidedSecret> {
-    const found = await this.#find(path)
+    const found = await this.#findShared(splitPath(path).place)
     if (found === null) throw new PARAPET_SECRETS_NOT_FOUND(`${this.#mount}/${path}`)
     const { record, version, expiresAt } = found
     const value = pickMember(record, path)
@@ -76,11 +81,17 @@ class VaultKv implements VaultKvProvider {
     // A deleted version answers 404, with its metadata.
     if (answer.status === 404) return null
     const { body } = requireStatus(answer, url, 200)
-    const { data, metadata } = body.data as {
-      readonly data: Readonly<Record<string, string>> | null
-      readonly metadata: KvVersion
+    const { data, metadata } = (body.data ?? {}) as {
+      readonly data?: Readonly<Record<string, string>> | null
+      readonly metadata?: KvVersion
     }
     if (data === null) return null
+    if (typeof data !== 'object' || metadata?.version === undefined) {
+      throw new PARAPET_SECRETS_PROVIDER_FAILED(
+        'vault',
+        `${url}: the answer is not of KV version 2`,
+      )
+    }
     const expiresAt = Date.parse(metadata.custom_metadata?.['expires_at'] ?? '')
     const expiry = Number.isFinite(expiresAt) ? { expiresAt } : undefined
     return { record: data, version: String(metadata.version), ...expiry }
@@ -142,7 +153,7 @@ class VaultKv implements VaultKvProvider {
   }
 
   async close(): Promise<void> {
-    this.#client.close()
+    this.#release()
   }
 
   #url(kind: 'data' | 'metadata', path: string): string {

@@ -11,7 +11,7 @@ export type VaultAuth =
       readonly appRole: {
         readonly roleId: string
         readonly secretId?: string | Secret
-        /** Where the method is mounted. @default 'approle' */
+        /** @default 'approle' */
         readonly mount?: string
       }
     }
@@ -29,20 +29,29 @@ const KUBERNETES_TOKEN = '/var/run/secrets/kubernetes.io/serviceaccount/token'
 /** A token is renewed when a third of its time is left. */
 const RENEW_RATIO = 2 / 3
 const SHORTEST_WAIT_MS = 1000
+const RETRY_SECONDS = 15
 
 /** Holds the token. */
 export class VaultLogin {
   readonly #endpoint: VaultEndpoint
   readonly #auth: VaultAuth
   readonly #onError: (error: unknown) => void
+  /** Called after each login but the first: what the former token made ends with it. */
+  readonly #onNewToken: () => void
+  #hasLoggedIn = false
   #token: Promise<Secret> | undefined
   #cancel = (): void => {}
   #isClosed = false
 
-  constructor(endpoint: VaultEndpoint, auth: VaultAuth, onError: (error: unknown) => void) {
+  constructor(
+    endpoint: VaultEndpoint,
+    auth: VaultAuth,
+    { onError, onNewToken }: { onError: (error: unknown) => void; onNewToken: () => void },
+  ) {
     this.#endpoint = endpoint
     this.#auth = auth
     this.#onError = onError
+    this.#onNewToken = onNewToken
   }
 
   /** Whether the token comes from a login, so that a new one can replace it. */
@@ -59,10 +68,21 @@ export class VaultLogin {
     return this.#token
   }
 
-  /** Forgets a token that Vault refuses, so that the next call logs in. */
-  forget(): void {
-    this.#cancel()
-    this.#token = undefined
+  /**
+   * Forgets a token that has ended, so that the next call logs in.
+   *
+   * @returns `false`: the token is valid, so it was the request that is forbidden.
+   */
+  async forget(refused: Secret): Promise<boolean> {
+    const answer = await this.#ask('GET', 'auth/token/lookup-self', refused)
+    if (answer.status === 200) return false
+    // Another call may have replaced it meanwhile.
+    const current = await this.#token?.catch(() => undefined)
+    if (current === refused) {
+      this.#cancel()
+      this.#token = undefined
+    }
+    return true
   }
 
   close(): void {
@@ -76,7 +96,13 @@ export class VaultLogin {
       await this.#scheduleGiven(token)
       return token
     }
-    const answer = await askVault(this.#endpoint, await loginRequest(this.#auth))
+    const token = await this.#logIn(this.#auth)
+    this.#announce()
+    return token
+  }
+
+  async #logIn(given: LoginAuth): Promise<Secret> {
+    const answer = await askVault(this.#endpoint, await loginRequest(given))
     const { auth } = answer.body
     if (answer.status !== 200 || typeof auth?.client_token !== 'string') {
       throw new PARAPET_SECRETS_PROVIDER_FAILED('vault', `the login was refused: ${answer.reason}`)
@@ -84,6 +110,11 @@ export class VaultLogin {
     const token = new Secret(auth.client_token)
     this.#schedule(token, auth)
     return token
+  }
+
+  #announce(): void {
+    if (this.#hasLoggedIn) this.#onNewToken()
+    this.#hasLoggedIn = true
   }
 
   /** A given token may have a time to live as well; a root token, or one without renewal, is left alone. */
@@ -111,12 +142,13 @@ export class VaultLogin {
     // A time to live that no longer grows has reached the maximum of the token.
     if (answer?.status === 200 && auth !== undefined && auth !== null && isLong(auth)) {
       this.#schedule(token, auth)
-    } else if (this.isLogin) {
-      // Who reads meanwhile waits for the new login.
-      this.#token = undefined
-      await this.token()
+    } else if (!('token' in this.#auth)) {
+      await this.#replace(this.#auth).catch((error: unknown) => {
+        this.#schedule(token, { lease_duration: RETRY_SECONDS, renewable })
+        throw error
+      })
     } else if (answer === undefined || answer.status !== 403) {
-      this.#schedule(token, { lease_duration: 15, renewable })
+      this.#schedule(token, { lease_duration: RETRY_SECONDS, renewable })
     } else {
       throw new PARAPET_SECRETS_PROVIDER_FAILED(
         'vault',
@@ -125,12 +157,20 @@ export class VaultLogin {
     }
   }
 
+  /** The former token is used until the login has succeeded; it has a third of its time left. */
+  async #replace(auth: LoginAuth): Promise<void> {
+    const token = await this.#logIn(auth)
+    this.#token = Promise.resolve(token)
+    this.#announce()
+  }
+
   #ask(method: 'GET' | 'POST', path: string, token: Secret): Promise<VaultAnswer> {
     const body = method === 'POST' ? { body: {} } : undefined
     return token.use((value) => askVault(this.#endpoint, { method, path, token: value, ...body }))
   }
 }
 
+type LoginAuth = Exclude<VaultAuth, { token: unknown }>
 type VaultAuthBody = NonNullable<VaultBody['auth']>
 
 function isLong({ lease_duration: seconds = 0 }: VaultAuthBody): boolean {
@@ -141,7 +181,7 @@ function asSecret(text: string | Secret): Secret {
   return text instanceof Secret ? text : new Secret(text)
 }
 
-async function loginRequest(auth: Exclude<VaultAuth, { token: unknown }>) {
+async function loginRequest(auth: LoginAuth) {
   if ('appRole' in auth) {
     const { roleId, secretId, mount = 'approle' } = auth.appRole
     const secret = secretId === undefined ? undefined : asSecret(secretId).use((value) => value)

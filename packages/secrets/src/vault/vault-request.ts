@@ -104,7 +104,8 @@ async function exchange(
       signal,
     })
     const text = await readBounded(response)
-    const parsed = text === '' ? {} : (JSON.parse(text) as VaultBody)
+    const parsed = text === '' ? {} : (JSON.parse(text) as VaultBody | null)
+    if (typeof parsed !== 'object' || parsed === null) return 'the answer is not a JSON object'
     const reason = `${response.status} ${parsed.errors?.[0] ?? response.statusText}`.slice(0, 200)
     return { status: response.status, body: parsed, reason }
   } catch (error) {
