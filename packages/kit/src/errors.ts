@@ -191,7 +191,8 @@ export const PARAPET_KIT_JOBS_TIMEOUT = createError(
 )
 
 /**
- * The memory holds as many jobs as `maxJobs` allows. Fix: raise `maxJobs`, or find out why jobs do not end.
+ * The memory holds as many jobs as `maxJobs` allows, and none that could be dropped: they have not ended, or
+ * have keys. Fix: raise `maxJobs`, lower `keepMs`, or find out why jobs do not end.
  */
 export const PARAPET_KIT_JOBS_FULL = createError(
   'PARAPET_KIT_JOBS_FULL',
@@ -217,8 +218,8 @@ export const PARAPET_KIT_JOBS_CLOSED = createError(
 )
 
 /**
- * The reason of the signal of a job: its attempt must end now. Fix: let the handler stop at
- * `job.signal`, or raise `timeoutMs` of the job.
+ * The reason of the signal of a job: its attempt must end now. `onError` gets it when the handler has not
+ * ended 30 s after its timeout. Fix: let the handler stop at `job.signal`, or raise `timeoutMs` of the job.
  */
 export const PARAPET_KIT_JOB_STOPPED = createError(
   'PARAPET_KIT_JOB_STOPPED',

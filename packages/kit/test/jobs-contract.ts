@@ -1,5 +1,6 @@
 /** What every implementation of jobs must do. */
 import type { Job, JobRecord, Jobs } from '@parapet/kit'
+import { inspect } from 'node:util'
 import type { Test } from 'tap'
 import { createManualClock } from '@parapet/kit'
 import type { Fleet, OpenFleet } from './jobs-fleet.ts'
@@ -22,12 +23,14 @@ export async function jobsContract(t: Test, open: OpenFleet): Promise<void> {
   }
   await running(check)
   await failing(check)
+  await hanging(check)
   await stopping(check)
   await recurring(check)
 }
 
 /** What every implementation on a database must do for several instances. */
 export async function fleetContract(t: Test, open: OpenFleet): Promise<void> {
+  await sharing(t, open)
   await t.test('concurrent calls with one key, from two instances, store one job', async (t) => {
     const fleet = await open(t)
     if (fleet === null) return
@@ -133,6 +136,149 @@ export async function fleetContract(t: Test, open: OpenFleet): Promise<void> {
   })
 }
 
+async function sharing(t: Test, open: OpenFleet): Promise<void> {
+  const check = async (title: string, body: (t: Test, fleet: Fleet) => Promise<void>) => {
+    await t.test(title, async (t) => {
+      const fleet = await open(t)
+      if (fleet !== null) await body(t, fleet)
+    })
+  }
+  await check('the wrong clock of one instance delays no occurrence', async (t, fleet) => {
+    const ahead = createManualClock(fleet.clock.now() + 86_400_000)
+    const ran: string[] = []
+    for (const jobs of [await fleet.open(), await fleet.open(ahead)]) {
+      jobs.define('tick', async ({ key }) => void ran.push(key))
+      await jobs.every('tick', 60_000)
+      await jobs.start()
+    }
+    for (let minute = 1; minute <= 3; minute++) {
+      await fleet.advance(59_000)
+      await fleet.until(async () => {
+        await fleet.advance(1000)
+        ahead.advance(1000)
+        return ran.length >= minute
+      })
+    }
+    const first = (Math.floor(1_700_000_000_000 / 60_000) + 1) * 60_000
+    const times = [0, 1, 2].map((minute) => new Date(first + minute * 60_000).toISOString())
+    t.same(
+      ran,
+      times.map((time) => `every:${time}`),
+    )
+  })
+
+  await check('close returns what it has taken and not begun, unused', async (t, fleet) => {
+    const [first, second] = [await fleet.open(), await fleet.open()]
+    const ran: string[] = []
+    for (const [jobs, who] of [
+      [first, 'first'],
+      [second, 'second'],
+    ] as const) {
+      jobs.define('pay', async ({ attempt }) => void ran.push(`${who} ${attempt}`), { retries: 0 })
+    }
+    await first.start()
+    await first.enqueue('pay', {}, { key: 'k' })
+    await first.close()
+    t.same(ran, [])
+    t.match(await second.find('pay', 'k'), { state: 'waiting', attempts: 0 })
+    await second.start()
+    await fleet.until(async () => (await second.find('pay', 'k'))?.state === 'done')
+    t.same(ran, ['second 1'])
+    t.same(fleet.errors, [])
+  })
+
+  await check('a job whose taking was not answered uses no attempt', async (t, fleet) => {
+    const jobs = await fleet.open()
+    const attempts: number[] = []
+    jobs.define('pay', async ({ attempt }) => void attempts.push(attempt), { retries: 0 })
+    await jobs.start()
+    let lost = 0
+    fleet.faults.afterQuery = async (text) => {
+      if (!text.startsWith('WITH due') || lost++ > 0) return
+      throw new Error('the connection is lost')
+    }
+    await jobs.enqueue('pay', {}, { key: 'k' })
+    await fleet.until(async () => {
+      await fleet.advance(1000)
+      return (await jobs.find('pay', 'k'))?.state === 'done'
+    })
+    t.same(attempts, [1])
+    t.match(fleet.errors, [{ message: 'the connection is lost' }])
+  })
+
+  await check('a late answer of the database counts as running', async (t, fleet) => {
+    const jobs = await fleet.open()
+    let [active, most, ended] = [0, 0, 0]
+    jobs.define('one', async () => {
+      most = Math.max(most, ++active)
+      await new Promise((resolve) => setImmediate(resolve))
+      active--
+      ended++
+    })
+    await jobs.start()
+    await fleet.advance(1)
+    const gate = createGate()
+    let held = 0
+    fleet.faults.afterQuery = async (text) => {
+      if (!text.startsWith('WITH due')) return
+      held++
+      await gate.passed
+    }
+    for (let index = 0; index < 4; index++) await jobs.enqueue('one', {}, { key: `k${index}` })
+    await fleet.until(() => held > 0)
+    for (let second = 0; second < 8; second++) await fleet.advance(1000)
+    t.equal(held, 1, 'its place is used, also after the deadline')
+    gate.open()
+    await fleet.until(async () => {
+      await fleet.advance(1000)
+      return ended === 4
+    })
+    t.equal(most, 1)
+  })
+
+  await check('occurrences are seen and handled by every instance', async (t, fleet) => {
+    const [worker, admin] = [await fleet.open(), await fleet.open()]
+    worker.define('tick', fails, { retries: 0 })
+    await worker.every('tick', 1000)
+    await worker.start()
+    await fleet.until(async () => {
+      await fleet.advance(1000)
+      return (await admin.dead('tick')).length >= 2
+    })
+    await worker.close()
+    for (const { id } of await admin.dead('tick')) t.equal(await admin.revive('tick', id), true)
+    t.same(await admin.dead('tick'), [])
+    const [next] = (
+      await fleet.sql!.query(
+        `SELECT data->>'key' AS key FROM ${fleet.schema}.job WHERE state = 'created'`,
+      )
+    ).rows as { key: string }[]
+    t.match(await admin.find('tick', next!.key), { state: 'waiting' })
+    t.equal(await admin.cancel('tick', next!.key), true)
+  })
+
+  await check('what a restored backup lacks is stored again', async (t, fleet) => {
+    const jobs = await fleet.open()
+    const ran: string[] = []
+    jobs.define('mail', async ({ key }) => void ran.push(key))
+    jobs.define('tick', async ({ key }) => void ran.push(key))
+    await jobs.every('tick', 60_000)
+    await jobs.start()
+    await jobs.enqueue('mail', {}, { key: 'a' })
+    await fleet.until(async () => (await jobs.find('mail', 'a'))?.state === 'done')
+    await fleet.sql!.query(`DELETE FROM ${fleet.schema}.job`)
+    await fleet.sql!.query(`SELECT ${fleet.schema}.delete_queue('mail')`)
+    t.match(await jobs.enqueue('mail', {}, { key: 'b' }), { isNew: true })
+    await fleet.until(async () => {
+      await fleet.advance(1000)
+      return ran.length === 3
+    })
+    const first = (Math.floor(1_700_000_000_000 / 60_000) + 1) * 60_000
+    t.same(ran, ['a', 'b', `every:${new Date(first).toISOString()}`])
+  })
+}
+
+const fails = async (): Promise<never> => Promise.reject(new Error('no'))
 const doNothing = async (): Promise<void> => {}
 
 type Check = (title: string, body: Body) => Promise<void>
@@ -217,6 +363,36 @@ async function running(check: Check): Promise<void> {
     },
   )
 
+  await check(
+    'the options of the worker hold for jobs stored before it',
+    async (t, fleet, jobs) => {
+      await jobs.enqueue('charge', {}, { key: 'k' })
+      await jobs.enqueue('report', {}, { key: 'k' })
+      const attempts: number[] = []
+      const charge = async ({ attempt }: Job) => {
+        attempts.push(attempt)
+        throw new Error('no')
+      }
+      jobs.define('charge', charge, { retries: 0 })
+      const gate = createGate()
+      let begun = 0
+      const report = async ({ signal }: Job) => {
+        begun++
+        await gate.passed
+        signal.throwIfAborted()
+      }
+      jobs.define('report', report, { timeoutMs: 600_000 })
+      await jobs.start()
+      await fleet.until(async () => (await jobs.find('charge', 'k'))?.state === 'dead')
+      await fleet.until(() => begun === 1)
+      for (let second = 0; second < 300; second += 15) await fleet.advance(15_000)
+      gate.open()
+      await fleet.until(async () => (await jobs.find('report', 'k'))?.state === 'done')
+      t.same(attempts, [1])
+      t.equal(begun, 1)
+    },
+  )
+
   await check('a name that only another instance runs can be enqueued', async (t, _fleet, jobs) => {
     t.match(await jobs.enqueue('elsewhere', {}, { key: 'k' }), { isNew: true })
     t.match(await jobs.find('elsewhere', 'k'), { state: 'waiting' })
@@ -243,6 +419,8 @@ async function running(check: Check): Promise<void> {
         message: /whole seconds/,
       })
       await t.rejects(jobs.enqueue('a b', {}), { code })
+      const circle: Record<string, unknown> = {}
+      circle['circle'] = circle
       for (const data of [
         null,
         [],
@@ -250,17 +428,21 @@ async function running(check: Check): Promise<void> {
         { text: 'x'.repeat(66_000) },
         { a: '\0' },
         { a: '\ud800' },
+        new Date(0),
+        { a: 1n },
+        circle,
       ]) {
-        await t.rejects(
-          jobs.enqueue('known', data as never),
-          { code },
-          JSON.stringify(data)?.slice(0, 30),
-        )
+        await t.rejects(jobs.enqueue('known', data as never), { code }, inspect(data).slice(0, 30))
       }
       for (const key of ['', 'x'.repeat(257), 'a\0b', '\udc00', 5]) {
         await t.rejects(jobs.enqueue('known', {}, { key: key as never }), { code })
       }
-      await t.rejects(jobs.enqueue('known', {}, { at: NaN }), { code })
+      for (const at of [NaN, -1, Infinity, Date.UTC(10_000, 0), 8.64e15, '5', 5n]) {
+        await t.rejects(jobs.enqueue('known', {}, { at: at as never }), { code }, String(at))
+      }
+      const latest = Date.UTC(10_000, 0) - 1
+      t.match(await jobs.enqueue('known', {}, { at: latest, key: 'latest' }), { isNew: true })
+      t.match(await jobs.find('known', 'latest'), { dueAt: latest })
       await t.rejects(jobs.every('unknown', 1000), { code, message: /must be defined/ })
       await t.rejects(jobs.every('known', 999), { code })
       await t.rejects(jobs.every('known', '* * *'), { code })
@@ -386,7 +568,69 @@ async function failing(check: Check): Promise<void> {
   )
 }
 
+async function hanging(check: Check): Promise<void> {
+  await check(
+    'a handler that never ends is reported, and blocks no others',
+    async (t, fleet, jobs) => {
+      const ran: string[] = []
+      jobs.define('mail', async ({ key }) => {
+        ran.push(key)
+        if (key === 'hung') await new Promise(() => {})
+      })
+      await jobs.start()
+      await jobs.enqueue('mail', {}, { key: 'hung' })
+      await fleet.until(() => ran.length === 1)
+      await jobs.enqueue('mail', {}, { key: 'next' })
+      for (let second = 0; second < 89; second++) await fleet.advance(1000)
+      t.same(ran, ['hung'])
+      t.same(fleet.errors, [])
+      await fleet.until(async () => {
+        await fleet.advance(1000)
+        return (await jobs.find('mail', 'next'))?.state === 'done'
+      })
+      t.same(ran, ['hung', 'next'])
+      t.match(fleet.errors, [{ code: 'PARAPET_KIT_JOB_STOPPED', message: /has not ended/ }])
+    },
+  )
+}
+
 async function stopping(check: Check): Promise<void> {
+  await check('a job is cancelled by the key that enqueue returned', async (t, fleet, jobs) => {
+    let ran = 0
+    jobs.define('mail', async () => void ran++)
+    await jobs.start()
+    const { key } = await jobs.enqueue('mail', {}, { at: fleet.clock.now() + 5000 })
+    t.equal(await jobs.cancel('mail', key), true)
+    t.match(await jobs.find('mail', key), { state: 'cancelled' })
+    await fleet.advance(10_000)
+    t.equal(ran, 0)
+  })
+
+  await check('a handler can enqueue while close waits for it', async (t, fleet, jobs) => {
+    const [begun, gate] = [createGate(), createGate()]
+    let stored: unknown
+    jobs.define('first', async () => {
+      begun.open()
+      await gate.passed
+      stored = await jobs.enqueue('second', {}, { key: 'k' })
+    })
+    await Promise.all([jobs.start(), jobs.start()])
+    await jobs.enqueue('first', {})
+    await begun.passed
+    const ended: string[] = []
+    const closing = [1, 2].map(async (index) => {
+      await jobs.close()
+      ended.push(`${index}`)
+    })
+    await fleet.advance(100)
+    t.same(ended, [], 'the second call waits as well')
+    await t.rejects(jobs.start(), { code: 'PARAPET_KIT_JOBS_CLOSED' })
+    gate.open()
+    await Promise.all(closing)
+    t.match(stored, { isNew: true })
+    t.same(fleet.errors, [])
+  })
+
   await check('a job that waits is cancelled, and never runs', async (t, fleet, jobs) => {
     let ran = 0
     jobs.define('mail', async () => void ran++)
@@ -428,14 +672,16 @@ async function stopping(check: Check): Promise<void> {
   )
 
   await check('close waits for the jobs that run, and takes no more', async (t, fleet, jobs) => {
-    const gate = createGate()
+    const [begun, gate] = [createGate(), createGate()]
     const ran: unknown[] = []
     jobs.define('work', async ({ data }) => {
+      begun.open()
       if (data['n'] === 1) await gate.passed
       ran.push(data['n'])
     })
     await jobs.start()
     await jobs.enqueue('work', { n: 1 })
+    await begun.passed
     await jobs.enqueue('work', { n: 2 })
     let closed = false
     const closing = jobs.close().then(() => {
@@ -454,7 +700,9 @@ async function stopping(check: Check): Promise<void> {
 
   await check('close stops what does not end in time', async (t, fleet, jobs) => {
     let reason: unknown
+    let begun = 0
     jobs.define('long', async ({ signal }) => {
+      begun++
       await new Promise<void>((resolve) =>
         signal.addEventListener('abort', () => {
           reason = signal.reason
@@ -462,11 +710,14 @@ async function stopping(check: Check): Promise<void> {
         }),
       )
     })
-    jobs.define('deaf', () => new Promise(() => {}))
+    jobs.define('deaf', () => {
+      begun++
+      return new Promise(() => {})
+    })
     await jobs.start()
     await jobs.enqueue('long', {})
     await jobs.enqueue('deaf', {})
-    await fleet.advance(100)
+    await fleet.until(() => begun === 2)
     const closing = jobs.close({ drainMs: 3000 })
     await fleet.advance(2900)
     t.equal(reason, undefined)
@@ -485,6 +736,67 @@ async function stopping(check: Check): Promise<void> {
 }
 
 async function recurring(check: Check): Promise<void> {
+  await check('an occurrence stored by a wrong clock is corrected', async (t, fleet, jobs) => {
+    let ran = 0
+    jobs.define('tick', async () => void ran++)
+    await jobs.every('tick', 60_000)
+    await jobs.start()
+    const run = (count: number) =>
+      fleet.until(async () => {
+        await fleet.advance(5000)
+        return ran >= count
+      })
+    await run(1)
+    await fleet.shift(365 * 86_400_000)
+    await run(2)
+    await fleet.advance(1000)
+    await fleet.shift(0)
+    const before = ran
+    const since = fleet.clock.now()
+    await run(before + 3)
+    t.ok(fleet.clock.now() - since < 300_000, 'three in less than five minutes')
+  })
+
+  await check('an occurrence keeps its retries while others come', async (t, fleet, jobs) => {
+    const attempts = new Map<string, number>()
+    const handler = async ({ key, attempt }: Job) => {
+      attempts.set(key, attempt)
+      throw new Error('no')
+    }
+    jobs.define('tick', handler, { retries: 2, backoffMs: 15_000 })
+    await jobs.every('tick', 10_000)
+    await jobs.start()
+    await fleet.until(async () => {
+      await fleet.advance(1000)
+      return (await jobs.dead('tick')).length >= 2
+    })
+    for (const { id, key, attempts: used } of await jobs.dead('tick')) {
+      t.equal(used, 3)
+      t.equal(attempts.get(key), 3)
+      t.equal(await jobs.revive('tick', id), true)
+    }
+  })
+
+  await check('two schedules of a name run one at a time', async (t, fleet, jobs) => {
+    let [active, most] = [0, 0]
+    const dueAt: number[] = []
+    jobs.define('tick', async (job) => {
+      most = Math.max(most, ++active)
+      dueAt.push(job.dueAt % 60_000)
+      for (let turn = 0; turn < 3; turn++) await new Promise((resolve) => setImmediate(resolve))
+      active--
+    })
+    await jobs.every('tick', '* * * * *')
+    await jobs.every('tick', 20_000)
+    await jobs.start()
+    await fleet.until(async () => {
+      await fleet.advance(1000)
+      return dueAt.length === 6
+    })
+    t.equal(most, 1)
+    t.same(dueAt, [40_000, 0, 20_000, 40_000, 0, 20_000], 'a time of both runs once')
+  })
+
   await check('a recurring job runs at each time; missed ones run once', async (t, fleet, jobs) => {
     const ran: number[] = []
     jobs.define('hourly', async ({ key, dueAt }) => {

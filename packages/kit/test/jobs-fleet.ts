@@ -23,6 +23,13 @@ export interface Fleet {
   readonly open: (clock?: ManualClock) => Promise<Jobs>
   /** Moves the clocks of the instances and of the database. */
   readonly advance: (ms: number) => Promise<void>
+  /** Sets the clocks of the instances and of the database to a wrong time, without a timer noticing it. */
+  readonly shift: (offsetMs: number) => Promise<void>
+  /** What happens between the answer of the database to a statement and the instance that waits for it. */
+  readonly faults: { afterQuery?: (text: string) => Promise<void> }
+  /** The database, past the faults. */
+  readonly sql?: SqlClient
+  readonly schema?: string
   /** Waits until the condition holds; fails when it does not within many round trips. */
   readonly until: (condition: () => boolean | Promise<boolean>) => Promise<void>
 }
@@ -31,8 +38,16 @@ export type OpenFleet = (t: Test) => Promise<Fleet | null>
 
 const POLL_MS = 1000
 
+/** Its wall clock can be set; its timers and its monotonic clock go on. */
+function createSettableClock(): [ManualClock, (offsetMs: number) => void] {
+  const manual = createManualClock()
+  let offset = 0
+  const now = (): number => manual.now() + offset
+  return [{ ...manual, now, monotonic: manual.now }, (ms) => void (offset = ms)]
+}
+
 export const openMemoryFleet: OpenFleet = async (t) => {
-  const clock = createManualClock()
+  const [clock, set] = createSettableClock()
   const errors: unknown[] = []
   const onError = (error: unknown): void => void errors.push(error)
   const jobs = createMemoryJobs({ clock, onError, pollMs: POLL_MS, onNotice: () => {} })
@@ -40,7 +55,9 @@ export const openMemoryFleet: OpenFleet = async (t) => {
   return {
     clock,
     errors,
+    faults: {},
     open: async () => jobs,
+    shift: async (ms) => set(ms),
     until: waiting(turn),
     async advance(ms) {
       clock.advance(ms)
@@ -85,18 +102,40 @@ const FAKE_CLOCK = `
     FROM fake_clock.clock $$;`
 
 async function openSqlFleet(t: Test, sql: SqlClient, schema: string): Promise<Fleet> {
-  const clock = createManualClock()
+  const [clock, set] = createSettableClock()
+  const faults: Fleet['faults'] = {}
+  const faulty: SqlClient = {
+    ...sql,
+    transaction: (work, limits) => sql.transaction(work, limits),
+    async query(text, values) {
+      const answer = await sql.query(text, values)
+      await faults.afterQuery?.(text)
+      return answer as never
+    },
+  }
   const errors: unknown[] = []
   const onError = (error: unknown): void => void errors.push(error)
   const setDatabase = () => sql.query('UPDATE clock SET ms = $1', [clock.now()])
   await setDatabase()
-  const until = waiting(async () => void (await sql.query('SELECT 1')))
+  // PGlite answers without a turn of the event loop, which deadlines wait for.
+  const answered = async (): Promise<void> => {
+    await sql.query('SELECT 1')
+    await turn()
+  }
+  const until = waiting(answered)
   return {
     clock,
     errors,
+    faults,
+    sql,
+    schema,
     until,
+    async shift(ms) {
+      set(ms)
+      await setDatabase()
+    },
     async open(own = clock) {
-      const db = createPgBossDb(sql)
+      const db = createPgBossDb(faulty)
       const boss = new PgBoss({ db, schema, schedule: false, supervise: false })
       boss.on('error', onError)
       await boss.start()
@@ -110,7 +149,7 @@ async function openSqlFleet(t: Test, sql: SqlClient, schema: string): Promise<Fl
     async advance(ms) {
       await sql.query('UPDATE clock SET ms = $1', [clock.now() + ms])
       clock.advance(ms)
-      await sql.query('SELECT 1')
+      await answered()
     },
   }
 }

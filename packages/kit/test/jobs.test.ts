@@ -59,13 +59,120 @@ await t.test(
   },
 )
 
+const turns = async (): Promise<void> => {
+  for (let turn = 0; turn < 10; turn++) await new Promise((resolve) => setImmediate(resolve))
+}
+
+await t.test('ended jobs without a key make room in a full memory', async (t) => {
+  const clock = createManualClock()
+  const jobs = createMemoryJobs({ clock, maxJobs: 10, onNotice() {}, onError() {} })
+  t.after(() => jobs.close())
+  jobs.define(
+    'mail',
+    async ({ data }) => {
+      if (data['fails'] === true) throw new Error('no')
+    },
+    { retries: 0 },
+  )
+  await jobs.start()
+  await jobs.enqueue('mail', {}, { key: 'kept' })
+  const dead = await jobs.enqueue('mail', { fails: true })
+  await turns()
+  for (let index = 0; index < 30; index++) {
+    t.match(await jobs.enqueue('mail', {}), { isNew: true })
+    await turns()
+  }
+  t.match(await jobs.find('mail', 'kept'), { state: 'done' })
+  t.match(await jobs.find('mail', dead.key), { state: 'dead' }, 'dead jobs are dropped last')
+  const at = clock.now() + 60_000
+  for (let index = 0; index < 9; index++) await jobs.enqueue('mail', {}, { at })
+  t.equal(await jobs.find('mail', dead.key), null)
+  await t.rejects(jobs.enqueue('mail', {}, { at }), { code: 'PARAPET_KIT_JOBS_FULL' })
+})
+
+await t.test('a recurring job that cannot be stored stops no other job', async (t) => {
+  const clock = createManualClock()
+  const errors: unknown[] = []
+  const onError = (error: unknown): void => void errors.push(error)
+  const jobs = createMemoryJobs({ clock, maxJobs: 2, onNotice() {}, onError })
+  t.after(() => jobs.close())
+  const ran: string[] = []
+  jobs.define('tick', async () => void ran.push('tick'))
+  jobs.define('mail', async ({ key }) => void ran.push(key))
+  await jobs.every('tick', 1000)
+  await jobs.enqueue('mail', {}, { key: 'a', at: clock.now() + 5000 })
+  await jobs.start()
+  for (let second = 0; second < 10; second++) {
+    clock.advance(1000)
+    await turns()
+  }
+  t.match(errors[0], { code: 'PARAPET_KIT_JOBS_FULL' })
+  t.ok(ran.includes('a'))
+  t.ok(ran.filter((each) => each === 'tick').length >= 4, 'the work is done nevertheless')
+})
+
+await t.test('in memory, a clock that is set back delays nothing', async (t) => {
+  const manual = createManualClock()
+  let offset = 0
+  const clock = { ...manual, now: () => manual.now() + offset, monotonic: manual.now }
+  const jobs = createMemoryJobs({ clock, onNotice() {}, onError() {} })
+  t.after(() => jobs.close())
+  const attempts: number[] = []
+  let ticks = 0
+  jobs.define('bad', async ({ attempt }) => {
+    attempts.push(attempt)
+    if (attempt === 1) throw new Error('no')
+  })
+  jobs.define('tick', async () => void ticks++)
+  await jobs.every('tick', 60_000)
+  await jobs.start()
+  await jobs.enqueue('bad', {})
+  await turns()
+  offset = -3_600_000
+  await jobs.enqueue('tick', {})
+  await turns()
+  t.equal(ticks, 1)
+  for (let second = 0; second < 182; second++) {
+    manual.advance(1000)
+    await turns()
+  }
+  t.equal(ticks, 4)
+  t.same(attempts, [1, 2], 'the retry has come')
+})
+
+await t.test('an onError that throws does not end the process', async (t) => {
+  const clock = createManualClock()
+  const warnings: string[] = []
+  const listener = (warning: Error): void => void warnings.push(warning.message)
+  process.on('warning', listener)
+  t.after(() => process.off('warning', listener))
+  const callbacks: unknown[] = [
+    () => {
+      throw new Error('the logger is closed')
+    },
+    async () => Promise.reject(new Error('the logger is closed')),
+  ]
+  for (const onError of callbacks) {
+    const jobs = createMemoryJobs({ clock, onNotice() {}, onError: onError as () => void })
+    jobs.define('bad', async () => Promise.reject(new Error('the work failed')), { retries: 0 })
+    await jobs.start()
+    const { key } = await jobs.enqueue('bad', {})
+    await turns()
+    t.match(await jobs.find('bad', key), { state: 'dead' })
+    await jobs.close()
+  }
+  const both = ['the work failed', 'the logger is closed']
+  t.same(warnings, [...both, ...both])
+})
+
 const never = () => new Promise<never>(() => {})
 
 await t.test('a boss that never answers is bounded by a deadline', async (t) => {
   const clock = createManualClock()
   const methods = [
     'send',
-    'fetch',
+    'deleteJob',
+    'getDb',
     'complete',
     'fail',
     'cancel',
@@ -89,9 +196,12 @@ await t.test('a boss that never answers is bounded by a deadline', async (t) => 
 })
 
 await t.test('a boss that does not store a job is no success', async (t) => {
-  const answers = { send: null, fetch: [], getJobById: null, createQueue: null, getQueue: null }
+  const answers = { send: null, getDb: null, getJobById: null, createQueue: null, getQueue: null }
   const boss = Object.fromEntries(
-    Object.entries({ ...answers, expire: null }).map(([name, value]) => [name, async () => value]),
+    Object.entries({ ...answers, deleteJob: null }).map(([name, value]) => [
+      name,
+      async () => value,
+    ]),
   )
   const jobs = createPgBossJobs(boss as never, { schema: 'jobs' })
   await t.rejects(jobs.enqueue('mail', {}), { code: 'PARAPET_KIT_JOBS_FAILED', statusCode: 503 })
@@ -193,6 +303,16 @@ await t.test('the times of a schedule are those of cron-parser', async (t) => {
   const leap = parseSchedule('0 0 29 2 *').next(Date.UTC(2097, 0, 1))
   t.equal(new Date(leap).toISOString(), '2104-02-29T00:00:00.000Z')
   t.equal(parseSchedule('0 0 * * 7').next(Date.UTC(2026, 10, 26)), Date.UTC(2026, 10, 29))
+  const rare = parseSchedule('0 0 29 2 */7')
+  for (const [after, time] of [
+    [Date.UTC(2033, 0), Date.UTC(2060, 1, 29)],
+    [Date.UTC(2088, 2), Date.UTC(2128, 1, 29)],
+    [Date.UTC(2026, 0), Date.UTC(2032, 1, 29)],
+    [Date.UTC(2032, 1, 29) - 1, Date.UTC(2032, 1, 29)],
+    [Date.UTC(2032, 1, 29), Date.UTC(2060, 1, 29)],
+  ] as const) {
+    t.equal(rare.next(after), time, 'a leap day that is a Sunday, in whatever order it is asked')
+  }
   const code = 'PARAPET_KIT_INVALID_ARGUMENT'
   for (const text of ['', '* * * *', '60 * * * *', '* 24 * * *', '* * 0 * *', '5-1 * * * *']) {
     t.throws(() => parseSchedule(text), { code }, text)

@@ -9,8 +9,8 @@ export interface Schedule {
 
 const MINUTE_MS = 60_000
 const DAY_MS = 86_400_000
-/** 29 February may be eight years away, around 2100. */
-const LONGEST_SEARCH_DAYS = 8 * 366 + 1
+/** The calendar with its weekdays repeats after 400 years: a day that is not found by then never comes. */
+const LONGEST_SEARCH_DAYS = 146_097
 
 /** @throws PARAPET_KIT_INVALID_ARGUMENT */
 export function parseSchedule(schedule: number | string): Schedule {
@@ -39,7 +39,7 @@ function parseCron(text: string): Schedule {
     const inWeek = weekdays.has(date.getUTCDay())
     return months.has(date.getUTCMonth() + 1) && (anyDay ? inDays && inWeek : inDays || inWeek)
   }
-  const next = (after: number): number => {
+  const search = (after: number): number => {
     const today = Math.floor(after / DAY_MS) * DAY_MS
     for (let day = 0; day < LONGEST_SEARCH_DAYS; day++) {
       const start = today + day * DAY_MS
@@ -53,8 +53,14 @@ function parseCron(text: string): Schedule {
     }
     return refuse('never comes, such as 30 February')
   }
-  next(0)
-  return { next }
+  // A search may be long, and the answer is the same until it has passed.
+  let known = { after: 0, time: search(0) }
+  return {
+    next(after) {
+      if (after < known.after || after >= known.time) known = { after, time: search(after) }
+      return known.time
+    },
+  }
 }
 
 /** The numbers of a field, in order. */

@@ -7,6 +7,8 @@ import type { EnqueueOptions, JobData, JobOptions } from './jobs.ts'
 const NAME = /^[a-z][a-z0-9._-]{0,63}$/
 const MAX_DATA_CHARACTERS = 65_536
 const MAX_ERROR_CHARACTERS = 500
+/** The last millisecond of the year 9999, the last one of RFC 3339. */
+const LATEST_MS = 253_402_300_799_999
 
 /** The bounds of the options, and their defaults. */
 const OPTIONS = {
@@ -50,9 +52,9 @@ function refuse(name: string, problem: string): never {
 
 /** Checks and copies a payload. @throws PARAPET_KIT_INVALID_ARGUMENT */
 export function copyData(data: JobData): JobData {
-  const isObject = typeof data === 'object' && data !== null && !Array.isArray(data)
-  const text = isObject ? JSON.stringify(data) : undefined
-  if (text === undefined || text.length > MAX_DATA_CHARACTERS) {
+  const text = stringify(data)
+  // A Date is an object, but its JSON is not.
+  if (text?.[0] !== '{' || text.length > MAX_DATA_CHARACTERS) {
     const problem = `must be a JSON object of at most ${MAX_DATA_CHARACTERS} characters`
     throw new PARAPET_KIT_INVALID_ARGUMENT('the data of the job', problem)
   }
@@ -64,10 +66,20 @@ export function copyData(data: JobData): JobData {
   return JSON.parse(text) as JobData
 }
 
+/** @returns `undefined` for what JSON cannot hold, such as a BigInt or a circle. */
+function stringify(data: unknown): string | undefined {
+  try {
+    return JSON.stringify(data)
+  } catch {
+    return undefined
+  }
+}
+
 /** The id of a job: derived from its key, so that the storage refuses a second one. */
 export function identify(queue: string, { key, at }: EnqueueOptions): { id: string; key: string } {
-  if (at !== undefined && !(Number.isFinite(at) && Math.abs(at) <= 8.64e15)) {
-    throw new PARAPET_KIT_INVALID_ARGUMENT('"at"', 'must be milliseconds since the epoch')
+  if (at !== undefined && !(typeof at === 'number' && at >= 0 && at <= LATEST_MS)) {
+    const problem = `must be milliseconds since the epoch, from 0 to ${LATEST_MS}, got ${String(at)}`
+    throw new PARAPET_KIT_INVALID_ARGUMENT('"at"', problem)
   }
   if (key !== undefined) return { id: idOf(queue, key), key }
   const id = uuidV7()

@@ -1,5 +1,4 @@
 /** The part of {@link Jobs} that does not depend on the storage: workers, recurring jobs, polling, closing. */
-import { createHash } from 'node:crypto'
 import {
   PARAPET_KIT_INVALID_ARGUMENT,
   PARAPET_KIT_JOBS_CLOSED,
@@ -8,9 +7,10 @@ import {
 } from '../errors.ts'
 import type { Clock } from '../time/clock.ts'
 import { withDeadline } from '../time/deadline.ts'
-import { parseSchedule, type Schedule } from './cron.ts'
+import { warn } from '../warn.ts'
+import { parseSchedule } from './cron.ts'
 import { copyData, identify, idOf, readJobOptions, requireName } from './job-rules.ts'
-import type { JobQueue, JobStorage, NewJob } from './job-storage.ts'
+import type { JobLimits, JobQueue, JobStorage, NewJob } from './job-storage.ts'
 import { JobWorker, type WorkerContext } from './job-worker.ts'
 import type {
   Enqueued,
@@ -21,6 +21,7 @@ import type {
   JobRecord,
   Jobs,
 } from './jobs.ts'
+import { Recurrence } from './recurrence.ts'
 
 /** What the runner needs. */
 export interface JobRunnerSettings {
@@ -39,23 +40,27 @@ interface Definition {
   readonly options: Required<JobOptions>
 }
 
-interface Recurrence {
-  readonly name: string
-  readonly queue: JobQueue
-  readonly schedule: Schedule
-  /** The occurrence that is stored. */
-  storedAt: number | undefined
-}
-
 /** How often attempts whose lease has ended are looked for. */
 const RECOVER_MS = 15_000
 const MAX_DEAD = 100
 const DEFAULT_DRAIN_MS = 10_000
-const EVERY = 'every.'
 
 /** Makes the port on a storage. */
 export function createJobs(settings: JobRunnerSettings): Jobs {
-  return new JobRunner(settings)
+  return new JobRunner({ ...settings, onError: safely(settings.onError) })
+}
+
+/** A callback that throws or rejects must not end the process. */
+function safely(onError: (error: unknown) => unknown): (error: unknown) => void {
+  const report = async (error: unknown): Promise<void> => {
+    try {
+      await onError(error)
+    } catch (failure) {
+      warn(error)
+      warn(failure)
+    }
+  }
+  return (error) => void report(error)
 }
 
 /** The methods of the port; the file is long because the port is wide. */
@@ -67,6 +72,8 @@ class JobRunner implements Jobs {
   readonly #workers = new Map<string, JobWorker>()
   readonly #recurrences = new Map<string, Recurrence>()
   readonly #prepared = new Map<string, Promise<void>>()
+  #starting: Promise<void> | undefined
+  #closing: Promise<void> | undefined
   #isStarted = false
   #isClosed = false
   #recoveredAt = -Infinity
@@ -119,17 +126,21 @@ class JobRunner implements Jobs {
 
   async #insert(queue: JobQueue, job: NewJob): Promise<boolean> {
     const { storage } = this.#settings
-    await this.#prepare(queue)
-    // An ended job may have been moved to where the storage does not look for the same id.
-    if (job.key !== job.id && (await this.#bounded(storage.find(queue, job.id))) !== null) {
-      return false
+    const isKnown = async (): Promise<boolean> =>
+      (await this.#bounded(storage.find(queue, job.id))) !== null
+    for (const isPrepared of [true, false]) {
+      // The queue may be gone, for example after a backup was restored.
+      if (!isPrepared) this.#prepared.delete(queue.name)
+      await this.#prepare(queue)
+      // An ended job may have been moved to where the storage does not look for the same id.
+      if (job.key !== job.id && (await isKnown())) return false
+      if (await this.#bounded(storage.insert(queue, job))) return true
+      if (await isKnown()) return false
     }
-    if (await this.#bounded(storage.insert(queue, job))) return true
-    if (queue.isSerial || (await this.#bounded(storage.find(queue, job.id))) !== null) return false
     throw new PARAPET_KIT_JOBS_FAILED(`it did not accept a job of "${queue.name}"`)
   }
 
-  #limitsOf(name: string): Omit<Required<JobOptions>, 'concurrency'> {
+  #limitsOf(name: string): JobLimits {
     return this.#definitions.get(name)?.options ?? readJobOptions(name, {})
   }
 
@@ -139,41 +150,34 @@ class JobRunner implements Jobs {
     if (definition === undefined) {
       throw new PARAPET_KIT_INVALID_ARGUMENT(`the job "${name}"`, 'must be defined before "every"')
     }
-    const queue = recurringQueueOf(name, given)
-    if (this.#workers.has(queue.name)) return
-    const recurrence: Recurrence = { name, queue, schedule, storedAt: undefined }
-    this.#recurrences.set(queue.name, recurrence)
+    const recurrence = this.#recurrences.get(name) ?? this.#addRecurrence(name, definition)
+    recurrence.add(given, schedule)
+    await recurrence.storeNext()
+  }
+
+  #addRecurrence(name: string, definition: Definition): Recurrence {
+    const queue = recurringQueueOf(name)
+    const recurrence = new Recurrence(queue, {
+      storage: this.#settings.storage,
+      limits: definition.options,
+      insert: (...job) => this.#insert(...job),
+      bounded: (call) => this.#bounded(call),
+    })
+    this.#recurrences.set(name, recurrence)
     this.#addWorker(name, queue, {
       options: { ...definition.options, concurrency: 1 },
       handler: async (job) => {
         // Before the work, so that the chain goes on whenever this process ends.
-        await this.#storeNext(recurrence)
+        await this.#reported(recurrence.storeNext())
         await definition.handler(job)
       },
     })
-    await this.#storeNext(recurrence)
-  }
-
-  /** Stores the next occurrence before it is due, so that it is not lost if no instance runs then. */
-  async #storeNext(recurrence: Recurrence): Promise<void> {
-    const { name, queue, schedule } = recurrence
-    const at = schedule.next(this.#settings.clock.now())
-    if (at === recurrence.storedAt) return
-    const key = `every:${new Date(at).toISOString()}`
-    const id = idOf(queue.name, key)
-    const isNew = await this.#insert(queue, { id, key, data: {}, at, ...this.#limitsOf(name) })
-    // While the former occurrence waits, its place is taken; the next poll tries again.
-    if (isNew || (await this.#bounded(this.#settings.storage.find(queue, id))) !== null) {
-      recurrence.storedAt = at
-    }
+    return recurrence
   }
 
   async cancel(name: string, key: string): Promise<boolean> {
-    requireName(name)
     let found = false
-    for (const queue of this.#queuesOf(name)) {
-      const id = idOf(queue.name, key)
-      await this.#prepare(queue)
+    for (const [queue, id] of this.#placesOf(name, key)) {
       found = (await this.#bounded(this.#settings.storage.cancel(queue, id))) || found
       this.#workers.get(queue.name)?.cancel(id)
     }
@@ -181,89 +185,104 @@ class JobRunner implements Jobs {
   }
 
   async find(name: string, key: string): Promise<JobRecord | null> {
-    requireName(name)
-    for (const queue of this.#queuesOf(name)) {
-      await this.#prepare(queue)
-      // A job without a key of its own is found by its id.
-      for (const id of [idOf(queue.name, key), ...(UUID.test(key) ? [key] : [])]) {
-        const found = await this.#bounded(this.#settings.storage.find(queue, id))
-        if (found !== null) return { ...found, name }
-      }
+    for (const [queue, id] of this.#placesOf(name, key)) {
+      const found = await this.#bounded(this.#settings.storage.find(queue, id))
+      if (found !== null) return { ...found, name }
     }
     return null
   }
 
+  /** Where a job with a key may be: also an occurrence; without a key of its own it has its id. */
+  #placesOf(name: string, key: string): [JobQueue, string][] {
+    return this.#queuesOf(name).flatMap((queue) => {
+      const places: [JobQueue, string][] = [[queue, idOf(queue.name, key)]]
+      return UUID.test(key) ? [...places, [queue, key]] : places
+    })
+  }
+
   async dead(name: string): Promise<readonly JobRecord[]> {
-    requireName(name)
-    const queues = this.#queuesOf(name)
-    for (const queue of queues) await this.#prepare(queue)
-    const names = queues.map((queue) => queue.name)
+    const names = this.#queuesOf(name).map((queue) => queue.name)
     const found = await this.#bounded(this.#settings.storage.dead(names, MAX_DEAD))
     return found.map((job) => ({ ...job, name }))
   }
 
   async revive(name: string, id: string): Promise<boolean> {
-    requireName(name)
+    const queues = this.#queuesOf(name)
     if (!UUID.test(id)) return false
-    let found = false
-    for (const queue of this.#queuesOf(name)) {
-      await this.#prepare(queue)
-      found = found || (await this.#bounded(this.#settings.storage.revive(queue, id)))
-      if (found && this.#isStarted) this.#workers.get(queue.name)?.wake()
+    for (const queue of queues) {
+      if (!(await this.#bounded(this.#settings.storage.revive(queue, id)))) continue
+      if (this.#isStarted) this.#workers.get(queue.name)?.wake()
+      return true
     }
-    return found
+    return false
   }
 
   #queuesOf(name: string): JobQueue[] {
-    const recurring = [...this.#recurrences.values()].filter((each) => each.name === name)
-    return [queueOf(name), ...recurring.map(({ queue }) => queue)]
+    requireName(name)
+    if (this.#isClosed) throw new PARAPET_KIT_JOBS_CLOSED()
+    return [queueOf(name), recurringQueueOf(name)]
   }
 
   async start(): Promise<void> {
-    if (this.#isClosed) throw new PARAPET_KIT_JOBS_CLOSED()
-    if (this.#isStarted) return
+    if (this.#closing !== undefined) throw new PARAPET_KIT_JOBS_CLOSED()
+    this.#starting ??= this.#startOnce().catch((error) => {
+      this.#starting = undefined
+      throw error
+    })
+    await this.#starting
+  }
+
+  async #startOnce(): Promise<void> {
     for (const { queue } of this.#workers.values()) await this.#prepare(queue)
+    if (this.#closing !== undefined) throw new PARAPET_KIT_JOBS_CLOSED()
     this.#isStarted = true
     this.#settings.onStart?.()
     this.#poll()
   }
 
   #poll(): void {
-    if (this.#isClosed) return
-    this.#polling ??= this.#pollOnce()
-      .catch(this.#settings.onError)
-      .finally(() => {
-        this.#polling = undefined
-      })
+    if (this.#closing !== undefined) return
+    this.#polling ??= this.#pollOnce().finally(() => {
+      this.#polling = undefined
+    })
     this.#cancelPoll = this.#settings.clock.schedule(this.#settings.pollMs, () => this.#poll())
   }
 
+  /** A part that fails does not stop the others. */
   async #pollOnce(): Promise<void> {
     const { clock, storage } = this.#settings
-    if (clock.now() - this.#recoveredAt >= RECOVER_MS) {
-      this.#recoveredAt = clock.now()
-      await this.#bounded(storage.recover())
+    const now = (clock.monotonic ?? clock.now)()
+    for (const worker of this.#workers.values()) worker.wake()
+    if (Math.abs(now - this.#recoveredAt) >= RECOVER_MS) {
+      this.#recoveredAt = now
+      await this.#reported(this.#bounded(storage.recover()))
     }
-    for (const recurrence of this.#recurrences.values()) await this.#storeNext(recurrence)
-    for (const worker of this.#workers.values()) {
-      worker.wake()
-      await worker.check()
+    for (const recurrence of this.#recurrences.values()) {
+      await this.#reported(recurrence.storeNext())
     }
+    for (const worker of this.#workers.values()) await this.#reported(worker.check())
   }
 
-  async close({ drainMs = DEFAULT_DRAIN_MS }: { readonly drainMs?: number } = {}): Promise<void> {
-    if (this.#isClosed) return
-    this.#isClosed = true
+  #reported(work: Promise<void>): Promise<void> {
+    return work.catch(this.#settings.onError)
+  }
+
+  close({ drainMs = DEFAULT_DRAIN_MS }: { readonly drainMs?: number } = {}): Promise<void> {
+    this.#closing ??= this.#closeOnce(drainMs)
+    return this.#closing
+  }
+
+  async #closeOnce(drainMs: number): Promise<void> {
     this.#cancelPoll()
-    await this.#polling
     const workers = [...this.#workers.values()]
-    const drained = Promise.all(workers.map((worker) => worker.drain()))
+    const drained = Promise.all([this.#polling, ...workers.map((worker) => worker.drain())])
     const late = (): Error => new PARAPET_KIT_JOBS_TIMEOUT(drainMs)
     const { clock, storage } = this.#settings
     if (!(await withDeadline(drained, drainMs, late, clock).then(isTrue, isFalse))) {
       for (const worker of workers) worker.abort()
       await withDeadline(drained, drainMs, late, clock).catch(this.#settings.onError)
     }
+    this.#isClosed = true
     storage.close()
   }
 
@@ -293,8 +312,7 @@ function queueOf(name: string): JobQueue {
   return { name, isSerial: false }
 }
 
-/** A changed schedule is another queue, so that no occurrence of the old one blocks the new ones. */
-function recurringQueueOf(name: string, schedule: number | string): JobQueue {
-  const hash = createHash('sha256').update(String(schedule)).digest('hex').slice(0, 8)
-  return { name: `${EVERY}${name}.${hash}`, isSerial: true }
+/** One for all schedules of a name, and no name of a job. */
+function recurringQueueOf(name: string): JobQueue {
+  return { name: `EVERY.${name}`, isSerial: true }
 }

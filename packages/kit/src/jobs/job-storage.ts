@@ -1,24 +1,31 @@
 /** The storage behind {@link Jobs}, which the runner drives: in memory, or in pg-boss. */
-import type { JobData, JobRecord } from './jobs.ts'
+import type { JobData, JobOptions, JobRecord } from './jobs.ts'
 
 /** Where jobs wait. */
 export interface JobQueue {
   /** The queue's name in the storage. */
   readonly name: string
-  /** At most one job waits, and at most one runs. */
+  /** At most one job runs, in the whole fleet. */
   readonly isSerial: boolean
 }
 
-/** A job to store. */
-export interface NewJob {
+/** What bounds the attempts of a job. */
+export type JobLimits = Omit<Required<JobOptions>, 'concurrency'>
+
+/** A job to store. Its limits hold until a worker takes it. */
+export interface NewJob extends JobLimits {
   readonly id: string
   readonly key: string
   readonly data: JobData
   /** @default now */
   readonly at?: number
-  readonly retries: number
-  readonly backoffMs: number
-  readonly timeoutMs: number
+}
+
+/** Asks for jobs that are due. From then on the limits of the worker hold. */
+export interface TakeRequest extends JobLimits {
+  readonly limit: number
+  /** Names what is taken by this request, so that it can be released if the answer is lost. */
+  readonly token: string
 }
 
 /** A job that was taken, and belongs to this instance until its lease ends. */
@@ -28,6 +35,14 @@ export interface TakenJob {
   readonly data: JobData
   readonly attempt: number
   readonly dueAt: number
+  /** Of the request that took it. */
+  readonly token: string
+}
+
+/** The occurrences of a recurring job that were not begun, and the time by the storage's own clock. */
+export interface Upcoming {
+  readonly now: number
+  readonly waiting: readonly { readonly id: string; readonly dueAt: number }[]
 }
 
 /** A stored job; the runner adds the name. */
@@ -36,13 +51,18 @@ export type StoredJob = Omit<JobRecord, 'name'>
 /** How much longer than its timeout a job is leased: for a handler to stop, and to record the result. */
 export const LEASE_GRACE_MS = 30_000
 
-/** The storage. No method may be called before the queue was prepared. */
+/** The storage. */
 export interface JobStorage {
+  /** Before the first `insert`. */
   prepare(queue: JobQueue): Promise<void>
-  /** @returns `false`: the id, or the place of a serial queue, is taken. */
+  /** @returns `false`: the id is used, or there is no such queue. */
   insert(queue: JobQueue, job: NewJob): Promise<boolean>
-  /** Takes jobs that are due. */
-  take(queue: JobQueue, limit: number): Promise<TakenJob[]>
+  take(queue: JobQueue, request: TakeRequest): Promise<TakenJob[]>
+  /** Returns what a request has taken, as if it had not been taken: no attempt is used. */
+  release(queue: JobQueue, token: string): Promise<void>
+  upcoming(queue: JobQueue): Promise<Upcoming>
+  /** Forgets a job, so that its id can be used again. */
+  remove(queue: JobQueue, id: string): Promise<void>
   /** Records the result of an attempt; without effect if the job was lost meanwhile. */
   complete(queue: JobQueue, job: TakenJob): Promise<void>
   fail(queue: JobQueue, job: TakenJob, error: string): Promise<void>

@@ -1,8 +1,9 @@
 /** Runs the jobs of one queue on this instance: takes what is due, bounds each attempt, records the results. */
+import { randomUUID } from 'node:crypto'
 import { PARAPET_KIT_JOB_STOPPED } from '../errors.ts'
 import type { Clock } from '../time/clock.ts'
 import { describeError } from './job-rules.ts'
-import type { JobQueue, JobStorage, TakenJob } from './job-storage.ts'
+import { LEASE_GRACE_MS, type JobQueue, type JobStorage, type TakenJob } from './job-storage.ts'
 import type { Job, JobHandler, JobOptions } from './jobs.ts'
 
 /** What all workers of an instance share. */
@@ -17,11 +18,17 @@ export interface WorkerContext {
 /** How often a result is recorded if the storage does not answer. */
 const RECORD_ATTEMPTS = 5
 const RECORD_PAUSE_MS = 1000
+/** Jobs of a later answer are returned: their leases may end before their timeouts. */
+const LATEST_ANSWER_MS = LEASE_GRACE_MS / 2
+/** Handlers that never end keep their places from then on. */
+const MAX_HUNG = 100
 
 interface RunningJob {
   readonly job: TakenJob
   readonly controller: AbortController
   readonly ended: Promise<void>
+  /** Its lease has ended, and its handler has not. */
+  isHung: boolean
 }
 
 /** Runs the jobs of one queue. */
@@ -32,6 +39,10 @@ export class JobWorker {
   readonly #handler: JobHandler
   readonly #options: Required<JobOptions>
   readonly #running = new Map<string, RunningJob>()
+  /** Requests whose answers were lost, which may have taken jobs, and until when they are released. */
+  readonly #lost = new Map<string, number>()
+  /** Places for which jobs were requested. */
+  #requested = 0
   #taking: Promise<void> | undefined
   #again = false
   #closed = false
@@ -55,26 +66,60 @@ export class JobWorker {
     this.#taking ??= this.#takeAll().finally(() => {
       this.#taking = undefined
       // A call may come between the end of the loop and here.
-      if (this.#again && this.#running.size < this.#options.concurrency) this.wake()
+      if (this.#again && this.#free() > 0) this.wake()
     })
+  }
+
+  #free(): number {
+    const hung = [...this.#running.values()].filter(({ isHung }) => isHung).length
+    const running = this.#running.size - Math.min(hung, MAX_HUNG)
+    return this.#options.concurrency - running - this.#requested
   }
 
   async #takeAll(): Promise<void> {
     while (this.#again && !this.#closed) {
       this.#again = false
-      const free = this.#options.concurrency - this.#running.size
+      const free = this.#free()
       if (free <= 0) return
-      const taking = this.#context.storage.take(this.queue, free)
       try {
-        // A job that comes late was taken nevertheless, and is run.
-        const taken = taking.then((jobs) => jobs.map((job) => this.#begin(job)).length)
-        if ((await this.#context.bounded(taken)) === free) this.#again = true
+        if ((await this.#context.bounded(this.#take(free))) === free) this.#again = true
       } catch (error) {
         this.#again = false
         this.#context.onError(error)
         return
       }
     }
+  }
+
+  /** An answer may come later than the deadline; until then its places are used. */
+  async #take(limit: number): Promise<number> {
+    const { storage, clock } = this.#context
+    const token = randomUUID()
+    let isUsable = true
+    this.#requested += limit
+    const end = (): void => {
+      if (isUsable) this.#requested -= limit
+      isUsable = false
+    }
+    const cancel = clock.schedule(LATEST_ANSWER_MS, end)
+    let jobs: TakenJob[] = []
+    try {
+      jobs = await storage.take(this.queue, { ...this.#options, limit, token })
+    } catch (error) {
+      this.#lost.set(token, this.#monotonic() + LEASE_GRACE_MS)
+      throw error
+    } finally {
+      cancel()
+      if (isUsable && !this.#closed) for (const job of jobs) this.#begin(job)
+      else if (jobs.length > 0) await this.#record(() => storage.release(this.queue, token))
+      end()
+    }
+    return jobs.length
+  }
+
+  #monotonic(): number {
+    const { clock } = this.#context
+    return (clock.monotonic ?? clock.now)()
   }
 
   #begin(job: TakenJob): void {
@@ -87,9 +132,17 @@ export class JobWorker {
         : this.#record(() =>
             this.#context.storage.fail(this.queue, job, 'the former attempt has not stopped'),
           )
-    const running = { job, controller, ended }
+    const running: RunningJob = { job, controller, ended, isHung: false }
     if (former === undefined) this.#running.set(job.id, running)
+    const { timeoutMs } = this.#options
+    const cancel = this.#context.clock.schedule(timeoutMs + LEASE_GRACE_MS, () => {
+      running.isHung = true
+      const problem = 'its handler has not ended, and another attempt may begin'
+      this.#context.onError(new PARAPET_KIT_JOB_STOPPED(this.#name, problem))
+      this.wake()
+    })
     void ended.finally(() => {
+      cancel()
       if (this.#running.get(job.id) === running) this.#running.delete(job.id)
       this.wake()
     })
@@ -101,10 +154,9 @@ export class JobWorker {
     const cancel = clock.schedule(timeoutMs, () =>
       controller.abort(new PARAPET_KIT_JOB_STOPPED(this.#name, `${timeoutMs} ms have passed`)),
     )
-    if (this.#closed) controller.abort(new PARAPET_KIT_JOB_STOPPED(this.#name, 'it closes'))
-    const given: Job = Object.freeze({ ...job, name: this.#name, signal: controller.signal })
+    const { token: _, ...shown } = job
+    const given: Job = Object.freeze({ ...shown, name: this.#name, signal: controller.signal })
     try {
-      controller.signal.throwIfAborted()
       await this.#handler(given)
     } catch (error) {
       onError(error)
@@ -131,9 +183,14 @@ export class JobWorker {
     }
   }
 
-  /** Stops attempts that no longer belong to this instance. */
+  /** Stops attempts that no longer belong to this instance, and releases what it took unknowingly. */
   async check(): Promise<void> {
     const { storage, bounded } = this.#context
+    // More than once: the database may still be working on a request whose answer is lost.
+    for (const [token, until] of this.#lost) {
+      await bounded(storage.release(this.queue, token))
+      if (this.#monotonic() >= until) this.#lost.delete(token)
+    }
     for (const { job, controller } of this.#running.values()) {
       if (controller.signal.aborted || (await bounded(storage.owns(this.queue, job)))) continue
       controller.abort(new PARAPET_KIT_JOB_STOPPED(this.#name, 'it was cancelled or taken over'))
@@ -148,8 +205,12 @@ export class JobWorker {
 
   /** Takes no more jobs. @returns when those that run have ended. */
   async drain(): Promise<void> {
+    const { storage, bounded, onError } = this.#context
     this.#closed = true
     await this.#taking
+    for (const token of this.#lost.keys()) {
+      await bounded(storage.release(this.queue, token)).catch(onError)
+    }
     await Promise.all([...this.#running.values()].map(({ ended }) => ended))
   }
 

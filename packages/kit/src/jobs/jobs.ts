@@ -29,7 +29,8 @@ export interface Job<Data extends JobData = JobData> {
   readonly dueAt: number
   /**
    * Aborted when `timeoutMs` has passed, when the job is cancelled, when another instance has taken it over,
-   * and when `close` stops waiting. A handler that goes on after that may overlap with its next attempt.
+   * and when `close` stops waiting. A handler that goes on after that may overlap with its next attempt;
+   * 30 s after `timeoutMs` it is reported to `onError`, and its place is given to other jobs.
    */
   readonly signal: AbortSignal
 }
@@ -59,7 +60,7 @@ export interface JobOptions {
 export interface EnqueueOptions {
   /** Names the job, 1 to 256 characters: as long as the key is known, there is one such job. @default a new id */
   readonly key?: string
-  /** When the job is due, in milliseconds since the epoch. @default now */
+  /** When the job is due, in milliseconds since the epoch, up to the year 9999. @default now */
   readonly at?: number
 }
 
@@ -108,7 +109,7 @@ export interface Jobs {
   readonly isDurable: boolean
   /**
    * Says how jobs of a name run. Every instance that calls `start` defines the same names. A name of
-   * another instance can be enqueued without it, with the default options.
+   * another instance can be enqueued without it: the options of the instance that runs the job hold.
    *
    * @param name lower case: letters, digits, `.`, `_`, `-`; at most 64 characters.
    * @throws PARAPET_KIT_INVALID_ARGUMENT the name is malformed or defined already, or an option is out of range.
@@ -130,7 +131,8 @@ export interface Jobs {
   /**
    * Runs a defined name again and again, one occurrence at a time in the whole fleet, by the key
    * `every:<ISO time>`. An occurrence that was missed runs once, late; several missed ones run as one. An
-   * occurrence that is due while the former one runs waits for it.
+   * occurrence that is due while the former one runs waits for it. The next occurrence is stored by the
+   * clock of the storage: with pg-boss, the one of the database. A name can have several schedules.
    *
    * @param schedule milliseconds from 1000 on, counted from the epoch, or five cron fields in UTC:
    *   `15 3 * * 1-5`.
@@ -140,6 +142,7 @@ export interface Jobs {
    * Cancels a job that has not ended. If it runs, its signal is aborted, on this instance at once, on
    * another one at its next poll, and it is not tried again.
    *
+   * @param key as `enqueue` returns it, or `every:<ISO time>` of an occurrence.
    * @returns whether there was such a job.
    */
   cancel(name: string, key: string): Promise<boolean>
@@ -147,13 +150,15 @@ export interface Jobs {
   find(name: string, key: string): Promise<JobRecord | null>
   /** Lists the dead jobs of a name, also of its occurrences, the latest first, at most 100. */
   dead(name: string): Promise<readonly JobRecord[]>
-  /** Gives a dead job one more attempt, now. @returns whether there was such a job. */
+  /** Gives a dead job, or a dead occurrence, one more attempt, now. @returns whether there was such a job. */
   revive(name: string, id: string): Promise<boolean>
   /** Begins to run what is defined. */
   start(): Promise<void>
   /**
    * Takes no more jobs, waits for those that run, at most `drainMs`, then aborts their signals and waits
-   * `drainMs` again. What still runs is tried again by another instance when its time is up.
+   * `drainMs` again. What still runs is tried again by another instance when its time is up. A job that was
+   * taken and not begun is returned and has used no attempt. Until `close` has resolved, handlers can
+   * enqueue. A second call waits for the first one.
    *
    * @param drainMs @default 10_000
    */

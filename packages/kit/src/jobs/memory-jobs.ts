@@ -7,17 +7,23 @@ import { warn } from '../warn.ts'
 import { createJobs } from './job-runner.ts'
 import {
   LEASE_GRACE_MS,
+  type JobLimits,
   type JobQueue,
   type JobStorage,
   type NewJob,
   type StoredJob,
   type TakenJob,
+  type TakeRequest,
+  type Upcoming,
 } from './job-storage.ts'
 import type { Jobs } from './jobs.ts'
 
 /** What {@link createMemoryJobs} takes. */
 export interface MemoryJobsOptions {
-  /** The most jobs that are kept, ended ones included; more are refused. @default 10_000 */
+  /**
+   * The most jobs that are kept. When it is reached, ended jobs without a key of their own are dropped, the
+   * oldest first; if there are none, more jobs are refused. @default 10_000
+   */
   readonly maxJobs?: number
   /** How long an ended job and its key are kept. @default 86_400_000 */
   readonly keepMs?: number
@@ -57,26 +63,31 @@ export function createMemoryJobs(options: MemoryJobsOptions = {}): Jobs {
   })
 }
 
+const ENDED: ReadonlySet<string> = new Set<StoredJob['state']>(['done', 'cancelled', 'dead'])
+
 interface Entry extends StoredJob {
   readonly queue: string
   readonly isSerial: boolean
-  readonly limits: Pick<NewJob, 'retries' | 'backoffMs' | 'timeoutMs'>
   /** When it was accepted; older jobs come first. */
   readonly order: number
-  /** When the lease ends, or how long the ended job is kept. */
+  /** By the wall clock: not before. */
+  readonly startAt: number
+  limits: JobLimits
+  /** By the monotonic clock: the next attempt, the end of the lease, and how long the ended job is kept. */
+  retryAt: number
   until: number
   state: StoredJob['state']
   attempts: number
   maxAttempts: number
-  nextAt: number
+  token?: string
   error?: string
 }
 
 class MemoryJobs implements JobStorage {
-  readonly #entries = new Map<string, Entry>()
   readonly #maxJobs: number
   readonly #keepMs: number
   readonly #clock: Clock
+  readonly #entries = new Map<string, Entry>()
   #order = 0
 
   constructor({ maxJobs, keepMs, clock }: { maxJobs: number; keepMs: number; clock: Clock }) {
@@ -89,21 +100,21 @@ class MemoryJobs implements JobStorage {
 
   async insert(queue: JobQueue, job: NewJob): Promise<boolean> {
     if (this.#entries.has(job.id)) return false
-    if (queue.isSerial && this.#has(queue, 'waiting')) return false
     if (this.#entries.size >= this.#maxJobs) this.#purge()
+    if (this.#entries.size >= this.#maxJobs) this.#dropEnded()
     if (this.#entries.size >= this.#maxJobs) throw new PARAPET_KIT_JOBS_FULL(this.#maxJobs)
     const { id, key, data, retries, backoffMs, timeoutMs } = job
-    const dueAt = job.at ?? this.#clock.now()
     this.#entries.set(id, {
       id,
       key,
       data,
-      dueAt,
-      nextAt: dueAt,
+      dueAt: job.at ?? this.#clock.now(),
+      startAt: job.at ?? -Infinity,
       queue: queue.name,
       isSerial: queue.isSerial,
       limits: { retries, backoffMs, timeoutMs },
       order: this.#order++,
+      retryAt: -Infinity,
       until: Infinity,
       state: 'waiting',
       attempts: 0,
@@ -112,19 +123,40 @@ class MemoryJobs implements JobStorage {
     return true
   }
 
-  async take(queue: JobQueue, limit: number): Promise<TakenJob[]> {
-    if (queue.isSerial && this.#has(queue, 'running')) return []
-    const now = this.#clock.now()
-    const due = [...this.#entries.values()]
-      .filter((each) => each.queue === queue.name && each.state === 'waiting' && each.nextAt <= now)
+  async take(queue: JobQueue, request: TakeRequest): Promise<TakenJob[]> {
+    if (queue.isSerial && this.#in(queue, 'running').length > 0) return []
+    const [now, monotonic] = [this.#clock.now(), this.#monotonic()]
+    const due = this.#in(queue, 'waiting')
+      .filter(({ startAt, retryAt }) => startAt <= now && retryAt <= monotonic)
       .toSorted((a, b) => a.order - b.order)
+    const { limit, token, retries, backoffMs, timeoutMs } = request
     return due.slice(0, limit).map((entry) => {
       entry.state = 'running'
       entry.attempts += 1
-      entry.until = now + entry.limits.timeoutMs + LEASE_GRACE_MS
+      entry.token = token
+      entry.limits = { retries, backoffMs, timeoutMs }
+      entry.maxAttempts = retries + 1
+      entry.until = monotonic + timeoutMs + LEASE_GRACE_MS
       const { id, key, data, dueAt, attempts: attempt } = entry
-      return { id, key, data, dueAt, attempt }
+      return { id, key, data, dueAt, attempt, token }
     })
+  }
+
+  async release(queue: JobQueue, token: string): Promise<void> {
+    for (const entry of this.#in(queue, 'running')) {
+      if (entry.token !== token) continue
+      entry.state = 'waiting'
+      entry.attempts -= 1
+    }
+  }
+
+  async upcoming(queue: JobQueue): Promise<Upcoming> {
+    const waiting = this.#in(queue, 'waiting').filter(({ attempts }) => attempts === 0)
+    return { now: this.#clock.now(), waiting }
+  }
+
+  async remove(_queue: JobQueue, id: string): Promise<void> {
+    this.#entries.delete(id)
   }
 
   async complete(_queue: JobQueue, job: TakenJob): Promise<void> {
@@ -168,13 +200,12 @@ class MemoryJobs implements JobStorage {
   async revive(queue: JobQueue, id: string): Promise<boolean> {
     const entry = this.#entries.get(id)
     if (entry?.state !== 'dead' || entry.queue !== queue.name) return false
-    Object.assign(entry, { state: 'waiting', nextAt: this.#clock.now(), until: Infinity })
-    entry.maxAttempts = entry.attempts + 1
+    Object.assign(entry, { state: 'waiting', retryAt: -Infinity, until: Infinity })
     return true
   }
 
   async recover(): Promise<void> {
-    const now = this.#clock.now()
+    const now = this.#monotonic()
     this.#purge()
     for (const entry of this.#entries.values()) {
       if (entry.state === 'running' && entry.until < now) {
@@ -187,15 +218,19 @@ class MemoryJobs implements JobStorage {
     this.#entries.clear()
   }
 
-  #has(queue: JobQueue, state: Entry['state']): boolean {
-    return [...this.#entries.values()].some(
+  #monotonic(): number {
+    return (this.#clock.monotonic ?? this.#clock.now)()
+  }
+
+  #in(queue: JobQueue, state: Entry['state']): Entry[] {
+    return [...this.#entries.values()].filter(
       (each) => each.queue === queue.name && each.state === state,
     )
   }
 
-  #ownedBy({ id, attempt }: TakenJob): Entry | undefined {
+  #ownedBy({ id, token }: TakenJob): Entry | undefined {
     const entry = this.#entries.get(id)
-    return entry?.state === 'running' && entry.attempts === attempt ? entry : undefined
+    return entry?.state === 'running' && entry.token === token ? entry : undefined
   }
 
   #failEntry(entry: Entry, error: string): void {
@@ -206,20 +241,33 @@ class MemoryJobs implements JobStorage {
     }
     const base = entry.limits.backoffMs * 2 ** Math.min(15, entry.attempts - 1)
     entry.state = 'waiting'
-    entry.nextAt = this.#clock.now() + base * (1 + Math.random())
+    entry.retryAt = this.#monotonic() + base * (1 + Math.random())
   }
 
   #end(entry: Entry, state: 'done' | 'cancelled' | 'dead'): void {
     entry.state = state
-    entry.until = this.#clock.now() + this.#keepMs
+    entry.until = this.#monotonic() + this.#keepMs
     // Its time never comes again, so its key need not be kept.
     if (entry.isSerial && state === 'done') this.#entries.delete(entry.id)
   }
 
+  /** Makes room: a tenth at a time, dead jobs last. */
+  #dropEnded(): void {
+    let wanted = Math.ceil(this.#maxJobs / 10)
+    for (const isDead of [false, true]) {
+      for (const { id, key, state } of this.#entries.values()) {
+        if (wanted === 0) return
+        if (id !== key || !ENDED.has(state) || isDead !== (state === 'dead')) continue
+        this.#entries.delete(id)
+        wanted--
+      }
+    }
+  }
+
   #purge(): void {
-    const now = this.#clock.now()
+    const now = this.#monotonic()
     for (const [id, { state, until }] of this.#entries) {
-      if (state !== 'waiting' && state !== 'running' && until <= now) this.#entries.delete(id)
+      if (ENDED.has(state) && until <= now) this.#entries.delete(id)
     }
   }
 }

@@ -40,7 +40,7 @@ export function createPgBossJobs(boss: PgBossLike, options: PgBossJobsOptions = 
     clock: option.port<Clock>(['now', 'schedule'], { default: systemClock }),
     onError: option.callback<(error: unknown) => void>({ default: warn }),
   })
-  for (const method of ['send', 'fetch', 'getJobById', 'getQueue', 'expire'] as const) {
+  for (const method of ['send', 'deleteJob', 'getJobById', 'getQueue', 'getDb'] as const) {
     if (typeof boss[method] === 'function') continue
     throw new PARAPET_KIT_INVALID_ARGUMENT(
       'the boss',

@@ -7,6 +7,8 @@ import {
   type NewJob,
   type StoredJob,
   type TakenJob,
+  type TakeRequest,
+  type Upcoming,
 } from './job-storage.ts'
 import type { JobData, JobState } from './jobs.ts'
 import type { PgBossLike } from './pg-boss.ts'
@@ -27,6 +29,7 @@ interface BossJob {
   readonly startedOn: unknown
   readonly output: {
     readonly message?: unknown
+    readonly token?: unknown
     readonly value?: { readonly message?: unknown }
   } | null
 }
@@ -48,24 +51,19 @@ const RETENTION_DAYS = 3650
 export class PgBossStorage implements JobStorage {
   readonly #boss: PgBossLike
   readonly #clock: Clock
-  readonly #deadSql: string
+  readonly #sql: Readonly<Record<'take' | 'release' | 'upcoming' | 'dead', string>>
 
   constructor(boss: PgBossLike, schema: string, clock: Clock) {
     this.#boss = boss
     this.#clock = clock
-    const columns = `id::text AS id, data, state::text AS state, retry_count AS "retryCount",
-      started_on AS "startedOn", output, completed_on`
-    const failed = (table: string): string =>
-      `SELECT ${columns} FROM ${schema}.${table} WHERE name = ANY ($1) AND state = 'failed'`
-    this.#deadSql = `SELECT * FROM (${failed('job')} UNION ALL ${failed('archive')}) AS dead
-      ORDER BY completed_on DESC, id DESC LIMIT $2`
+    this.#sql = statements(schema)
   }
 
   async prepare({ name, isSerial }: JobQueue): Promise<void> {
     for (let attempt = 1; ; attempt++) {
       try {
         if ((await this.#boss.getQueue(name)) !== null) return
-        const policy = isSerial ? 'stately' : 'standard'
+        const policy = isSerial ? 'singleton' : 'standard'
         await this.#boss.createQueue(name, { name, policy } as never)
         return
       } catch (error) {
@@ -82,7 +80,7 @@ export class PgBossStorage implements JobStorage {
       retryLimit: retries,
       retryDelay: backoffMs / 1000,
       retryBackoff: true,
-      expireInSeconds: Math.ceil((timeoutMs + LEASE_GRACE_MS) / 1000),
+      expireInSeconds: leaseSeconds(timeoutMs),
       retentionDays: RETENTION_DAYS,
       // Without it the job is due at once by the database's own clock.
       ...(at !== undefined && { startAfter: new Date(at) }),
@@ -90,10 +88,32 @@ export class PgBossStorage implements JobStorage {
     return stored !== null
   }
 
-  async take({ name }: JobQueue, limit: number): Promise<TakenJob[]> {
-    const options = { includeMetadata: true, batchSize: limit, priority: false } as const
-    const jobs = (await this.#boss.fetch(name, options)) as BossJob[]
-    return jobs.map(({ id, data, retryCount }) => ({ id, ...data, attempt: retryCount + 1 }))
+  async take({ name, isSerial }: JobQueue, request: TakeRequest): Promise<TakenJob[]> {
+    const { limit, token, retries, backoffMs, timeoutMs } = request
+    const delay = backoffMs / 1000
+    const values = [name, limit, isSerial, retries, delay, leaseSeconds(timeoutMs), token]
+    const rows = (await this.#query(this.#sql.take, values).catch(noneIfOneRuns)) as BossJob[]
+    return rows.map(({ id, data, retryCount }) => ({ id, ...data, attempt: retryCount + 1, token }))
+  }
+
+  async release({ name }: JobQueue, token: string): Promise<void> {
+    await this.#query(this.#sql.release, [name, token])
+  }
+
+  async upcoming({ name }: JobQueue): Promise<Upcoming> {
+    const rows = await this.#query(this.#sql.upcoming, [name])
+    const { now, waiting } = rows[0] as { now: number; waiting: Upcoming['waiting'] | null }
+    const rounded = (waiting ?? []).map(({ id, dueAt }) => ({ id, dueAt: Math.round(dueAt) }))
+    return { now, waiting: rounded }
+  }
+
+  async remove({ name }: JobQueue, id: string): Promise<void> {
+    await this.#boss.deleteJob(name, id)
+  }
+
+  async #query(text: string, values: unknown[]): Promise<unknown[]> {
+    const { rows } = await this.#boss.getDb().executeSql(text, values)
+    return rows as unknown[]
   }
 
   async complete({ name }: JobQueue, { id }: TakenJob): Promise<void> {
@@ -105,9 +125,9 @@ export class PgBossStorage implements JobStorage {
     if (await this.owns(queue, job)) await this.#boss.fail(queue.name, job.id, { message: error })
   }
 
-  async owns({ name }: JobQueue, { id, attempt }: TakenJob): Promise<boolean> {
+  async owns({ name }: JobQueue, { id, token }: TakenJob): Promise<boolean> {
     const job = await this.#read(name, id)
-    return job?.state === 'active' && job.retryCount + 1 === attempt
+    return job?.state === 'active' && job.output?.token === token
   }
 
   async cancel({ name }: JobQueue, id: string): Promise<boolean> {
@@ -124,7 +144,7 @@ export class PgBossStorage implements JobStorage {
   }
 
   async dead(queues: readonly string[], limit: number): Promise<StoredJob[]> {
-    const { rows } = await this.#boss.getDb().executeSql(this.#deadSql, [[...queues], limit])
+    const rows = await this.#query(this.#sql.dead, [[...queues], limit])
     return (rows as BossJob[]).map(recordOf)
   }
 
@@ -138,6 +158,54 @@ export class PgBossStorage implements JobStorage {
 
   /** The boss is the caller's. */
   close(): void {}
+}
+
+/** The statements that pg-boss does not have. */
+function statements(
+  schema: string,
+): Readonly<Record<'take' | 'release' | 'upcoming' | 'dead', string>> {
+  const columns = `id::text AS id, data, state::text AS state, retry_count AS "retryCount",
+    started_on AS "startedOn", output, completed_on`
+  const failed = (table: string): string =>
+    `SELECT ${columns} FROM ${schema}.${table} WHERE name = ANY ($1) AND state = 'failed'`
+  return {
+    // As its "fetch", which hides the errors of the database; besides, it stores who has taken the job.
+    take: `WITH due AS (
+        SELECT id FROM ${schema}.job
+        WHERE name = $1 AND state < 'active' AND start_after < now() AND NOT ($3 AND EXISTS (
+          SELECT 1 FROM ${schema}.job AS other WHERE other.name = $1 AND other.state = 'active'))
+        ORDER BY created_on, id LIMIT $2 FOR UPDATE SKIP LOCKED)
+      UPDATE ${schema}.job SET state = 'active', started_on = now(),
+        retry_count = retry_count + CASE WHEN started_on IS NULL THEN 0 ELSE 1 END,
+        retry_limit = $4, retry_delay = $5, expire_in = $6::int * interval '1 second',
+        output = COALESCE(output, '{}') || jsonb_build_object('token', $7::text)
+      FROM due WHERE job.name = $1 AND job.id = due.id
+      RETURNING job.id::text AS id, job.data, job.retry_count AS "retryCount"`,
+    release: `UPDATE ${schema}.job SET
+        state = (CASE retry_count WHEN 0 THEN 'created' ELSE 'retry' END)::${schema}.job_state,
+        started_on = CASE retry_count WHEN 0 THEN NULL ELSE started_on END,
+        retry_count = GREATEST(retry_count - 1, 0)
+      WHERE name = $1 AND state = 'active' AND output->>'token' = $2`,
+    upcoming: `SELECT extract(epoch FROM now())::float8 * 1000 AS now,
+      (SELECT json_agg(json_build_object(
+          'id', id, 'dueAt', extract(epoch FROM start_after)::float8 * 1000))
+        FROM ${schema}.job WHERE name = $1 AND state = 'created') AS waiting`,
+    dead: `SELECT * FROM (${failed('job')} UNION ALL ${failed('archive')}) AS dead
+      ORDER BY completed_on DESC, id DESC LIMIT $2`,
+  }
+}
+
+function leaseSeconds(timeoutMs: number): number {
+  return Math.ceil((timeoutMs + LEASE_GRACE_MS) / 1000)
+}
+
+const UNIQUE_VIOLATION = '23505'
+
+/** Two instances have tried to take two jobs of a serial queue. */
+function noneIfOneRuns(error: unknown): never[] {
+  const { code, cause } = error as { readonly code?: unknown; readonly cause?: { code?: unknown } }
+  if (code === UNIQUE_VIOLATION || cause?.code === UNIQUE_VIOLATION) return []
+  throw error
 }
 
 function isAffected(response: unknown): boolean {

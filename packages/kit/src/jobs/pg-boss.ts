@@ -3,13 +3,10 @@
 /** The part of pg-boss 10 that is used; a `PgBoss` fits. Kit does not depend on it. */
 export interface PgBossLike {
   send(name: string, data: object, options: object): Promise<string | null>
-  fetch(
-    name: string,
-    options: { includeMetadata: true; batchSize: number; priority: boolean },
-  ): Promise<object[]>
   complete(name: string, id: string): Promise<unknown>
   fail(name: string, id: string, data: object): Promise<unknown>
   cancel(name: string, id: string): Promise<unknown>
+  deleteJob(name: string, id: string): Promise<unknown>
   retry(name: string, id: string): Promise<unknown>
   getJobById(name: string, id: string, options: { includeArchive: boolean }): Promise<object | null>
   createQueue(name: string, options: never): Promise<unknown>
