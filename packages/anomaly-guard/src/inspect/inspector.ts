@@ -19,7 +19,7 @@ const FAULT_WEIGHT = 0.75
 /** Many words, values or levels are no attack; the finding says that not all of them were looked at. */
 const LIMIT_WEIGHT = 0.3
 /** What the model thinks less likely is a word of a text, whatever signature it is one of. */
-const LEAST_PROBABILITY = 0.3
+const LEAST_PROBABILITY = 0.4
 /** A hint that the model rejects is no reason. */
 const LEAST_SCORE = 0.3
 const BASE64 = /^[\w+/-]{8,}={0,2}$/
@@ -66,8 +66,9 @@ function matcherOf(without: readonly AttackClass[], threshold: number): Matcher 
   return found
 }
 
-/** Two plain words in a row, as people write; a payload alone has none. */
-const PROSE = /(?:^|\s)[a-z']{2,20}[,.:]?\s[a-z']{2,20}[,.:?!]?(?:\s|$)/
+/** Two plain words in a row, as people write; a payload alone has none but those of SQL. */
+const PROSE =
+  /(?:^|\s)(?!(?:or|and|not|is)\s(?:true|false|null|not)|(?:select|union|insert|update|drop|delete)\s)[a-z']{2,20}[,.:;]?\s[a-z']{2,20}[,.:?!]?(?:\s|$)/
 const AROUND = 56
 
 /** A signature in the middle of prose is an attack only if the model thinks so too. */

@@ -1,5 +1,6 @@
 /** What of a parsed body is data. Streams, sockets and other live objects are left alone. */
 import { isUtf8 } from 'node:buffer'
+import { isStringObject } from 'node:util/types'
 
 /** Of a text in bytes, only the beginning and the end are looked at. */
 const MAX_BYTES = 65_536
@@ -22,10 +23,11 @@ export function entriesOf(value: object): Iterable<readonly [unknown, unknown]> 
 
 /** The text that bytes or an object of a string hold; `undefined` for anything else, such as a picture. */
 export function textOf(value: object): string | undefined {
-  if (value instanceof String) return value.toString()
+  if (isStringObject(value)) return String(value)
   const bytes = bytesOf(value)
   if (bytes === undefined) return undefined
-  const isUtf16 = bytes.length > 1 && bytes[0]! + bytes[1]! === 0x1fd
+  const mark = bytes.length < 2 ? 0 : bytes.readUInt16BE(0)
+  const isUtf16 = mark === 0xfffe || mark === 0xfeff
   const text = isUtf16 ? utf16Of(bytes) : isUtf8(bytes) ? bytes.toString() : undefined
   return text === undefined || BINARY.test(text) ? undefined : text
 }
