@@ -144,7 +144,7 @@ export const sqlStatements: readonly Signature[] = [
     'sqli.leak',
     0.9,
     'extractvalue updatexml group_concat concat_ws utl_http utl_inaddr dbms_xml httpuritype ctxsys. geometrycollection( multipoint( polygon( linestring( gtid_subset( json_keys( name_const( xmltype analyse analyze( elt( make_set( string_agg( listagg( xmlagg( sys_eval aes_decrypt aes_encrypt',
-    /(?<![a-z])(?:extractvalue|updatexml|group_concat|concat_ws|gtid_subset|json_keys|name_const|string_agg|listagg|xmlagg|xmltype|aes_(?:de|en)crypt|analyze|make_set)\s?\(|(?<![a-z])elt\s?\([^a-z]|(?:geometrycollection|multipoint|polygon|linestring)\s?\(\s?\(?\s?(?!empty|(?:multi)?(?:point|line|polygon))[a-z_@'\"`*]|analyse\s?\(|utl_(?:http|inaddr)|dbms_xml|httpuritype|ctxsys\.|sys_eval/,
+    /(?<![a-z])(?:extractvalue|updatexml|group_concat|concat_ws|gtid_subset|json_keys|name_const|string_agg|listagg|xmlagg|xmltype|aes_(?:de|en)crypt|analyze|make_set)\s?\(|(?<![a-z])elt\s?\([^a-z]|(?:geometrycollection|multipoint|polygon|linestring)\s?\(\s?\(?\s?(?!empty|(?:multi)?(?:point|line|polygon))[a-z_@'"`*]|analyse\s?\(|utl_(?:http|inaddr)|dbms_xml|httpuritype|ctxsys\.|sys_eval/,
   ),
   s(
     'sqli.char',
