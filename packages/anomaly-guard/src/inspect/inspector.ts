@@ -1,6 +1,7 @@
 /** Inspects requests for attacks: folds each value, looks for signatures, and asks the model about hints. */
 import { allSignatures } from '../signatures/all.ts'
 import type { SignaturePart } from '../signatures/signature.ts'
+import { decodeBase64 } from './base64.ts'
 import { compileFields, type FieldLookup } from './fields.ts'
 import { foldValue } from './fold.ts'
 import { Matcher, type Match } from './matcher.ts'
@@ -22,7 +23,6 @@ const LIMIT_WEIGHT = 0.3
 const LEAST_PROBABILITY = 0.4
 /** A hint that the model rejects is no reason. */
 const LEAST_SCORE = 0.3
-const BASE64 = /^[\w+/-]{8,}={0,2}$/
 const NOTHING: Inspection = Object.freeze({
   score: 0,
   class: undefined,
@@ -68,7 +68,7 @@ function matcherOf(without: readonly AttackClass[], threshold: number): Matcher 
 
 /** Two plain words in a row, as people write; a payload alone has none but those of SQL. */
 const PROSE =
-  /(?:^|\s)(?!(?:or|and|not|is)\s(?:true|false|null|not)|(?:select|union|insert|update|drop|delete)\s)[a-z']{2,20}[,.:;]?\s[a-z']{2,20}[,.:?!]?(?:\s|$)/
+  /(?:^|\s)(?!(?:or|and|not|is)\s(?:true|false|null|not)|(?:select|union|insert|update|drop|delete)\s)[a-z]{2,20}(?:'[a-z]{1,2})?[,.:;]?\s[a-z]{2,20}(?:'[a-z]{1,2})?[,.:?!]?(?:\s|$)/
 const AROUND = 56
 
 /** A signature in the middle of prose is an attack only if the model thinks so too. */
@@ -99,9 +99,7 @@ class Findings implements Visitor {
     const { part } = place
     const treatment = lookup?.(locationOf(place))
     if (treatment === 'skip') return
-    if (treatment === 'base64' && BASE64.test(value)) {
-      this.#look(Buffer.from(value, 'base64').toString('latin1'), place)
-    }
+    if (treatment === 'base64') for (const text of decodeBase64(value)) this.#look(text, place)
     const known = clean.get(part)
     if (known?.has(value) === true) return
     if (!this.#look(value, place) || known === undefined) return

@@ -20,7 +20,7 @@ export type Confirm = (text: string, at: number) => boolean
 
 /** Tries for a short value; a longer one gets one more for so many characters. */
 const LEAST_TRIES = 512
-const CHARACTERS_A_TRY = 4
+const CHARACTERS_A_TRY = 8
 /** In the rest of a text that used up its tries, a word is tried so often; all are at its end. */
 const TRIES_A_WORD = 8
 const END = 512
@@ -95,7 +95,7 @@ export class Matcher {
     // Without the words that are frequent in it, then its end with all words.
     const rest = text.length - this.#stop
     const seen = new Uint16Array(this.#words.length)
-    this.#pass(text, this.#stop, LEAST_TRIES + rest / CHARACTERS_A_TRY, seen)
+    this.#pass(text, this.#stop, LEAST_TRIES + rest / (2 * CHARACTERS_A_TRY), seen)
     this.#pass(text, Math.max(this.#stop, text.length - END), 8 * END)
     return true
   }

@@ -31,7 +31,7 @@ const xxe: readonly Signature[] = [
 ]
 
 const HEADERS =
-  'set-cookie|content-(?:type|length|disposition|encoding)|location|refresh|host|x-[a-z-]{2,30}|transfer-encoding|connection|access-control-[a-z-]{5,20}|cache-control|remote-addr|status|server|http\\/\\d|referer|link|user-agent|cookie'
+  'set-cookie|content-(?:type|length|disposition|encoding|security-policy)|strict-transport-security|location|refresh|host|x-[a-z-]{2,30}|transfer-encoding|connection|access-control-[a-z-]{5,20}|cache-control|remote-addr|status|server|http\\/\\d|referer|link|user-agent|cookie'
 const crlf: readonly Signature[] = [
   s('crlf.header', 0.94, ['\n'], new RegExp(`\\n\\s?(?:${HEADERS})\\s?(?::|\\d)`), {
     parts: ['path', 'query', 'header', 'cookie', 'name'],

@@ -143,6 +143,12 @@ export const sqlConditions: readonly Signature[] = [
     /(?<![a-z0-9_])(?:or|and|xor)\s(['"]?)([a-z]\w{0,19})\1\s?=\s?\1\2(?!\w)/,
   ),
   s('sqli.adjacent', 0.8, 'or and xor', /(?<=['"`])(?:or|and|xor)[!~+-]{1,4}['"`\d(]/),
+  s(
+    'sqli.boolean',
+    0.85,
+    'or and xor',
+    /(?<=['"`)]\s?)(?:or|and|xor)\s(?:not\s)?(?:true|false)\s?(?:--|#|\/\*|$)/,
+  ),
   s('sqli.null', 0.85, 'is', /(?<![a-z0-9])is\s?(?:not\s?)?\\n(?![a-z])/),
   s(
     'sqli.arithmetic',

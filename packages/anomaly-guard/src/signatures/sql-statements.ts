@@ -8,7 +8,12 @@ export const sqlStatements: readonly Signature[] = [
     'union',
     /union\s?(?:(?:all|distinct)[\s(]{0,4}select(?![a-z])|[(@]?[\s(]{0,8}select(?:from|\s?(?:[\d('"*@`$\\[~!+{-]|null|all\s|distinct\s|[\w.@]{1,40}\s?(?:,|\(|from|--|#|;|\/|[)'"]|$)|$)))|(?<=[\d'"`)\]]\s?)union[\s(]{0,8}select(?:[^a-z]|$)/,
   ),
-  s('sqli.union-values', 0.9, 'union', /(?<=['"`)\d]\s?)union\s?(?:all|distinct|\()/),
+  s(
+    'sqli.union-values',
+    0.9,
+    'union',
+    /(?<=['"`)\d]\s?)union\s?(?:all|distinct|\(|values\s?(?:row\s?)?\()/,
+  ),
   s('sqli.union-select-words', 0.5, 'union', /union\s?[\s(]{0,8}select(?:[^a-z]|$)/),
   s(
     'sqli.select-star',

@@ -84,8 +84,8 @@ export const xss: readonly Signature[] = [
   s(
     'xss.eval',
     0.8,
-    'eval( eval` execscript( settimeout( setinterval( setimmediate( msgbox',
-    /(?:(?<![\w])(?:eval|execscript|settimeout|setinterval|setimmediate)\s?[(`]\s?[\w"'`(/[]|msgbox[\s+(])/,
+    'import( eval( eval` execscript( settimeout( setinterval( setimmediate( msgbox',
+    /(?:import\s?\(\s?["'`](?:https?:)?\/\/|(?<![\w])(?:eval|execscript|settimeout|setinterval|setimmediate)\s?[(`]\s?[\w"'`(/[]|msgbox[\s+(])/,
   ),
   s(
     'xss.document',
