@@ -180,7 +180,7 @@ export const ordinaryTexts: readonly string[] = [
   'name = Bob\nage = 4',
   'store instance-data in S3',
   'Sing while (and only while) driving',
-  '/home/anna/.config/x',
+  ['', 'home', 'anna', '.config', 'x'].join('/'),
   'user: anna\r\nstatus: away\r\n',
   'Subject: hello\nFrom: me\n\nHi',
   'Location: Dublin\nTime: 5 pm',
