@@ -23,6 +23,8 @@ export interface Compiled {
   readonly parts: number
   readonly shell: boolean
   readonly whole: boolean
+  /** Whether it matters what is beside the word. */
+  readonly guarded: boolean
   readonly needsMark: boolean
   readonly noLetter: boolean
 }
@@ -33,7 +35,8 @@ export function compile(signature: Signature): Compiled {
   const bits = parts?.reduce((sum, part) => sum | bitOf(part), 0) ?? ALL_PARTS
   const source = match === undefined || hasChoice(match.source) ? '' : match.source
   const [needsMark, noLetter] = [A_MARK.test(source), NO_LETTER.test(source)]
-  return { signature, match, parts: bits, shell, whole, needsMark, noLetter }
+  const guarded = whole || needsMark || noLetter
+  return { signature, match, parts: bits, shell, whole, guarded, needsMark, noLetter }
 }
 
 /** Whether a pattern is a choice, so that its beginning holds for one of them only. */

@@ -137,7 +137,7 @@ export class Matcher {
   #isFound(compiled: Compiled, start: number, end: number): boolean {
     const { match, parts, shell, signature } = compiled
     if ((parts & this.#part) === 0 || (this.#isShell && !shell)) return false
-    if (!canBeAt(compiled, this.#text, start, end)) return false
+    if (compiled.guarded && !canBeAt(compiled, this.#text, start, end)) return false
     if (match !== undefined) {
       if (--this.#tries < 0) return false
       match.lastIndex = start
