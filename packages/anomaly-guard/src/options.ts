@@ -35,6 +35,10 @@ export interface InspectOptions {
   readonly fields?: Readonly<Record<string, FieldTreatment>>
   /** Classes that are not looked for. @default [] */
   readonly without?: readonly AttackClass[]
+  /** How deep a body is read; what lies deeper passes without a look. @default 100 */
+  readonly maxDepth?: number
+  /** How many values and names of a request are read; more pass without a look. @default 50 000 */
+  readonly maxValues?: number
 }
 
 /** The score of behaviour: the rule `behaviour`. */
@@ -201,6 +205,8 @@ export const optionTable = {
     thresholdRatio: option.ratio({ default: 0.7 }),
     fields: option.map(option.oneOf<FieldTreatment>(['skip', 'base64']), { default: {} }),
     without: option.list(option.text() as OptionReader<AttackClass>, { default: [] }),
+    maxDepth: option.integer({ min: 1, max: 500, default: 100 }),
+    maxValues: option.integer({ min: 10, max: 1_000_000, default: 50_000 }),
   }),
   behaviour: optionGroup({
     enabled: option.boolean({ default: true }),

@@ -346,16 +346,56 @@ await t.test(
   },
 )
 
-await t.test('anomalous rows are refused until they are a fifth of all', async (t) => {
+await t.test('anomalous rows are refused until they are three tenths of all', async (t) => {
   const gate = createLearningGate()
   for (let i = 0; i < 600; i++) gate.accepts(false)
   t.equal(gate.accepts(true), false)
-  for (let i = 0; i < 100; i++) gate.accepts(true)
+  for (let i = 0; i < 150; i++) gate.accepts(true)
   t.equal(gate.accepts(true), false)
-  t.ok(gate.rate > 0.19)
+  t.ok(gate.rate > 0.29)
   for (let i = 0; i < 10; i++) gate.accepts(true)
   t.equal(gate.accepts(true), true)
 })
+
+await t.test('a key has one vote in a window, however many rows it gives', async (t) => {
+  const gate = createLearningGate()
+  for (let i = 0; i < 430; i++) gate.accepts(false, `usual ${i}`)
+  for (let i = 0; i < 82; i++) for (let row = 0; row < 8; row++) gate.accepts(true, `attacker ${i}`)
+  t.equal(gate.rate, 82 / 512)
+  t.equal(gate.accepts(true, 'attacker 0'), false)
+  for (let i = 0; i < 80; i++) gate.accepts(true, `another ${i}`)
+  t.equal(gate.accepts(true, 'another 0'), true, 'the votes of many are accepted')
+})
+
+await t.test(
+  'a model in shadow does not learn what 10 or 15 % of the keys attack with',
+  async (t) => {
+    const theft = { route: '/export', bytesOut: 5_000_000, durationMs: 300, statusCode: 200 }
+    const attack = (traffic: Traffic, key: string): boolean => {
+      let found = false
+      for (let i = 0; i < 60; i++) {
+        const outcome = {
+          key,
+          ...theft,
+          failedAuthentication: i % 3 === 0,
+          userAgent: `agent ${i}`,
+        }
+        if (traffic.observe(outcome) !== undefined) found = true
+      }
+      return found
+    }
+    for (const share of [0, 0.1, 0.15]) {
+      const traffic = new Traffic().learn()
+      for (let minute = 0; minute < 30; minute++) {
+        traffic.minute()
+        for (let i = 0; i < (60 * share) / (1 - share); i++) attack(traffic, `a:${minute}.${i}`)
+      }
+      const probes = Array.from({ length: 20 }, (_, i) => attack(traffic, `a:probe ${i}`))
+      const found = probes.filter(Boolean).length
+      t.equal(found, 20, `${found} of 20 found after ${100 * share} % of attackers`)
+    }
+  },
+)
 
 await t.test('the order of routes is learnt, for at most 255 of them', async (t) => {
   const sequences = createSequences()

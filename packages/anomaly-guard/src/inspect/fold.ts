@@ -86,8 +86,18 @@ function canDecode(code: number): boolean {
   )
 }
 
+/** What a shell could run: behind a separator, with quotes in it. */
+const COMMANDS = /(?:[;|&`]|\$\()[^;|&`\n'"\\^$]{0,24}['"\\^$][^;|&`\n]{0,60}/g
+
+/** Of a long text, its beginning and end, and what between them a shell could run. */
 function endsOf(text: string): string {
-  return text.length <= LONG ? text : `${text.slice(0, LONG / 2)}\n${text.slice(-LONG / 2)}`
+  if (text.length <= LONG) return text
+  const middle =
+    text
+      .slice(LONG / 2, -LONG / 2)
+      .match(COMMANDS)
+      ?.join('\n') ?? ''
+  return `${text.slice(0, LONG / 2)}\n${middle.slice(0, LONG)}\n${text.slice(-LONG / 2)}`
 }
 
 // oxlint-disable-next-line no-control-regex -- a NUL is looked for

@@ -1,6 +1,7 @@
 /** Inspects requests for attacks: folds each value, looks for signatures, and asks the model about hints. */
 import { allSignatures } from '../signatures/all.ts'
 import type { SignaturePart } from '../signatures/signature.ts'
+import { decodeBase64 } from './base64.ts'
 import { compileFields, type FieldLookup } from './fields.ts'
 import { foldValue } from './fold.ts'
 import { Matcher, type Match } from './matcher.ts'
@@ -14,11 +15,14 @@ const MAX_LOCATION = 120
 const REPEATING: readonly SignaturePart[] = ['name', 'header', 'agent']
 const MAX_CLEAN = 2048
 const MAX_CLEAN_LENGTH = 256
-/** How much a fault in the form of a request, or a NUL, weighs. */
+/** How much a NUL weighs. */
 const FAULT_WEIGHT = 0.75
+/** Many words, values or levels are no attack; the finding says that not all of them were looked at. */
+const LIMIT_WEIGHT = 0.3
+/** What the model thinks less likely is a word of a text, whatever signature it is one of. */
+const LEAST_PROBABILITY = 0.4
 /** A hint that the model rejects is no reason. */
 const LEAST_SCORE = 0.3
-const BASE64 = /^[\w+/-]{8,}={0,2}$/
 const NOTHING: Inspection = Object.freeze({
   score: 0,
   class: undefined,
@@ -28,9 +32,15 @@ const NOTHING: Inspection = Object.freeze({
 
 /** Compiles an inspector; do it once at boot. */
 export function createInspector(settings: InspectorSettings = {}): Inspector {
-  const { threshold = 0.7, fields = {}, without = [], maxDepth = 32, maxValues = 10_000 } = settings
+  const {
+    threshold = 0.7,
+    fields = {},
+    without = [],
+    maxDepth = 100,
+    maxValues = 50_000,
+  } = settings
   const shared = {
-    matcher: matcherWithout(without),
+    matcher: matcherOf(without, threshold),
     lookup: compileFields(fields),
     threshold,
     clean: new Map(REPEATING.map((part) => [part, new Set<string>()])),
@@ -47,13 +57,24 @@ export function createInspector(settings: InspectorSettings = {}): Inspector {
 const matchers = new Map<string, Matcher>()
 
 /** A matcher keeps nothing of a request, so routes that look for the same classes share one. */
-function matcherWithout(without: readonly AttackClass[]): Matcher {
+function matcherOf(without: readonly AttackClass[], threshold: number): Matcher {
   const skipped = new Set<string>(without)
-  const key = [...skipped].toSorted().join()
-  const found =
-    matchers.get(key) ?? new Matcher(allSignatures.filter(({ id }) => !skipped.has(classOf(id))))
+  const key = [threshold, ...[...skipped].toSorted()].join()
+  const signatures = allSignatures.filter(({ id }) => !skipped.has(classOf(id)))
+  const found = matchers.get(key) ?? new Matcher(signatures, isLikely, threshold)
   matchers.set(key, found)
   return found
+}
+
+/** Two plain words in a row, as people write; a payload alone has none but those of SQL. */
+const PROSE =
+  /(?:^|\s)(?!(?:or|and|not|is)\s(?:true|false|null|not)|(?:select|union|insert|update|drop|delete)\s)[a-z]{2,20}(?:'[a-z]{1,2})?[,.:;]?\s[a-z]{2,20}(?:'[a-z]{1,2})?[,.:?!]?(?:\s|$)/
+const AROUND = 56
+
+/** A signature in the middle of prose is an attack only if the model thinks so too. */
+function isLikely(text: string, at: number): boolean {
+  const around = text.slice(Math.max(0, at - AROUND), at + AROUND)
+  return !PROSE.test(around) || attackProbability(text, at) >= LEAST_PROBABILITY
 }
 
 interface Shared {
@@ -78,9 +99,7 @@ class Findings implements Visitor {
     const { part } = place
     const treatment = lookup?.(locationOf(place))
     if (treatment === 'skip') return
-    if (treatment === 'base64' && BASE64.test(value)) {
-      this.#look(Buffer.from(value, 'base64').toString('latin1'), place)
-    }
+    if (treatment === 'base64') for (const text of decodeBase64(value)) this.#look(text, place)
     const known = clean.get(part)
     if (known?.has(value) === true) return
     if (!this.#look(value, place) || known === undefined) return
@@ -89,8 +108,8 @@ class Findings implements Visitor {
     known.add(value)
   }
 
-  fault(rule: string, place: Place): void {
-    this.#add({ class: 'protocol', rule, location: locationOf(place), score: FAULT_WEIGHT })
+  limit(rule: string, place: Place): void {
+    this.#note(rule, place, LIMIT_WEIGHT)
   }
 
   result(): Inspection {
@@ -105,8 +124,8 @@ class Findings implements Visitor {
   #look(value: string, place: Place): boolean {
     const folded = foldValue(value)
     const match = this.#shared.matcher.match(folded, place.part)
-    if (folded.hasNul && place.part !== 'body') this.fault('protocol.nul', place)
-    if (match.exhausted) this.fault('protocol.dense', place)
+    if (folded.hasNul && place.part !== 'body') this.#note('protocol.nul', place, FAULT_WEIGHT)
+    if (match.exhausted) this.limit('protocol.dense', place)
     const { best } = match
     if (best === undefined) return !folded.hasNul && !match.exhausted
     const score = this.#scoreOf({ ...match, text: folded.spaced ?? match.text }, best.weight)
@@ -120,6 +139,10 @@ class Findings implements Visitor {
     if (weight >= this.#shared.threshold) return weight
     const probability = attackProbability(text, at)
     return weight + (1 - weight) * Math.max(0, 2 * probability - 1)
+  }
+
+  #note(rule: string, place: Place, score: number): void {
+    this.#add({ class: 'protocol', rule, location: locationOf(place), score })
   }
 
   #add(finding: Finding): void {

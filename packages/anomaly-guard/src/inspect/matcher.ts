@@ -1,6 +1,7 @@
 /** Looks for all signatures in a folded value, in one pass. */
 import type { Signature, SignaturePart } from '../signatures/signature.ts'
 import { compileAutomaton, type Automaton } from './automaton.ts'
+import { bitOf, canBeAt, compile, type Compiled } from './compile.ts'
 import type { Folded } from './fold.ts'
 
 /** What was found in a value. */
@@ -10,50 +11,54 @@ export interface Match {
   /** The form of the value in which it was found, and where. */
   readonly text: string
   readonly at: number
-  /** It had so many words of signatures that not all could be tried. */
+  /** It had so many words of signatures that not all of them were tried in its middle. */
   readonly exhausted: boolean
 }
 
-const PARTS: readonly SignaturePart[] = [
-  'path',
-  'query',
-  'header',
-  'agent',
-  'cookie',
-  'body',
-  'filename',
-  'name',
-]
-const ALL_PARTS = 2 ** PARTS.length - 1
+/** Whether a text looks like an attack around a place. */
+export type Confirm = (text: string, at: number) => boolean
+
 /** Tries for a short value; a longer one gets one more for so many characters. */
 const LEAST_TRIES = 512
 const CHARACTERS_A_TRY = 8
+/** In the rest of a text that used up its tries, a word is tried so often; all are at its end. */
+const TRIES_A_WORD = 8
+const END = 512
 /** Nothing that weighs more needs to be looked for. */
 const SURE = 0.85
-
-interface Compiled {
-  readonly signature: Signature
-  readonly match: RegExp | undefined
-  readonly parts: number
-  readonly shell: boolean
-  readonly whole: boolean
-}
+/** What weighs less is confirmed, in the parts where people write; so often in one value. */
+const CERTAIN = 0.95
+const WRITTEN: readonly SignaturePart[] = ['query', 'body', 'header', 'cookie']
+const CONFIRMATIONS = 32
 
 /** Compiled signatures. */
 export class Matcher {
   readonly #automaton: Automaton
   readonly #byWord: Compiled[][] = []
   readonly #words: string[]
+  readonly #confirm: Confirm
+  readonly #from: number
   #text = ''
   #part = 0
   #isShell = false
   #tries = 0
+  #confirmations = 0
+  /** Where the text used up its tries. */
+  #stop = 0
+  #begin = 0
+  #seen: Uint16Array | undefined
   #best: Signature | undefined
   #bestText = ''
   #bestAt = 0
   readonly #visit = (word: number, end: number): boolean => this.#tryWord(word, end)
 
-  constructor(signatures: readonly Signature[]) {
+  /**
+   * @param confirm asked about what is no attack for certain.
+   * @param from the weight from which on it is asked; hints are judged by what gets the match.
+   */
+  constructor(signatures: readonly Signature[], confirm: Confirm = () => true, from = 0) {
+    this.#confirm = confirm
+    this.#from = from
     const numbers = new Map<string, number>()
     for (const each of signatures) {
       const compiled = compile(each)
@@ -74,59 +79,74 @@ export class Matcher {
     this.#bestText = ''
     this.#bestAt = 0
     this.#part = bitOf(part) | (part === 'agent' ? bitOf('header') : 0)
-    this.#tries = LEAST_TRIES + folded.text.length / CHARACTERS_A_TRY
-    this.#scan(folded.text, false)
-    if (folded.spaced !== undefined) this.#scan(folded.spaced, false)
-    if (folded.shell !== undefined) this.#scan(folded.shell, true)
-    const exhausted = this.#tries < 0
+    this.#confirmations = WRITTEN.includes(part) ? CONFIRMATIONS : -1
+    let exhausted = this.#scan(folded.text, false)
+    if (folded.spaced !== undefined) exhausted = this.#scan(folded.spaced, false) || exhausted
+    if (folded.shell !== undefined) exhausted = this.#scan(folded.shell, true) || exhausted
     return { best: this.#best, text: this.#bestText, at: this.#bestAt, exhausted }
   }
 
-  #scan(text: string, isShell: boolean): void {
-    if (this.#tries < 0 || (this.#best?.weight ?? 0) >= SURE) return
-    this.#text = text
+  /** @returns whether the tries were used up. */
+  #scan(text: string, isShell: boolean): boolean {
+    if (this.#isSure()) return false
     this.#isShell = isShell
+    this.#pass(text, 0, LEAST_TRIES + text.length / CHARACTERS_A_TRY)
+    if (this.#tries >= 0) return false
+    // Without the words that are frequent in it, then its end with all words.
+    const rest = text.length - this.#stop
+    const seen = new Uint16Array(this.#words.length)
+    this.#pass(text, this.#stop, LEAST_TRIES + rest / (2 * CHARACTERS_A_TRY), seen)
+    this.#pass(text, Math.max(this.#stop, text.length - END), 8 * END)
+    return true
+  }
+
+  #pass(text: string, begin: number, tries: number, seen?: Uint16Array): void {
+    if (this.#isSure()) return
+    this.#text = text
+    this.#begin = begin
+    this.#seen = seen
+    this.#tries = tries
     this.#automaton.scan(text, this.#visit)
+  }
+
+  #isSure(): boolean {
+    return this.#best !== undefined && this.#best.weight >= SURE
   }
 
   #tryWord(word: number, end: number): boolean {
     const start = end - this.#words[word]!.length
+    if (start < this.#begin || (this.#seen !== undefined && ++this.#seen[word]! > TRIES_A_WORD))
+      return true
     const candidates = this.#byWord[word]!
     for (let each = 0; each < candidates.length; each++) {
-      const { match, signature, parts, shell, whole } = candidates[each]!
+      const { signature } = candidates[each]!
       // A signature that cannot change the result is not worth a try.
       if (this.#best !== undefined && signature.weight <= this.#best.weight) continue
-      if ((parts & this.#part) === 0 || (this.#isShell && !shell)) continue
-      if (whole && !isWhole(this.#text, start, end)) continue
-      if (match !== undefined) {
-        if (--this.#tries < 0) return false
-        match.lastIndex = start
-        if (!match.test(this.#text)) continue
+      if (!this.#isFound(candidates[each]!, start, end)) {
+        if (this.#tries >= 0) continue
+        this.#stop = start
+        return false
       }
       this.#best = signature
       this.#bestText = this.#text
       this.#bestAt = start
     }
-    return this.#best === undefined || this.#best.weight < SURE
+    return !this.#isSure()
   }
-}
 
-function compile(signature: Signature): Compiled {
-  const { match, parts, shell = false, whole = false } = signature
-  const bits = parts?.reduce((sum, part) => sum | bitOf(part), 0) ?? ALL_PARTS
-  return { signature, match, parts: bits, shell, whole }
-}
-
-function bitOf(part: SignaturePart): number {
-  return 1 << PARTS.indexOf(part)
-}
-
-/** Whether no letter or digit is beside the part of the text. */
-function isWhole(text: string, start: number, end: number): boolean {
-  return !isLetter(text.charCodeAt(start - 1)) && !isLetter(text.charCodeAt(end))
-}
-
-/** Outside of the text the code is NaN. */
-function isLetter(code: number): boolean {
-  return (code >= 0x61 && code <= 0x7a) || (code >= 0x30 && code <= 0x39) || code === 0x5f
+  #isFound(compiled: Compiled, start: number, end: number): boolean {
+    const { match, parts, shell, signature } = compiled
+    if ((parts & this.#part) === 0 || (this.#isShell && !shell)) return false
+    if (compiled.guarded && !canBeAt(compiled, this.#text, start, end)) return false
+    if (match !== undefined) {
+      if (--this.#tries < 0) return false
+      match.lastIndex = start
+      if (!match.test(this.#text)) return false
+    }
+    const { weight } = signature
+    if (this.#confirmations < 0 || weight < this.#from || weight >= CERTAIN) return true
+    if (this.#confirmations === 0) return false
+    this.#confirmations--
+    return this.#confirm(this.#text, start)
+  }
 }

@@ -26,7 +26,8 @@ export interface RequestParts {
   readonly headers?: Readonly<Record<string, string | readonly string[] | undefined>>
   /**
    * The parsed body of any content type: JSON and form objects, the fields of a multipart body (a file
-   * by its `filename` only), or the text of any other type. Buffers and streams are not read.
+   * by its `filename` only), or the text of any other type, also in a buffer, map or set. Streams and
+   * other live objects are not read.
    */
   readonly body?: unknown
 }
@@ -68,9 +69,9 @@ export interface InspectorSettings {
   readonly fields?: Readonly<Record<string, FieldTreatment>>
   /** Classes that are not looked for. @default [] */
   readonly without?: readonly AttackClass[]
-  /** How deep a body is read; what lies deeper is a finding of class `protocol`. @default 32 */
+  /** How deep a body is read; what lies deeper is not looked at, and a finding says so. @default 100 */
   readonly maxDepth?: number
-  /** How many values of a request are read; more is a finding of class `protocol`. @default 10000 */
+  /** How many values and names of a request are read; the same holds for more. @default 50000 */
   readonly maxValues?: number
 }
 

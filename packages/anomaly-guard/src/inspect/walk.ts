@@ -1,5 +1,7 @@
 /** Finds the values of a request: of the path, the query, the headers, the cookies and the body. */
 import type { SignaturePart } from '../signatures/signature.ts'
+import { isUsual, partOf } from './headers.ts'
+import { entriesOf, isPlainObject, textOf } from './plain-data.ts'
 import type { RequestParts } from './types.ts'
 
 /** Where a value is: written out only when it is needed. */
@@ -10,11 +12,11 @@ export interface Place {
   readonly names: readonly string[]
 }
 
-/** What is done with the values; a visitor that returns false ends the walk. */
+/** What is done with the values. */
 export interface Visitor {
   value(value: string, place: Place): void
-  /** Something in the form of the request itself. */
-  fault(id: string, place: Place): void
+  /** What lies beyond a limit is not looked at. */
+  limit(id: string, place: Place): void
 }
 
 /** Limits of a walk. */
@@ -22,32 +24,6 @@ export interface WalkLimits {
   readonly maxDepth: number
   readonly maxValues: number
 }
-
-/** Headers that no application reads as text, or that the browser writes. */
-const SKIPPED = new Set([
-  'authorization',
-  'proxy-authorization',
-  'connection',
-  'content-length',
-  'date',
-  'dnt',
-  'host',
-  'if-match',
-  'if-modified-since',
-  'if-none-match',
-  'if-unmodified-since',
-  'sec-ch-ua',
-  'sec-ch-ua-full-version-list',
-  'sec-ch-ua-mobile',
-  'sec-ch-ua-platform',
-  'sec-fetch-dest',
-  'sec-fetch-mode',
-  'sec-fetch-site',
-  'sec-fetch-user',
-  'sec-gpc',
-  'upgrade-insecure-requests',
-])
-const FILE_HEADER = /^x-?(?:original-?)?file-?name$/
 
 /** Visits all values of a request. */
 export function walkRequest(parts: RequestParts, limits: WalkLimits, visitor: Visitor): void {
@@ -61,6 +37,8 @@ class Walk {
   readonly #limits: WalkLimits
   readonly #visitor: Visitor
   readonly #names: string[] = []
+  /** The objects around the one at hand, so that a body that holds itself ends. */
+  readonly #around: object[] = []
   #left: number
 
   constructor(limits: WalkLimits, visitor: Visitor) {
@@ -79,7 +57,7 @@ class Walk {
   headers(headers: NonNullable<RequestParts['headers']>): void {
     for (const name of Object.keys(headers)) {
       const value = headers[name]
-      if ((typeof value !== 'string' && !Array.isArray(value)) || SKIPPED.has(name)) continue
+      if (typeof value !== 'string' && !Array.isArray(value)) continue
       if (name === 'cookie') {
         this.#pairs(typeof value === 'string' ? value : value.join(';'), ';', 'cookie')
         continue
@@ -87,6 +65,7 @@ class Walk {
       const part = partOf(name)
       const values: readonly string[] = typeof value === 'string' ? [value] : value
       for (const each of values) {
+        if (isUsual(name, each)) continue
         this.#visit(each, { part, root: 'header', names: [name] })
       }
     }
@@ -124,24 +103,39 @@ class Walk {
       if (value !== '') this.#visit(value, place)
       return
     }
-    if (typeof value !== 'object' || value === null || ArrayBuffer.isView(value)) return
-    if (depth >= this.#limits.maxDepth) {
-      this.#visitor.fault('protocol.depth', { part: 'body', root: 'body', names: this.#names })
-      return
-    }
+    if (typeof value === 'object' && value !== null) this.#inner(value, depth)
+  }
+
+  #inner(value: object, depth: number): void {
+    const place = { part: 'body', root: 'body', names: this.#names } as const
+    if (this.#around.includes(value) || !this.#take(place)) return
+    if (depth >= this.#limits.maxDepth) return this.#visitor.limit('protocol.depth', place)
+    this.#around.push(value)
     if (Array.isArray(value)) for (const item of value) this.#any(item, depth + 1)
     else if (isFormPart(value)) this.#formPart(value, depth)
-    else this.#object(value as Readonly<Record<string, unknown>>, depth)
+    else if (isPlainObject(value)) this.#object(value, depth)
+    else this.#other(value, depth)
+    this.#around.pop()
   }
 
   #object(value: Readonly<Record<string, unknown>>, depth: number): void {
-    for (const name of Object.keys(value)) {
-      this.#names.push(name)
-      const place = { part: 'name', root: 'body', names: this.#names } as const
-      this.#visit(name, place)
-      this.#any(value[name], depth + 1)
-      this.#names.pop()
+    for (const name of Object.keys(value)) this.#member(name, readOf(value, name), depth)
+  }
+
+  #other(value: object, depth: number): void {
+    const entries = entriesOf(value)
+    if (entries === undefined) return this.#any(textOf(value), depth + 1)
+    for (const [name, item] of entries) {
+      if (typeof name === 'string') this.#member(name, item, depth)
+      else this.#any(item, depth + 1)
     }
+  }
+
+  #member(name: string, value: unknown, depth: number): void {
+    this.#names.push(name)
+    if (name !== '') this.#visit(name, { part: 'name', root: 'body', names: this.#names })
+    this.#any(value, depth + 1)
+    this.#names.pop()
   }
 
   #formPart(part: FormPart, depth: number): void {
@@ -155,15 +149,23 @@ class Walk {
   }
 
   #visit(value: string, place: Place): void {
-    this.#left--
-    if (this.#left === -1) this.#visitor.fault('protocol.values', place)
-    if (this.#left >= 0) this.#visitor.value(value, place)
+    if (this.#take(place)) this.#visitor.value(value, place)
+  }
+
+  /** @returns whether one more may be looked at. */
+  #take(place: Place): boolean {
+    if (this.#left === 0) this.#visitor.limit('protocol.values', place)
+    return this.#left-- > 0
   }
 }
 
-function partOf(header: string): SignaturePart {
-  if (header === 'user-agent') return 'agent'
-  return FILE_HEADER.test(header) ? 'filename' : 'header'
+/** @returns `undefined` for what cannot be read. */
+function readOf(value: Readonly<Record<string, unknown>>, name: string): unknown {
+  try {
+    return value[name]
+  } catch {
+    return undefined
+  }
 }
 
 /** A part of a multipart body as `@fastify/multipart` attaches it; it refers to the whole body. */

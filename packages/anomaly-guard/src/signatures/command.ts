@@ -6,7 +6,7 @@ const UNIX =
   'wget curl nslookup ifconfig whoami uname netstat traceroute tracert ipconfig systeminfo chmod chown chgrp chroot mkfifo mknod getent hostname telnet xterm tcpdump nmap ncat netcat socat rsync sftp tftp ssh scp w3m zsh ksh csh tcsh dash busybox nodejs gcc clang awk gawk mawk egrep fgrep xargs tee mkdir rmdir unlink shred gunzip bunzip2 gzip bzip2 xzcat zcat lsof pgrep pkill killall crontab iptables ip6tables useradd usermod userdel passwd adduser lsblk lscpu lsmod dmesg sysctl systemctl journalctl setfacl base64 xxd hexdump od nl tac printenv setsid nohup strace ltrace gdb kubectl apt-get dpkg yum dnf pacman pip ansible ansible-playbook visudo vipw vigr chfn chsh ldconfig ldd objdump readelf gpasswd groupadd cpulimit taskset phpinfo sqlite3 mysqldump psql pg_dump redis-cli mongo'
 /** Commands that may be words: more is asked of what follows them. */
 const SHORT =
-  'ls id ps nc rm cp mv dd du df sh env tar cd pwd eval printf vi vim ex ip arp tr bg fg bash python python2 python3 perl grep sed php php5 php7 php8 sudo'
+  'node deno ls id ps nc rm cp mv dd du df sh env tar cd pwd eval printf vi vim ex ip arp tr bg fg bash python python2 python3 perl grep sed php php5 php7 php8 sudo'
 /** Commands that are words: at the end of a text, or between bars as in a title, they are no command. */
 const ENGLISH =
   'cat at who top set find kill less more head sort cut date echo ping type dir copy del move net time touch zip last file test sleep exec source alias read timeout nice column screen expect nano ed dig host route mount patch make join split paste open start reg fold fmt uniq comm diff history jobs wait finger reboot shutdown halt poweroff fish ruby lua tail rev docker mysql openssl watch lynx mongo gem npm apk'
@@ -130,7 +130,7 @@ export const command: readonly Signature[] = [
     'command.quoted-word',
     0.75,
     ["'", '"', '\\', '^'],
-    /(?<=(?:^|[;|&`\s/=(])[a-z]{1,6})(?:''|""|\\|'[a-z]{1,6}'|"[a-z]{1,6}"|\^)[a-z]{1,12}(?=[\s+;|&/]\s?[/\-a-z.]|$)/,
+    /(?<=(?:^|[;|&`\s/=(])[a-z]{1,6})(?!''(?:s|t|re|ll|ve|d|m)(?![a-z]))(?:''|""|\\|'[a-z]{1,6}'|"[a-z]{1,6}"|\^)[a-z]{1,12}(?=[\s+;|&/]\s?[/\-a-z.]|$)/,
   ),
   s(
     'command.redirect',

@@ -32,7 +32,7 @@ const traversal: readonly Signature[] = [
   ),
   s(
     'traversal.passwd',
-    1,
+    0.94,
     '/etc/ /etc\\ \\etc\\ etc/passwd etc\\passwd etc/shadow',
     /[/\\]?etc[/\\]{1,4}\.?[/\\]{0,2}(?:passwd|shadow|group|hosts|hostname|issue|motd|fstab|crontab|profile|sudoers|ssh|apache|nginx|httpd|mysql|my\.cnf|php|resolv|sysconfig|release|redhat|debian|os-release|services|inetd|security|master|gshadow|subuid|subgid|init|rc|cron|ssl|pam|ld\.so|environment|bash|network|exports|samba|vsftpd|proftpd|postfix|aliases|opt)/,
     { shell: true },
@@ -52,7 +52,7 @@ const traversal: readonly Signature[] = [
   ),
   s(
     'traversal.drive',
-    0.75,
+    0.4,
     ':/ :\\',
     /(?<=(?:^|[\s"'=(/\\,])[a-z])(?::[/\\]{1,3}[a-z0-9_$%.]{2,40}(?:[/\\.]|$))/,
   ),
@@ -66,7 +66,7 @@ const traversal: readonly Signature[] = [
     'traversal.logs',
     0.85,
     '/var/log /var/www /var/lib /var/spool /usr/local /opt/ /home/ /root/ /tmp/ /boot/ /dev/ /sys/ /usr/',
-    /\/(?:var\/(?:log|www|lib|spool|run|mail|apache|adm|cache)|usr\/(?:local\/(?:apache|etc|php|bin|lib|mysql|nginx)|lib|pkg|share)|opt\/(?:lampp|xampp|apache|nginx|tomcat)|root\/\.|home\/[^/\s]{1,30}\/\.|boot\/(?:grub|vmlinuz)|dev\/(?:tcp|udp|random|sd|shm|mem|fd))/,
+    /\/(?:var\/(?:log|www|lib|spool|run|mail|apache|adm|cache)|usr\/(?:local\/(?:apache|etc|php|bin|lib|mysql|nginx)|lib|pkg|share)|opt\/(?:lampp|xampp|apache|nginx|tomcat)|root\/\.|home\/[^/\s]{1,30}\/\.(?:ssh|aws|bash|git|netrc|pgpass|gnupg|kube|docker|my\.cnf|mysql)|boot\/(?:grub|vmlinuz)|dev\/(?:tcp|udp|random|sd|shm|mem|fd))/,
   ),
   s(
     'traversal.secret-file',
@@ -91,7 +91,7 @@ const ssrf: readonly Signature[] = [
     'ssrf.metadata',
     0.95,
     '169.254. metadata.google 100.100.100.200 fd00:ec2 192.0.0.192 metadata.azure a9fe:a9fe instance-data',
-    /169\.254\.169\.254|169\.254\.\d|metadata\.(?:google|azure|internal)|100\.100\.100\.200|fd00:ec2|192\.0\.0\.192|a9fe:a9fe|instance-data/,
+    /169\.254\.169\.254|169\.254\.\d|metadata\.(?:google|azure|internal)|100\.100\.100\.200|fd00:ec2|192\.0\.0\.192|a9fe:a9fe|(?<=\/\/)instance-data/,
   ),
   s(
     'ssrf.scheme',
@@ -104,8 +104,9 @@ const ssrf: readonly Signature[] = [
     'ssrf.scheme-in-body',
     0.8,
     'gopher: dict: file: jar: netdoc: local_file: ftp: ldap:',
-    /(?<![\w-])(?:gopher|dict|file|jar|netdoc|local_file|ldap):\/{1,3}\S|ftp:\/\/\d{1,3}\.\d/,
+    /(?<![\w-])(?:gopher|dict|jar|netdoc|local_file|ldap):\/{1,3}\S|file:\/{1,3}(?:localhost\/|127\.|[./]{0,4}(?:etc|proc|dev|sys|var|root|home\/[^/]{1,30}\/\.|windows|boot|[a-z]:?[\\/]windows))|ftp:\/\/\d{1,3}\.\d/,
   ),
+  s('ssrf.file-in-body', 0.4, 'file:', /(?<![\w-])file:\/{1,3}\S/),
   s(
     'ssrf.disguised-address',
     0.8,
@@ -115,7 +116,7 @@ const ssrf: readonly Signature[] = [
   ),
   s(
     'ssrf.address',
-    0.75,
+    0.4,
     ['http://', 'https://'],
     /https?:\/\/(?:[^\s/@]{0,40}@)?(?:127\.\d|0\.0\.0\.0|localhost(?!:\d{4}\/)|\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3}(?![\w.]))/,
     { parts: ['query', 'cookie'] },
@@ -138,6 +139,7 @@ const ssrf: readonly Signature[] = [
     'ssrf.callback',
     0.9,
     'burpcollaborator interact.sh oast. oastify .dnslog webhook.site pingb.in requestbin ngrok.io canarytokens ceye.io .r87. bxss.me xss.ht',
+    /(?<![a-z0-9])(?:oast\.(?:pro|live|site|online|fun|me)|burpcollaborator\.|interact\.sh|oastify\.|\.dnslog|webhook\.site|pingb\.in|requestbin\.|ngrok\.io|canarytokens\.|ceye\.io|\.r87\.|bxss\.me|xss\.ht(?![a-z]))|\.(?:dnslog|r87\.)/,
   ),
   s('ssrf.unix-socket', 0.9, 'unix: unix%3a', /unix:[a-z/.]{1,200}\|/),
   s(

@@ -12,8 +12,14 @@ const xxe: readonly Signature[] = [
   s(
     'xxe.include',
     0.85,
-    'xinclude xi:include xs:include xsi:schemalocation schemalocation xsi:nonamespace xsl:include xsl:import',
-    /xinclude|x[is]:include|schemalocation\s?=|xsi:nonamespace|xsl:(?:include|import)/,
+    'xinclude xi:include xs:include xsl:include xsl:import',
+    /xinclude|x[is]:include|xsl:(?:include|import)/,
+  ),
+  s(
+    'xxe.schema',
+    0.75,
+    'schemalocation xsi:nonamespace',
+    /schemalocation\s?=\s?["'](?<!nonamespaceschemalocation=["'])[a-z]{3,5}:[^"'\s]{0,160}["']|(?:schemalocation|xsi:nonamespace\w{0,20})\s?=\s?["'][^"']{0,160}(?:file:|ftp:|localhost|\/\/\d{1,3}\.\d|:\d{2,5}\/)/,
   ),
   s(
     'xxe.encoding',
@@ -22,13 +28,12 @@ const xxe: readonly Signature[] = [
     /(?<=(?:encoding|charset)\s?=\s?["']?\s?)(?:utf-7|ibm037|cp037|utf-32)/,
   ),
   s('xxe.utf7', 0.9, '+adw +ad4 +aciqp adw- acia'.split(' ').slice(0, 3), /\+ad[w4](?:-|[a-z])/),
-  s('xxe.namespace', 0.35, 'xmlns <?xml', /xmlns(?::\w{1,20})?\s?=|<\?xml/),
 ]
 
 const HEADERS =
-  'set-cookie|content-(?:type|length|disposition|encoding)|location|refresh|host|x-[a-z-]{2,30}|transfer-encoding|connection|access-control-[a-z-]{5,20}|cache-control|remote-addr|status|server|http\\/\\d|referer|link|user-agent|cookie'
+  'set-cookie|content-(?:type|length|disposition|encoding|security-policy)|strict-transport-security|location|refresh|host|x-[a-z-]{2,30}|transfer-encoding|connection|access-control-[a-z-]{5,20}|cache-control|remote-addr|status|server|http\\/\\d|referer|link|user-agent|cookie'
 const crlf: readonly Signature[] = [
-  s('crlf.header', 0.95, ['\n'], new RegExp(`\\n\\s?(?:${HEADERS})\\s?(?::|\\d)`), {
+  s('crlf.header', 0.94, ['\n'], new RegExp(`\\n\\s?(?:${HEADERS})\\s?(?::|\\d)`), {
     parts: ['path', 'query', 'header', 'cookie', 'name'],
   }),
   s(
@@ -44,7 +49,7 @@ const crlf: readonly Signature[] = [
     /(?:get|post|head|put|delete|options|connect|trace|patch|propfind)\s?\s\S{1,200}\s\s?http\/\d/,
   ),
   s('crlf.name', 0.85, ['\n'], /\n/, { parts: ['name', 'path'] }),
-  s('crlf.line', 0.75, ['\n'], /\n\s?[a-z_-]{2,30}\s?=/, {
+  s('crlf.line', 0.4, ['\n'], /\n\s?[a-z_-]{2,30}\s?=/, {
     parts: ['query'],
   }),
   s(
@@ -79,11 +84,23 @@ const crlf: readonly Signature[] = [
       'top ',
       'apop ',
     ],
-    /(?<=\n\s?)(?:rcpt\sto\s?:|mail\sfrom\s?:|b?cc\s?:|(?:ehlo|helo|vrfy|expn|auth|retr|dele|user|apop|help|etrn|list|top|xclient)\s[\w.<=+/-]{1,80}\s?(?:$|\n|[\d=])|(?:quit|data|rset|noop|starttls|stat|uidl|turn|capa|help)\s?(?:$|\n))/,
+    /(?<=\n\s?)(?:rcpt\sto\s?:|mail\sfrom\s?:|bcc\s?:|(?:ehlo|helo|vrfy|expn|retr|dele|apop|etrn|xclient)\s[\w.<=+/-]{1,80}\s?(?:$|\n|[\d=])|(?:rset|noop|starttls|uidl|capa)\s?(?:$|\n))/,
+  ),
+  s(
+    'crlf.mail-word',
+    0.4,
+    ['cc:', 'auth ', 'quit', 'data', 'stat', 'help', 'turn', 'user ', 'list', 'top '],
+    /(?<=\n\s?)(?:cc\s?:|(?:auth|user|help|list|top)\s[\w.<=+/-]{1,80}\s?(?:$|\n|[\d=])|(?:quit|data|stat|turn|help)\s?(?:$|\n))/,
+  ),
+  s(
+    'crlf.command',
+    0.9,
+    'quit data rset noop stat capability fetch login logout',
+    /(?<=^\n(?:[a-z]{0,4}\d{1,6}\s)?)[a-z]{4,10}(?:\s|$)/,
   ),
   s(
     'crlf.imap',
-    0.9,
+    0.45,
     'capability fetch select search append status examine create delete rename subscribe list lsub store copy noop logout login authenticate starttls check close expunge uid quit',
     /(?<=\n\s?[a-z]{0,4}\d{1,6}\s)[a-z]{3,12}(?:\s|$)/,
   ),
@@ -106,11 +123,18 @@ const ldap: readonly Signature[] = [
 ]
 
 const OPERATORS =
-  '$where $ne $nin $in $gt $gte $lt $lte $regex $exists $or $and $not $nor $eq $elemmatch $expr $function $accumulator $text $all $size $mod $type $slice $comment $rename $unset $set $inc $push $pull $lookup $jsonschema $natural $meta $max $min $bit $pop $each $position $sort $search $geowithin $near'
+  '$where $ne $nin $in $gt $gte $lt $lte $regex $exists $or $and $not $nor $eq $elemmatch $expr $function $accumulator $text $all $size $mod $slice $rename $inc $push $pull $lookup $unionwith $jsonschema $natural $max $min $sum $bit $pop $each $position $sort $geowithin $near'
 const nosql: readonly Signature[] = [
-  s('nosql.operator', 0.85, OPERATORS, /\$[a-z]{2,14}['"]?\s?(?:[:\]]|=\s?[>{[])/),
+  s(
+    'nosql.operator',
+    0.85,
+    OPERATORS,
+    /\$(?:where|expr|function|accumulator)['"]?\s?:|(?<=["'[\\])\$[a-z]{2,14}[\\'"]{0,4}\s?[:\]]|(?<=\{\s?)\$[a-z]{2,14}\s?:|\$[a-z]{2,14}\]?\s?=\s?[>{[]/,
+    { whole: true },
+  ),
   s('nosql.operator-name', 0.9, OPERATORS, /(?<=^|[[.])\$[a-z]{2,14}(?=$|[\].])/, {
     parts: ['name'],
+    whole: true,
   }),
   s(
     'nosql.shell',
@@ -127,7 +151,7 @@ const nosql: readonly Signature[] = [
 ]
 
 const prototype: readonly Signature[] = [
-  s('prototype.proto', 1, '__proto__'),
+  s('prototype.proto', 0.94, '__proto__'),
   s(
     'prototype.constructor',
     0.95,

@@ -6,7 +6,7 @@ export const sqlConditions: readonly Signature[] = [
     'sqli.tautology',
     0.9,
     'or and xor || && having where not',
-    /(?<![a-z_])(?:or|and|xor|\|\||&&|having|where|not)\s?[('"]{0,4}-?\d{1,12}(?:\.\d{1,6})?['")]{0,3}\s?(?:=|<|>|!=|<=>|like\s?['"(\d]|r?like\s|regexp\s|between\s?\d{1,6}\sand|is\s(?:not\s)?null|in\s?\()/,
+    /(?<![a-z_])(?:or|and|xor|\|\||&&|having|where|not)\s?[('"]{0,4}-?\d{1,12}(?:\.\d{1,6})?['")]{0,3}\s?(?:[=<>](?!=?>?\s[a-z]{3,20}(?:[\s.,!]|$))|!=|<=>|like\s?['"(\d]|r?like\s|regexp\s|between\s?\d{1,6}\sand|is\s(?:not\s)?null|in\s?\()/,
   ),
   s(
     'sqli.quoted-tautology',
@@ -121,13 +121,13 @@ export const sqlConditions: readonly Signature[] = [
     'sqli.quote',
     0.15,
     ["'", '"', '`'],
-    /['"`]\s?(?:[-+*/^|&=<>!%(#;~]|\)\s?[-;a-z|&=<>]|(?:or|and|union|select|where|having|like|rlike|regexp|between|in|is|not|xor|div|mod|order|group|limit|into|from|as|procedure|collate|binary)(?![a-z]))/,
+    /['"`]\s?(?:[-+*^|&=<!%(#;~]|\/(?!>)|>(?=\s?[\d"'=])|\)\s?[-;a-z|&=<>]|(?:or|and|union|select|where|having|like|rlike|regexp|between|in|is|not|xor|div|mod|order|group|limit|into|from|as|procedure|collate|binary)(?![a-z]))/,
   ),
   s(
     'sqli.word',
     0.15,
     'select union insert update delete where having from limit like rlike regexp between procedure xor or and div not into values cast convert order group null exec declare drop binary case',
-    /[a-z]{2,10}\s?(?:[('"`*@!~=<>#;-]|\d|null|select|binary|case|current_|user|by\s\d)/,
+    /[a-z]{2,10}\s?(?:[('"`*@!~=<>#;-]|\d|null|select|binary|case|current_|user(?![a-z])|by\s\d)/,
     { whole: true },
   ),
   s(
@@ -143,6 +143,12 @@ export const sqlConditions: readonly Signature[] = [
     /(?<![a-z0-9_])(?:or|and|xor)\s(['"]?)([a-z]\w{0,19})\1\s?=\s?\1\2(?!\w)/,
   ),
   s('sqli.adjacent', 0.8, 'or and xor', /(?<=['"`])(?:or|and|xor)[!~+-]{1,4}['"`\d(]/),
+  s(
+    'sqli.boolean',
+    0.85,
+    'or and xor',
+    /(?<=['"`)]\s?)(?:or|and|xor)\s(?:not\s)?(?:true|false)\s?(?:--|#|\/\*|$)/,
+  ),
   s('sqli.null', 0.85, 'is', /(?<![a-z0-9])is\s?(?:not\s?)?\\n(?![a-z])/),
   s(
     'sqli.arithmetic',

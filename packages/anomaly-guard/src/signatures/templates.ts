@@ -30,7 +30,13 @@ const template: readonly Signature[] = [
     'template.object',
     0.9,
     ['{{', '${', '#{', '*{'],
-    /(?:\{\{|[$#*]\{)[^}]{0,60}?(?:constructor|__|self\.|config|request\.|settings|\.class|runtime|exec|system|process|lipsum|cycler|joiner|range\.|_self|app\.|environment|class\b|t\(java|session|param|header|cookie|initparam|\(['"\w])/,
+    /(?:\{\{|[$#*]\{)[^}]{0,60}?(?:constructor|__|self\.|config\.(?:items|from|__)|config\s?[}[|]|request\.(?:application|environ|__|class|getclass|args|cookies)|settings\.secret|\.class|runtime|exec\W|system\(|process\.|lipsum|cycler|joiner|_self|environment|root\.process|global\.|t\(java|initparam|\(['"\w]|dump\(\))/,
+  ),
+  s(
+    'template.name',
+    0.4,
+    ['{{', '${', '#{', '*{'],
+    /(?:\{\{|[$#*]\{)[^}]{0,60}?(?:config|request\.|settings|exec|system|process|range\.|app\.|class(?!\w)|session|param|header|cookie)/,
   ),
   s('template.asp', 0.85, ['<%', '%>'], /<%[=@!#:-]?\s?[\w('"]|<%\s?$/),
   s('template.el', 0.85, ['t(java', 't(org', 'new java.', 'new java/']),
@@ -38,7 +44,7 @@ const template: readonly Signature[] = [
     'template.angular',
     0.9,
     ['v-', 'ng-', '_c.', '$on.', '[v-'],
-    /(?:v-(?:if|on|bind|html|for|text)|ng-(?:init|app|csp|bind|include|click|focus|src)|_c\.|\$on\.)\s?(?:[\]=("']|constructor)/,
+    /(?:v-(?:on|bind|html)|ng-(?:init|app|csp|bind|include|click|focus|src)|_c\.|\$on\.)\s?(?:[\]=("']|constructor)/,
   ),
 ]
 

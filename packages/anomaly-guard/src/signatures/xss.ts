@@ -12,7 +12,7 @@ const EVENTS =
 export const xss: readonly Signature[] = [
   s(
     'xss.script-tag',
-    1,
+    0.94,
     ['<script', '</script', '< script', '</ script', '<\nscript'],
     /<\s?\/?\s?script(?![a-z])/,
   ),
@@ -21,7 +21,7 @@ export const xss: readonly Signature[] = [
     'xss.handler',
     0.85,
     EVENTS,
-    /(?<=[\s"'`/<>;=)(,&]|^)on[a-z]{1,28}\s?(?:=|<[a-z]>|\(\)\s?=)(?!=)/,
+    /(?<=[\s"'`/<>;=)(,]|^)on[a-z]{1,28}\s?(?:=|<[a-z]>|\(\)\s?=)(?!=)/,
   ),
   s('xss.handler-in-tag', 0.9, TAGS, /<\s?[a-z][^<>]{0,240}?[\s/"'`]on[a-z]{3,28}\s?=/),
   s(
@@ -73,7 +73,7 @@ export const xss: readonly Signature[] = [
     'xss.dialog',
     0.85,
     'alert confirm prompt',
-    /(?<![\w-])(?:alert|confirm|prompt)\s?(?:\(|`|\?\.|\.(?:call|apply|bind|source)|<x>|&lpar)/,
+    /(?<![\w-])(?:alert|confirm|prompt)\s?(?:\((?!s\))(?<!\s\((?=[a-z ]))|`|\?\.|\.(?:call|apply|bind|source)|<x>|&lpar)/,
   ),
   s(
     'xss.dialog-value',
@@ -84,8 +84,8 @@ export const xss: readonly Signature[] = [
   s(
     'xss.eval',
     0.8,
-    'eval( eval` execscript( settimeout( setinterval( setimmediate( msgbox',
-    /(?:(?<![\w])(?:eval|execscript|settimeout|setinterval|setimmediate)\s?[(`]\s?[\w"'`(/[]|msgbox[\s+(])/,
+    'import( eval( eval` execscript( settimeout( setinterval( setimmediate( msgbox',
+    /(?:import\s?\(\s?["'`](?:https?:)?\/\/|(?<![\w])(?:eval|execscript|settimeout|setinterval|setimmediate)\s?[(`]\s?[\w"'`(/[]|msgbox[\s+(])/,
   ),
   s(
     'xss.document',
@@ -103,7 +103,7 @@ export const xss: readonly Signature[] = [
     'xss.location',
     0.8,
     'location',
-    /(?<![\w-])location\s?(?:\.\s?(?:href|hash|replace|assign|search)|=\s?["'`/a-z(]|\(\s?["'`])/,
+    /(?<![\w-])location\s?(?:\.\s?(?:href|hash|replace|assign|search)|(?<!\s)=\s?["'`/a-z(]|\(\s?["'`])/,
   ),
   s('xss.from-char-code', 0.9, 'fromcharcode fromcodepoint', /from(?:charcode|codepoint)/),
   s('xss.atob', 0.8, 'atob btoa unescape(', /(?<![\w])(?:atob|btoa|unescape)\s?[(`]/),
@@ -160,5 +160,10 @@ export const xss: readonly Signature[] = [
     'fetch( xmlhttprequest navigator. localstorage sessionstorage postmessage',
     /fetch\s?\(\s?["'`/]|xmlhttprequest|navigator\.(?:send|cred)|(?:local|session)storage[.[]|postmessage\s?\(/,
   ),
-  s('xss.tag', 0.15, TAGS, /<\s?[a-z][\w:-]{0,20}[\s/][^<>]{0,60}=/),
+  s(
+    'xss.tag',
+    0.15,
+    TAGS,
+    /<\s?[a-z][\w:-]{0,20}[\s/](?!(?:style|class|id|title|alt|lang|dir|width|height|align|target|rel|name|type|colspan|rowspan|xmlns(?::[a-z]{1,12})?|xsi:[a-z]{1,30})\s?=)[^<>]{0,60}=/,
+  ),
 ]
