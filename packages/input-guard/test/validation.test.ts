@@ -816,3 +816,21 @@ await t.test('a route in "unguarded" that does not exist stops the boot', async 
     message: /POST \/nope/,
   })
 })
+
+await t.test('a body that may be absent is absent', async (t) => {
+  const app = Fastify()
+  t.after(() => app.close())
+  await app.register(inputGuard, { audit: 'off' })
+  const body = Type.Union([Type.Object({ a: SafeText({ maxLength: 5 }) }), Type.Null()])
+  const bodies: unknown[] = []
+  app.post('/', { schema: { body } }, async (request) => {
+    bodies.push(request.body)
+    return {}
+  })
+  const send = (payload?: object) =>
+    app.inject({ method: 'POST', url: '/', ...(payload === undefined ? {} : { payload }) })
+  t.equal((await send()).statusCode, 200)
+  t.equal((await send({ a: 'x' })).statusCode, 200)
+  t.equal((await send({ a: 'too long' })).statusCode, 400)
+  t.equal(bodies.length, 2)
+})

@@ -33,8 +33,9 @@ function watchBranches(context: KeywordCxt, run: ValidationRun): void {
       gen.code(_`${shared}.rollback(${mark})`)
       // The code of Ajv holds the value in a variable.
       if (it.dataLevel === 0) {
+        // A request without a body is validated as null.
         gen.if(it.parentData, () =>
-          gen.assign(it.data, _`${it.parentData}[${it.parentDataProperty}]`),
+          gen.assign(it.data, _`${it.parentData}[${it.parentDataProperty}] ?? null`),
         )
       } else gen.assign(it.data, _`${it.parentData}[${it.parentDataProperty}]`)
     })
