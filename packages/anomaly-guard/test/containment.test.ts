@@ -365,7 +365,7 @@ await t.test('an allowlisted client is never contained', async (t) => {
         }
         // As the hook does it: an allowed address passes, whatever is in force around it.
         const bits = read(address)
-        const isRefused = !allowlist.hasAddress(bits) && active.ofAddress(bits, clock.now())
+        const isRefused = !allowlist.hasClient(address) && active.ofAddress(bits, clock.now())
         const own = active.inSlot(slotOf('block', at(parseBlock(address).text)))
         if (isRefused || (own !== undefined && allowedBits <= 64 && isExact(own, address))) {
           throw new Error(`${address} is contained`)
@@ -383,6 +383,17 @@ await t.test('an allowlisted client is never contained', async (t) => {
 function isExact({ target }: Containment, address: string): boolean {
   return target.value === parseBlock(address).text
 }
+
+await t.test('an IPv6 address is allowed exactly, a block as a whole', async (t) => {
+  const list = createAllowlist(['2001:db8::1', '2001:db8:1::/120', '2001:db8:2::/48'], [])
+  for (const ip of ['2001:db8::1', '[2001:db8::1]:443', '2001:db8:1::ff', '2001:db8:2:5::9']) {
+    t.ok(list.hasClient(ip), ip)
+  }
+  for (const ip of ['2001:db8::2', '2001:db8::bad', '2001:db8:1::100', '192.0.2.1', 'x']) {
+    t.notOk(list.hasClient(ip), ip)
+  }
+  t.notOk(list.has(at('2001:db8:0:0::/64')), 'the neighbours of an allowed address are contained')
+})
 
 await t.test('what a foreign hand wrote into the store breaks nothing', async (t) => {
   const good: Containment = {

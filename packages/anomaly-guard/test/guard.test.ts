@@ -1,9 +1,16 @@
 import { createHash } from 'node:crypto'
 import { anomalyGuard, rules } from '@parapet/anomaly-guard'
 import { kitEvents, useSecurityEvents } from '@parapet/kit'
-import Fastify from 'fastify'
+import { runs } from '@parapet/testing'
+import fc from 'fast-check'
+import Fastify, { type FastifyRequest } from 'fastify'
 import t from 'tap'
 import { assertRefused, build, principal } from './support.ts'
+
+const answerNothing = async () => ({})
+const loginMallory = async (request: FastifyRequest) => {
+  request.principal = { id: 'mallory', roles: [] }
+}
 
 await t.test(
   'the 5th failed login in 5 minutes blocks the address, the 4th does not',
@@ -235,6 +242,180 @@ await t.test(
     t.equal((await asUser()).statusCode, 429)
   },
 )
+
+await t.test(
+  'a tightened client keeps its limit in every minute, however often it asks',
+  async (t) => {
+    const { app, send, clock } = await build(t, { contain: { tightenedLimit: 3 } })
+    await app.anomaly.contain.tighten('address:192.0.2.7', { reason: 'test', by: 'op' })
+    const answered: number[] = []
+    for (let minute = 0; minute < 4; minute++) {
+      answered.push(0)
+      for (let second = 0; second < 60; second += 6) {
+        if ((await send('/', '192.0.2.7')).statusCode === 200) answered[minute]!++
+        clock.advance(6000)
+      }
+    }
+    t.same(answered, [3, 3, 3, 3])
+  },
+)
+
+await t.test('nothing contains an allowed client, whatever it does and who it is', async (t) => {
+  const deeds = {
+    login: { url: '/login', method: 'POST' },
+    export: { url: '/export', method: 'GET' },
+    scan: { url: '/.env', method: 'GET' },
+    inject: { url: '/?q=%3Cscript%3E', method: 'GET' },
+  } as const
+  const allowed = fc.constantFrom('192.0.2.1', '2001:db8::1')
+  const order = fc.constantFrom('address', 'block', 'principal', 'tighten', 'lockdown', 'read-only')
+  await fc.assert(
+    fc.asyncProperty(
+      allowed,
+      fc.array(fc.constantFrom('login', 'export', 'scan', 'inject'), { maxLength: 4 }),
+      fc.array(order, { maxLength: 3 }),
+      fc.constantFrom('u-1', undefined),
+      async (address, done, orders, user) => {
+        const built = await build(t, { allow: ['192.0.2.0/24', '2001:db8::1'] })
+        const { app, send } = built
+        const headers: Record<string, string> = user === undefined ? {} : { 'x-user': user }
+        for (const deed of done) {
+          const { url, method } = deeds[deed]
+          for (let times = 0; times < 26; times++) await send(url, address, { method, headers })
+        }
+        t.same(app.anomaly.contain.list(), [], `${done.join()} by ${user} at ${address}`)
+        const by = { reason: 'test', by: 'op' }
+        const { contain } = app.anomaly
+        for (const each of orders) {
+          if (each === 'address') await contain.blockAddress(address, by)
+          if (each === 'block') await contain.blockAddress('0.0.0.0/0', by)
+          if (each === 'principal') await contain.blockPrincipal('u-1', by)
+          if (each === 'tighten') await contain.tighten('principal:u-1', by)
+          if (each === 'lockdown') await contain.lockdown(by)
+          if (each === 'read-only') await contain.readOnly(by)
+        }
+        for (let times = 0; times < 32; times++) {
+          const reply = await send('/', address, { method: 'POST', headers })
+          if (reply.statusCode !== 200)
+            throw new Error(`${reply.statusCode} after ${orders.join()}`)
+        }
+        await app.close()
+      },
+    ),
+    { numRuns: runs(6, 200) },
+  )
+})
+
+await t.test('the neighbour of an allowed IPv6 address is contained', async (t) => {
+  const built = await build(t, { allow: ['2001:db8::1'] })
+  for (let attempt = 0; attempt < 5; attempt++) await built.failLogin('2001:db8::bad')
+  built.handled.length = 0
+  assertRefused(t, built, await built.send('/', '2001:db8::bad'), 403, 'BLOCKED')
+  t.equal((await built.send('/', '2001:db8::1')).statusCode, 200)
+})
+
+await t.test('the break-glass token passes the inspection and the countries, too', async (t) => {
+  const token = 'b'.repeat(40)
+  const built = await build(t, {
+    breakGlassSha256: createHash('sha256').update(token).digest('hex'),
+    geo: { lookup: { countryOf: () => 'DE' }, deny: ['DE'] },
+  })
+  const headers = { 'break-glass': token }
+  t.equal((await built.send('/?q=%3Cscript%3E', '192.0.2.1', { headers })).statusCode, 200)
+  t.same(
+    built.eventsOf('anomaly_guard.break_glass_used').map(({ details }) => details),
+    [
+      { containmentId: null, kind: 'geo' },
+      { containmentId: null, kind: 'inspection' },
+    ],
+  )
+  built.handled.length = 0
+  assertRefused(t, built, await built.send('/'), 403, 'REFUSED')
+})
+
+await t.test('a blocked principal is refused, in whichever hook the login finds it', async (t) => {
+  for (const hook of ['onRequest', 'preParsing', 'preValidation', 'preHandler'] as const) {
+    const app = Fastify()
+    t.after(() => app.close())
+    await app.register(anomalyGuard, { mode: 'enforce', behaviour: { enabled: false } })
+    app.get('/', { [hook]: loginMallory }, async () => t.fail(`${hook}: the handler ran`))
+    await app.anomaly.contain.blockPrincipal('mallory', { reason: 'test', by: 'op' })
+    const reply = await app.inject('/')
+    t.equal(reply.statusCode, 403, hook)
+    t.equal(reply.json<{ code: string }>().code, 'PARAPET_ANOMALY_GUARD_BLOCKED')
+  }
+})
+
+await t.test('a user whose id is an address counts apart from that address', async (t) => {
+  const { app, send } = await build(t)
+  const headers = { 'x-user': '203.0.113.5' }
+  for (let sent = 0; sent < 9; sent++) await send('/export', '198.51.100.9', { headers })
+  await send('/export', '203.0.113.5')
+  t.same(app.anomaly.contain.list(), [])
+})
+
+await t.test(
+  'ids are watched in every parameter and in the query members of a route',
+  async (t) => {
+    const app = Fastify()
+    t.after(() => app.close())
+    await app.register(anomalyGuard, {
+      rules: [rules.enumeration()],
+      behaviour: { enabled: false },
+    })
+    app.get('/users/:userId/documents/:n', answerNothing)
+    app.get('/invoice', { config: { anomaly: { ids: ['id'] } } }, answerNothing)
+    const found = async () => {
+      await app.anomaly.settle()
+      return (await app.anomaly.timeline(0)).map(({ route }) => route)
+    }
+    for (let id = 0; id < 49; id++) await app.inject(`/users/${id}/documents/1`)
+    for (let id = 0; id < 49; id++) await app.inject(`/invoice?id=${id}`)
+    t.same(await found(), [])
+    await app.inject('/users/49/documents/1')
+    await app.inject('/invoice?id=49')
+    t.same(await found(), ['GET /users/:userId/documents/:n', 'GET /invoice'])
+  },
+)
+
+await t.test('readers of a web app are no scanners, probes are', async (t) => {
+  const app = Fastify()
+  t.after(() => app.close())
+  await app.register(anomalyGuard, { rules: [rules.scanner()], behaviour: { enabled: false } })
+  app.setNotFoundHandler(async (request, reply) =>
+    reply.code(/^\/(a|gone)/.test(request.url) ? 404 : 200).send(),
+  )
+  const detected = async () => {
+    await app.anomaly.settle()
+    return (await app.anomaly.timeline(0)).length
+  }
+  for (let page = 0; page < 20; page++) await app.inject(`/articles/${page}`.replace('/a', '/b'))
+  for (let chunk = 0; chunk < 20; chunk++) await app.inject(`/assets/${chunk}.3f9a.js`)
+  t.equal(await detected(), 0)
+  for (let probe = 0; probe < 15; probe++) await app.inject(`/shop${probe}/wp-login.php`)
+  t.equal(await detected(), 1)
+  for (let path = 0; path < 15; path++) {
+    await app.inject({ url: `/gone/${path}`, remoteAddress: '192.0.2.9' })
+  }
+  t.equal(await detected(), 2)
+})
+
+await t.test('another site cannot lock a visitor out', async (t) => {
+  const { app, send } = await build(t)
+  const headers = { 'sec-fetch-site': 'cross-site' }
+  for (let image = 0; image < 5; image++) {
+    const reply = await send('/?q=%3Cscript%3E', '203.0.113.6', { headers })
+    t.equal(reply.statusCode, 403)
+  }
+  for (let attempt = 0; attempt < 5; attempt++) {
+    await send('/login', '203.0.113.6', { method: 'POST', headers })
+  }
+  t.equal((await send('/', '203.0.113.6')).statusCode, 200)
+  t.same(app.anomaly.contain.list(), [])
+  await app.anomaly.settle()
+  const found = (await app.anomaly.timeline(0)).map(({ rule }) => rule)
+  t.same(found.toSorted(), ['brute-force', 'inspection', 'payloads'], 'it is recorded')
+})
 
 await t.test('tighten, stepUp and revoke are carried out by the ports', async (t) => {
   const calls: unknown[][] = []

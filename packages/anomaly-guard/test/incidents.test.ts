@@ -123,6 +123,23 @@ await t.test('a false positive is lifted, spared for an hour, and reported', asy
   t.equal((await send('/', '192.0.2.7')).statusCode, 403, 'the grace has ended')
 })
 
+await t.test('feedback counts once, and lifts only what its rule has done', async (t) => {
+  const rule = rules.bruteForce({ falsePositiveRatio: 0.00001 })
+  const { app, failLogin, send } = await build(t, { rules: [rule] })
+  await send('/?q=%3Cscript%3E', '192.0.2.7')
+  for (let attempt = 0; attempt < 5; attempt++) await failLogin('192.0.2.7', `a${attempt}`)
+  await app.anomaly.settle()
+  const all = await app.anomaly.timeline()
+  const payload = all.find((each) => each.rule === 'inspection')
+  const guessing = all.find((each) => each.rule === 'brute-force')
+  t.equal(await app.anomaly.feedback(payload!.id, 'false-positive', { by }), 0)
+  t.equal((await send('/', '192.0.2.7')).statusCode, 403, 'the guessing client stays blocked')
+  t.equal(await app.anomaly.feedback(guessing!.id, 'false-positive', { by }), 1)
+  t.equal(await app.anomaly.feedback(guessing!.id, 'false-positive', { by }), 0)
+  t.equal(app.anomaly.impact('brute-force').falsePositives, 1, 'a double click')
+  t.equal(app.anomaly.rules[0]!.mode, 'enforce')
+})
+
 await t.test(
   'a rule with too many false positives is demoted, and can be promoted again',
   async (t) => {

@@ -222,6 +222,36 @@ await t.test('a rule with a budget raises its limit with ordinary traffic', asyn
   t.same(found, [0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1])
 })
 
+await t.test('an attacker does not switch a rule with a budget off', async (t) => {
+  const rule = rules.define('coupons', {
+    on: 'coupon',
+    by: 'client',
+    limit: 10,
+    withinMs: 600_000,
+    falsePositiveRatio: 0.00001,
+  })
+  const engine = createRuleEngine([rule])
+  const guess = (address: string, times: number, atMs: number) =>
+    Array.from(
+      { length: times },
+      () => engine.observe({ name: 'coupon', atMs, address }).length,
+    ).lastIndexOf(0) + 2
+  guess('203.0.113.9', 45, 0)
+  for (let client = 0; client < 20; client++) {
+    const first = guess(`198.51.100.${client}`, 45, 3_600_000)
+    t.ok(
+      first <= 31,
+      `guess ${first} of client ${client} is detected: at most three times the limit`,
+    )
+  }
+  t.ok(engine.limitOf('coupons')! <= 30)
+  for (let sent = 0; sent < 600; sent++) guess(`198.51.101.${sent % 20}`, 1, 7_200_000)
+  t.equal(engine.limitOf('coupons'), 30)
+  engine.resetBudget('coupons')
+  engine.resetBudget('no-such-rule')
+  t.equal(engine.limitOf('coupons'), 10)
+})
+
 await t.test('a session moves if another client uses it from elsewhere, soon', async (t) => {
   const moves = createSessionMoves(2)
   const use = (

@@ -39,13 +39,13 @@ export async function registerGuard(
   const securityEvents = useSecurityEvents(app, events)
   const principalOf = usePrincipal(app, settings.principal)
   const rules = compileRules(app, plugin)
-  const clientOf = createClientReader(hash)
-  const refusals = new RefusalLog(securityEvents, clock)
+  const clientOf = createClientReader(hash, guard.allowlist)
+  const refusals = new RefusalLog(securityEvents, clock, settings.breakGlassSha256)
   const states = decorateRequest(app, guard, clientOf)
   const challenge = await createChallenge(app, guard, clientOf, securityEvents)
   const parts = { guard, rules, clientOf, refusals }
 
-  addContainmentHooks(app, { ...parts, events: securityEvents, principalOf, gate: challenge?.gate })
+  addContainmentHooks(app, { ...parts, principalOf, gate: challenge?.gate })
   if (decideGeo !== undefined) addGeoHook(app, guard, decideGeo, clientOf, refusals)
   if (settings.inspect.enabled) {
     const keep = (request: FastifyRequest, inspection: RequestGuard['inspection']) => {

@@ -3,6 +3,7 @@ import type { FastifyRequest } from 'fastify'
 import type { Inspection } from '../inspect/types.ts'
 import type { Guard } from '../service/guard.ts'
 import type { Client } from './client.ts'
+import { originOf } from './request-state.ts'
 
 /** What a detection point knows of the attempt. Both are hashed at once with the option `secret`. */
 export interface Attempt {
@@ -81,13 +82,15 @@ export class RequestGuard implements RequestAnomaly {
       return
     }
     const { principal, routeOptions, method } = this.#request
+    const client = this.#client()
     this.#guard.observe({
       name,
       atMs: this.#guard.tick(),
-      address: this.#client().key,
+      address: client.key,
       principalId: principal?.id,
       sessionId: principal?.sessionId,
       route: routeOptions.url === undefined ? undefined : `${method} ${routeOptions.url}`,
+      origin: originOf(this.#request, client),
       ...facts,
     })
   }

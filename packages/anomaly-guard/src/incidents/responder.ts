@@ -54,9 +54,21 @@ export function createResponder(
   hasChallenge: boolean,
 ): Responder {
   return (detection, anomalyId) => {
-    const { subject, rule, label } = detection
+    const { subject, rule, label, origin } = detection
+    if (origin === 'allowed') return
     for (const response of responsesTo(detection, table)) {
-      const measure = measureOf(response, subject, hasChallenge)
+      // Another site can make a browser ask, so that its visitor proves at most that a person is there.
+      if (
+        origin === 'cross-site' &&
+        !(hasChallenge && response !== 'step-up' && response !== 'revoke')
+      ) {
+        continue
+      }
+      const measure = measureOf(
+        origin === 'cross-site' ? 'challenge' : response,
+        subject,
+        hasChallenge,
+      )
       if (measure === undefined) continue
       const order: ContainmentOrder = { ...measure, reason: `${label} (rule ${rule})`, anomalyId }
       const { spared } = containments.order(order)

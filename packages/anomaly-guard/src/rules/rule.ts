@@ -106,6 +106,8 @@ export interface Detection {
   readonly route?: string
   readonly respond?: readonly Response[]
   readonly mode?: Mode
+  /** See `Signal.origin`. */
+  readonly origin?: Signal['origin']
 }
 
 const NAME = /^[a-z][a-z0-9-]{0,63}$/

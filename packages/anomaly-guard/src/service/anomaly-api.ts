@@ -28,7 +28,8 @@ export interface AnomalyGuard {
   /** Why an anomaly was detected and what was done. @throws PARAPET_ANOMALY_GUARD_UNKNOWN */
   explain(id: string): Promise<Explanation>
   /**
-   * Says whether an anomaly was one. `false-positive` lifts what is in force because of it.
+   * Says whether an anomaly was one. `false-positive` lifts what its rule has put in force; `true-positive`
+   * makes the rule forget what has raised its limit. The same verdict again changes nothing.
    *
    * @returns how many containments were lifted.
    * @throws PARAPET_ANOMALY_GUARD_UNKNOWN
@@ -76,7 +77,9 @@ export function createAnomalyApi(guard: Guard, behaviour: BehaviourModel | null)
     },
     async feedback(id, verdict, { by }) {
       requireVerdict(verdict)
-      return judge(guard, api, Object.freeze({ ...(await requireAnomaly(id)), verdict }), by)
+      const anomaly = await requireAnomaly(id)
+      if (anomaly.verdict === verdict) return 0
+      return judge(guard, api, Object.freeze({ ...anomaly, verdict }), by)
     },
     impact(rule) {
       requireRule(rule)
@@ -129,7 +132,7 @@ async function judge(guard: Guard, contain: Contain, judged: Anomaly, by: string
       if ((await contain.lift(id, { by })) !== undefined) lifted++
     }
     await enforceBudget(guard, judged.rule)
-  }
+  } else guard.engine.resetBudget(judged.rule)
   guard.report.feedbackGiven(judged, by, lifted)
   return lifted
 }
