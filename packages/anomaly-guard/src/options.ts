@@ -144,6 +144,7 @@ const responses = [
   'block-principal',
   'tighten',
   'challenge',
+  'challenge-account',
   'step-up',
   'revoke',
 ] as const

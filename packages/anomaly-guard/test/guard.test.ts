@@ -7,6 +7,7 @@ import Fastify, { type FastifyRequest } from 'fastify'
 import t from 'tap'
 import { assertRefused, build, principal } from './support.ts'
 
+const accountOf = (request: FastifyRequest) => (request.body as { account: unknown }).account
 const answerNothing = async () => ({})
 const loginMallory = async (request: FastifyRequest) => {
   request.principal = { id: 'mallory', roles: [] }
@@ -494,6 +495,138 @@ await t.test('events of other plugins are signals, the own ones are not', async 
     app.securityEvents.emit('kit.store_lost', { ip: '192.0.2.7', details: { reason: 'x' } })
   }
   assertRefused(t, built, await send('/', '192.0.2.7'), 403, 'BLOCKED')
+})
+
+await t.test(
+  'an account that many addresses attack demands a proof before the password',
+  async (t) => {
+    const app = Fastify({ trustProxy: true })
+    t.after(() => app.close())
+    let checked = 0
+    await app.register(anomalyGuard, {
+      mode: 'enforce',
+      behaviour: { enabled: false },
+      challenge: { difficulty: 1 },
+      secret: 's'.repeat(32),
+    })
+    const asked: boolean[] = []
+    app.post<{ Body: { account: string } }>(
+      '/login',
+      { config: { anomaly: { account: accountOf } } },
+      async (request, reply) => {
+        checked++
+        request.anomaly.fail('login', { account: request.body.account })
+        return reply.code(401).send({})
+      },
+    )
+    app.post('/own', async (request) => {
+      asked.push(request.anomaly.isUnderAttack('login', { account: 'alice' }))
+      return {}
+    })
+    const send = (url: string, host: number, name: unknown) =>
+      app.inject({
+        method: 'POST',
+        url,
+        payload: { account: name },
+        headers: { 'x-forwarded-for': `198.51.${host >> 8}.${host & 255}` },
+      })
+    await send('/own', 999, 'alice')
+    for (let host = 0; host < 500; host++) {
+      // The name is written in several ways.
+      await send('/login', host, ['alice', 'Alice', 'ALICE '][host % 3])
+    }
+    t.equal(checked, 8, 'of 500 guesses, those until the rule saw 8 addresses')
+    const refused = await send('/login', 999, 'alice')
+    t.equal(refused.statusCode, 428)
+    t.equal(refused.json<{ code: string }>().code, 'PARAPET_ANOMALY_GUARD_CHALLENGE_REQUIRED')
+    t.equal(checked, 8)
+    t.equal((await send('/login', 999, 'bob')).statusCode, 401, 'another account')
+    t.equal((await send('/login', 999, { no: 'text' })).statusCode, 401, 'no text')
+    await send('/own', 999, 'alice')
+    t.same(asked, [false, true])
+    const [measure] = app.anomaly.contain.list().filter(({ target }) => target.type === 'account')
+    t.equal(measure?.kind, 'challenge')
+    await app.anomaly.contain.lift(measure!.id, { by: 'op' })
+    t.equal((await send('/login', 999, 'alice')).statusCode, 401, 'lifted')
+  },
+)
+
+await t.test('without a challenge, the logins of an attacked account are limited', async (t) => {
+  const app = Fastify({ trustProxy: true })
+  t.after(() => app.close())
+  await app.register(anomalyGuard, {
+    mode: 'enforce',
+    behaviour: { enabled: false },
+    contain: { tightenedLimit: 5 },
+    tighten: () => {},
+  })
+  app.post(
+    '/login',
+    { config: { anomaly: { account: () => 'alice' } } },
+    async (request, reply) => {
+      request.anomaly.fail('login', { account: 'alice' })
+      return reply.code(401).send({})
+    },
+  )
+  const codes: number[] = []
+  for (let host = 0; host < 100; host++) {
+    const headers = { 'x-forwarded-for': `198.51.100.${host}` }
+    codes.push((await app.inject({ method: 'POST', url: '/login', headers })).statusCode)
+  }
+  t.equal(codes.filter((code) => code === 401).length, 8 + 5)
+  t.equal(codes.at(-1), 429)
+})
+
+await t.test('one failure counts once, whoever tells of it', async (t) => {
+  const app = Fastify({ genReqId: () => 'chosen by the client' })
+  t.after(() => app.close())
+  const plain = Fastify()
+  t.after(() => plain.close())
+  for (const [server, expected] of [
+    [plain, [401, 401, 401, 401, 401, 403]],
+    [app, [401, 401, 401, 401, 401, 403]],
+  ] as const) {
+    await server.register(anomalyGuard, {
+      mode: 'enforce',
+      behaviour: { enabled: false },
+      events: {
+        'kit.store_lost': { signal: 'login-failed' },
+        'kit.store_recovered': { signal: 'login-failed' },
+      },
+    })
+    const events = useSecurityEvents(server, kitEvents)
+    server.post<{ Querystring: { times?: string } }>('/login', async (request, reply) => {
+      events.emit('kit.store_lost', { details: { reason: 'x' } }, request)
+      events.emit('kit.store_recovered', { details: { downMs: 1 } }, request)
+      for (let time = Number(request.query.times ?? 1); time > 0; time--) {
+        request.anomaly.fail('login', { account: 'alice' })
+      }
+      return reply.code(401).send({})
+    })
+    const codes: number[] = []
+    for (let attempt = 0; attempt < 6; attempt++) {
+      codes.push((await server.inject({ method: 'POST', url: '/login' })).statusCode)
+    }
+    t.same(codes, expected)
+    const batch = { method: 'POST', url: '/login?times=5', remoteAddress: '192.0.2.9' } as const
+    await server.inject(batch)
+    t.equal((await server.inject(batch)).statusCode, 403, 'a batch of five guesses counts five')
+  }
+})
+
+await t.test('a limit that the guard has lowered itself feeds no rule', async (t) => {
+  const { app } = await build(t, {
+    events: { 'kit.store_lost': { signal: 'rate-limited' } },
+    rules: [rules.limitAbuse({ limit: 3 })],
+  })
+  useSecurityEvents(app, kitEvents)
+  const exceed = (ip: string) =>
+    app.securityEvents.emit('kit.store_lost', { ip, details: { reason: 'x' } })
+  await app.anomaly.contain.tighten('address:192.0.2.7', { reason: 'test', by: 'op' })
+  for (let times = 0; times < 5; times++) exceed('192.0.2.7')
+  t.equal(app.anomaly.impact('limit-abuse').detections, 0)
+  for (let times = 0; times < 3; times++) exceed('192.0.2.8')
+  t.equal(app.anomaly.impact('limit-abuse').detections, 1)
 })
 
 await t.test('an option or a rule of a route that cannot be read stops the boot', async (t) => {

@@ -219,6 +219,23 @@ await t.test('a damaged list of modes changes nothing', async (t) => {
   for (const text of ['', '5', '{}', 'x'.repeat(20_000)]) t.equal(parseAnomaly(text), undefined)
 })
 
+await t.test('what operators decided survives a store that loses everything', async (t) => {
+  const clock = createManualClock()
+  const store = createMemoryStore({ clock })
+  const start = async () => {
+    const modes = createModes({ store, clock, mode: 'shadow', onError: () => {} })
+    await modes.start()
+    t.after(() => modes.stop())
+    return modes
+  }
+  const first = await start()
+  await first.set('flood', 'enforce')
+  await store.delete('anomaly-guard:modes')
+  clock.advance(60_001)
+  for (let turn = 0; turn < 5; turn++) await new Promise(setImmediate)
+  t.equal((await start()).of('flood'), 'enforce')
+})
+
 await t.test('a login that succeeds in the middle of an attack is a takeover', async (t) => {
   const { app, send, failLogin, eventsOf } = await build(t, { mode: 'alert' })
   for (let attempt = 0; attempt < 8; attempt++) await failLogin(`192.0.2.${attempt}`, 'bob')

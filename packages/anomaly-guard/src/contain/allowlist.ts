@@ -36,7 +36,7 @@ export function createAllowlist(
     hasPrincipal: (id) => ids.has(id),
     has({ type, value }) {
       if (type === 'principal') return ids.has(value)
-      if (type === 'service') return false
+      if (type !== 'address') return false
       const target = parseBlock(value)
       return blocks.some((block) => contains(block, target))
     },

@@ -8,6 +8,7 @@ import type { Containment } from '../contain/containment.ts'
 import { PARAPET_ANOMALY_GUARD_INVALID_RULE } from '../errors.ts'
 import type { Guard } from '../service/guard.ts'
 import { CountWindows } from '../windows/windows.ts'
+import type { RequestGuard } from './request-anomaly.ts'
 import type { ChallengeGate } from './challenge-gate.ts'
 import type { Client } from './client.ts'
 import { refuse, type RefusalLog } from './refusals.ts'
@@ -21,6 +22,7 @@ export interface ContainmentHookSettings {
   readonly principalOf: PrincipalReader
   readonly clientOf: (ip: string) => Client
   readonly gate: ChallengeGate | undefined
+  readonly stateOf: (request: FastifyRequest) => RequestGuard
   readonly refusals: RefusalLog
 }
 
@@ -39,7 +41,10 @@ export function addContainmentHooks(app: FastifyInstance, settings: ContainmentH
   })
   // Many apps find the caller in preHandler: the last one of each route looks again.
   const again: preHandlerHookHandler = (request, reply, done) => {
-    enforcer.checkPrincipal(request, reply, done)
+    enforcer.checkPrincipal(request, reply, (error) => {
+      if (error === undefined) enforcer.checkAccount(request, reply, done)
+      else done(error)
+    })
   }
   app.addHook('onRoute', (route) => {
     route.preHandler = [...[route.preHandler ?? []].flat(), again]
@@ -126,6 +131,30 @@ class Enforcer {
     const isRefused =
       found?.kind === 'block' || (found?.kind === 'tighten' && this.#isExceeded(hash('p', id)))
     if (found === undefined || !isRefused) done()
+    else this.#end(found, request, reply, done)
+  }
+
+  /** While an account is attacked from many addresses, its logins prove more. */
+  checkAccount(request: FastifyRequest, reply: FastifyReply, done: Done): void {
+    const { guard, clientOf, gate, stateOf, refusals } = this.#settings
+    const named = this.#routeOf(request)?.account?.(request)
+    if (typeof named !== 'string') {
+      done()
+      return
+    }
+    const account = guard.pseudonym('account', named)
+    stateOf(request).account = account
+    const found = guard.active.ofAccount(account, guard.clock.now())
+    const client = clientOf(request.ip)
+    if (found === undefined || client.isAllowed) done()
+    else if (found.kind === 'challenge' && gate !== undefined) {
+      if (gate.passes(request, client.key, found)) done()
+      else if (refusals.hasBreakGlass(found.kind, found, request)) done()
+      else {
+        this.#note(found, request)
+        gate.demand(request, reply, done)
+      }
+    } else if (this.#tightened.take(guard.hash('account', account), guard.tick())) done()
     else this.#end(found, request, reply, done)
   }
 

@@ -1,6 +1,6 @@
 /** What routes declare under `config.anomaly`, compiled as they are declared. */
 import { compileRouteRule, type RouteRules } from '@parapet/kit'
-import type { FastifyInstance } from 'fastify'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { PARAPET_ANOMALY_GUARD_INVALID_RULE } from '../errors.ts'
 import type { AttackClass, FieldTreatment } from '../inspect/types.ts'
 
@@ -16,6 +16,11 @@ export interface AnomalyRule {
   readonly tag?: string
   /** Members of the query that name a resource, as parameters of the path do: `['id']`. @default [] */
   readonly ids?: readonly string[]
+  /**
+   * The login name that the body aims at. While that account is attacked from many addresses, a client has to
+   * solve a challenge before the handler runs; without the option `challenge`, its logins are limited.
+   */
+  readonly account?: (request: FastifyRequest) => unknown
   /** `false` switches the inspection of the payload off. @default as in the options */
   readonly inspect?: false | RouteInspection
   /** The route answers in lockdown, without a challenge, and while read-only, such as a health check. */
@@ -30,6 +35,7 @@ export interface CompiledRoute {
   readonly idParameters: readonly string[]
   readonly idMembers: readonly string[]
   readonly tag: string | undefined
+  readonly account: AnomalyRule['account']
   readonly inspect: false | RouteInspection | undefined
   readonly isOpen: boolean
   readonly isWatched: boolean
@@ -37,7 +43,7 @@ export interface CompiledRoute {
   readonly isFallback: boolean
 }
 
-const KEYS = ['tag', 'ids', 'inspect', 'open', 'watch']
+const KEYS = ['tag', 'ids', 'account', 'inspect', 'open', 'watch']
 const TAG = /^[a-z][a-z0-9-]{0,63}$/
 
 /** Compiles the rules of the routes that are declared from now on. */
@@ -46,12 +52,13 @@ export function compileRules(app: FastifyInstance, plugin: string): RouteRules<C
     plugin,
     key: 'anomaly',
     compile: ({ raw, route, name }) => {
-      const { tag, ids = [], inspect, open = false, watch = true } = readRule(raw, name)
+      const { tag, ids = [], account, inspect, open = false, watch = true } = readRule(raw, name)
       return Object.freeze({
         pattern: route.url,
         idParameters: [...route.url.matchAll(/:([A-Za-z0-9_]+)/g)].map(([, id]) => id!),
         idMembers: ids,
         tag,
+        account,
         inspect,
         isOpen: open,
         isWatched: watch,
@@ -71,7 +78,10 @@ function readRule(raw: unknown, route: string): AnomalyRule {
   for (const key of Object.keys(rule)) {
     if (!KEYS.includes(key)) refuse(`"${key}" is unknown, known are ${KEYS.join(', ')}`)
   }
-  const { tag, ids, inspect, open, watch } = rule
+  const { tag, ids, account, inspect, open, watch } = rule
+  if (account !== undefined && typeof account !== 'function') {
+    refuse('"account" must be a function')
+  }
   if (ids !== undefined && !(Array.isArray(ids) && ids.every((id) => typeof id === 'string'))) {
     refuse('"ids" must be a list of names of query members')
   }

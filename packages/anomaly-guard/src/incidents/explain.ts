@@ -44,10 +44,10 @@ export function explainAnomaly(
  * for the same reason before this anomaly was recorded.
  */
 export function causedBy(
-  { id, rule, subject: { address, principalId } }: Anomaly,
+  { id, rule, subject: { address, principalId, account } }: Anomaly,
   active: readonly Containment[],
 ): Containment[] {
-  const names = new Set([`address:${address}`, `principal:${principalId}`])
+  const names = new Set([`address:${address}`, `principal:${principalId}`, `account:${account}`])
   return active.filter(
     ({ anomalyId, by, target, reason }) =>
       anomalyId === id ||

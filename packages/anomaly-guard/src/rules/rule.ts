@@ -34,6 +34,7 @@ export type Response =
   | 'block-principal'
   | 'tighten'
   | 'challenge'
+  | 'challenge-account'
   | 'step-up'
   | 'revoke'
 

@@ -93,8 +93,7 @@ export function createGuard(settings: AnomalyGuardSettings, report: GuardReporte
     tick,
     ...containing,
     ...detecting,
-    pseudonym: (kind, text) =>
-      createHmac('sha256', secret).update(`${kind} ${text}`).digest('base64url').slice(0, 22),
+    pseudonym: (kind, text) => pseudonymOf(secret, kind, text),
     observe(signal) {
       feed(signal)
       // A store of this process has no other listener.
@@ -116,6 +115,13 @@ export function createGuard(settings: AnomalyGuardSettings, report: GuardReporte
       await containments.settle()
     },
   }
+}
+
+/** One account is one, however its name is written. What is no text comes from a body that nobody checked. */
+function pseudonymOf(secret: Uint8Array, kind: 'account' | 'secret', value: unknown): string {
+  const given = typeof value === 'string' ? value : `a ${typeof value}`
+  const text = kind === 'account' ? given.normalize('NFKC').trim().toLowerCase() : given
+  return createHmac('sha256', secret).update(`${kind} ${text}`).digest('base64url').slice(0, 22)
 }
 
 /** Runs the rules over a signal, and reports what they find in signals of this instance. */
