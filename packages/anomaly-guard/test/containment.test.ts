@@ -310,6 +310,32 @@ await t.test('at most a share of the recent clients is blocked automatically', a
   await containments.settle()
 })
 
+await t.test('a repetition is one of the same measure', async (t) => {
+  const { containments, contained } = await createParts(t)
+  const target: Target = { type: 'principal', value: 'u-1' }
+  for (const kind of ['step-up', 'revoke'] as const) {
+    containments.order({ kind, target, reason: 'test' })
+  }
+  await containments.settle()
+  t.same(
+    contained.map(({ kind, level }) => `${kind} ${level}`),
+    ['step-up 0', 'revoke 0'],
+  )
+})
+
+await t.test('a store that hangs holds up neither an operator nor the end', async (t) => {
+  const clock = createManualClock()
+  const store = createMemoryStore({ clock })
+  const { containments, active, failures } = await createParts(t, { store, clock })
+  t.intercept(store, 'setIfAbsent', { value: () => new Promise(() => {}) })
+  const { containment } = containments.order(block('192.0.2.7'))
+  const waiting = [containments.established(containment!), containments.settle()]
+  clock.advance(10_000)
+  await Promise.all(waiting)
+  t.same(failures, ['share what was ordered', 'share what was ordered'])
+  t.ok(active.ofAddress(read('192.0.2.7'), clock.now()), 'it holds here')
+})
+
 await t.test('the number of containments is bounded', async (t) => {
   const { containments, active } = await createParts(t, { maxContainments: 2 })
   const order = (address: string) => containments.order({ ...block(address), kind: 'challenge' })

@@ -261,16 +261,51 @@ await t.test('two open incidents of different patterns justify a lockdown', asyn
   for (let attempt = 0; attempt < 5; attempt++) await failLogin('192.0.2.7')
   for (let sent = 0; sent < 10; sent++) await send('/export', '192.0.2.8')
   await app.anomaly.settle()
-  const incidents = app.anomaly.incidents().map(({ id }) => id)
+  const anonymous = app.anomaly.incidents().map(({ id }) => id)
+  t.equal(anonymous.length, 2)
+  const headers = { 'x-user': 'u-1' }
+  for (let attempt = 0; attempt < 8; attempt++) await failLogin(`198.51.100.${attempt}`, 'bob')
+  for (let sent = 0; sent < 10; sent++) await send('/export', '192.0.2.9', { headers })
+  await app.anomaly.settle()
+  const incidents = app.anomaly
+    .incidents()
+    .map(({ id }) => id)
+    .filter((id) => !anonymous.includes(id))
   t.equal(incidents.length, 2)
   const reason = 'two attacks'
   const { contain } = app.anomaly
   const unfounded = { code: 'PARAPET_ANOMALY_GUARD_LOCKDOWN_UNFOUNDED', statusCode: 409 }
   await t.rejects(contain.lockdown({ reason, incidents: incidents.slice(1) }), unfounded)
+  await t.rejects(contain.lockdown({ reason, incidents: anonymous }), unfounded, 'anonymous')
+  await t.rejects(contain.readOnly({ reason }), unfounded)
+  await t.rejects(contain.readOnly({ reason, incidents: anonymous }), unfounded)
+  const { containment } = await contain.readOnly({ reason, incidents: incidents.slice(1) })
+  t.equal(containment?.kind, 'read-only')
   await contain.lockdown({ reason, incidents })
   handled.length = 0
   t.equal((await send('/')).statusCode, 423)
   t.same(handled, [])
+})
+
+await t.test('the noise of one rule does not push out the evidence of another', async (t) => {
+  const clock = createManualClock()
+  const store = createMemoryStore({ clock })
+  const { app, failLogin, send } = await build(t, { clock, store, mode: 'shadow' })
+  for (let attempt = 0; attempt < 5; attempt++) await failLogin('203.0.113.66')
+  for (let network = 0; network < 36; network++) {
+    for (let host = 0; host < 32; host++) {
+      const address = `2001:db8:${network.toString(16)}:${host.toString(16)}::1`
+      await send('/?q=%3Cscript%3E', address)
+    }
+  }
+  await app.anomaly.settle()
+  const all = await app.anomaly.timeline(0)
+  t.equal(all.filter(({ rule }) => rule === 'brute-force').length, 1)
+  t.equal(all.filter(({ rule }) => rule === 'inspection').length, 1000, 'its share')
+  t.ok(app.anomaly.incidents().some(({ pattern }) => pattern === 'brute_force'))
+  const seen = app.anomaly.impact('inspection')
+  t.equal(seen.anomalies, 36 * 31, '30 clients of a network, and the network')
+  t.equal(seen.detections, 36 * 32)
 })
 
 await t.test('measures with a wrong argument are refused', async (t) => {
@@ -279,6 +314,9 @@ await t.test('measures with a wrong argument are refused', async (t) => {
   const reason = 'test'
   const wrong: readonly (() => Promise<unknown>)[] = [
     () => contain.blockAddress('nonsense', { reason, by }),
+    () => contain.blockAddress('0.0.0.0/0', { reason }),
+    () => contain.challenge('192.0.2.0/31', { reason }),
+    () => contain.tighten('address:2001:db8::/63', { reason }),
     () => contain.blockAddress('192.0.2.1', { reason: ' ', by }),
     () => contain.blockAddress('192.0.2.1', { reason, by, ttlMs: 5 }),
     () => contain.blockPrincipal('', { reason, by }),

@@ -44,6 +44,9 @@ export function createAnomaly(
   })
 }
 
+/** Rules that are not over a window. */
+export const otherRules = ['inspection', 'behaviour', 'geo', 'takeover'] as const
+
 const MAX_TEXT = 16_384
 
 /** Reads an anomaly as the store returns it. @returns `undefined` where the text is none. */

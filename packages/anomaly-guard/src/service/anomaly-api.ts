@@ -1,7 +1,7 @@
 /** `app.anomaly`: what an operator and the code of the application see of the guard. */
 import { PARAPET_ANOMALY_GUARD_INVALID_ARGUMENT, PARAPET_ANOMALY_GUARD_UNKNOWN } from '../errors.ts'
 import type { BehaviourModel, LearningPhase } from '../behaviour/types.ts'
-import type { Anomaly, Verdict } from '../incidents/anomaly.ts'
+import { otherRules, type Anomaly, type Verdict } from '../incidents/anomaly.ts'
 import type { Incident } from '../incidents/correlate.ts'
 import { causedBy, explainAnomaly, type Explanation } from '../incidents/explain.ts'
 import type { Impact } from '../incidents/impact.ts'
@@ -50,15 +50,13 @@ export interface AnomalyGuard {
   settle(): Promise<void>
 }
 
-/** Rules that are not over a window. */
-const OTHER_RULES = ['inspection', 'behaviour', 'geo', 'takeover'] as const
 const DAY_MS = 86_400_000
 
 /** Creates the API. */
 export function createAnomalyApi(guard: Guard, behaviour: BehaviourModel | null): AnomalyGuard {
   const { settings, engine, modes, impact, timeline, desk, report, active, clock } = guard
   const modeOf = (name: string): Mode => modes.of(name, ownModeOf(guard, name))
-  const known = [...settings.rules.map(({ name }) => name), ...OTHER_RULES]
+  const known = [...settings.rules.map(({ name }) => name), ...otherRules]
   const requireRule = (name: string): void => {
     if (!known.includes(name)) throw new PARAPET_ANOMALY_GUARD_UNKNOWN(`rule "${name}"`)
   }

@@ -23,6 +23,7 @@ import { createRuleEngine, type RuleEngine } from '../rules/rule-engine.ts'
 import { shareSignals, type SignalSharing } from '../rules/share-signals.ts'
 import type { Signal } from '../rules/signal.ts'
 import { createFailureMemory, isTakeover, takeoverOf } from './takeover.ts'
+import { otherRules } from '../incidents/anomaly.ts'
 import { createKeyHash, type KeyHash } from '../windows/key-hash.ts'
 import type { GuardReporter } from './reporter.ts'
 
@@ -193,7 +194,13 @@ function assembleDetection(
     mode,
     onError: (error) => report.failed(error, 'read the modes'),
   })
-  const timeline = createTimeline({ store, clock, retentionMs, onError })
+  const timeline = createTimeline({
+    store,
+    clock,
+    retentionMs,
+    onError,
+    rules: [...rules.map(({ name }) => name), ...otherRules],
+  })
   const impact = createImpactRecorder(clock.now())
   const respond = createResponder(containing.containments, responses, challenge !== undefined)
   const { detected, incidentOpened } = report
