@@ -310,6 +310,16 @@ await t.test('at most a share of the recent clients is blocked automatically', a
   await containments.settle()
 })
 
+await t.test('a short containment does not keep the next one from being shared', async (t) => {
+  const { containments, contained, clock } = await createParts(t)
+  for (let time = 0; time < 2; time++) {
+    containments.order(block('192.0.2.7', { ttlMs: 1000 }))
+    await containments.settle()
+    clock.advance(1001)
+  }
+  t.equal(contained.length, 2)
+})
+
 await t.test('a repetition is one of the same measure', async (t) => {
   const { containments, contained } = await createParts(t)
   const target: Target = { type: 'principal', value: 'u-1' }
@@ -441,6 +451,7 @@ await t.test('what a foreign hand wrote into the store breaks nothing', async (t
     { target: null },
     { target: { type: 'planet', value: 'x' } },
     { reason: 'x'.repeat(5000) },
+    { until: 9e15 },
   ]
   for (const change of wrong)
     t.equal(parseContainment(JSON.stringify({ ...good, ...change })), undefined)

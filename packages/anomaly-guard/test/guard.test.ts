@@ -262,7 +262,7 @@ await t.test(
 )
 
 await t.test('nothing contains an allowed client, whatever it does and who it is', async (t) => {
-  const deeds = {
+  const actions = {
     login: { url: '/login', method: 'POST' },
     export: { url: '/export', method: 'GET' },
     scan: { url: '/.env', method: 'GET' },
@@ -280,8 +280,8 @@ await t.test('nothing contains an allowed client, whatever it does and who it is
         const built = await build(t, { allow: ['192.0.2.0/24', '2001:db8::1'] })
         const { app, send } = built
         const headers: Record<string, string> = user === undefined ? {} : { 'x-user': user }
-        for (const deed of done) {
-          const { url, method } = deeds[deed]
+        for (const action of done) {
+          const { url, method } = actions[action]
           for (let times = 0; times < 26; times++) await send(url, address, { method, headers })
         }
         t.same(app.anomaly.contain.list(), [], `${done.join()} by ${user} at ${address}`)
@@ -635,6 +635,8 @@ await t.test('an option or a rule of a route that cannot be read stops the boot'
     [{ mode: 'on' }, /"mode" must be one of/],
     [{ allow: ['10.0.0.1/8'] }, /"allow\[0\]" has bits set behind its prefix/],
     [{ rules: [{}] }, /"rules\[0\]" must be made by "rules"/],
+    [{ rules: [{ name: 'x' }] }, /"rules\[0\]" must be made by "rules"/],
+    [{ events: { x: { signal: 5 } } }, /must be null or an object with "signal"/],
     [{ contain: { stepsMs: [] } }, /"contain.stepsMs" must be a list of durations/],
     [{ secret: 'short' }, /"secret" must have 32 to/],
     [{ breakGlassSha256: 'token' }, /a SHA-256 of 64/],

@@ -287,6 +287,24 @@ await t.test('two open incidents of different patterns justify a lockdown', asyn
   t.same(handled, [])
 })
 
+await t.test('an anomaly that a foreign hand wrote breaks no explanation', (t) => {
+  const good = anomaly('flood', { reasons: ['because'] })
+  t.match(parseAnomaly(JSON.stringify(good)), { id: good.id })
+  const wrong: readonly object[] = [
+    { time: 9e15 },
+    { subject: { account: 5 } },
+    { subject: { address: {} } },
+    { reasons: 'x' },
+    { reasons: [5] },
+    { route: {} },
+    { evidence: { count: 'x' } },
+  ]
+  for (const change of wrong) {
+    t.equal(parseAnomaly(JSON.stringify({ ...good, ...change })), undefined, JSON.stringify(change))
+  }
+  t.end()
+})
+
 await t.test('the noise of one rule does not push out the evidence of another', async (t) => {
   const clock = createManualClock()
   const store = createMemoryStore({ clock })

@@ -169,6 +169,17 @@ await t.test('a rule that is out of range is refused as it is defined', async (t
     ['x', { ...good, withinMs: 0 }],
     ['x', { ...good, maxKeys: 0 }],
     ['x', { ...good, falsePositiveRatio: 0.5 }],
+    ['x', { ...good, on: undefined }],
+    ['x', { ...good, on: [] }],
+    ['x', { ...good, by: 'adress' }],
+    ['x', { ...good, by: ['client', 'route', 'resource'] }],
+    ['x', { ...good, count: 'sum' }],
+    ['x', { ...good, count: { distinct: 'rsource' } }],
+    ['x', { ...good, also: { many: 'acount' } }],
+    ['x', { ...good, respond: ['ban'] }],
+    ['x', { ...good, mode: 'on' }],
+    ['x', { ...good, severity: 'bad' }],
+    ['x', { ...good, where: 'amount > 5' }],
   ]
   for (const [name, definition] of bad) {
     t.throws(() => rules.define(name, definition as never), {
@@ -268,6 +279,10 @@ await t.test('a session moves if another client uses it from elsewhere, soon', a
   t.equal(use('s', 4000, 'b', 'Firefox 2', 'FR'), 'client country')
   t.equal(use('s', 9_000_000, 'd', 'Chrome', 'FR'), undefined, 'much later it is a new login')
   t.equal(use('s', 99_000_000, 'e', 'Opera', 'US'), 'client country', 'but not in another country')
+  t.equal(use('c', 0, 'a', 'Firefox', 'DE'), undefined)
+  t.equal(use('c', 1000, 'b', 'Firefox', 'BR'), 'client country', 'a copied user agent, abroad')
+  t.equal(use('d', 0, 'a', 'Firefox', 'DE'), undefined)
+  t.equal(use('d', 3_600_000, 'b', 'Firefox', 'BR'), undefined, 'a traveller')
   use('t', 0, 'a', 'x')
   use('u', 0, 'a', 'x')
   t.equal(moves.size, 2, 'the memory is bounded')

@@ -68,6 +68,8 @@ export function parseContainment(text: string): Containment | undefined {
     const isValid =
       [id, reason, name].every((each) => typeof each === 'string') &&
       [createdAt, until, level].every((each) => Number.isSafeInteger(each)) &&
+      // The latest time that a `Date` holds.
+      Math.abs(until as number) <= 8.64e15 &&
       (by === null || typeof by === 'string') &&
       KINDS.includes(kind as string) &&
       ['address', 'principal', 'account', 'service'].includes(type as string)

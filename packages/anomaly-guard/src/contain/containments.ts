@@ -218,7 +218,12 @@ class ContainmentService implements Containments {
   async #claim(containment: Containment): Promise<boolean> {
     const { store, report } = this.#settings
     try {
-      return await store.setIfAbsent(claimOf(containment), containment.id, CLAIM_MS)
+      const lastsMs = Math.max(1, containment.until - containment.createdAt)
+      return await store.setIfAbsent(
+        claimOf(containment),
+        containment.id,
+        Math.min(CLAIM_MS, lastsMs),
+      )
     } catch (error) {
       report.failed(error, 'claim')
       return true

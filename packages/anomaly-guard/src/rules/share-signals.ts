@@ -102,6 +102,7 @@ function readSignal(value: unknown): Omit<Signal, 'atMs'>[] {
   for (const member of MEMBERS) {
     if (typeof source[member] === 'string') signal[member] = source[member]
   }
+  if (Number.isFinite(source['amount'])) signal['amount'] = source['amount']
   if (ORIGINS.has(source['origin'])) signal['origin'] = source['origin']
   return [signal as unknown as Omit<Signal, 'atMs'>]
 }
