@@ -577,7 +577,7 @@ await t.test('without a challenge, the logins of an attacked account are limited
   t.equal(codes.at(-1), 429)
 })
 
-await t.test('one failure counts once, whoever tells of it', async (t) => {
+await t.test('one failure counts once, however many tell of it', async (t) => {
   const app = Fastify({ genReqId: () => 'chosen by the client' })
   t.after(() => app.close())
   const plain = Fastify()
