@@ -120,11 +120,11 @@ export const PARAPET_ANOMALY_GUARD_UNKNOWN = createError<[what: string]>(
 )
 
 /**
- * A lockdown was requested without a person and without two different open incidents. Fix: Give `by`, or two
- * ids in `incidents`.
+ * A lockdown or read-only was requested without a person, and without open incidents that concern principals or
+ * accounts: two of different patterns for a lockdown, one for read-only. Fix: Give `by`, or ids in `incidents`.
  */
 export const PARAPET_ANOMALY_GUARD_LOCKDOWN_UNFOUNDED = createError<[]>(
   'PARAPET_ANOMALY_GUARD_LOCKDOWN_UNFOUNDED',
-  'A lockdown needs a person ("by") or two open incidents of different patterns ("incidents")',
+  'This needs a person ("by") or open incidents about principals or accounts ("incidents")',
   409,
 )

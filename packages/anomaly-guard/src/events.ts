@@ -47,7 +47,8 @@ declare module '@parapet/kit' {
     }
     'anomaly_guard.challenge_answered': { passed: boolean }
     'anomaly_guard.cap_reached': { blocked: number; limit: number; reason: string }
-    'anomaly_guard.break_glass_used': { containmentId: string; kind: string }
+    /** `kind` is `inspection` or `geo` where no containment was the reason. */
+    'anomaly_guard.break_glass_used': { containmentId: string | null; kind: string }
     'anomaly_guard.mode_changed': { rule: string; mode: string; by: string }
     'anomaly_guard.feedback_given': {
       anomalyId: string
@@ -102,7 +103,7 @@ export const events = {
   'anomaly_guard.break_glass_used': {
     severity: 'critical',
     outcome: 'success',
-    description: 'A request passed a containment with the break-glass token.',
+    description: 'A request passed a refusal with the break-glass token.',
   },
   'anomaly_guard.mode_changed': {
     severity: 'high',

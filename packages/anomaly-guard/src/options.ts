@@ -21,7 +21,7 @@ import type { CountryLookup } from './inspect/geo-types.ts'
 import type { AttackClass, FieldTreatment } from './inspect/types.ts'
 import { rules } from './rules/built-in-rules.ts'
 import type { EventMapping } from './rules/event-signals.ts'
-import type { Mode, Response, Rule } from './rules/rule.ts'
+import { isRule, type Mode, type Response, type Rule } from './rules/rule.ts'
 
 /** The inspection of payloads: the rule `inspection`. */
 export interface InspectOptions {
@@ -148,6 +148,7 @@ const responses = [
   'block-principal',
   'tighten',
   'challenge',
+  'challenge-account',
   'step-up',
   'revoke',
 ] as const
@@ -159,12 +160,13 @@ const address = option.custom<string>((value) => {
   return typeof block === 'string' ? block : undefined
 })
 const rule = option.custom<Rule>((value) =>
-  typeof (value as Partial<Rule> | null)?.name === 'string'
+  isRule(value)
     ? undefined
     : 'must be made by "rules", such as rules.bruteForce() or rules.define(name, …)',
 )
 const event = option.custom<EventMapping | null>((value) => {
-  const isMapping = typeof value === 'object' && (value === null || 'signal' in value)
+  const isMapping =
+    value === null || typeof (value as Record<string, unknown> | undefined)?.['signal'] === 'string'
   return isMapping ? undefined : 'must be null or an object with "signal"'
 })
 const country = option.text({ pattern: /^[A-Z]{2}$/, form: 'an ISO 3166 code such as "DE"' })

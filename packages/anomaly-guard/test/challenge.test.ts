@@ -183,6 +183,8 @@ await t.test('while the store fails, an answer still counts once on this instanc
 await t.test('only a path of this service is gone on to', (t) => {
   const bad = [
     '//evil.example',
+    '/..//evil.example',
+    '/.//evil.example',
     '/\\evil.example',
     '/\t/evil.example',
     'https://evil.example',

@@ -310,6 +310,42 @@ await t.test('at most a share of the recent clients is blocked automatically', a
   await containments.settle()
 })
 
+await t.test('a short containment does not keep the next one from being shared', async (t) => {
+  const { containments, contained, clock } = await createParts(t)
+  for (let time = 0; time < 2; time++) {
+    containments.order(block('192.0.2.7', { ttlMs: 1000 }))
+    await containments.settle()
+    clock.advance(1001)
+  }
+  t.equal(contained.length, 2)
+})
+
+await t.test('a repetition is one of the same measure', async (t) => {
+  const { containments, contained } = await createParts(t)
+  const target: Target = { type: 'principal', value: 'u-1' }
+  for (const kind of ['step-up', 'revoke'] as const) {
+    containments.order({ kind, target, reason: 'test' })
+  }
+  await containments.settle()
+  t.same(
+    contained.map(({ kind, level }) => `${kind} ${level}`),
+    ['step-up 0', 'revoke 0'],
+  )
+})
+
+await t.test('a store that hangs holds up neither an operator nor the end', async (t) => {
+  const clock = createManualClock()
+  const store = createMemoryStore({ clock })
+  const { containments, active, failures } = await createParts(t, { store, clock })
+  t.intercept(store, 'setIfAbsent', { value: () => new Promise(() => {}) })
+  const { containment } = containments.order(block('192.0.2.7'))
+  const waiting = [containments.established(containment!), containments.settle()]
+  clock.advance(10_000)
+  await Promise.all(waiting)
+  t.same(failures, ['share what was ordered', 'share what was ordered'])
+  t.ok(active.ofAddress(read('192.0.2.7'), clock.now()), 'it holds here')
+})
+
 await t.test('the number of containments is bounded', async (t) => {
   const { containments, active } = await createParts(t, { maxContainments: 2 })
   const order = (address: string) => containments.order({ ...block(address), kind: 'challenge' })
@@ -365,7 +401,7 @@ await t.test('an allowlisted client is never contained', async (t) => {
         }
         // As the hook does it: an allowed address passes, whatever is in force around it.
         const bits = read(address)
-        const isRefused = !allowlist.hasAddress(bits) && active.ofAddress(bits, clock.now())
+        const isRefused = !allowlist.hasClient(address) && active.ofAddress(bits, clock.now())
         const own = active.inSlot(slotOf('block', at(parseBlock(address).text)))
         if (isRefused || (own !== undefined && allowedBits <= 64 && isExact(own, address))) {
           throw new Error(`${address} is contained`)
@@ -383,6 +419,17 @@ await t.test('an allowlisted client is never contained', async (t) => {
 function isExact({ target }: Containment, address: string): boolean {
   return target.value === parseBlock(address).text
 }
+
+await t.test('an IPv6 address is allowed exactly, a block as a whole', async (t) => {
+  const list = createAllowlist(['2001:db8::1', '2001:db8:1::/120', '2001:db8:2::/48'], [])
+  for (const ip of ['2001:db8::1', '[2001:db8::1]:443', '2001:db8:1::ff', '2001:db8:2:5::9']) {
+    t.ok(list.hasClient(ip), ip)
+  }
+  for (const ip of ['2001:db8::2', '2001:db8::bad', '2001:db8:1::100', '192.0.2.1', 'x']) {
+    t.notOk(list.hasClient(ip), ip)
+  }
+  t.notOk(list.has(at('2001:db8:0:0::/64')), 'the neighbours of an allowed address are contained')
+})
 
 await t.test('what a foreign hand wrote into the store breaks nothing', async (t) => {
   const good: Containment = {
@@ -404,6 +451,7 @@ await t.test('what a foreign hand wrote into the store breaks nothing', async (t
     { target: null },
     { target: { type: 'planet', value: 'x' } },
     { reason: 'x'.repeat(5000) },
+    { until: 9e15 },
   ]
   for (const change of wrong)
     t.equal(parseContainment(JSON.stringify({ ...good, ...change })), undefined)

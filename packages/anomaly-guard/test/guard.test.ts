@@ -1,9 +1,17 @@
 import { createHash } from 'node:crypto'
 import { anomalyGuard, rules } from '@parapet/anomaly-guard'
 import { kitEvents, useSecurityEvents } from '@parapet/kit'
-import Fastify from 'fastify'
+import { runs } from '@parapet/testing'
+import fc from 'fast-check'
+import Fastify, { type FastifyRequest } from 'fastify'
 import t from 'tap'
 import { assertRefused, build, principal } from './support.ts'
+
+const accountOf = (request: FastifyRequest) => (request.body as { account: unknown }).account
+const answerNothing = async () => ({})
+const loginMallory = async (request: FastifyRequest) => {
+  request.principal = { id: 'mallory', roles: [] }
+}
 
 await t.test(
   'the 5th failed login in 5 minutes blocks the address, the 4th does not',
@@ -236,6 +244,180 @@ await t.test(
   },
 )
 
+await t.test(
+  'a tightened client keeps its limit in every minute, however often it asks',
+  async (t) => {
+    const { app, send, clock } = await build(t, { contain: { tightenedLimit: 3 } })
+    await app.anomaly.contain.tighten('address:192.0.2.7', { reason: 'test', by: 'op' })
+    const answered: number[] = []
+    for (let minute = 0; minute < 4; minute++) {
+      answered.push(0)
+      for (let second = 0; second < 60; second += 6) {
+        if ((await send('/', '192.0.2.7')).statusCode === 200) answered[minute]!++
+        clock.advance(6000)
+      }
+    }
+    t.same(answered, [3, 3, 3, 3])
+  },
+)
+
+await t.test('nothing contains an allowed client, whatever it does and who it is', async (t) => {
+  const actions = {
+    login: { url: '/login', method: 'POST' },
+    export: { url: '/export', method: 'GET' },
+    scan: { url: '/.env', method: 'GET' },
+    inject: { url: '/?q=%3Cscript%3E', method: 'GET' },
+  } as const
+  const allowed = fc.constantFrom('192.0.2.1', '2001:db8::1')
+  const order = fc.constantFrom('address', 'block', 'principal', 'tighten', 'lockdown', 'read-only')
+  await fc.assert(
+    fc.asyncProperty(
+      allowed,
+      fc.array(fc.constantFrom('login', 'export', 'scan', 'inject'), { maxLength: 4 }),
+      fc.array(order, { maxLength: 3 }),
+      fc.constantFrom('u-1', undefined),
+      async (address, done, orders, user) => {
+        const built = await build(t, { allow: ['192.0.2.0/24', '2001:db8::1'] })
+        const { app, send } = built
+        const headers: Record<string, string> = user === undefined ? {} : { 'x-user': user }
+        for (const action of done) {
+          const { url, method } = actions[action]
+          for (let times = 0; times < 26; times++) await send(url, address, { method, headers })
+        }
+        t.same(app.anomaly.contain.list(), [], `${done.join()} by ${user} at ${address}`)
+        const by = { reason: 'test', by: 'op' }
+        const { contain } = app.anomaly
+        for (const each of orders) {
+          if (each === 'address') await contain.blockAddress(address, by)
+          if (each === 'block') await contain.blockAddress('0.0.0.0/0', by)
+          if (each === 'principal') await contain.blockPrincipal('u-1', by)
+          if (each === 'tighten') await contain.tighten('principal:u-1', by)
+          if (each === 'lockdown') await contain.lockdown(by)
+          if (each === 'read-only') await contain.readOnly(by)
+        }
+        for (let times = 0; times < 32; times++) {
+          const reply = await send('/', address, { method: 'POST', headers })
+          if (reply.statusCode !== 200)
+            throw new Error(`${reply.statusCode} after ${orders.join()}`)
+        }
+        await app.close()
+      },
+    ),
+    { numRuns: runs(6, 200) },
+  )
+})
+
+await t.test('the neighbour of an allowed IPv6 address is contained', async (t) => {
+  const built = await build(t, { allow: ['2001:db8::1'] })
+  for (let attempt = 0; attempt < 5; attempt++) await built.failLogin('2001:db8::bad')
+  built.handled.length = 0
+  assertRefused(t, built, await built.send('/', '2001:db8::bad'), 403, 'BLOCKED')
+  t.equal((await built.send('/', '2001:db8::1')).statusCode, 200)
+})
+
+await t.test('the break-glass token passes the inspection and the countries, too', async (t) => {
+  const token = 'b'.repeat(40)
+  const built = await build(t, {
+    breakGlassSha256: createHash('sha256').update(token).digest('hex'),
+    geo: { lookup: { countryOf: () => 'DE' }, deny: ['DE'] },
+  })
+  const headers = { 'break-glass': token }
+  t.equal((await built.send('/?q=%3Cscript%3E', '192.0.2.1', { headers })).statusCode, 200)
+  t.same(
+    built.eventsOf('anomaly_guard.break_glass_used').map(({ details }) => details),
+    [
+      { containmentId: null, kind: 'geo' },
+      { containmentId: null, kind: 'inspection' },
+    ],
+  )
+  built.handled.length = 0
+  assertRefused(t, built, await built.send('/'), 403, 'REFUSED')
+})
+
+await t.test('a blocked principal is refused, in whichever hook the login finds it', async (t) => {
+  for (const hook of ['onRequest', 'preParsing', 'preValidation', 'preHandler'] as const) {
+    const app = Fastify()
+    t.after(() => app.close())
+    await app.register(anomalyGuard, { mode: 'enforce', behaviour: { enabled: false } })
+    app.get('/', { [hook]: loginMallory }, async () => t.fail(`${hook}: the handler ran`))
+    await app.anomaly.contain.blockPrincipal('mallory', { reason: 'test', by: 'op' })
+    const reply = await app.inject('/')
+    t.equal(reply.statusCode, 403, hook)
+    t.equal(reply.json<{ code: string }>().code, 'PARAPET_ANOMALY_GUARD_BLOCKED')
+  }
+})
+
+await t.test('a user whose id is an address counts apart from that address', async (t) => {
+  const { app, send } = await build(t)
+  const headers = { 'x-user': '203.0.113.5' }
+  for (let sent = 0; sent < 9; sent++) await send('/export', '198.51.100.9', { headers })
+  await send('/export', '203.0.113.5')
+  t.same(app.anomaly.contain.list(), [])
+})
+
+await t.test(
+  'ids are watched in every parameter and in the query members of a route',
+  async (t) => {
+    const app = Fastify()
+    t.after(() => app.close())
+    await app.register(anomalyGuard, {
+      rules: [rules.enumeration()],
+      behaviour: { enabled: false },
+    })
+    app.get('/users/:userId/documents/:n', answerNothing)
+    app.get('/invoice', { config: { anomaly: { ids: ['id'] } } }, answerNothing)
+    const found = async () => {
+      await app.anomaly.settle()
+      return (await app.anomaly.timeline(0)).map(({ route }) => route)
+    }
+    for (let id = 0; id < 49; id++) await app.inject(`/users/${id}/documents/1`)
+    for (let id = 0; id < 49; id++) await app.inject(`/invoice?id=${id}`)
+    t.same(await found(), [])
+    await app.inject('/users/49/documents/1')
+    await app.inject('/invoice?id=49')
+    t.same(await found(), ['GET /users/:userId/documents/:n', 'GET /invoice'])
+  },
+)
+
+await t.test('readers of a web app are no scanners, probes are', async (t) => {
+  const app = Fastify()
+  t.after(() => app.close())
+  await app.register(anomalyGuard, { rules: [rules.scanner()], behaviour: { enabled: false } })
+  app.setNotFoundHandler(async (request, reply) =>
+    reply.code(/^\/(a|gone)/.test(request.url) ? 404 : 200).send(),
+  )
+  const detected = async () => {
+    await app.anomaly.settle()
+    return (await app.anomaly.timeline(0)).length
+  }
+  for (let page = 0; page < 20; page++) await app.inject(`/articles/${page}`.replace('/a', '/b'))
+  for (let chunk = 0; chunk < 20; chunk++) await app.inject(`/assets/${chunk}.3f9a.js`)
+  t.equal(await detected(), 0)
+  for (let probe = 0; probe < 15; probe++) await app.inject(`/shop${probe}/wp-login.php`)
+  t.equal(await detected(), 1)
+  for (let path = 0; path < 15; path++) {
+    await app.inject({ url: `/gone/${path}`, remoteAddress: '192.0.2.9' })
+  }
+  t.equal(await detected(), 2)
+})
+
+await t.test('another site cannot lock a visitor out', async (t) => {
+  const { app, send } = await build(t)
+  const headers = { 'sec-fetch-site': 'cross-site' }
+  for (let image = 0; image < 5; image++) {
+    const reply = await send('/?q=%3Cscript%3E', '203.0.113.6', { headers })
+    t.equal(reply.statusCode, 403)
+  }
+  for (let attempt = 0; attempt < 5; attempt++) {
+    await send('/login', '203.0.113.6', { method: 'POST', headers })
+  }
+  t.equal((await send('/', '203.0.113.6')).statusCode, 200)
+  t.same(app.anomaly.contain.list(), [])
+  await app.anomaly.settle()
+  const found = (await app.anomaly.timeline(0)).map(({ rule }) => rule)
+  t.same(found.toSorted(), ['brute-force', 'inspection', 'payloads'], 'it is recorded')
+})
+
 await t.test('tighten, stepUp and revoke are carried out by the ports', async (t) => {
   const calls: unknown[][] = []
   const { app, send } = await build(t, {
@@ -315,12 +497,146 @@ await t.test('events of other plugins are signals, the own ones are not', async 
   assertRefused(t, built, await send('/', '192.0.2.7'), 403, 'BLOCKED')
 })
 
+await t.test(
+  'an account that many addresses attack demands a proof before the password',
+  async (t) => {
+    const app = Fastify({ trustProxy: true })
+    t.after(() => app.close())
+    let checked = 0
+    await app.register(anomalyGuard, {
+      mode: 'enforce',
+      behaviour: { enabled: false },
+      challenge: { difficulty: 1 },
+      secret: 's'.repeat(32),
+    })
+    const asked: boolean[] = []
+    app.post<{ Body: { account: string } }>(
+      '/login',
+      { config: { anomaly: { account: accountOf } } },
+      async (request, reply) => {
+        checked++
+        request.anomaly.fail('login', { account: request.body.account })
+        return reply.code(401).send({})
+      },
+    )
+    app.post('/own', async (request) => {
+      asked.push(request.anomaly.isUnderAttack('login', { account: 'alice' }))
+      return {}
+    })
+    const send = (url: string, host: number, name: unknown) =>
+      app.inject({
+        method: 'POST',
+        url,
+        payload: { account: name },
+        headers: { 'x-forwarded-for': `198.51.${host >> 8}.${host & 255}` },
+      })
+    await send('/own', 999, 'alice')
+    for (let host = 0; host < 500; host++) {
+      // The name is written in several ways.
+      await send('/login', host, ['alice', 'Alice', 'ALICE '][host % 3])
+    }
+    t.equal(checked, 8, 'of 500 guesses, those until the rule saw 8 addresses')
+    const refused = await send('/login', 999, 'alice')
+    t.equal(refused.statusCode, 428)
+    t.equal(refused.json<{ code: string }>().code, 'PARAPET_ANOMALY_GUARD_CHALLENGE_REQUIRED')
+    t.equal(checked, 8)
+    t.equal((await send('/login', 999, 'bob')).statusCode, 401, 'another account')
+    t.equal((await send('/login', 999, { no: 'text' })).statusCode, 401, 'no text')
+    await send('/own', 999, 'alice')
+    t.same(asked, [false, true])
+    const [measure] = app.anomaly.contain.list().filter(({ target }) => target.type === 'account')
+    t.equal(measure?.kind, 'challenge')
+    await app.anomaly.contain.lift(measure!.id, { by: 'op' })
+    t.equal((await send('/login', 999, 'alice')).statusCode, 401, 'lifted')
+  },
+)
+
+await t.test('without a challenge, the logins of an attacked account are limited', async (t) => {
+  const app = Fastify({ trustProxy: true })
+  t.after(() => app.close())
+  await app.register(anomalyGuard, {
+    mode: 'enforce',
+    behaviour: { enabled: false },
+    contain: { tightenedLimit: 5 },
+    tighten: () => {},
+  })
+  app.post(
+    '/login',
+    { config: { anomaly: { account: () => 'alice' } } },
+    async (request, reply) => {
+      request.anomaly.fail('login', { account: 'alice' })
+      return reply.code(401).send({})
+    },
+  )
+  const codes: number[] = []
+  for (let host = 0; host < 100; host++) {
+    const headers = { 'x-forwarded-for': `198.51.100.${host}` }
+    codes.push((await app.inject({ method: 'POST', url: '/login', headers })).statusCode)
+  }
+  t.equal(codes.filter((code) => code === 401).length, 8 + 5)
+  t.equal(codes.at(-1), 429)
+})
+
+await t.test('one failure counts once, however many tell of it', async (t) => {
+  const app = Fastify({ genReqId: () => 'chosen by the client' })
+  t.after(() => app.close())
+  const plain = Fastify()
+  t.after(() => plain.close())
+  for (const [server, expected] of [
+    [plain, [401, 401, 401, 401, 401, 403]],
+    [app, [401, 401, 401, 401, 401, 403]],
+  ] as const) {
+    await server.register(anomalyGuard, {
+      mode: 'enforce',
+      behaviour: { enabled: false },
+      events: {
+        'kit.store_lost': { signal: 'login-failed' },
+        'kit.store_recovered': { signal: 'login-failed' },
+      },
+    })
+    const events = useSecurityEvents(server, kitEvents)
+    server.post<{ Querystring: { times?: string } }>('/login', async (request, reply) => {
+      events.emit('kit.store_lost', { details: { reason: 'x' } }, request)
+      events.emit('kit.store_recovered', { details: { downMs: 1 } }, request)
+      for (let time = Number(request.query.times ?? 1); time > 0; time--) {
+        request.anomaly.fail('login', { account: 'alice' })
+      }
+      return reply.code(401).send({})
+    })
+    const codes: number[] = []
+    for (let attempt = 0; attempt < 6; attempt++) {
+      codes.push((await server.inject({ method: 'POST', url: '/login' })).statusCode)
+    }
+    t.same(codes, expected)
+    const batch = { method: 'POST', url: '/login?times=5', remoteAddress: '192.0.2.9' } as const
+    await server.inject(batch)
+    t.equal((await server.inject(batch)).statusCode, 403, 'a batch of five guesses counts five')
+  }
+})
+
+await t.test('a limit that the guard has lowered itself feeds no rule', async (t) => {
+  const { app } = await build(t, {
+    events: { 'kit.store_lost': { signal: 'rate-limited' } },
+    rules: [rules.limitAbuse({ limit: 3 })],
+  })
+  useSecurityEvents(app, kitEvents)
+  const exceed = (ip: string) =>
+    app.securityEvents.emit('kit.store_lost', { ip, details: { reason: 'x' } })
+  await app.anomaly.contain.tighten('address:192.0.2.7', { reason: 'test', by: 'op' })
+  for (let times = 0; times < 5; times++) exceed('192.0.2.7')
+  t.equal(app.anomaly.impact('limit-abuse').detections, 0)
+  for (let times = 0; times < 3; times++) exceed('192.0.2.8')
+  t.equal(app.anomaly.impact('limit-abuse').detections, 1)
+})
+
 await t.test('an option or a rule of a route that cannot be read stops the boot', async (t) => {
   const refused: readonly [object, RegExp][] = [
     [{ mod: 'shadow' }, /did you mean "mode"/],
     [{ mode: 'on' }, /"mode" must be one of/],
     [{ allow: ['10.0.0.1/8'] }, /"allow\[0\]" has bits set behind its prefix/],
     [{ rules: [{}] }, /"rules\[0\]" must be made by "rules"/],
+    [{ rules: [{ name: 'x' }] }, /"rules\[0\]" must be made by "rules"/],
+    [{ events: { x: { signal: 5 } } }, /must be null or an object with "signal"/],
     [{ contain: { stepsMs: [] } }, /"contain.stepsMs" must be a list of durations/],
     [{ secret: 'short' }, /"secret" must have 32 to/],
     [{ breakGlassSha256: 'token' }, /a SHA-256 of 64/],

@@ -123,6 +123,23 @@ await t.test('a false positive is lifted, spared for an hour, and reported', asy
   t.equal((await send('/', '192.0.2.7')).statusCode, 403, 'the grace has ended')
 })
 
+await t.test('feedback counts once, and lifts only what its rule has done', async (t) => {
+  const rule = rules.bruteForce({ falsePositiveRatio: 0.00001 })
+  const { app, failLogin, send } = await build(t, { rules: [rule] })
+  await send('/?q=%3Cscript%3E', '192.0.2.7')
+  for (let attempt = 0; attempt < 5; attempt++) await failLogin('192.0.2.7', `a${attempt}`)
+  await app.anomaly.settle()
+  const all = await app.anomaly.timeline()
+  const payload = all.find((each) => each.rule === 'inspection')
+  const guessing = all.find((each) => each.rule === 'brute-force')
+  t.equal(await app.anomaly.feedback(payload!.id, 'false-positive', { by }), 0)
+  t.equal((await send('/', '192.0.2.7')).statusCode, 403, 'the guessing client stays blocked')
+  t.equal(await app.anomaly.feedback(guessing!.id, 'false-positive', { by }), 1)
+  t.equal(await app.anomaly.feedback(guessing!.id, 'false-positive', { by }), 0)
+  t.equal(app.anomaly.impact('brute-force').falsePositives, 1, 'a double click')
+  t.equal(app.anomaly.rules[0]!.mode, 'enforce')
+})
+
 await t.test(
   'a rule with too many false positives is demoted, and can be promoted again',
   async (t) => {
@@ -202,6 +219,23 @@ await t.test('a damaged list of modes changes nothing', async (t) => {
   for (const text of ['', '5', '{}', 'x'.repeat(20_000)]) t.equal(parseAnomaly(text), undefined)
 })
 
+await t.test('what operators decided survives a store that loses everything', async (t) => {
+  const clock = createManualClock()
+  const store = createMemoryStore({ clock })
+  const start = async () => {
+    const modes = createModes({ store, clock, mode: 'shadow', onError: () => {} })
+    await modes.start()
+    t.after(() => modes.stop())
+    return modes
+  }
+  const first = await start()
+  await first.set('flood', 'enforce')
+  await store.delete('anomaly-guard:modes')
+  clock.advance(60_001)
+  for (let turn = 0; turn < 5; turn++) await new Promise(setImmediate)
+  t.equal((await start()).of('flood'), 'enforce')
+})
+
 await t.test('a login that succeeds in the middle of an attack is a takeover', async (t) => {
   const { app, send, failLogin, eventsOf } = await build(t, { mode: 'alert' })
   for (let attempt = 0; attempt < 8; attempt++) await failLogin(`192.0.2.${attempt}`, 'bob')
@@ -227,16 +261,69 @@ await t.test('two open incidents of different patterns justify a lockdown', asyn
   for (let attempt = 0; attempt < 5; attempt++) await failLogin('192.0.2.7')
   for (let sent = 0; sent < 10; sent++) await send('/export', '192.0.2.8')
   await app.anomaly.settle()
-  const incidents = app.anomaly.incidents().map(({ id }) => id)
+  const anonymous = app.anomaly.incidents().map(({ id }) => id)
+  t.equal(anonymous.length, 2)
+  const headers = { 'x-user': 'u-1' }
+  for (let attempt = 0; attempt < 8; attempt++) await failLogin(`198.51.100.${attempt}`, 'bob')
+  for (let sent = 0; sent < 10; sent++) await send('/export', '192.0.2.9', { headers })
+  await app.anomaly.settle()
+  const incidents = app.anomaly
+    .incidents()
+    .map(({ id }) => id)
+    .filter((id) => !anonymous.includes(id))
   t.equal(incidents.length, 2)
   const reason = 'two attacks'
   const { contain } = app.anomaly
   const unfounded = { code: 'PARAPET_ANOMALY_GUARD_LOCKDOWN_UNFOUNDED', statusCode: 409 }
   await t.rejects(contain.lockdown({ reason, incidents: incidents.slice(1) }), unfounded)
+  await t.rejects(contain.lockdown({ reason, incidents: anonymous }), unfounded, 'anonymous')
+  await t.rejects(contain.readOnly({ reason }), unfounded)
+  await t.rejects(contain.readOnly({ reason, incidents: anonymous }), unfounded)
+  const { containment } = await contain.readOnly({ reason, incidents: incidents.slice(1) })
+  t.equal(containment?.kind, 'read-only')
   await contain.lockdown({ reason, incidents })
   handled.length = 0
   t.equal((await send('/')).statusCode, 423)
   t.same(handled, [])
+})
+
+await t.test('an anomaly that a foreign hand wrote breaks no explanation', (t) => {
+  const good = anomaly('flood', { reasons: ['because'] })
+  t.match(parseAnomaly(JSON.stringify(good)), { id: good.id })
+  const wrong: readonly object[] = [
+    { time: 9e15 },
+    { subject: { account: 5 } },
+    { subject: { address: {} } },
+    { reasons: 'x' },
+    { reasons: [5] },
+    { route: {} },
+    { evidence: { count: 'x' } },
+  ]
+  for (const change of wrong) {
+    t.equal(parseAnomaly(JSON.stringify({ ...good, ...change })), undefined, JSON.stringify(change))
+  }
+  t.end()
+})
+
+await t.test('the noise of one rule does not push out the evidence of another', async (t) => {
+  const clock = createManualClock()
+  const store = createMemoryStore({ clock })
+  const { app, failLogin, send } = await build(t, { clock, store, mode: 'shadow' })
+  for (let attempt = 0; attempt < 5; attempt++) await failLogin('203.0.113.66')
+  for (let network = 0; network < 36; network++) {
+    for (let host = 0; host < 32; host++) {
+      const address = `2001:db8:${network.toString(16)}:${host.toString(16)}::1`
+      await send('/?q=%3Cscript%3E', address)
+    }
+  }
+  await app.anomaly.settle()
+  const all = await app.anomaly.timeline(0)
+  t.equal(all.filter(({ rule }) => rule === 'brute-force').length, 1)
+  t.equal(all.filter(({ rule }) => rule === 'inspection').length, 1000, 'its share')
+  t.ok(app.anomaly.incidents().some(({ pattern }) => pattern === 'brute_force'))
+  const seen = app.anomaly.impact('inspection')
+  t.equal(seen.anomalies, 36 * 31, '30 clients of a network, and the network')
+  t.equal(seen.detections, 36 * 32)
 })
 
 await t.test('measures with a wrong argument are refused', async (t) => {
@@ -245,6 +332,9 @@ await t.test('measures with a wrong argument are refused', async (t) => {
   const reason = 'test'
   const wrong: readonly (() => Promise<unknown>)[] = [
     () => contain.blockAddress('nonsense', { reason, by }),
+    () => contain.blockAddress('0.0.0.0/0', { reason }),
+    () => contain.challenge('192.0.2.0/31', { reason }),
+    () => contain.tighten('address:2001:db8::/63', { reason }),
     () => contain.blockAddress('192.0.2.1', { reason: ' ', by }),
     () => contain.blockAddress('192.0.2.1', { reason, by, ttlMs: 5 }),
     () => contain.blockPrincipal('', { reason, by }),

@@ -169,6 +169,17 @@ await t.test('a rule that is out of range is refused as it is defined', async (t
     ['x', { ...good, withinMs: 0 }],
     ['x', { ...good, maxKeys: 0 }],
     ['x', { ...good, falsePositiveRatio: 0.5 }],
+    ['x', { ...good, on: undefined }],
+    ['x', { ...good, on: [] }],
+    ['x', { ...good, by: 'adress' }],
+    ['x', { ...good, by: ['client', 'route', 'resource'] }],
+    ['x', { ...good, count: 'sum' }],
+    ['x', { ...good, count: { distinct: 'rsource' } }],
+    ['x', { ...good, also: { many: 'acount' } }],
+    ['x', { ...good, respond: ['ban'] }],
+    ['x', { ...good, mode: 'on' }],
+    ['x', { ...good, severity: 'bad' }],
+    ['x', { ...good, where: 'amount > 5' }],
   ]
   for (const [name, definition] of bad) {
     t.throws(() => rules.define(name, definition as never), {
@@ -222,6 +233,36 @@ await t.test('a rule with a budget raises its limit with ordinary traffic', asyn
   t.same(found, [0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1])
 })
 
+await t.test('an attacker does not switch a rule with a budget off', async (t) => {
+  const rule = rules.define('coupons', {
+    on: 'coupon',
+    by: 'client',
+    limit: 10,
+    withinMs: 600_000,
+    falsePositiveRatio: 0.00001,
+  })
+  const engine = createRuleEngine([rule])
+  const guess = (address: string, times: number, atMs: number) =>
+    Array.from(
+      { length: times },
+      () => engine.observe({ name: 'coupon', atMs, address }).length,
+    ).lastIndexOf(0) + 2
+  guess('203.0.113.9', 45, 0)
+  for (let client = 0; client < 20; client++) {
+    const first = guess(`198.51.100.${client}`, 45, 3_600_000)
+    t.ok(
+      first <= 31,
+      `guess ${first} of client ${client} is detected: at most three times the limit`,
+    )
+  }
+  t.ok(engine.limitOf('coupons')! <= 30)
+  for (let sent = 0; sent < 600; sent++) guess(`198.51.101.${sent % 20}`, 1, 7_200_000)
+  t.equal(engine.limitOf('coupons'), 30)
+  engine.resetBudget('coupons')
+  engine.resetBudget('no-such-rule')
+  t.equal(engine.limitOf('coupons'), 10)
+})
+
 await t.test('a session moves if another client uses it from elsewhere, soon', async (t) => {
   const moves = createSessionMoves(2)
   const use = (
@@ -238,6 +279,10 @@ await t.test('a session moves if another client uses it from elsewhere, soon', a
   t.equal(use('s', 4000, 'b', 'Firefox 2', 'FR'), 'client country')
   t.equal(use('s', 9_000_000, 'd', 'Chrome', 'FR'), undefined, 'much later it is a new login')
   t.equal(use('s', 99_000_000, 'e', 'Opera', 'US'), 'client country', 'but not in another country')
+  t.equal(use('c', 0, 'a', 'Firefox', 'DE'), undefined)
+  t.equal(use('c', 1000, 'b', 'Firefox', 'BR'), 'client country', 'a copied user agent, abroad')
+  t.equal(use('d', 0, 'a', 'Firefox', 'DE'), undefined)
+  t.equal(use('d', 3_600_000, 'b', 'Firefox', 'BR'), undefined, 'a traveller')
   use('t', 0, 'a', 'x')
   use('u', 0, 'a', 'x')
   t.equal(moves.size, 2, 'the memory is bounded')

@@ -39,6 +39,9 @@ function derive(sessionSecret: string): string {
 /** How the routes of other plugins are watched. */
 const pluginRoutes: Readonly<Record<string, AnomalyRule>> = {
   'GET /audit/export': { tag: 'export' },
+  'POST /auth/login': {
+    account: ({ body }) => (body as { readonly login?: unknown } | null)?.login,
+  },
 }
 
 /** Gives routes of other plugins a rule. Call it before the plugin is registered. */

@@ -92,5 +92,7 @@ export function localPath(next: unknown): string {
   // eslint-disable-next-line no-control-regex -- it is what the expression is for
   if (/[\0-\x1f\\]/.test(next)) return '/'
   const url = new URL(next, 'http://local.invalid')
-  return url.host === 'local.invalid' ? `${url.pathname}${url.search}` : '/'
+  // "/..//host" is normalised to "//host".
+  const isLocal = url.host === 'local.invalid' && !url.pathname.startsWith('//')
+  return isLocal ? `${url.pathname}${url.search}` : '/'
 }

@@ -14,6 +14,8 @@ export interface ActiveContainments {
   ofAddress(address: AddressBits, now: number): Containment | undefined
   /** The strongest containment of a principal. */
   ofPrincipal(id: string, now: number): Containment | undefined
+  /** The strongest containment of the logins of an account. @param account its keyed hash */
+  ofAccount(account: string, now: number): Containment | undefined
   /** The lockdown or read-only mode of the service. */
   ofService(now: number): Containment | undefined
   /** All that are in force. */
@@ -46,6 +48,7 @@ class Active implements ActiveContainments {
   readonly #numbers = new Map<string, number>()
   readonly #free: number[] = []
   readonly #principals = new Map<string, Containment[]>()
+  readonly #accounts = new Map<string, Containment[]>()
   #service: Containment[] = []
   #sweeping: Iterator<Containment, undefined> | undefined
   #found = 0
@@ -74,8 +77,8 @@ class Active implements ActiveContainments {
     const others = (list: readonly Containment[]) => list.filter((each) => each !== present)
     if (target.type === 'service') this.#service = [...others(this.#service), containment]
     else {
-      const list = this.#principals.get(target.value) ?? []
-      this.#principals.set(target.value, [...others(list), containment])
+      const named = target.type === 'account' ? this.#accounts : this.#principals
+      named.set(target.value, [...others(named.get(target.value) ?? []), containment])
     }
   }
 
@@ -89,9 +92,10 @@ class Active implements ActiveContainments {
     else if (target.type === 'service') {
       this.#service = this.#service.filter((each) => each !== present)
     } else {
-      const rest = (this.#principals.get(target.value) ?? []).filter((each) => each !== present)
-      if (rest.length === 0) this.#principals.delete(target.value)
-      else this.#principals.set(target.value, rest)
+      const named = target.type === 'account' ? this.#accounts : this.#principals
+      const rest = (named.get(target.value) ?? []).filter((each) => each !== present)
+      if (rest.length === 0) named.delete(target.value)
+      else named.set(target.value, rest)
     }
     return true
   }
@@ -111,6 +115,10 @@ class Active implements ActiveContainments {
 
   ofPrincipal(id: string, now: number): Containment | undefined {
     return strongest(this.#principals.get(id), now)
+  }
+
+  ofAccount(account: string, now: number): Containment | undefined {
+    return strongest(this.#accounts.get(account), now)
   }
 
   ofService(now: number): Containment | undefined {

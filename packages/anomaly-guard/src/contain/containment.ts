@@ -14,6 +14,8 @@ export type ContainmentKind =
 export type Target =
   | { readonly type: 'address'; readonly value: string }
   | { readonly type: 'principal'; readonly value: string }
+  /** A keyed hash of a login name: what its logins have to prove. */
+  | { readonly type: 'account'; readonly value: string }
   | { readonly type: 'service'; readonly value: '' }
 
 /** A measure that is, was or (dry run) would be in force. */
@@ -66,9 +68,11 @@ export function parseContainment(text: string): Containment | undefined {
     const isValid =
       [id, reason, name].every((each) => typeof each === 'string') &&
       [createdAt, until, level].every((each) => Number.isSafeInteger(each)) &&
+      // The latest time that a `Date` holds.
+      Math.abs(until as number) <= 8.64e15 &&
       (by === null || typeof by === 'string') &&
       KINDS.includes(kind as string) &&
-      ['address', 'principal', 'service'].includes(type as string)
+      ['address', 'principal', 'account', 'service'].includes(type as string)
     if (!isValid) return undefined
     return Object.freeze({
       id,

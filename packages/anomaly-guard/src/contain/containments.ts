@@ -2,7 +2,7 @@
  * Decides on containments. A measure holds on this instance at once; then one instance of the fleet claims it,
  * so that a hundred simultaneous detections cause one containment, one event and one call of a port.
  */
-import { uuidV7, type Clock, type Store } from '@parapet/kit'
+import { uuidV7, withDeadline, type Clock, type Store } from '@parapet/kit'
 import type { ActiveContainments } from './active.ts'
 import type { Allowlist } from './allowlist.ts'
 import {
@@ -75,6 +75,8 @@ export interface ContainmentsSettings {
 export interface Containments {
   /** Decides at once; the shared part goes on in the background, see {@link settle}. */
   order(order: ContainmentOrder): ContainmentResult
+  /** Resolves when the containment has been shared, has failed to be, or the store is too slow. */
+  established(containment: Containment): Promise<void>
   /** Ends a containment. @returns `undefined` where there is none of that id. */
   lift(id: string, by: string | null, graceMs: number): Promise<Containment | undefined>
   /** Resolves when all that was ordered so far has been shared, or has failed to be. */
@@ -85,6 +87,7 @@ const NEW: Pick<ContainmentResult, 'isNew'> = { isNew: true }
 /** Longer than a containment needs to reach the other instances. */
 const CLAIM_MS = 30_000
 const CAP_REPORT_MS = 60_000
+const SETTLE_MS = 10_000
 
 /** Creates the service of one instance. */
 export function createContainments(settings: ContainmentsSettings): Containments {
@@ -93,7 +96,7 @@ export function createContainments(settings: ContainmentsSettings): Containments
 
 class ContainmentService implements Containments {
   readonly #settings: ContainmentsSettings
-  readonly #pending = new Set<Promise<void>>()
+  readonly #pending = new Map<string, Promise<void>>()
   readonly #strikes: StrikeBook
 
   #capReportedAt = -Infinity
@@ -126,7 +129,7 @@ class ContainmentService implements Containments {
       return { spared: 'cap', isNew: false }
     }
     active.put(containment)
-    this.#track(this.#establish(order, containment))
+    this.#track(containment.id, this.#establish(order, containment))
     return { containment, ...NEW }
   }
 
@@ -144,7 +147,21 @@ class ContainmentService implements Containments {
   }
 
   async settle(): Promise<void> {
-    while (this.#pending.size > 0) await Promise.all(this.#pending)
+    // What begins meanwhile is not waited for: an attack would never let it end.
+    await this.#wait(Promise.all(this.#pending.values()))
+  }
+
+  async established({ id }: Containment): Promise<void> {
+    await this.#wait(Promise.resolve(this.#pending.get(id)))
+  }
+
+  /** A store that hangs must hold up neither an operator nor the end of the process. */
+  async #wait(task: Promise<unknown>): Promise<void> {
+    const { clock, report } = this.#settings
+    const late = () => new Error(`the store or a port did not answer within ${SETTLE_MS} ms`)
+    await withDeadline(task, SETTLE_MS, late, clock).catch((error: unknown) =>
+      report.failed(error, 'share what was ordered'),
+    )
   }
 
   /** Once a minute: at the cap, every further detection reaches it. */
@@ -155,14 +172,16 @@ class ContainmentService implements Containments {
     report.capReached(order, cap.reading())
   }
 
-  #track(task: Promise<void>): void {
-    const tracked = task.finally(() => this.#pending.delete(tracked))
-    this.#pending.add(tracked)
+  #track(id: string, task: Promise<void>): void {
+    this.#pending.set(
+      id,
+      task.finally(() => this.#pending.delete(id)),
+    )
   }
 
   #build(order: ContainmentOrder, now: number): Containment {
     const { kind, target, reason, by, ttlMs, factor, anomalyId } = order
-    const step = this.#strikes.peek(formatTarget(target), now)
+    const step = this.#strikes.peek(slotOf(kind, target), now)
     return Object.freeze({
       id: uuidV7(),
       kind,
@@ -199,7 +218,12 @@ class ContainmentService implements Containments {
   async #claim(containment: Containment): Promise<boolean> {
     const { store, report } = this.#settings
     try {
-      return await store.setIfAbsent(claimOf(containment), containment.id, CLAIM_MS)
+      const lastsMs = Math.max(1, containment.until - containment.createdAt)
+      return await store.setIfAbsent(
+        claimOf(containment),
+        containment.id,
+        Math.min(CLAIM_MS, lastsMs),
+      )
     } catch (error) {
       report.failed(error, 'claim')
       return true
@@ -216,7 +240,7 @@ class ContainmentService implements Containments {
     provisional: Containment,
   ): Promise<Containment | undefined> {
     const { createdAt: now, target } = provisional
-    const step = await this.#strikes.raise(formatTarget(target), now)
+    const step = await this.#strikes.raise(slotOf(provisional.kind, target), now)
     const until = now + (order.ttlMs ?? step.ttlMs)
     const { isProvisional: _, ...rest } = provisional
     const settled = Object.freeze({ ...rest, until, level: step.level })

@@ -50,6 +50,7 @@ export function createPorts(functions: PortFunctions, clock: Clock): Containment
     async apply({ kind, target, until, createdAt, factor = TIGHTEN_FACTOR, reason }) {
       const ttlMs = until - createdAt
       const { type, value } = target
+      if (type === 'account') return
       if (kind === 'tighten') {
         await call('tighten', () => tighten?.(`${type}:${value}`, factor, ttlMs))
       }
@@ -58,6 +59,7 @@ export function createPorts(functions: PortFunctions, clock: Clock): Containment
       if (kind === 'revoke') await call('revoke', () => revoke?.(value, reason))
     },
     async undo({ kind, target: { type, value } }) {
+      if (type === 'account') return
       if (kind === 'tighten') await call('tighten', () => tighten?.(`${type}:${value}`, 1, 0))
       if (kind === 'step-up' && type === 'principal') await call('stepUp', () => stepUp?.(value, 0))
     },

@@ -68,7 +68,7 @@ export class BehaviourWatch {
     return principalId !== undefined && active.ofPrincipal(principalId, now) !== undefined
   }
 
-  #report(anomaly: BehaviourAnomaly, { address, principalId, route }: Signal): void {
+  #report(anomaly: BehaviourAnomaly, { address, principalId, route, origin }: Signal): void {
     if (anomaly.phase !== 'ready') return
     const { desk, settings } = this.#guard
     const { score, threshold, severity, recommendedAction, features } = anomaly
@@ -77,7 +77,7 @@ export class BehaviourWatch {
       rule: 'behaviour',
       label: 'unusual_behaviour',
       severity,
-      group: principalId ?? address,
+      group: principalId === undefined ? address : `principal ${principalId}`,
       subject: { address, ...(principalId === undefined ? undefined : { principalId }) },
       evidence: { score, threshold },
       reasons: features.map(
@@ -87,6 +87,7 @@ export class BehaviourWatch {
       ),
       respond: RESPONSES[recommendedAction],
       ...(route === undefined ? undefined : { route }),
+      ...(origin === undefined ? undefined : { origin }),
       ...(mode === undefined ? undefined : { mode }),
     })
   }

@@ -11,6 +11,8 @@ export class ChallengeGate {
   readonly paths: PagePaths
   readonly #passes: Passes
   readonly #prefix: string
+  /** The routes of the challenge; others below its prefix are the app's. */
+  readonly #own: ReadonlySet<string>
 
   constructor(passes: Passes, prefix: string) {
     this.#passes = passes
@@ -22,14 +24,13 @@ export class ChallengeGate {
       challenge: `${prefix}/new`,
       answer: `${prefix}/answer`,
     }
+    const files = ['worker.js', 'altcha.css'].map((name) => `${prefix}/${name}`)
+    this.#own = new Set([prefix, ...files, ...Object.values<string>({ ...this.paths })])
   }
 
   /** Whether the request is for the challenge itself, or has a pass from after the containment began. */
   passes(request: FastifyRequest, client: string, { createdAt }: Containment): boolean {
-    const path = request.routeOptions.url
-    if (path !== undefined && (path === this.#prefix || path.startsWith(`${this.#prefix}/`))) {
-      return true
-    }
+    if (this.#own.has(request.routeOptions.url ?? '')) return true
     const header = request.headers['challenge-pass']
     const text =
       typeof header === 'string' ? header : readCookie(request.headers.cookie, cookieName(request))

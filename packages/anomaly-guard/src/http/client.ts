@@ -1,18 +1,24 @@
 /** Who sends a request: the key and the bits of its address, kept for the addresses that come often. */
 import { clientKey } from '@parapet/kit'
 import { readAddress, type AddressBits } from '../contain/address.ts'
+import type { Allowlist } from '../contain/allowlist.ts'
 
 /** An address as the guard uses it. Frozen; `bits` is `undefined` where the peer has no address. */
 export interface Client {
   readonly key: string
   readonly bits: AddressBits | undefined
   readonly hash: number
+  /** By the option `allow`: nothing that it does leads to a measure, and none is applied to it. */
+  readonly isAllowed: boolean
 }
 
 const MAX_CACHED = 20_000
 
 /** Creates a reader that remembers addresses. @param hash of the guard */
-export function createClientReader(hash: (text: string) => number): (ip: string) => Client {
+export function createClientReader(
+  hash: (text: string) => number,
+  allowlist: Allowlist,
+): (ip: string) => Client {
   const cache = new Map<string, Client>()
   return (ip) => {
     const known = cache.get(ip)
@@ -21,7 +27,12 @@ export function createClientReader(hash: (text: string) => number): (ip: string)
     if (cache.size >= MAX_CACHED) cache.clear()
     const bits: AddressBits = { isV4: true, high: 0, low: 0 }
     const key = clientKey(ip)
-    const client = { key, bits: readAddress(ip, bits) ? bits : undefined, hash: hash(key) }
+    const client = {
+      key,
+      bits: readAddress(ip, bits) ? bits : undefined,
+      hash: hash(key),
+      isAllowed: allowlist.hasClient(ip),
+    }
     cache.set(ip, client)
     return client
   }

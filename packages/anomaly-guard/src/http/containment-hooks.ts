@@ -2,14 +2,13 @@
  * Refuses contained clients: addresses in onRequest, before anything else is done for them, and principals in
  * preParsing, when they are known and no byte of the body has been read.
  */
-import { createHash } from 'node:crypto'
-import { missedRoute, secretsEqual, type PrincipalReader, type RouteRules } from '@parapet/kit'
-import type { SecurityEvents } from '@parapet/kit'
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { missedRoute, type PrincipalReader, type RouteRules } from '@parapet/kit'
+import type { FastifyInstance, FastifyReply, FastifyRequest, preHandlerHookHandler } from 'fastify'
 import type { Containment } from '../contain/containment.ts'
 import { PARAPET_ANOMALY_GUARD_INVALID_RULE } from '../errors.ts'
 import type { Guard } from '../service/guard.ts'
 import { CountWindows } from '../windows/windows.ts'
+import type { RequestGuard } from './request-anomaly.ts'
 import type { ChallengeGate } from './challenge-gate.ts'
 import type { Client } from './client.ts'
 import { refuse, type RefusalLog } from './refusals.ts'
@@ -19,11 +18,11 @@ import type { CompiledRoute } from './route-rule.ts'
 /** See {@link addContainmentHooks}. */
 export interface ContainmentHookSettings {
   readonly guard: Guard
-  readonly events: SecurityEvents
   readonly rules: RouteRules<CompiledRoute>
   readonly principalOf: PrincipalReader
   readonly clientOf: (ip: string) => Client
   readonly gate: ChallengeGate | undefined
+  readonly stateOf: (request: FastifyRequest) => RequestGuard
   readonly refusals: RefusalLog
 }
 
@@ -40,40 +39,48 @@ export function addContainmentHooks(app: FastifyInstance, settings: ContainmentH
   app.addHook('preParsing', function anomalyGuardContainPrincipal(request, reply, _payload, done) {
     enforcer.onPrincipal(request, reply, done)
   })
+  // Many apps find the caller in preHandler: the last one of each route looks again.
+  const again: preHandlerHookHandler = (request, reply, done) => {
+    enforcer.checkPrincipal(request, reply, (error) => {
+      if (error === undefined) enforcer.checkAccount(request, reply, done)
+      else done(error)
+    })
+  }
+  app.addHook('onRoute', (route) => {
+    route.preHandler = [...[route.preHandler ?? []].flat(), again]
+  })
 }
 
 type Done = (error?: Error) => void
 
 class Enforcer {
   readonly #settings: ContainmentHookSettings
-  readonly #breakGlass: string | undefined
+  /** The principal that was looked up for a request: a login may name another one in a later hook. */
+  readonly #checked = new WeakMap<FastifyRequest, string>()
   /** The requests of tightened clients, where no port limits them. */
   readonly #tightened: CountWindows
-  readonly #limit: number
 
   constructor(settings: ContainmentHookSettings) {
     this.#settings = settings
-    const { breakGlassSha256, contain } = settings.guard.settings
-    this.#breakGlass = breakGlassSha256
-    this.#limit = contain.tightenedLimit
+    const { contain } = settings.guard.settings
     this.#tightened = new CountWindows({
       windowMs: MINUTE_MS,
-      capacity: this.#limit + 1,
+      capacity: contain.tightenedLimit,
       maxKeys: TIGHTENED_KEYS,
     })
   }
 
   onRequest(request: FastifyRequest, reply: FastifyReply, done: Done): void {
     const { guard, clientOf, rules } = this.#settings
-    const { active, allowlist, clients, clock } = guard
+    const { active, clients, clock } = guard
     if (rules.of(request.routeOptions) === missedRoute) {
       done(missed(request))
       return
     }
     const client = clientOf(request.ip)
     clients.observe(client.hash, guard.tick())
-    const { bits } = client
-    if (active.size === 0 || (bits !== undefined && allowlist.hasAddress(bits))) {
+    const { bits, isAllowed } = client
+    if (active.size === 0 || isAllowed) {
       done()
       return
     }
@@ -100,24 +107,54 @@ class Enforcer {
     const failed = (error: Error): void => (hasPrincipals ? done(error) : done())
     try {
       const pending = principalOf.load(request)
-      if (pending === undefined) this.#checkPrincipal(request, reply, done)
-      else pending.then(() => this.#checkPrincipal(request, reply, done), failed)
+      if (pending === undefined) this.checkPrincipal(request, reply, done)
+      else pending.then(() => this.checkPrincipal(request, reply, done), failed)
     } catch (error) {
       failed(error as Error)
     }
   }
 
-  #checkPrincipal(request: FastifyRequest, reply: FastifyReply, done: Done): void {
-    const { guard, principalOf } = this.#settings
+  checkPrincipal(request: FastifyRequest, reply: FastifyReply, done: Done): void {
+    const { guard, principalOf, clientOf } = this.#settings
     const { active, allowlist, clock, hash } = guard
+    if (!active.hasPrincipals || clientOf(request.ip).isAllowed) {
+      done()
+      return
+    }
     const id = principalOf(request)?.id
-    const found =
-      id === undefined || allowlist.hasPrincipal(id)
-        ? undefined
-        : active.ofPrincipal(id, clock.now())
+    if (id === undefined || this.#checked.get(request) === id) {
+      done()
+      return
+    }
+    this.#checked.set(request, id)
+    const found = allowlist.hasPrincipal(id) ? undefined : active.ofPrincipal(id, clock.now())
     const isRefused =
       found?.kind === 'block' || (found?.kind === 'tighten' && this.#isExceeded(hash('p', id)))
     if (found === undefined || !isRefused) done()
+    else this.#end(found, request, reply, done)
+  }
+
+  /** While an account is attacked from many addresses, its logins prove more. */
+  checkAccount(request: FastifyRequest, reply: FastifyReply, done: Done): void {
+    const { guard, clientOf, gate, stateOf, refusals } = this.#settings
+    const named = this.#routeOf(request)?.account?.(request)
+    if (typeof named !== 'string') {
+      done()
+      return
+    }
+    const account = guard.pseudonym('account', named)
+    stateOf(request).account = account
+    const found = guard.active.ofAccount(account, guard.clock.now())
+    const client = clientOf(request.ip)
+    if (found === undefined || client.isAllowed) done()
+    else if (found.kind === 'challenge' && gate !== undefined) {
+      if (gate.passes(request, client.key, found)) done()
+      else if (refusals.hasBreakGlass(found.kind, found, request)) done()
+      else {
+        this.#note(found, request)
+        gate.demand(request, reply, done)
+      }
+    } else if (this.#tightened.take(guard.hash('account', account), guard.tick())) done()
     else this.#end(found, request, reply, done)
   }
 
@@ -132,7 +169,7 @@ class Enforcer {
     if (found.kind === 'block') this.#end(found, request, reply, done)
     else if (found.kind === 'challenge' && gate !== undefined) {
       if (this.#routeOf(request)?.isOpen === true || gate.passes(request, client.key, found)) done()
-      else if (this.#hasBreakGlass(found, request)) done()
+      else if (this.#settings.refusals.hasBreakGlass(found.kind, found, request)) done()
       else {
         this.#note(found, request)
         gate.demand(request, reply, done)
@@ -149,7 +186,7 @@ class Enforcer {
 
   /** Refuses the request, unless it has the break-glass token. */
   #end(found: Containment, request: FastifyRequest, reply: FastifyReply, done: Done): void {
-    if (this.#hasBreakGlass(found, request)) {
+    if (this.#settings.refusals.hasBreakGlass(found.kind, found, request)) {
       done()
       return
     }
@@ -165,17 +202,8 @@ class Enforcer {
   #isExceeded(key: number): boolean {
     const { ports, tick } = this.#settings.guard
     if (ports.hasTighten) return false
-    return this.#tightened.add(key, tick()) > this.#limit
-  }
-
-  #hasBreakGlass({ id, kind }: Containment, request: FastifyRequest): boolean {
-    const token = request.headers['break-glass']
-    if (this.#breakGlass === undefined || typeof token !== 'string') return false
-    const digest = createHash('sha256').update(token).digest('hex')
-    if (!secretsEqual(digest, this.#breakGlass)) return false
-    const details = { containmentId: id, kind }
-    this.#settings.events.emit('anomaly_guard.break_glass_used', { details }, request)
-    return true
+    // Refused requests do not count: the limit is what the client keeps of every minute.
+    return !this.#tightened.take(key, tick())
   }
 
   #routeOf(request: FastifyRequest): CompiledRoute | undefined {

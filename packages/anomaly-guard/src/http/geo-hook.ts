@@ -15,12 +15,12 @@ export function addGeoHook(
   clientOf: (ip: string) => Client,
   refusals: RefusalLog,
 ): void {
-  const { desk, modes, allowlist, settings } = guard
+  const { desk, modes, settings } = guard
   const mode = settings.geo?.mode
   app.addHook('onRequest', function anomalyGuardGeo(request, _reply, done) {
     const { allowed, country } = decide(request.ip)
-    const { key: address, bits } = clientOf(request.ip)
-    if (allowed || (bits !== undefined && allowlist.hasAddress(bits))) {
+    const { key: address, isAllowed } = clientOf(request.ip)
+    if (allowed || isAllowed) {
       done()
       return
     }
@@ -35,7 +35,7 @@ export function addGeoHook(
       respond: [],
       ...(mode === undefined ? undefined : { mode }),
     })
-    if (modes.of('geo', mode) !== 'enforce') {
+    if (modes.of('geo', mode) !== 'enforce' || refusals.hasBreakGlass('geo', undefined, request)) {
       done()
       return
     }

@@ -6,7 +6,7 @@ import type { Inspection, Inspector, InspectorSettings } from '../inspect/types.
 import type { Guard } from '../service/guard.ts'
 import type { Client } from './client.ts'
 import type { RefusalLog } from './refusals.ts'
-import { markRefused } from './request-state.ts'
+import { markRefused, originOf } from './request-state.ts'
 import type { CompiledRoute } from './route-rule.ts'
 
 /** See {@link addInspectHook}. */
@@ -57,7 +57,11 @@ export function addInspectHook(app: FastifyInstance, settings: InspectHookSettin
       ...(raw.url === undefined ? undefined : { url: raw.url }),
     })
     if (inspection.score > 0) keep(request, inspection)
-    if (!inspection.attack || !reportAttack(settings, request, inspection)) {
+    if (
+      !inspection.attack ||
+      !reportAttack(settings, request, inspection) ||
+      refusals.hasBreakGlass('inspection', undefined, request)
+    ) {
       done()
       return
     }
@@ -73,8 +77,9 @@ function reportAttack(
   request: FastifyRequest,
   inspection: Inspection,
 ): boolean {
-  const { desk, modes, settings, allowlist } = guard
-  const { key: address, bits } = clientOf(request.ip)
+  const { desk, modes, settings } = guard
+  const client = clientOf(request.ip)
+  const { key: address } = client
   const principalId = request.principal?.id
   const { url } = request.routeOptions
   const route = url === undefined ? undefined : `${request.method} ${url}`
@@ -102,7 +107,7 @@ function reportAttack(
     principalId,
     route,
     resource: inspection.class,
+    origin: originOf(request, client),
   })
-  const isAllowed = bits !== undefined && allowlist.hasAddress(bits)
-  return modes.of('inspection', mode) === 'enforce' && !isAllowed
+  return modes.of('inspection', mode) === 'enforce' && !client.isAllowed
 }

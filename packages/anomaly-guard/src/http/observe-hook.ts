@@ -3,11 +3,12 @@ import type { Socket } from 'node:net'
 import { missedRoute, type RouteRules } from '@parapet/kit'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { createSessionMoves } from '../rules/session-moves.ts'
+import type { Signal } from '../rules/signal.ts'
 import type { Guard } from '../service/guard.ts'
 import type { BehaviourWatch } from './behaviour-watch.ts'
 import type { Client } from './client.ts'
 import type { RequestGuard } from './request-anomaly.ts'
-import { isRefused } from './request-state.ts'
+import { isRefused, originOf } from './request-state.ts'
 import type { CompiledRoute } from './route-rule.ts'
 
 /** See {@link addObserveHook}. */
@@ -51,10 +52,10 @@ class Observer {
     const { statusCode } = reply
     const principal = request.principal ?? undefined
     const amount = this.#bytesOf(request, reply)
-    const isMatched = rule !== undefined && !(rule.isFallback && statusCode === 404)
+    const isMatched = rule !== undefined && !(rule.isFallback && isMissing(request, statusCode))
     const route = isMatched ? `${request.method} ${rule.pattern}` : undefined
     const signal = {
-      name: isMatched ? 'request' : 'unmatched',
+      name: isMatched || !isMissing(request, statusCode) ? 'request' : 'unmatched',
       atMs: guard.tick(),
       address,
       principalId: principal?.id,
@@ -65,6 +66,7 @@ class Observer {
       resource: isMatched ? idOf(request, rule) : pathOf(request),
       amount,
       statusCode,
+      origin: originOf(request, client),
     }
     guard.observe(signal)
     if (signal.resource !== undefined && isMatched) guard.observe({ ...signal, name: 'resource' })
@@ -83,6 +85,7 @@ class Observer {
       readonly address: string
       readonly sessionId: string | undefined
       readonly principalId: string | undefined
+      readonly origin: Signal['origin']
     },
     country: string | undefined,
   ): void {
@@ -109,10 +112,31 @@ class Observer {
   }
 }
 
-function idOf({ params }: FastifyRequest, { idParameter }: CompiledRoute): string | undefined {
-  if (idParameter === undefined) return undefined
-  const value = (params as Readonly<Record<string, unknown>> | undefined)?.[idParameter]
-  return typeof value === 'string' ? value.slice(0, 200) : undefined
+/** Every parameter and the query members that the route names: an id may stand in any of them. */
+function idOf({ params, query }: FastifyRequest, rule: CompiledRoute): string | undefined {
+  const { idParameters, idMembers } = rule
+  if (idParameters.length === 0 && idMembers.length === 0) return undefined
+  const path = (params ?? {}) as Readonly<Record<string, unknown>>
+  const members = (query ?? {}) as Readonly<Record<string, unknown>>
+  const parts = [
+    ...idParameters.map((name) => path[name]),
+    ...idMembers.map((name) => members[name]),
+  ]
+  const texts = parts.filter((part) => typeof part === 'string')
+  return texts.length === 0 ? undefined : texts.join('/').slice(0, 200)
+}
+
+/** What nobody asks for but a scanner, whatever the answer: the fallback of a web app answers all. */
+const PROBE =
+  /\/\.(?:env|git|svn|hg|aws|ssh|htaccess|htpasswd|DS_Store)|\/wp-|\/(?:cgi-bin|phpmyadmin|pma|actuator|server-status|vendor\/phpunit)\b|\.(?:php\d?|phtml|aspx?|jsp|cgi|sql|bak|old|swp|ini|ya?ml|pem|key)(?:\/|$)/i
+/** Files of a page: after a deployment, old tabs ask for those that are gone. */
+const ASSET =
+  /\.(?:m?js|css|map|png|jpe?g|gif|svg|webp|avif|ico|woff2?|ttf|otf|mp4|webm|webmanifest)$/i
+
+/** Whether it was a request for what does not exist, as scanners make them. */
+function isMissing(request: FastifyRequest, statusCode: number): boolean {
+  const path = pathOf(request)
+  return PROBE.test(path) || (statusCode === 404 && !ASSET.test(path))
 }
 
 /** The path without its query. */

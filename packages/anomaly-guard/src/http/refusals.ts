@@ -1,5 +1,6 @@
 /** Refuses contained requests: the right error, `Retry-After`, and one event a minute for each containment. */
-import { createEventFold, type Clock, type SecurityEvents } from '@parapet/kit'
+import { createHash } from 'node:crypto'
+import { createEventFold, secretsEqual, type Clock, type SecurityEvents } from '@parapet/kit'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Containment } from '../contain/containment.ts'
 import {
@@ -17,8 +18,12 @@ export class RefusalLog {
   readonly #events: SecurityEvents
   readonly #fold: (key: string) => number | null
 
-  constructor(events: SecurityEvents, clock: Pick<Clock, 'now'>) {
+  readonly #breakGlass: string | undefined
+
+  /** @param breakGlass see the option `breakGlassSha256` */
+  constructor(events: SecurityEvents, clock: Pick<Clock, 'now'>, breakGlass?: string) {
     this.#events = events
+    this.#breakGlass = breakGlass
     this.#fold = createEventFold(FOLD, clock)
   }
 
@@ -28,6 +33,21 @@ export class RefusalLog {
     if (suppressed === null) return
     const details = { containmentId: containment?.id ?? null, reason, suppressed }
     this.#events.emit('anomaly_guard.refused', { details }, request)
+  }
+
+  /** Whether the request has the break-glass token, so that it passes what would refuse it. */
+  hasBreakGlass(
+    reason: string,
+    containment: Containment | undefined,
+    request: FastifyRequest,
+  ): boolean {
+    const token = request.headers['break-glass']
+    if (this.#breakGlass === undefined || typeof token !== 'string') return false
+    const digest = createHash('sha256').update(token).digest('hex')
+    if (!secretsEqual(digest, this.#breakGlass)) return false
+    const details = { containmentId: containment?.id ?? null, kind: reason }
+    this.#events.emit('anomaly_guard.break_glass_used', { details }, request)
+    return true
   }
 }
 

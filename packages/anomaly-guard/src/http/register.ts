@@ -4,6 +4,7 @@ import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { BehaviourScorer } from '../behaviour/types.ts'
 import { createPasses } from '../challenge/pass.ts'
 import { createProofOfWork } from '../challenge/proof-of-work.ts'
+import type { Containment } from '../contain/containment.ts'
 import { events } from '../events.ts'
 import type { GeoDecision } from '../inspect/geo-types.ts'
 import type { Inspector, InspectorSettings } from '../inspect/types.ts'
@@ -19,6 +20,7 @@ import { addInspectHook } from './inspect-hook.ts'
 import { addObserveHook } from './observe-hook.ts'
 import { RefusalLog } from './refusals.ts'
 import { RequestGuard } from './request-anomaly.ts'
+import { InFlight } from './request-state.ts'
 import { compileRules } from './route-rule.ts'
 
 /** See {@link registerGuard}. */
@@ -39,13 +41,23 @@ export async function registerGuard(
   const securityEvents = useSecurityEvents(app, events)
   const principalOf = usePrincipal(app, settings.principal)
   const rules = compileRules(app, plugin)
-  const clientOf = createClientReader(hash)
-  const refusals = new RefusalLog(securityEvents, clock)
-  const states = decorateRequest(app, guard, clientOf)
+  const clientOf = createClientReader(hash, guard.allowlist)
+  const refusals = new RefusalLog(securityEvents, clock, settings.breakGlassSha256)
   const challenge = await createChallenge(app, guard, clientOf, securityEvents)
+  const states = decorateRequest(app, guard, clientOf, challenge?.gate)
+  const inFlight = new InFlight()
   const parts = { guard, rules, clientOf, refusals }
 
-  addContainmentHooks(app, { ...parts, events: securityEvents, principalOf, gate: challenge?.gate })
+  app.addHook('onRequest', function anomalyGuardFollow(request, _reply, done) {
+    inFlight.add(request)
+    done()
+  })
+  addContainmentHooks(app, {
+    ...parts,
+    principalOf,
+    gate: challenge?.gate,
+    stateOf: states.make,
+  })
   if (decideGeo !== undefined) addGeoHook(app, guard, decideGeo, clientOf, refusals)
   if (settings.inspect.enabled) {
     const keep = (request: FastifyRequest, inspection: RequestGuard['inspection']) => {
@@ -58,9 +70,13 @@ export async function registerGuard(
   const countryOf =
     decideGeo === undefined ? undefined : (address: string) => decideGeo(address).country
   addObserveHook(app, { guard, rules, clientOf, stateOf: states.find, behaviour, countryOf })
+  app.addHook('onResponse', function anomalyGuardForget(request, _reply, done) {
+    inFlight.remove(request)
+    done()
+  })
   // After the hooks: a route has those that exist when it is declared.
   await challenge?.addRoutes()
-  const stopFeed = feedEvents(securityEvents, guard)
+  const stopFeed = feedEvents(securityEvents, { guard, clientOf, inFlight, stateOf: states.make })
   app.addHook('onClose', async () => {
     stopFeed()
     await guard.stop()
@@ -68,12 +84,19 @@ export async function registerGuard(
 }
 
 /** One object for each request that asks for it. */
-function decorateRequest(app: FastifyInstance, guard: Guard, clientOf: (ip: string) => Client) {
+function decorateRequest(
+  app: FastifyInstance,
+  guard: Guard,
+  clientOf: (ip: string) => Client,
+  gate: ChallengeGate | undefined,
+) {
   const states = new WeakMap<FastifyRequest, RequestGuard>()
   const make = (request: FastifyRequest): RequestGuard => {
     let state = states.get(request)
     if (state === undefined) {
-      state = new RequestGuard(request, guard, () => clientOf(request.ip))
+      const client = () => clientOf(request.ip)
+      const hasPass = (found: Containment) => gate?.passes(request, client().key, found) === true
+      state = new RequestGuard(request, guard, client, hasPass)
       states.set(request, state)
     }
     return state

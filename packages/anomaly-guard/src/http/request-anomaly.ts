@@ -1,8 +1,10 @@
 /** The decorator `request.anomaly`: what a handler tells the guard. */
 import type { FastifyRequest } from 'fastify'
+import type { Containment } from '../contain/containment.ts'
 import type { Inspection } from '../inspect/types.ts'
 import type { Guard } from '../service/guard.ts'
 import type { Client } from './client.ts'
+import { originOf } from './request-state.ts'
 
 /** What a detection point knows of the attempt. Both are hashed at once with the option `secret`. */
 export interface Attempt {
@@ -23,6 +25,12 @@ export interface RequestAnomaly {
   succeed(point: string, attempt?: Pick<Attempt, 'account'>): void
   /** A fact for your own rules, such as the amount of a transfer. */
   note(name: string, facts?: { readonly resource?: string; readonly amount?: number }): void
+  /**
+   * Whether an account is being attacked from many addresses, and this client has not solved a challenge since.
+   * Ask before the password is checked, and demand more: a code by e-mail, `config.anomaly.account` does it
+   * for you. Only in mode `enforce`.
+   */
+  isUnderAttack(point: 'login', attempt: Required<Pick<Attempt, 'account'>>): boolean
   /** A value for a feature of `behaviour.features`. */
   measure(feature: string, value: number): void
   /** What the inspection found in this request; `undefined` before it ran or where it is off. */
@@ -37,14 +45,43 @@ export class RequestGuard implements RequestAnomaly {
   /** Set by `fail('login')`, for the behaviour score. */
   hasFailedLogin = false
   values: Record<string, number> | undefined = undefined
+  /** The account that the route has named, as a keyed hash. */
+  account: string | undefined = undefined
+  readonly #counted = new Map<string, number>()
   readonly #request: FastifyRequest
   readonly #guard: Guard
   readonly #client: () => Client
+  readonly #hasPass: (containment: Containment) => boolean
 
-  constructor(request: FastifyRequest, guard: Guard, client: () => Client) {
+  constructor(
+    request: FastifyRequest,
+    guard: Guard,
+    client: () => Client,
+    hasPass: (containment: Containment) => boolean,
+  ) {
+    this.#hasPass = hasPass
     this.#request = request
     this.#guard = guard
     this.#client = client
+  }
+
+  /**
+   * One failure may be told by a handler and by events of several plugins: it counts as often as the one that
+   * tells it most often.
+   */
+  isNews(signal: string, source: string): boolean {
+    const key = `${signal} ${source}`
+    const told = (this.#counted.get(key) ?? 0) + 1
+    this.#counted.set(key, told)
+    if (told <= (this.#counted.get(signal) ?? 0)) return false
+    this.#counted.set(signal, told)
+    return true
+  }
+
+  isUnderAttack(_point: 'login', { account }: Required<Pick<Attempt, 'account'>>): boolean {
+    const { active, clock, pseudonym } = this.#guard
+    const found = active.ofAccount(pseudonym('account', account), clock.now())
+    return found !== undefined && !this.#client().isAllowed && !this.#hasPass(found)
   }
 
   fail(point: string, { account, secret }: Attempt = {}): void {
@@ -80,14 +117,17 @@ export class RequestGuard implements RequestAnomaly {
       this.#request.log.warn({ name }, 'anomaly-guard ignored a signal: its name is invalid')
       return
     }
+    if (!this.isNews(name, 'handler')) return
     const { principal, routeOptions, method } = this.#request
+    const client = this.#client()
     this.#guard.observe({
       name,
       atMs: this.#guard.tick(),
-      address: this.#client().key,
+      address: client.key,
       principalId: principal?.id,
       sessionId: principal?.sessionId,
       route: routeOptions.url === undefined ? undefined : `${method} ${routeOptions.url}`,
+      origin: originOf(this.#request, client),
       ...facts,
     })
   }

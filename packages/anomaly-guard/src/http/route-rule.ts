@@ -1,6 +1,6 @@
 /** What routes declare under `config.anomaly`, compiled as they are declared. */
 import { compileRouteRule, type RouteRules } from '@parapet/kit'
-import type { FastifyInstance } from 'fastify'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { PARAPET_ANOMALY_GUARD_INVALID_RULE } from '../errors.ts'
 import type { AttackClass, FieldTreatment } from '../inspect/types.ts'
 
@@ -14,6 +14,13 @@ export interface RouteInspection {
 export interface AnomalyRule {
   /** A successful request is also a signal of this name: `export`, `file`, or one for your own rules. */
   readonly tag?: string
+  /** Members of the query that name a resource, as parameters of the path do: `['id']`. @default [] */
+  readonly ids?: readonly string[]
+  /**
+   * The login name that the body aims at. While that account is attacked from many addresses, a client has to
+   * solve a challenge before the handler runs; without the option `challenge`, its logins are limited.
+   */
+  readonly account?: (request: FastifyRequest) => unknown
   /** `false` switches the inspection of the payload off. @default as in the options */
   readonly inspect?: false | RouteInspection
   /** The route answers in lockdown, without a challenge, and while read-only, such as a health check. */
@@ -25,9 +32,10 @@ export interface AnomalyRule {
 /** A rule as the request path uses it. */
 export interface CompiledRoute {
   readonly pattern: string
-  /** The last parameter of the pattern. */
-  readonly idParameter: string | undefined
+  readonly idParameters: readonly string[]
+  readonly idMembers: readonly string[]
   readonly tag: string | undefined
+  readonly account: AnomalyRule['account']
   readonly inspect: false | RouteInspection | undefined
   readonly isOpen: boolean
   readonly isWatched: boolean
@@ -35,7 +43,7 @@ export interface CompiledRoute {
   readonly isFallback: boolean
 }
 
-const KEYS = ['tag', 'inspect', 'open', 'watch']
+const KEYS = ['tag', 'ids', 'account', 'inspect', 'open', 'watch']
 const TAG = /^[a-z][a-z0-9-]{0,63}$/
 
 /** Compiles the rules of the routes that are declared from now on. */
@@ -44,11 +52,13 @@ export function compileRules(app: FastifyInstance, plugin: string): RouteRules<C
     plugin,
     key: 'anomaly',
     compile: ({ raw, route, name }) => {
-      const { tag, inspect, open = false, watch = true } = readRule(raw, name)
+      const { tag, ids = [], account, inspect, open = false, watch = true } = readRule(raw, name)
       return Object.freeze({
         pattern: route.url,
-        idParameter: [...route.url.matchAll(/:([A-Za-z0-9_]+)/g)].at(-1)?.[1],
+        idParameters: [...route.url.matchAll(/:([A-Za-z0-9_]+)/g)].map(([, id]) => id!),
+        idMembers: ids,
         tag,
+        account,
         inspect,
         isOpen: open,
         isWatched: watch,
@@ -68,7 +78,13 @@ function readRule(raw: unknown, route: string): AnomalyRule {
   for (const key of Object.keys(rule)) {
     if (!KEYS.includes(key)) refuse(`"${key}" is unknown, known are ${KEYS.join(', ')}`)
   }
-  const { tag, inspect, open, watch } = rule
+  const { tag, ids, account, inspect, open, watch } = rule
+  if (account !== undefined && typeof account !== 'function') {
+    refuse('"account" must be a function')
+  }
+  if (ids !== undefined && !(Array.isArray(ids) && ids.every((id) => typeof id === 'string'))) {
+    refuse('"ids" must be a list of names of query members')
+  }
   if (tag !== undefined && !(typeof tag === 'string' && TAG.test(tag))) {
     refuse('"tag" must be lower-case letters, digits and hyphens')
   }

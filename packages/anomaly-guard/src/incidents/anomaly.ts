@@ -44,7 +44,12 @@ export function createAnomaly(
   })
 }
 
+/** Rules that are not over a window. */
+export const otherRules = ['inspection', 'behaviour', 'geo', 'takeover'] as const
+
 const MAX_TEXT = 16_384
+/** The latest time that a `Date` holds. */
+const MAX_TIME = 8.64e15
 
 /** Reads an anomaly as the store returns it. @returns `undefined` where the text is none. */
 export function parseAnomaly(text: string): Anomaly | undefined {
@@ -55,7 +60,14 @@ export function parseAnomaly(text: string): Anomaly | undefined {
     const isValid =
       [id, rule, label, severity].every((each) => typeof each === 'string') &&
       Number.isSafeInteger(time) &&
-      [subject, evidence].every((each) => typeof each === 'object' && each !== null)
+      [subject, evidence].every((each) => typeof each === 'object' && each !== null) &&
+      [...Object.values<unknown>({ ...subject }), value.route ?? ''].every(
+        (each) => typeof each === 'string',
+      ) &&
+      Object.values(evidence).every((each) => typeof each === 'number') &&
+      Math.abs(time) <= MAX_TIME &&
+      (value.reasons === undefined ||
+        (Array.isArray(value.reasons) && value.reasons.every((each) => typeof each === 'string')))
     return isValid ? Object.freeze(value) : undefined
   } catch {
     return undefined

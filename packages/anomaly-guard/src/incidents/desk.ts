@@ -38,6 +38,8 @@ export interface Desk {
 /** Detections that follow each other closer than this are one anomaly. */
 const FOLD_MS = 600_000
 const MAX_OPEN = 20_000
+/** So many clients of a /24, or of an IPv6 /48, are anomalies of their own within the time. */
+const MAX_CROWD = 30
 
 interface OpenAnomaly {
   readonly id: string
@@ -52,6 +54,7 @@ export function createDesk(settings: DeskSettings): Desk {
 class AnomalyDesk implements Desk {
   readonly #settings: DeskSettings
   readonly #open = new Map<string, OpenAnomaly>()
+  readonly #crowds = new Map<string, { readonly since: number; readonly groups: Set<string> }>()
   readonly #pending = new Set<Promise<void>>()
 
   constructor(settings: DeskSettings) {
@@ -64,7 +67,7 @@ class AnomalyDesk implements Desk {
     const mode = modes.of(rule, detection.mode)
     const now = clock.now()
     impact.detected(detection)
-    const key = `${rule} ${group}`
+    const key = this.#crowdOf(detection, now) ?? `${rule} ${group}`
     let open = this.#open.get(key)
     const isNew = open === undefined || open.lastAt <= now - FOLD_MS
     if (open === undefined || isNew) {
@@ -77,6 +80,26 @@ class AnomalyDesk implements Desk {
     }
     open.lastAt = now
     if (mode === 'enforce') respond(detection, open.id)
+  }
+
+  /** One anonymous client has many addresses of its network: beyond a few, the network is one subject. */
+  #crowdOf({ rule, group, subject }: Detection, now: number): string | undefined {
+    const { address, principalId, account } = subject
+    if (address === undefined || principalId !== undefined || account !== undefined)
+      return undefined
+    const network = address.split(/[.:]/).slice(0, 3).join('.')
+    const key = `${rule} network ${network}`
+    let crowd = this.#crowds.get(key)
+    if (crowd === undefined || crowd.since <= now - FOLD_MS) {
+      this.#crowds.delete(key)
+      if (this.#crowds.size >= MAX_OPEN) this.#crowds.delete(this.#crowds.keys().next().value!)
+      crowd = { since: now, groups: new Set() }
+      this.#crowds.set(key, crowd)
+    }
+    if (crowd.groups.has(group)) return undefined
+    if (crowd.groups.size >= MAX_CROWD) return key
+    crowd.groups.add(group)
+    return undefined
   }
 
   loginAttack(account: string | undefined, address: string): 'address' | 'account' | undefined {

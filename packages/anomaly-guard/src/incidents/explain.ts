@@ -44,13 +44,14 @@ export function explainAnomaly(
  * for the same reason before this anomaly was recorded.
  */
 export function causedBy(
-  { id, subject: { address, principalId } }: Anomaly,
+  { id, rule, subject: { address, principalId, account } }: Anomaly,
   active: readonly Containment[],
 ): Containment[] {
-  const names = new Set([address, principalId])
+  const names = new Set([`address:${address}`, `principal:${principalId}`, `account:${account}`])
   return active.filter(
-    ({ anomalyId, by, target }) =>
-      anomalyId === id || (by === null && names.has(target.type === 'service' ? '' : target.value)),
+    ({ anomalyId, by, target, reason }) =>
+      anomalyId === id ||
+      (by === null && names.has(formatTarget(target)) && reason.endsWith(`(rule ${rule})`)),
   )
 }
 

@@ -44,7 +44,13 @@ export function createModes({ store, clock, mode, onError }: ModesSettings): Mod
     store,
     clock,
     channel: KEY,
-    load: async () => learn(await store.get(KEY)),
+    load: async () => {
+      const text = await store.get(KEY)
+      // A store that has lost everything gets back what operators decided.
+      if (text === null && Object.keys(changes).length > 0) {
+        await store.setIfAbsent(KEY, JSON.stringify(changes), KEEP_MS)
+      } else learn(text)
+    },
     receive: learn,
     refreshMs: REFRESH_MS,
     onError,

@@ -8,8 +8,8 @@ export const defaultResponses: Readonly<Record<string, readonly Response[]>> = O
   brute_force: ['block-address'],
   credential_stuffing: ['block-address'],
   password_spraying: ['block-address'],
-  // The owner of the account must be able to log in: its address solves a challenge, others as well.
-  distributed_brute_force: ['challenge'],
+  // Each address makes few guesses: each login to the account solves a challenge, its owner's as well.
+  distributed_brute_force: ['challenge', 'challenge-account'],
   token_guessing: ['challenge'],
   enumeration: ['tighten'],
   scraping: ['challenge'],
@@ -54,9 +54,11 @@ export function createResponder(
   hasChallenge: boolean,
 ): Responder {
   return (detection, anomalyId) => {
-    const { subject, rule, label } = detection
+    const { subject, rule, label, origin } = detection
+    if (origin === 'allowed') return
     for (const response of responsesTo(detection, table)) {
-      const measure = measureOf(response, subject, hasChallenge)
+      const allowed = origin === 'cross-site' ? calmed(response, hasChallenge) : response
+      const measure = allowed && measureOf(allowed, subject, hasChallenge)
       if (measure === undefined) continue
       const order: ContainmentOrder = { ...measure, reason: `${label} (rule ${rule})`, anomalyId }
       const { spared } = containments.order(order)
@@ -67,9 +69,16 @@ export function createResponder(
   }
 }
 
+/** Another site can make a browser ask, so that its visitor solves a challenge at most. */
+function calmed(response: Response, hasChallenge: boolean): Response | undefined {
+  if (response === 'challenge-account') return response
+  const isMild = response !== 'step-up' && response !== 'revoke'
+  return hasChallenge && isMild ? 'challenge' : undefined
+}
+
 function measureOf(
   response: Response,
-  { address, principalId }: Subject,
+  { address, principalId, account }: Subject,
   hasChallenge: boolean,
 ): Measure | undefined {
   const atAddress = address === undefined || address === 'unknown' ? undefined : address
@@ -84,6 +93,13 @@ function measureOf(
     'block-principal': () => toPrincipal('block'),
     challenge: () => toAddress(hasChallenge ? 'challenge' : 'tighten'),
     tighten: () => toPrincipal('tighten') ?? toAddress('tighten'),
+    'challenge-account': () =>
+      account === undefined
+        ? undefined
+        : {
+            kind: hasChallenge ? 'challenge' : 'tighten',
+            target: { type: 'account', value: account },
+          },
     'step-up': () => toPrincipal('step-up'),
     revoke: () => toPrincipal('revoke'),
   }

@@ -13,6 +13,8 @@ export interface Budget {
    * ordinary traffic shows. A key counts once among the largest readings of a half.
    */
   learn(key: number, reading: number): number
+  /** Forgets what was learnt. */
+  reset(): void
   readonly threshold: number
 }
 
@@ -32,8 +34,9 @@ const createHalf = (): Half => ({ seen: 0, largest: new Map(), floor: 0 })
  * were seen to allow one, nothing exceeds it.
  *
  * @param ratio the share of readings that may exceed the threshold, above 0.
+ * @param cap the threshold never exceeds it: a key above it is an attacker, of whom nothing is learnt.
  */
-export function createBudget(ratio: number): Budget {
+export function createBudget(ratio: number, cap = Infinity): Budget {
   const halfLength = Math.ceil(KEPT / ratio / 2)
   let present = createHalf()
   let past = createHalf()
@@ -50,6 +53,10 @@ export function createBudget(ratio: number): Budget {
   }
   return {
     learn(key, reading) {
+      if (reading > cap) {
+        for (const half of [past, present]) if (half.largest.delete(key)) untilUpdate = 1
+        return Math.min(threshold, cap)
+      }
       present.seen++
       keep(present, key, reading)
       const before = threshold
@@ -59,6 +66,12 @@ export function createBudget(ratio: number): Budget {
         present = createHalf()
       }
       return before
+    },
+    reset() {
+      present = createHalf()
+      past = createHalf()
+      threshold = 0
+      untilUpdate = 1
     },
     get threshold() {
       return threshold

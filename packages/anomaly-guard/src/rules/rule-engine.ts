@@ -7,8 +7,9 @@ import { keyOf, type Signal, type SignalKey } from './signal.ts'
 
 const NOTHING: readonly Detection[] = Object.freeze([])
 const DEFAULT_MAX_KEYS = 100_000
-/** With a budget the limit may rise, so that more than the limit has to be counted. */
-const BUDGET_HEADROOM = 4
+const MAX_CAPACITY = 16_384
+/** A budget raises a limit to so many times its definition, at most. */
+const MAX_RISE = 3
 
 interface CompiledRule {
   readonly rule: Rule
@@ -28,6 +29,8 @@ export interface RuleEngine {
   observe(signal: Signal): readonly Detection[]
   /** The limit of a rule now: higher than its definition where a budget has raised it. */
   limitOf(rule: string): number | undefined
+  /** Forgets what raised the limit of a rule. */
+  resetBudget(rule: string): void
   /** How many keys are tracked, by rule. */
   readonly sizes: Readonly<Record<string, number>>
 }
@@ -60,6 +63,9 @@ export function createRuleEngine(
       const each = compiled.find(({ rule }) => rule.name === name)
       return each && Math.max(each.rule.limit, each.budget?.threshold ?? 0)
     },
+    resetBudget(name) {
+      compiled.find(({ rule }) => rule.name === name)?.budget?.reset()
+    },
     get sizes() {
       return Object.fromEntries(compiled.map(({ rule, windows }) => [rule.name, windows.size]))
     },
@@ -68,9 +74,11 @@ export function createRuleEngine(
 
 function compile(rule: Rule): CompiledRule {
   const { count = 'signals', limit, withinMs, maxKeys = DEFAULT_MAX_KEYS } = rule
-  const budget = rule.falsePositiveRatio ? createBudget(rule.falsePositiveRatio) : undefined
-  const capacity =
-    count === 'amount' ? 1 : Math.min(16_384, budget ? limit * BUDGET_HEADROOM : limit)
+  const highest = Math.min(MAX_RISE * limit, count === 'amount' ? Infinity : MAX_CAPACITY - 1)
+  const budget = rule.falsePositiveRatio
+    ? createBudget(rule.falsePositiveRatio, highest)
+    : undefined
+  const capacity = count === 'amount' ? 1 : Math.min(MAX_CAPACITY, budget ? highest + 1 : limit)
   const settings = { windowMs: withinMs, capacity, maxKeys }
   return {
     rule,
@@ -128,6 +136,7 @@ function detect(rule: Rule, signal: Signal, evidence: Evidence): Detection {
     ...(signal.route === undefined ? undefined : { route: signal.route }),
     ...(respond === undefined ? undefined : { respond }),
     ...(mode === undefined ? undefined : { mode }),
+    ...(signal.origin === undefined ? undefined : { origin: signal.origin }),
   }
 }
 
@@ -145,8 +154,10 @@ function hashOf(
 ): number | undefined {
   if (typeof key !== 'string') {
     const [first, second] = [keyOf(signal, key[0]), keyOf(signal, key[1])]
-    return first === undefined || second === undefined ? undefined : hash(first, second)
+    if (first === undefined || second === undefined) return undefined
+    return signal.origin === undefined ? hash(first, second) : hash(signal.origin + first, second)
   }
   const text = keyOf(signal, key)
-  return text === undefined ? undefined : hash(text)
+  if (text === undefined) return undefined
+  return signal.origin === undefined ? hash(text) : hash(signal.origin, text)
 }

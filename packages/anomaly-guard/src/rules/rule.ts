@@ -1,6 +1,7 @@
 /** What a rule is, and what it finds. */
 import type { Severity } from '@parapet/kit'
 import { PARAPET_ANOMALY_GUARD_INVALID_ARGUMENT } from '../errors.ts'
+import { checkMembers } from './rule-members.ts'
 import { keyOf, type Signal, type SignalKey } from './signal.ts'
 
 /** What is going on, as precisely as a rule can say. Users' rules may have labels of their own. */
@@ -34,6 +35,7 @@ export type Response =
   | 'block-principal'
   | 'tighten'
   | 'challenge'
+  | 'challenge-account'
   | 'step-up'
   | 'revoke'
 
@@ -106,6 +108,16 @@ export interface Detection {
   readonly route?: string
   readonly respond?: readonly Response[]
   readonly mode?: Mode
+  /** See `Signal.origin`. */
+  readonly origin?: Signal['origin']
+}
+
+/** Rules that were checked: what only looks like one would silently do nothing. */
+const defined = new WeakSet<object>()
+
+/** Whether a value was made by {@link defineRule}. */
+export function isRule(value: unknown): boolean {
+  return typeof value === 'object' && value !== null && defined.has(value)
 }
 
 const NAME = /^[a-z][a-z0-9-]{0,63}$/
@@ -121,6 +133,7 @@ export function defineRule(name: string, definition: RuleDefinition): Rule {
     throw new PARAPET_ANOMALY_GUARD_INVALID_ARGUMENT(`${what} of the rule "${name}"`, problem)
   }
   const { limit, withinMs, maxKeys = 1, falsePositiveRatio: budget = 0, count } = definition
+  checkMembers(definition, refuse)
   if (!NAME.test(name)) refuse('the name', 'must be lower-case letters, digits and hyphens')
   const most = count === 'amount' ? Number.MAX_SAFE_INTEGER : 10_000
   if (!isWithin(limit, 1, most)) refuse('limit', `must be an integer from 1 to ${most}`)
@@ -129,7 +142,9 @@ export function defineRule(name: string, definition: RuleDefinition): Rule {
   }
   if (!isWithin(maxKeys, 1, MAX_KEYS)) refuse('maxKeys', `must be an integer from 1 to ${MAX_KEYS}`)
   if (!(budget >= 0 && budget <= 0.1)) refuse('falsePositiveRatio', 'must be from 0 to 0.1')
-  return Object.freeze({ ...definition, name })
+  const rule = Object.freeze({ ...definition, name })
+  defined.add(rule)
+  return rule
 }
 
 const MAX_WINDOW_MS = 604_800_000

@@ -26,6 +26,8 @@ export interface SessionMoves {
 }
 
 const RECENT_MS = 1_800_000
+/** Within so long, nobody gets to another country; a VPN that is switched on does. */
+const TRAVEL_MS = 60_000
 
 interface LastUse {
   atMs: number
@@ -49,7 +51,9 @@ export function createSessionMoves(maxSessions = 50_000): SessionMoves {
       const isRecent = atMs - last.atMs < RECENT_MS
       const isAbroad =
         country !== undefined && last.country !== undefined && country !== last.country
-      const moved = isOther && (isRecent || isAbroad)
+      // A copied user agent: nobody is in another country within minutes and then goes on as before.
+      const isTorn = isAbroad && last.address !== address && atMs - last.atMs < TRAVEL_MS
+      const moved = (isOther && (isRecent || isAbroad)) || isTorn
       if (atMs - last.atMs > RECENT_MS / 30) {
         // Renews the place in the order of eviction, but not with every request.
         uses.delete(sessionId)

@@ -30,6 +30,7 @@ const MAX_BATCH = 500
 const MAX_MESSAGE = 1_000_000
 /** Too many of these to tell every instance about each. */
 const LOCAL = new Set(['request', 'resource', 'file'])
+const ORIGINS = new Set<unknown>(['allowed', 'cross-site'])
 const MEMBERS = [
   'address',
   'principalId',
@@ -101,5 +102,7 @@ function readSignal(value: unknown): Omit<Signal, 'atMs'>[] {
   for (const member of MEMBERS) {
     if (typeof source[member] === 'string') signal[member] = source[member]
   }
+  if (Number.isFinite(source['amount'])) signal['amount'] = source['amount']
+  if (ORIGINS.has(source['origin'])) signal['origin'] = source['origin']
   return [signal as unknown as Omit<Signal, 'atMs'>]
 }

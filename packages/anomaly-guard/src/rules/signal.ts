@@ -28,6 +28,11 @@ export interface Signal {
   readonly statusCode?: number | undefined
   /** What moved with a session: `client`, `country`, or both. */
   readonly moved?: string | undefined
+  /**
+   * `allowed`: the option `allow` names the client, so that nothing is done about it. `cross-site`: a page of
+   * another site made the browser ask; the visitor is challenged at most, and counted apart.
+   */
+  readonly origin?: 'allowed' | 'cross-site' | undefined
   /** It happened on another instance. */
   readonly isForeign?: boolean | undefined
 }
@@ -46,6 +51,9 @@ export type SignalKey =
 
 /** The text of a key, or `undefined` where the signal has none. */
 export function keyOf(signal: Signal, key: SignalKey): string | undefined {
-  if (key === 'client') return signal.principalId ?? signal.address
+  // The id of a principal may look like an address.
+  if (key === 'client') {
+    return signal.principalId === undefined ? signal.address : `principal ${signal.principalId}`
+  }
   return key === 'everyone' ? 'everyone' : signal[key]
 }

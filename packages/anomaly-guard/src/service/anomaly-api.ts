@@ -1,7 +1,7 @@
 /** `app.anomaly`: what an operator and the code of the application see of the guard. */
 import { PARAPET_ANOMALY_GUARD_INVALID_ARGUMENT, PARAPET_ANOMALY_GUARD_UNKNOWN } from '../errors.ts'
 import type { BehaviourModel, LearningPhase } from '../behaviour/types.ts'
-import type { Anomaly, Verdict } from '../incidents/anomaly.ts'
+import { otherRules, type Anomaly, type Verdict } from '../incidents/anomaly.ts'
 import type { Incident } from '../incidents/correlate.ts'
 import { causedBy, explainAnomaly, type Explanation } from '../incidents/explain.ts'
 import type { Impact } from '../incidents/impact.ts'
@@ -28,7 +28,8 @@ export interface AnomalyGuard {
   /** Why an anomaly was detected and what was done. @throws PARAPET_ANOMALY_GUARD_UNKNOWN */
   explain(id: string): Promise<Explanation>
   /**
-   * Says whether an anomaly was one. `false-positive` lifts what is in force because of it.
+   * Says whether an anomaly was one. `false-positive` lifts what its rule has put in force; `true-positive`
+   * makes the rule forget what has raised its limit. The same verdict again changes nothing.
    *
    * @returns how many containments were lifted.
    * @throws PARAPET_ANOMALY_GUARD_UNKNOWN
@@ -49,15 +50,13 @@ export interface AnomalyGuard {
   settle(): Promise<void>
 }
 
-/** Rules that are not over a window. */
-const OTHER_RULES = ['inspection', 'behaviour', 'geo', 'takeover'] as const
 const DAY_MS = 86_400_000
 
 /** Creates the API. */
 export function createAnomalyApi(guard: Guard, behaviour: BehaviourModel | null): AnomalyGuard {
   const { settings, engine, modes, impact, timeline, desk, report, active, clock } = guard
   const modeOf = (name: string): Mode => modes.of(name, ownModeOf(guard, name))
-  const known = [...settings.rules.map(({ name }) => name), ...OTHER_RULES]
+  const known = [...settings.rules.map(({ name }) => name), ...otherRules]
   const requireRule = (name: string): void => {
     if (!known.includes(name)) throw new PARAPET_ANOMALY_GUARD_UNKNOWN(`rule "${name}"`)
   }
@@ -76,7 +75,9 @@ export function createAnomalyApi(guard: Guard, behaviour: BehaviourModel | null)
     },
     async feedback(id, verdict, { by }) {
       requireVerdict(verdict)
-      return judge(guard, api, Object.freeze({ ...(await requireAnomaly(id)), verdict }), by)
+      const anomaly = await requireAnomaly(id)
+      if (anomaly.verdict === verdict) return 0
+      return judge(guard, api, Object.freeze({ ...anomaly, verdict }), by)
     },
     impact(rule) {
       requireRule(rule)
@@ -129,7 +130,7 @@ async function judge(guard: Guard, contain: Contain, judged: Anomaly, by: string
       if ((await contain.lift(id, { by })) !== undefined) lifted++
     }
     await enforceBudget(guard, judged.rule)
-  }
+  } else guard.engine.resetBudget(judged.rule)
   guard.report.feedbackGiven(judged, by, lifted)
   return lifted
 }

@@ -6,6 +6,7 @@ import {
 import { parseBlock } from '../contain/address.ts'
 import type { Containment, ContainmentKind, Target } from '../contain/containment.ts'
 import type { ContainmentResult } from '../contain/containments.ts'
+import type { Incident } from '../incidents/correlate.ts'
 import type { Guard } from './guard.ts'
 
 /** Why, how long and by whom. */
@@ -40,13 +41,20 @@ export interface Contain {
   /**
    * Refuses everything with 423, but for allowed addresses, open routes and the break-glass token.
    *
-   * @throws PARAPET_ANOMALY_GUARD_LOCKDOWN_UNFOUNDED neither `by` nor two open incidents of different patterns.
+   * @throws PARAPET_ANOMALY_GUARD_LOCKDOWN_UNFOUNDED neither `by` nor two open incidents of different
+   *   patterns that concern principals or accounts: anonymous clients make incidents at will.
    */
   lockdown(
     request: ContainRequest & { readonly incidents?: readonly string[] },
   ): Promise<ContainmentResult>
-  /** Refuses requests that change something (all but GET, HEAD and OPTIONS) with 423. */
-  readOnly(request: ContainRequest): Promise<ContainmentResult>
+  /**
+   * Refuses requests that change something (all but GET, HEAD and OPTIONS) with 423.
+   *
+   * @throws PARAPET_ANOMALY_GUARD_LOCKDOWN_UNFOUNDED neither `by` nor an open incident of that kind.
+   */
+  readOnly(
+    request: ContainRequest & { readonly incidents?: readonly string[] },
+  ): Promise<ContainmentResult>
   /**
    * Ends a containment and spares its target for `contain.graceMs`.
    *
@@ -68,10 +76,11 @@ export function createContainApi(guard: Guard): Contain {
     request: ContainRequest & { readonly factor?: number },
   ): Promise<ContainmentResult> => {
     const { reason, by, ttlMs, dryRun, factor } = checkRequest(request)
+    if (by === undefined) requireNarrow(target)
     const result = containments.order({ kind, target, reason, by, ttlMs, dryRun, factor })
-    await containments.settle()
     const { containment } = result
     if (containment === undefined || dryRun === true) return result
+    await containments.established(containment)
     const current = active.list(clock.now()).find(({ id }) => id === containment.id)
     return { ...result, containment: current ?? containment }
   }
@@ -86,12 +95,17 @@ export function createContainApi(guard: Guard): Contain {
     async lockdown({ incidents = [], ...request }) {
       if (request.by === undefined) {
         const open = desk.incidents().filter(({ id }) => incidents.includes(id))
-        const patterns = new Set(open.map(({ pattern }) => pattern))
-        if (patterns.size < 2) throw new PARAPET_ANOMALY_GUARD_LOCKDOWN_UNFOUNDED()
+        requireIncidents(open, 2)
       }
       return order('lockdown', service, { ttlMs: SERVICE_TTL_MS, ...request })
     },
-    readOnly: (request) => order('read-only', service, { ttlMs: SERVICE_TTL_MS, ...request }),
+    async readOnly({ incidents = [], ...request }) {
+      if (request.by === undefined) {
+        const open = desk.incidents().filter(({ id }) => incidents.includes(id))
+        requireIncidents(open, 1)
+      }
+      return order('read-only', service, { ttlMs: SERVICE_TTL_MS, ...request })
+    },
     lift: (id, { by }) => containments.lift(id, by, settings.contain.graceMs),
     list: () => active.list(clock.now()),
   }
@@ -111,6 +125,24 @@ function checkRequest<T extends ContainRequest & { readonly factor?: number }>(r
     refuse('"factor"', 'must be a number above 0 and below 1')
   }
   return request
+}
+
+/** Anonymous clients make incidents at will: those that concern a principal or an account count. */
+function requireIncidents(open: readonly Incident[], patterns: number): void {
+  const founded = open.filter(({ subjects }) =>
+    subjects.some(({ principalId, account }) => principalId !== undefined || account !== undefined),
+  )
+  if (new Set(founded.map(({ pattern }) => pattern)).size < patterns) {
+    throw new PARAPET_ANOMALY_GUARD_LOCKDOWN_UNFOUNDED()
+  }
+}
+
+/** Without a person, one measure is for one client: the cap counts measures. */
+function requireNarrow({ type, value }: Target): void {
+  if (type !== 'address') return
+  const { isV4, prefixBits } = parseBlock(value)
+  if (prefixBits >= (isV4 ? 32 : 64)) return
+  refuse('"address"', 'must be a single IPv4 address or an IPv6 /64 without "by"')
 }
 
 const YEAR_MS = 31_536_000_000

@@ -23,6 +23,7 @@ import { createRuleEngine, type RuleEngine } from '../rules/rule-engine.ts'
 import { shareSignals, type SignalSharing } from '../rules/share-signals.ts'
 import type { Signal } from '../rules/signal.ts'
 import { createFailureMemory, isTakeover, takeoverOf } from './takeover.ts'
+import { otherRules } from '../incidents/anomaly.ts'
 import { createKeyHash, type KeyHash } from '../windows/key-hash.ts'
 import type { GuardReporter } from './reporter.ts'
 
@@ -93,8 +94,7 @@ export function createGuard(settings: AnomalyGuardSettings, report: GuardReporte
     tick,
     ...containing,
     ...detecting,
-    pseudonym: (kind, text) =>
-      createHmac('sha256', secret).update(`${kind} ${text}`).digest('base64url').slice(0, 22),
+    pseudonym: (kind, text) => pseudonymOf(secret, kind, text),
     observe(signal) {
       feed(signal)
       // A store of this process has no other listener.
@@ -116,6 +116,13 @@ export function createGuard(settings: AnomalyGuardSettings, report: GuardReporte
       await containments.settle()
     },
   }
+}
+
+/** One account is one, however its name is written. What is no text comes from a body that nobody checked. */
+function pseudonymOf(secret: Uint8Array, kind: 'account' | 'secret', value: unknown): string {
+  const given = typeof value === 'string' ? value : `a ${typeof value}`
+  const text = kind === 'account' ? given.normalize('NFKC').trim().toLowerCase() : given
+  return createHmac('sha256', secret).update(`${kind} ${text}`).digest('base64url').slice(0, 22)
 }
 
 /** Runs the rules over a signal, and reports what they find in signals of this instance. */
@@ -187,7 +194,13 @@ function assembleDetection(
     mode,
     onError: (error) => report.failed(error, 'read the modes'),
   })
-  const timeline = createTimeline({ store, clock, retentionMs, onError })
+  const timeline = createTimeline({
+    store,
+    clock,
+    retentionMs,
+    onError,
+    rules: [...rules.map(({ name }) => name), ...otherRules],
+  })
   const impact = createImpactRecorder(clock.now())
   const respond = createResponder(containing.containments, responses, challenge !== undefined)
   const { detected, incidentOpened } = report

@@ -44,6 +44,16 @@ export class CountWindows implements Windows {
   }
 
   add(key: number, nowMs: number): number {
+    return this.#enter(key, nowMs, true)
+  }
+
+  /** Adds an entry if there is room for it. @returns false where the window is full: nothing is added. */
+  take(key: number, nowMs: number): boolean {
+    return this.#enter(key, nowMs, false) > 0
+  }
+
+  /** @param replaces whether an entry replaces the oldest one of a full window; else it is not added: 0. */
+  #enter(key: number, nowMs: number, replaces: boolean): number {
     const table = this.#table
     const { heads, lengths, view } = table
     const slot = table.touch(key, nowMs)
@@ -53,6 +63,11 @@ export class CountWindows implements Windows {
     while (length > 0 && view.data[view.offset + head]! <= until) {
       head = (head + 1) & (view.size - 1)
       length--
+    }
+    if (length === this.#capacity && !replaces) {
+      heads[slot] = head
+      lengths[slot] = length
+      return 0
     }
     if (length === this.#capacity) {
       head = (head + 1) & (view.size - 1)
