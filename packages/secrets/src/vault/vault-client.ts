@@ -125,6 +125,9 @@ export function createVaultClient(options: VaultOptions): VaultClient {
   }
 }
 
+/** A token that a login in the background has just got may be revoked as well. */
+const MAX_TOKENS = 3
+
 async function askWithToken(
   endpoint: VaultEndpoint,
   login: VaultLogin,
@@ -132,11 +135,13 @@ async function askWithToken(
 ): Promise<VaultAnswer> {
   const attempt = (token: Secret): Promise<VaultAnswer> =>
     token.use((text) => askVault(endpoint, { ...request, token: text }))
-  const token = await login.token()
-  const answer = await attempt(token)
-  // The token was revoked, or has expired while this process slept; or it may not do this.
-  if (answer.status !== 403 || !login.isLogin || !(await login.forget(token))) return answer
-  return attempt(await login.token())
+  for (let tokens = 1; ; tokens++) {
+    const token = await login.token()
+    const answer = await attempt(token)
+    // The token was revoked, or has expired while this process slept; or it may not do this.
+    const isRefused = answer.status === 403 && login.isLogin && tokens < MAX_TOKENS
+    if (!isRefused || !(await login.forget(token))) return answer
+  }
 }
 
 /** @throws PARAPET_SECRETS_PROVIDER_FAILED the answer has another status. */

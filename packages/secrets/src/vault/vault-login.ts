@@ -96,20 +96,19 @@ export class VaultLogin {
       await this.#scheduleGiven(token)
       return token
     }
-    const token = await this.#logIn(this.#auth)
+    const { token, auth } = await this.#logIn(this.#auth)
+    this.#schedule(token, auth)
     this.#announce()
     return token
   }
 
-  async #logIn(given: LoginAuth): Promise<Secret> {
+  async #logIn(given: LoginAuth): Promise<{ token: Secret; auth: VaultAuthBody }> {
     const answer = await askVault(this.#endpoint, await loginRequest(given))
     const { auth } = answer.body
     if (answer.status !== 200 || typeof auth?.client_token !== 'string') {
       throw new PARAPET_SECRETS_PROVIDER_FAILED('vault', `the login was refused: ${answer.reason}`)
     }
-    const token = new Secret(auth.client_token)
-    this.#schedule(token, auth)
-    return token
+    return { token: new Secret(auth.client_token), auth }
   }
 
   #announce(): void {
@@ -159,8 +158,12 @@ export class VaultLogin {
 
   /** The former token is used until the login has succeeded; it has a third of its time left. */
   async #replace(auth: LoginAuth): Promise<void> {
-    const token = await this.#logIn(auth)
+    const former = this.#token
+    const { token, auth: granted } = await this.#logIn(auth)
+    // A call whose token was refused has logged in meanwhile; this token may be older than that refusal.
+    if (this.#token !== former) return
     this.#token = Promise.resolve(token)
+    this.#schedule(token, granted)
     this.#announce()
   }
 
