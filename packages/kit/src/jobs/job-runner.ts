@@ -1,4 +1,7 @@
-/** The part of {@link Jobs} that does not depend on the storage: workers, recurring jobs, polling, closing. */
+/**
+ * The part of {@link Jobs} that does not depend on the storage: workers, recurring jobs, polling, closing. The file
+ * is long because these share the state of one runner; occurrences and workers are in files of their own.
+ */
 import {
   PARAPET_KIT_INVALID_ARGUMENT,
   PARAPET_KIT_JOBS_CLOSED,
