@@ -37,6 +37,7 @@ export type {
 export { readCookie } from './http/cookie.ts'
 export { readFastifyInternal } from './http/fastify-internals.ts'
 export { keepAddress, requestSource, type RequestSource } from './http/request-source.ts'
+export { isInside, listRoutes, type RouterRoute } from './http/router-routes.ts'
 export { createNamedRoutes, namedRoutePattern, type NamedRoutes } from './http/named-routes.ts'
 export { lockFolder, type FolderOwner } from './folder-lock.ts'
 export {

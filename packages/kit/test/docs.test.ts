@@ -90,6 +90,8 @@ await t.test('the package exports what it promises, and nothing else', async (t)
     'keepAddress',
     'keyIdOf',
     'kitEvents',
+    'isInside',
+    'listRoutes',
     'lockFolder',
     'migrate',
     'migrationStatus',

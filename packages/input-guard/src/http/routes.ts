@@ -1,5 +1,6 @@
 /** What the plugin does with each route as it is declared: validators, the audit, lists, responses. */
 import {
+  listRoutes,
   compileRouteRule,
   missedRoute,
   readFastifyInternal,
@@ -21,7 +22,6 @@ import { listParameters } from '../validation/list-parameters.ts'
 import { createResolver, isNode, type ResolveRef } from '../validation/schema-tools.ts'
 import type { Recorder } from './recorder.ts'
 import { responseSchemaOf } from './response-schema.ts'
-import { routesOf } from './router-routes.ts'
 import { hasGuardedSchemas } from './schemas.ts'
 
 const NAME = '@parapet/input-guard'
@@ -125,10 +125,12 @@ export class GuardedRoutes {
 
   /** Routes of the same context that were declared before the plugin, usually because it was not awaited. */
   #earlierRoutes(): GuardedRoute[] {
-    return routesOf(this.#app).flatMap(({ method, config, schema, context }) => {
+    const context = this.#app
+    return (listRoutes(context) ?? []).flatMap(({ method, url, config, schema, owner }) => {
+      if (owner !== context) return []
       const rule = this.#rules.of({ config })
       if (rule !== undefined && rule !== missedRoute) return []
-      const name = `${method} ${config.url}`
+      const name = `${method} ${url}`
       const raw = (config as { readonly inputGuard?: unknown }).inputGuard
       const isUnguarded = readRule(raw, name)
       return [{ name, method, schema: schema as RouteSchema, context, isUnguarded, isMissed: true }]

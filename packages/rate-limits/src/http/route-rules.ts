@@ -1,5 +1,8 @@
 /** Compiles the rule of each route, and refuses to start while a route has none. */
 import {
+  isInside,
+  listRoutes,
+  type RouterRoute,
   createNamedRoutes,
   namedRoutePattern,
   type NamedRoutes,
@@ -14,7 +17,6 @@ import {
 } from '../errors.ts'
 import { compileRule, type CompiledRule } from '../tiers/rule.ts'
 import type { Tier } from '../tiers/tier.ts'
-import { listRoutes, type RouterRoute } from './router-routes.ts'
 
 /** What {@link RouteRules} needs. */
 export interface RouteRuleSettings {
@@ -119,7 +121,9 @@ export class RouteRules {
 
   #requireAll(app: FastifyInstance): void {
     const missing = new Set(this.#unlimited)
-    for (const route of listRoutes(app)) {
+    // If a later Fastify does not list its routes, those that are missing have the rule `notFound`.
+    for (const route of listRoutes(app) ?? []) {
+      if (!isInside(route.owner, app)) continue
       if (this.#ruleOf(route) === undefined && !this.#adopt(route)) {
         missing.add(`${route.method} ${route.url}`)
       }

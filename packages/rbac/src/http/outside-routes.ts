@@ -1,7 +1,7 @@
 /** Finds routes outside of the context in which the plugin is registered: no hook of it guards them. */
+import { isInside, listRoutes, type RouterRoute } from '@parapet/kit'
 import type { FastifyInstance } from 'fastify'
 import { PARAPET_RBAC_OUTSIDE_ROUTES } from '../errors.ts'
-import { isInside, listRoutes, type RouterRoute } from './router-routes.ts'
 
 /** Contexts with a guard. All copies of the plugin use the same symbol. */
 const kGuarded = Symbol.for('@parapet/rbac:guarded')

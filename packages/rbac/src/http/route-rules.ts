@@ -1,5 +1,8 @@
 /** Compiles the rule of every route and requires that each has one. */
 import {
+  isInside,
+  listRoutes,
+  type RouterRoute,
   createNamedRoutes,
   type NamedRoutes,
   compileRouteRule,
@@ -16,7 +19,6 @@ import {
   PARAPET_RBAC_UNDECLARED_ROUTES,
 } from '../errors.ts'
 import { permissionOf } from './permission-hook.ts'
-import { isInside, listRoutes, type RouterRoute } from './router-routes.ts'
 
 /** What {@link RouteRules} needs. */
 export interface RouteRuleServices {

@@ -7,6 +7,7 @@ export interface RouterRoute {
   readonly url: string
   /** The config that `request.routeOptions` returns for the route. */
   readonly config: object
+  readonly schema: unknown
   /** The context that has declared it. */
   readonly owner: unknown
 }
@@ -14,7 +15,11 @@ export interface RouterRoute {
 /** What find-my-way passes to `buildPrettyMeta`. */
 interface PrintedRoute {
   readonly method?: unknown
-  readonly store?: { readonly config?: { readonly url?: unknown }; readonly server?: unknown }
+  readonly store?: {
+    readonly config?: { readonly url?: unknown }
+    readonly schema?: unknown
+    readonly server?: unknown
+  }
 }
 
 /**
@@ -31,7 +36,8 @@ export function listRoutes(app: FastifyInstance): RouterRoute[] | undefined {
     visits++
     const config = store?.config
     if (typeof config?.url === 'string' && typeof method === 'string') {
-      routes.push({ method, url: config.url, config, owner: store?.server })
+      const { schema, server: owner } = store!
+      routes.push({ method, url: config.url, config, schema, owner })
     }
     return {}
   }
