@@ -13,6 +13,8 @@ import {
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
+import { readClaims } from './asvs/claims.ts'
+import { renderAsvs } from './asvs/page.ts'
 import { listReferenceRoutes, type Route } from './reference-routes.ts'
 import { drawRooms, replacePictures } from './room-picture.ts'
 import { listFiles, listPublished, workspaceRoot, type WorkspacePackage } from './workspace.ts'
@@ -137,7 +139,15 @@ export async function renderPages(): Promise<ReadonlyMap<string, string>> {
     ['docs/errors.md', renderErrors(sources)],
     ...references,
     [ARCHITECTURE, renderArchitecture()],
+    ['docs/checklist.md', await renderChecklist()],
+    ['docs/asvs.md', renderAsvs(readClaims())],
   ])
+}
+
+/** The page of the checklist, from the lines that `@parapet/posture` checks. */
+async function renderChecklist(): Promise<string> {
+  const page = await load(join(workspaceRoot, 'packages/posture/src/checklist/page.ts'))
+  return (page['renderChecklist'] as () => string)()
 }
 
 /** The page of the architecture, its pictures drawn anew from the imports. */

@@ -146,8 +146,10 @@ function readMember(path: string, text: string): Member | undefined {
 function brokenRules({ specifier, typeOnly }: Import, place: Place): Rule[] {
   const { file, member, members } = place
   const source = sourcePathOf(place)
-  // A computed import cannot be checked: allowed in tests, not in what is published.
-  if (specifier === null) return source === undefined ? [] : ['declared-only']
+  // A computed import cannot be checked: allowed in tests, and in a command, which may load a file of its user.
+  if (specifier === null) {
+    return source === undefined || member?.commands.has(source) === true ? [] : ['declared-only']
+  }
   const relative = /^(?:\/|\.{1,2}(?:\/|$))/.test(specifier)
   const target = relative ? posix.join(posix.dirname(file), specifier) : specifier
   const other = members.find(({ folder, name }) =>

@@ -20,7 +20,7 @@ export function findFileFaults(
   const expected = new Set([
     'LICENSE',
     'README.md',
-    'package.json',
+    ...listExportedData(readManifest(folder)),
     ...sources.map((path) => `src/${path}.ts`),
     ...sources.flatMap((path) => [`dist/${path}.d.ts`, `dist/${path}.d.ts.map`]),
     ...scripts,
@@ -41,6 +41,14 @@ export function findFileFaults(
         .flatMap((path) => findLostSources(unpacked, path, found)),
     ],
   ]
+}
+
+/** The JSON that a package exports as it is: its manifest, a schema. */
+function listExportedData({ exports = {} }: Manifest): string[] {
+  return Object.values(exports)
+    .filter((target) => typeof target === 'string')
+    .filter((target) => target.endsWith('.json'))
+    .map((target) => target.replace('./', ''))
 }
 
 function findLostSources(unpacked: string, path: string, found: ReadonlySet<string>): string[] {

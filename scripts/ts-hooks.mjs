@@ -1,8 +1,6 @@
 import { createHash } from 'node:crypto'
-import { mkdirSync, readFileSync } from 'node:fs'
-import { readFile, rename, writeFile } from 'node:fs/promises'
+import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
-import { transformSync } from 'amaro'
 
 /** Every test process loads the same sources, so that what they become is kept, by the hash of the source. */
 const cache = new URL('../node_modules/.cache/parapet-ts/', import.meta.url)
@@ -12,7 +10,7 @@ const { amaro: version } = manifest.devDependencies
 
 export async function load(url, context, nextLoad) {
   if (!/^file:[^?#]*\.m?ts(?:[?#]|$)/.test(url)) return nextLoad(url, context)
-  const code = await transform(await readFile(fileURLToPath(url), 'utf8'))
+  const code = await transform(readFileSync(fileURLToPath(url), 'utf8'))
   return { format: 'module', shortCircuit: true, source: `${code}\n//# sourceURL=${url}` }
 }
 
@@ -22,13 +20,15 @@ async function transform(source) {
     cache,
   )
   try {
-    return await readFile(kept, 'utf8')
+    return readFileSync(kept, 'utf8')
   } catch {
+    // Loaded only here: it takes longer to load than the sources that are kept.
+    const { transformSync } = await import('amaro')
     const { code } = transformSync(source, { mode: 'strip-only' })
     // Complete under its name at once: other processes look for it at the same time.
     const draft = new URL(`${kept.href}.${process.pid}.${Math.random()}`)
-    await writeFile(draft, code)
-    await rename(draft, kept)
+    writeFileSync(draft, code)
+    renameSync(draft, kept)
     return code
   }
 }

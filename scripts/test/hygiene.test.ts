@@ -93,6 +93,22 @@ function findUnknownPackages(path: string, text: string): string[] {
   return [...new Set(named)].filter((name) => !known.has(name)).map((name) => `${path}: ${name}`)
 }
 
+/** Times and orders, which anybody may guess. */
+const GUESSABLE = [
+  'packages/anomaly-guard/src/behaviour/scorer.ts',
+  'packages/kit/src/jobs/memory-jobs.ts',
+  'packages/secrets/src/service.ts',
+]
+
+await t.test('what must not be guessed is made by a cryptographic generator', async (t) => {
+  const sources = texts.filter((path) =>
+    /^(?:packages\/[^/]+|examples\/[^/]+|templates\/[^/]+)\/src\/.*\.[cm]?[jt]sx?$/.test(path),
+  )
+  t.ok(sources.length > 500, `${sources.length} sources were read`)
+  const weak = sources.filter((path) => /\bMath\.random\s*(?:\(\)|,)/.test(read(path)))
+  t.same(weak, GUESSABLE)
+})
+
 await t.test('no README names a package that does not exist', async (t) => {
   t.same(findUnknownPackages('a', '@parapet/kit, @parapet/kits or `@parapet/kits`.'), [
     'a: @parapet/kits',

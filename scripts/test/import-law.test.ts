@@ -224,6 +224,7 @@ await t.test('what the law allows is not reported', async (t) => {
     ['packages/rbac/src/x/deep.ts', "import { a } from '../roles.ts'; import '@parapet/kit'"],
     ['packages/mfa/src/account/redis.ts', "import type { Redis } from 'ioredis'"],
     ['packages/mfa/src/verify/cli.ts', "const { Redis } = await import('ioredis')"],
+    ['packages/mfa/src/verify/cli.ts', 'await import(fileOfTheUser)'],
     ['packages/mfa/test/index.ts', "import '../src/index.ts'; import '@parapet/mfa'"],
     ['packages/mfa/test/a.ts', "import Fastify from 'fastify'; import fc from 'fast-check'"],
     ['packages/rbac/src/a.ts', "declare module 'fastify' { interface A {} }"],

@@ -82,35 +82,14 @@ export const PARAPET_REFERENCE_INVALID_CURSOR = createError(
 )
 
 /**
- * Another user already has the new e-mail address of a user, or at start that of the first
- * administrator; upper and lower case are not distinguished.
+ * At start, another user already has the e-mail address of the first administrator; upper and lower case are not
+ * distinguished.
  * Fix: use another address.
  */
 export const PARAPET_REFERENCE_EMAIL_TAKEN = createError(
   'PARAPET_REFERENCE_EMAIL_TAKEN',
   'Another user already has this e-mail address; use another one',
   409,
-)
-
-/**
- * The current password in a change of the own account is wrong, or the user has no password.
- * Fix: send the password that the user logs in with.
- */
-export const PARAPET_REFERENCE_WRONG_PASSWORD = createError(
-  'PARAPET_REFERENCE_WRONG_PASSWORD',
-  'The current password is wrong',
-  403,
-)
-
-/**
- * The current password was sent too often, so it was not checked: 10 times in 15 minutes from one
- * address, or 100 times in a day.
- * Fix: wait for the seconds in the response header `Retry-After`.
- */
-export const PARAPET_REFERENCE_TOO_MANY_PASSWORDS = createError<[string]>(
-  'PARAPET_REFERENCE_TOO_MANY_PASSWORDS',
-  'The current password was sent too often; try again in %s seconds',
-  429,
 )
 
 /**
@@ -131,6 +110,16 @@ export const PARAPET_REFERENCE_LAST_ADMIN = createError(
   'PARAPET_REFERENCE_LAST_ADMIN',
   'This user is the only administrator; make another user an administrator first',
   409,
+)
+
+/**
+ * The time in `until` is over, so the account would not be locked.
+ * Fix: send a time in the future, or leave `until` out.
+ */
+export const PARAPET_REFERENCE_UNTIL_PASSED = createError(
+  'PARAPET_REFERENCE_UNTIL_PASSED',
+  'The time in "until" must be in the future',
+  400,
 )
 
 /**
@@ -165,4 +154,83 @@ export const PARAPET_REFERENCE_VERSION_MISMATCH = createError(
   'PARAPET_REFERENCE_VERSION_MISMATCH',
   'The resource is not at the version in If-Match; read it again and send its current ETag',
   412,
+)
+
+/**
+ * The artist or the venue has bookings, which name it.
+ * Fix: keep it; set `available` of an artist to `false`.
+ */
+export const PARAPET_REFERENCE_HAS_BOOKINGS = createError(
+  'PARAPET_REFERENCE_HAS_BOOKINGS',
+  'Bookings name this resource, so it cannot be deleted',
+  409,
+)
+
+/**
+ * No artist or no venue has the id in the booking.
+ * Fix: send the ids of an existing artist and venue.
+ */
+export const PARAPET_REFERENCE_BOOKING_PARTS_UNKNOWN = createError<[] | [{ cause: unknown }]>(
+  'PARAPET_REFERENCE_BOOKING_PARTS_UNKNOWN',
+  'No artist or no venue has this id; send the ids of an existing artist and venue',
+  409,
+)
+
+/**
+ * The artist has another confirmed booking on the day.
+ * Fix: choose another day or another artist.
+ */
+export const PARAPET_REFERENCE_ARTIST_BOOKED = createError(
+  'PARAPET_REFERENCE_ARTIST_BOOKED',
+  'The artist has another confirmed booking on this day',
+  409,
+)
+
+/**
+ * The price has more decimals than the currency of the artist.
+ * Fix: send a price in whole units, such as 12000 for JPY.
+ */
+export const PARAPET_REFERENCE_PRICE_DECIMALS = createError<[string]>(
+  'PARAPET_REFERENCE_PRICE_DECIMALS',
+  'A price in %s has fewer decimals',
+  400,
+)
+
+/**
+ * The file is longer than 25 MiB, or the account has a thousand files already.
+ * Fix: split the file, or delete others.
+ */
+export const PARAPET_REFERENCE_FILE_REFUSED = createError<[string]>(
+  'PARAPET_REFERENCE_FILE_REFUSED',
+  'The file was not stored: %s',
+  413,
+)
+
+/**
+ * The server is overloaded: its event loop is late. The response has `Retry-After`.
+ * Fix: send the request again later; add an instance.
+ */
+export const PARAPET_REFERENCE_OVERLOADED = createError(
+  'PARAPET_REFERENCE_OVERLOADED',
+  'The server is overloaded; try again later',
+  503,
+)
+
+/**
+ * The request for the metrics has neither the token nor the permission.
+ * Fix: send `Authorization: Metrics` with the `METRICS_TOKEN`, or log in with the permission `metrics:read`.
+ */
+export const PARAPET_REFERENCE_METRICS_REFUSED = createError(
+  'PARAPET_REFERENCE_METRICS_REFUSED',
+  'The metrics need their token, or a session with the permission "metrics:read"',
+  401,
+)
+
+/**
+ * Too many feeds of the console are open: 8 of one operator, or 200 of all. Fix: close other windows of the console.
+ */
+export const PARAPET_REFERENCE_TOO_MANY_STREAMS = createError(
+  'PARAPET_REFERENCE_TOO_MANY_STREAMS',
+  'Too many feeds are open; close other windows of the console',
+  503,
 )

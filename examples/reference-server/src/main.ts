@@ -1,16 +1,24 @@
-/** The process: reads the environment, serves requests until a signal, and exits with 0 or 1. */
+/**
+ * The process: reads the environment, serves requests until a signal, and exits with 0 or 1.
+ *
+ * With the argument `migrate` it only brings the database up to date and grants the server its rights, for a
+ * deployment in which the server itself may not change tables.
+ */
 import type { FastifyBaseLogger } from 'fastify'
 import { buildApp } from './app.ts'
 import { readConfig, servesWithoutTls, type Config } from './config/environment.ts'
 import { withSecretFiles } from './config/secret-files.ts'
 import { createLog } from './logging/log.ts'
 import { announce } from './operation/announcement.ts'
+import { migrateDatabase } from './operation/migration.ts'
 import { shutDown } from './operation/shutdown.ts'
+import { renderStartPage } from './operation/start-page.ts'
 
 const config = await configOrExit()
 const log = createLog(config)
 exitOnUncaughtError(log)
-stopOnSignal(serve(config, log), config, log)
+if (process.argv[2] === 'migrate') await migrateDatabase(config, log)
+else stopOnSignal(serve(config, log), config, log)
 
 async function configOrExit(): Promise<Config> {
   try {
@@ -31,6 +39,9 @@ async function serve(config: Config, log: FastifyBaseLogger) {
   }
   await app.listen({ port: config.port, host: config.host })
   await announce(app, config)
+  const isTerminal = process.stderr.isTTY
+  // Not on the standard output, which has one JSON object a line.
+  process.stderr.write(await renderStartPage(app, config, { isTerminal }))
   return app
 }
 

@@ -1,4 +1,4 @@
-/** The README and REFERENCE.md agree with the code, both ways; the README's commands are run. */
+/** The README and the pages beside it agree with the code, both ways; the README's commands are run. */
 import { execFile } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import type { AddressInfo } from 'node:net'
@@ -12,31 +12,37 @@ import { renderDocuments } from '../src/config/write-documents.ts'
 import * as errors from '../src/errors.ts'
 import { createLog } from '../src/logging/log.ts'
 import { events } from '../src/users/events.ts'
-import { createDataFolder } from './support/test-app.ts'
+import { calm, createDataFolder } from './support/test-app.ts'
 
 const run = promisify(execFile)
 const home = new URL('../', import.meta.url)
 const readme = readReadme(home)
-const reference = readFileSync(new URL('REFERENCE.md', home), 'utf8')
+const references = ['REFERENCE.md', 'REFERENCE-ADMIN.md'] as const
+const pages = ['CONFIGURATION.md', 'ERRORS.md', 'OPERATION.md', ...references] as const
+const read = (page: (typeof pages)[number]) => readFileSync(new URL(page, home), 'utf8')
 const dataInReadme = 'examples/reference-server/data'
 
-await t.test('the README and .env.example describe the variables of the code', async (t) => {
+await t.test('CONFIGURATION.md and .env.example describe the variables of the code', async (t) => {
   for (const [path, text] of renderDocuments()) {
     t.equal(readFileSync(new URL(path, home), 'utf8'), text, `${path}: run pnpm run env`)
   }
   t.equal(
-    tableUnder(readme, 'Environment').length,
+    tableUnder(read('CONFIGURATION.md'), 'Environment').length,
     Object.keys(environment.schema.properties).length,
   )
 })
 
-await t.test('REFERENCE.md lists every error with its status', async (t) => {
-  checkErrorsTable(t, reference, errors)
+await t.test('ERRORS.md lists every error with its status', async (t) => {
+  checkErrorsTable(t, read('ERRORS.md'), errors)
 })
 
-await t.test('REFERENCE.md lists every security event', async (t) => {
+await t.test('ERRORS.md lists every security event', async (t) => {
   t.same(
-    tableUnder(reference, 'Events').map((row) => [row['event'], row['severity'], row['when']]),
+    tableUnder(read('ERRORS.md'), 'Events').map((row) => [
+      row['event'],
+      row['severity'],
+      row['when'],
+    ]),
     Object.entries(events).map(([type, { severity, description }]) => [
       type,
       severity,
@@ -45,17 +51,18 @@ await t.test('REFERENCE.md lists every security event', async (t) => {
   )
 })
 
-await t.test('the README and REFERENCE.md are short and wrapped', async (t) => {
+await t.test('the README and its pages are short and wrapped', async (t) => {
   checkReadmeLength(t, readme)
-  checkReadmeLength(t, reference)
-  checkReadmeLength(t, readFileSync(new URL('OPERATION.md', home), 'utf8'))
-  for (const page of ['REFERENCE.md', 'OPERATION.md']) t.match(readme, `](${page})`)
+  for (const page of pages) {
+    checkReadmeLength(t, read(page))
+    t.match(readme, `](${page})`)
+  }
 })
 
-await t.test('REFERENCE.md lists every route, and the README shows real responses', async (t) => {
+await t.test('the references list every route, and the README shows real responses', async (t) => {
   const log = createLog({ logLevel: 'silent' })
   const DATA_DIR = createDataFolder(t)
-  const app = await buildApp(readConfig({ DATA_DIR }), { log })
+  const app = await buildApp(readConfig({ ...calm, DATA_DIR }), { log })
   t.after(() => app.close())
   await app.listen({ port: 0, host: '127.0.0.1' })
   const { port } = app.server.address() as AddressInfo
@@ -65,7 +72,11 @@ await t.test('REFERENCE.md lists every route, and the README shows real response
     Object.keys(methods).map((method) => `${method.toUpperCase()} ${path}`),
   )
   t.same(
-    new Set(tableUnder(reference, 'Routes').flatMap((row) => routesOf(row['route']!))),
+    new Set(
+      references.flatMap((page) =>
+        tableUnder(read(page), 'Routes').flatMap((row) => routesOf(row['route']!)),
+      ),
+    ),
     new Set(operations),
   )
 
@@ -97,7 +108,7 @@ function parseCommand(text: string) {
   }
 }
 
-/** `GET /a /b` stands for two routes, and `GET /users/:id …` for the same route of every resource. */
+/** `GET /a /b` stands for two routes, and `GET /api/v1/users/:id …` for the same route of every resource. */
 function routesOf(row: string): string[] {
   const [method, ...paths] = row.replaceAll(':id', '{id}').split(' ')
   if (paths[1] !== '…') return paths.map((path) => `${method} ${path}`)

@@ -56,7 +56,10 @@ await t.test('a production server on PostgreSQL refuses to start without a key',
   t.ok(readConfig({ DATABASE_URL, NODE_ENV: 'development' }))
   const { exited, output } = spawnServer(t, { DATABASE_URL, NODE_ENV: 'production' })
   t.same((await exited)[0], 1)
-  t.match(output(), /^A production server .* FIELD_KEYSET, MFA_KEYS, AUDIT_KEY, SIGNING_KEY/)
+  t.match(
+    output(),
+    /^A production server .* FIELD_KEYSET, MFA_KEYS, PRIVACY_KEYS, PRIVACY_SECRET, AUDIT_KEY/,
+  )
 })
 
 await t.test(
@@ -75,7 +78,7 @@ await t.test(
     t.after(() => Promise.all([first.close(), second.close()]))
     const headers = await signIn(first, 'admin')
     const payload = { ...artist, phone: '+493012345678' }
-    const made = await first.inject({ method: 'POST', url: '/artists', payload, headers })
+    const made = await first.inject({ method: 'POST', url: '/api/v1/artists', payload, headers })
     t.equal(made.statusCode, 201)
     // Sessions are in the memory of each instance here; a fleet shares them in Redis.
     const reader = await signIn(second, 'admin')

@@ -5,8 +5,9 @@ import { createTestApp, openDatabase, password } from './support/test-app.ts'
 const database = await openDatabase(t)
 
 await t.test('the sixth login of an account in a minute is refused', async (t) => {
-  const { app, ask, logIn, refuseRequest } = await createTestApp(t, database)
-  await ask({}, 'POST', '/users', { email: 'a@example.com', displayName: 'A', password })
+  const { app, ask, logIn, refuseRequest, verify } = await createTestApp(t, database)
+  await ask({}, 'POST', '/api/v1/users', { email: 'a@example.com', displayName: 'A', password })
+  await verify('a@example.com')
   for (let attempt = 1; attempt <= 5; attempt++) {
     const answer = await logIn('a@example.com', password)
     t.equal(answer.status, 200)
@@ -14,7 +15,11 @@ await t.test('the sixth login of an account in a minute is refused', async (t) =
   }
   const refusal = { status: 429, code: 'PARAPET_RATE_LIMITS_EXCEEDED' }
   const payload = { login: 'A@Example.com', password }
-  const refused = await refuseRequest(t, refusal, { method: 'POST', url: '/auth/login', payload })
+  const refused = await refuseRequest(t, refusal, {
+    method: 'POST',
+    url: '/api/v1/auth/login',
+    payload,
+  })
   const { retryAfter } = refused.body as { retryAfter: number }
   t.ok(retryAfter >= 1 && retryAfter <= 60)
   t.match(refused.headers, {
@@ -36,10 +41,11 @@ await t.test('the sixth login of an account in a minute is refused', async (t) =
 })
 
 await t.test('users behind one address log in while an attacker there guesses', async (t) => {
-  const { ask, logIn } = await createTestApp(t, database)
+  const { ask, logIn, verify } = await createTestApp(t, database)
   const users = Array.from({ length: runs(6, 50) }, (_, index) => `user-${index}@example.com`)
   for (const email of users) {
-    await ask({}, 'POST', '/users', { email, displayName: 'User', password })
+    await ask({}, 'POST', '/api/v1/users', { email, displayName: 'User', password })
+    await verify(email)
     t.equal((await logIn(email, password)).status, 200)
   }
   const guesses = []

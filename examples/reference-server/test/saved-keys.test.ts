@@ -30,6 +30,17 @@ await t.test('the environment takes precedence over the saved keys', async (t) =
   )
 })
 
+await t.test('a file of an older version gets the keys that it lacks', async (t) => {
+  const DATA_DIR = t.testdir()
+  const MFA_KEYS = `7:${'A'.repeat(43)}`
+  await writeFile(`${DATA_DIR}/keys.json`, JSON.stringify({ MFA_KEYS }))
+  const made = await withSavedKeys(readConfig({ DATA_DIR }))
+  t.match(made, { mfaKeys: MFA_KEYS, privacyKeys: /^\d+:/, privacySecret: /^[\w-]{43}$/ })
+  t.match(made.sessionSecrets, [/^[\w-]{43}$/])
+  t.equal(made.privacyLedgerDir, `${DATA_DIR}/ledger`)
+  t.same(await withSavedKeys(readConfig({ DATA_DIR })), made)
+})
+
 await t.test('a damaged key file stops the start and is not replaced', async (t) => {
   const DATA_DIR = t.testdir()
   const file = `${DATA_DIR}/keys.json`

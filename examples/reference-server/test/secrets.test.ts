@@ -102,12 +102,12 @@ await t.test(
       (
         await app.inject({
           method: 'POST',
-          url: '/artists',
+          url: '/api/v1/artists',
           headers,
           payload: { ...artist, phone },
         })
       ).statusCode
-    const list = async () => (await app.inject({ url: '/artists', headers })).statusCode
+    const list = async () => (await app.inject({ url: '/api/v1/artists', headers })).statusCode
     const running = load([create, list, list])
     await running.more()
     const kids = async () =>
@@ -130,7 +130,7 @@ await t.test(
     await running.more()
     t.not((await kids())[0], oldKid, 'it signs two minutes later')
     const later = await signIn(app, 'admin')
-    t.equal((await app.inject({ url: '/users', headers: later })).statusCode, 200)
+    t.equal((await app.inject({ url: '/api/v1/users', headers: later })).statusCode, 200)
     const { rows } = await database.sql.query<{ phone: string }>(
       'SELECT phone FROM artists ORDER BY id DESC LIMIT 1',
     )
@@ -146,7 +146,7 @@ await t.test(
     const { sent, failed: failures } = await running.stop()
     t.same(failures, [], `${sent} requests`)
     t.ok(sent > 100)
-    const all = await app.inject({ url: '/artists?limit=100', headers })
+    const all = await app.inject({ url: '/api/v1/artists?limit=100', headers })
     const { items } = all.json<{ items: { phone: string }[] }>()
     t.ok(items.length > 10 && items.every((item) => item.phone === phone), 'every row can be read')
     for (const pem of [files.SIGNING_KEY, exportKeyset(nextKeyset)]) {
@@ -184,9 +184,10 @@ await t.test('the password of PostgreSQL rotates under load: no request fails', 
   const app = await buildApp(readConfig(await withSecretFiles(env)), { log })
   t.after(() => app.close())
   const headers = await signIn(app, 'admin')
-  const list = async () => (await app.inject({ url: '/artists', headers })).statusCode
+  const list = async () => (await app.inject({ url: '/api/v1/artists', headers })).statusCode
   const create = async () =>
-    (await app.inject({ method: 'POST', url: '/artists', headers, payload: artist })).statusCode
+    (await app.inject({ method: 'POST', url: '/api/v1/artists', headers, payload: artist }))
+      .statusCode
   const running = load([list, create, list])
   await running.more()
   const keepAlive = setInterval(() => {}, 1000)
@@ -232,7 +233,8 @@ await t.test('an API key rotates under load: no request fails, and the old one e
     },
   }
   const ask = async (key: string) =>
-    (await app.inject({ url: '/artists', headers: { authorization: `Bearer ${key}` } })).statusCode
+    (await app.inject({ url: '/api/v1/artists', headers: { authorization: `Bearer ${key}` } }))
+      .statusCode
   t.equal(await ask(created.text), 200)
   const jobs = createMemoryJobs({ clock, onNotice() {} })
   const rotation = rotateApiKeys({

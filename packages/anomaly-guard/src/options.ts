@@ -18,6 +18,7 @@ import { blockOf } from './contain/address.ts'
 import type { Revoke, StepUp, Tighten } from './contain/ports.ts'
 import { PARAPET_ANOMALY_GUARD_INVALID_OPTION } from './errors.ts'
 import type { CountryLookup } from './inspect/geo-types.ts'
+import { attackClasses, findFieldsProblem } from './inspect/settings.ts'
 import type { AttackClass, FieldTreatment } from './inspect/types.ts'
 import { rules } from './rules/built-in-rules.ts'
 import type { EventMapping } from './rules/event-signals.ts'
@@ -99,6 +100,8 @@ export interface ChallengeOptions {
   readonly difficulty?: number
   /** How long a solved challenge counts. @default 3 600 000 (1 h) */
   readonly passMs?: number
+  /** Requests that a solved challenge lets pass, on each instance; then it has to be solved again. @default 200 */
+  readonly passRequests?: number
 }
 
 /** The options of the plugin. */
@@ -188,6 +191,7 @@ const challenge = optionGroup({
   }),
   difficulty: option.integer({ min: 1, max: 100_000, default: 2000 }),
   passMs: option.milliseconds({ min: 1000, max: 7 * DAY, default: HOUR }),
+  passRequests: option.integer({ min: 1, max: 10_000, default: 200 }),
 })
 
 /** One reader for each option; a test compares the table with the README. */
@@ -205,8 +209,10 @@ export const optionTable = {
     enabled: option.boolean({ default: true }),
     mode: option.optional(mode),
     thresholdRatio: option.ratio({ default: 0.7 }),
-    fields: option.map(option.oneOf<FieldTreatment>(['skip', 'base64']), { default: {} }),
-    without: option.list(option.text() as OptionReader<AttackClass>, { default: [] }),
+    fields: option.custom<Readonly<Record<string, FieldTreatment>>>(findFieldsProblem, {
+      default: {},
+    }),
+    without: option.list(option.oneOf<AttackClass>(attackClasses), { default: [] }),
     maxDepth: option.integer({ min: 1, max: 500, default: 100 }),
     maxValues: option.integer({ min: 10, max: 1_000_000, default: 50_000 }),
   }),

@@ -77,6 +77,69 @@ await t.test('a challenged client is sent to the page, and passes with the answe
   t.equal(handled.length, 2)
 })
 
+await t.test('a solved challenge lets a bounded number of requests pass', async (t) => {
+  const built = await build(t, { challenge: { difficulty, passRequests: 3 } })
+  const { app, clock, send, handled } = built
+  await app.anomaly.contain.challenge('192.0.2.7', { reason: 'test', by })
+  const solveOne = async () =>
+    (await answer(built, await solve(await fetchChallenge(built)))).json<{ pass: string }>().pass
+  const ask = async (pass: string, url = '/') =>
+    (await send(url, '192.0.2.7', { headers: { 'challenge-pass': pass } })).statusCode
+  const first = await solveOne()
+  t.equal(await ask(first, '/health'), 200, 'an open route spends nothing')
+  t.equal(await ask(first, '/challenge'), 200, 'nor does the page')
+  t.same(
+    [await ask(first), await ask(first), await ask(first), await ask(first), await ask(first)],
+    [200, 200, 200, 428, 428],
+  )
+  t.equal(handled.length, 4)
+  clock.advance(1)
+  const second = await solveOne()
+  t.same([await ask(second), await ask(first)], [200, 428], 'a new answer has a new budget')
+  await t.rejects(build(t, { challenge: { passRequests: 0 } }), {
+    code: 'PARAPET_ANOMALY_GUARD_INVALID_OPTION',
+  })
+})
+
+await t.test('one request spends one of its pass, wherever the pass is asked for', async (t) => {
+  const clock = createManualClock()
+  const app = Fastify()
+  t.after(() => app.close())
+  await app.register(anomalyGuard, {
+    mode: 'enforce',
+    behaviour: { enabled: false },
+    challenge: { difficulty, passRequests: 2 },
+    clock,
+  })
+  const asked: boolean[] = []
+  app.post('/login', { config: { anomaly: { account: () => 'bob' } } }, async (request) => {
+    asked.push(request.anomaly.isUnderAttack('login', { account: 'bob' }))
+    return {}
+  })
+  app.post('/fail', async (request) => request.anomaly.fail('login', { account: 'bob' }))
+  const post = (url: string, remoteAddress: string, headers = {}) =>
+    app.inject({ method: 'POST', url, remoteAddress, headers })
+  for (let host = 1; host < 10; host++) await post('/fail', `198.51.100.${host}`)
+  await app.anomaly.contain.challenge('192.0.2.8', { reason: 'test', by })
+  t.equal((await post('/login', '192.0.2.8')).statusCode, 428)
+  const created = await app.inject({ url: '/challenge/new', remoteAddress: '192.0.2.8' })
+  const altcha = await solve(created.json<Challenge>())
+  const solved = await app.inject({
+    method: 'POST',
+    url: '/challenge/answer',
+    remoteAddress: '192.0.2.8',
+    headers: { 'content-type': 'application/x-www-form-urlencoded' },
+    payload: new URLSearchParams({ altcha }).toString(),
+  })
+  const headers = { 'challenge-pass': solved.json<{ pass: string }>().pass }
+  const statuses: number[] = []
+  for (let index = 0; index < 3; index++) {
+    statuses.push((await post('/login', '192.0.2.8', headers)).statusCode)
+  }
+  t.same(statuses, [200, 200, 428])
+  t.same(asked, [false, false])
+})
+
 await t.test('an answer counts once, for its client, in its time', async (t) => {
   const built = await challenged(t)
   const { clock } = built
@@ -244,9 +307,17 @@ await t.test('a browser solves the challenge by itself and goes on', async (t) =
   })
   page.on('pageerror', (error) => problems.push(error.message))
   const { port } = app.server.address() as { port: number }
+  // The answer waits until the page was looked at.
+  const waiting: (() => void)[] = []
+  const looked = new Promise<void>((resolve) => void waiting.push(resolve))
+  await page.route('**/check/answer', async (route) => {
+    await looked
+    await route.continue()
+  })
   const first = await page.goto(`http://127.0.0.1:${port}/shop?item=5`)
   t.equal(first?.status(), 428)
   t.equal(await page.locator('main h1').textContent(), 'One moment, please')
+  waiting[0]!()
   await page.waitForURL(/\/shop\?item=5$/)
   await page.locator('h1:text("The shop")').waitFor()
   t.same(problems, [], 'no error, and nothing that the policy had to refuse')

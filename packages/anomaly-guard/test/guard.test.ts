@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { anomalyGuard, rules } from '@parapet/anomaly-guard'
+import { anomalyGuard, createInspector, rules } from '@parapet/anomaly-guard'
 import { kitEvents, useSecurityEvents } from '@parapet/kit'
 import { runs } from '@parapet/testing'
 import fc from 'fast-check'
@@ -551,6 +551,59 @@ await t.test(
   },
 )
 
+/** A client of its own. */
+const addressOf = (host: number) => ({ 'x-forwarded-for': `198.51.100.${host}` })
+
+await t.test(
+  'one password on many accounts is seen from many addresses, by an event alone',
+  async (t) => {
+    const app = Fastify({ trustProxy: true })
+    t.after(() => app.close())
+    await app.register(anomalyGuard, {
+      mode: 'enforce',
+      behaviour: { enabled: false },
+      challenge: { difficulty: 1 },
+      events: { 'kit.store_lost': { signal: 'login-failed' } },
+    })
+    const events = useSecurityEvents(app, kitEvents)
+    const heard: string[] = []
+    app.securityEvents.on('*', (event) => void heard.push(JSON.stringify(event)))
+    type Login = { Body: { account: string; password: unknown } }
+    const anomaly = {
+      account: accountOf,
+      secret: ({ body }: { body: unknown }) => (body as Login['Body']).password,
+    }
+    app.post<Login>('/login', { config: { anomaly } }, async (request, reply) => {
+      events.emit('kit.store_lost', { details: { reason: 'x' } }, request)
+      return reply.code(401).send({})
+    })
+    const guess = (host: number, password: unknown) =>
+      app.inject({
+        method: 'POST',
+        url: '/login',
+        payload: { account: `user-${host}`, password },
+        headers: addressOf(host),
+      })
+    const pass = async (host: number) =>
+      (await app.inject({ url: '/nowhere', headers: addressOf(host) })).statusCode
+    for (let host = 0; host < 40; host++) await guess(host, `typed by ${host}`)
+    for (let host = 40; host < 60; host++) await guess(host, { no: 'text' })
+    for (let host = 60; host < 67; host++) await guess(host, 'Summer 2027!')
+    t.same(app.anomaly.contain.list(), [], 'different passwords, and one on seven accounts')
+    await guess(67, 'Summer 2027!')
+    t.equal(await pass(67), 428, 'the eighth account is challenged')
+    t.equal(await pass(60), 404, 'who came before is not')
+    await guess(68, 'Summer 2027!')
+    t.equal(await pass(68), 428)
+    t.equal(await pass(99), 404)
+    t.notMatch(heard.join(''), 'Summer')
+    t.match(
+      heard.filter((text) => text.includes('anomaly_guard.detected')).join(''),
+      'password_spraying',
+    )
+  },
+)
+
 await t.test('without a challenge, the logins of an attacked account are limited', async (t) => {
   const app = Fastify({ trustProxy: true })
   t.after(() => app.close())
@@ -694,3 +747,77 @@ await t.test(
     t.notOk(app.hasDecorator('anomaly'))
   },
 )
+
+await t.test('a typo in what the inspection exempts stops the boot', async (t) => {
+  const register = async (inspect: unknown) => {
+    const app = Fastify()
+    t.after(() => app.close())
+    await app.register(anomalyGuard, { inspect: inspect as object })
+    return app
+  }
+  const badFields = [
+    { 'boddy.html': 'skip' },
+    { 'body.html': 'skp' },
+    { 'body.*.html': 'skip' },
+    { 'header.Referer': 'skip' },
+    { query: 'skip' },
+    { 'body.': 'skip' },
+    { '': 'skip' },
+    ['body.html'],
+  ]
+  for (const inspect of [{ without: ['sql'] }, ...badFields.map((fields) => ({ fields }))]) {
+    const name = JSON.stringify(inspect)
+    await t.rejects(register(inspect), { code: 'PARAPET_ANOMALY_GUARD_INVALID_OPTION' }, name)
+    t.throws(() => createInspector(inspect as object), {
+      code: 'PARAPET_ANOMALY_GUARD_INVALID_ARGUMENT',
+    })
+    const app = await register({})
+    t.throws(() => app.get('/x', { config: { anomaly: { inspect } as never } }, async () => 'x'), {
+      code: 'PARAPET_ANOMALY_GUARD_INVALID_RULE',
+      message: /"inspect\.(?:fields|without)" (?:has|must be)/,
+    })
+  }
+  const good = {
+    'body.html': 'skip',
+    'body.items.*': 'base64',
+    'body.*': 'skip',
+    'query.a.b': 'skip',
+    'query.q (name)': 'skip',
+    'header.referer': 'skip',
+    'cookie.*': 'skip',
+    path: 'skip',
+    body: 'skip',
+  } as const
+  await register({ fields: good, without: ['protocol', 'ssrf'] })
+})
+
+const closed = (properties: object) =>
+  ({ type: 'object', additionalProperties: false, properties }) as const
+
+await t.test('a route exempts no field that its schema excludes', async (t) => {
+  const app = Fastify()
+  t.after(() => app.close())
+  await app.register(anomalyGuard)
+  const text = { type: 'string' }
+  const part = closed({ html: text, any: { type: 'object' } })
+  const body = closed({ article: part, parts: { type: 'array', items: part }, ref: { $ref: 'x#' } })
+  app.addSchema({ $id: 'x', type: 'object' })
+  const declare = (url: string, location: string) =>
+    app.post(
+      url,
+      {
+        schema: { body, querystring: closed({ q: text }) },
+        config: { anomaly: { inspect: { fields: { [location]: 'skip' } } } },
+      },
+      async () => 'ok',
+    )
+  const good = ['article.html', 'article.*', '*', 'parts.html', 'article.any.x', 'ref.x']
+  for (const [index, name] of good.entries()) declare(`/${index}`, `body.${name}`)
+  declare('/query', 'query.q')
+  for (const location of ['body.artcle.html', 'body.article.htm', 'body.parts.0', 'query.p']) {
+    t.throws(() => declare('/bad', location), {
+      code: 'PARAPET_ANOMALY_GUARD_INVALID_RULE',
+      message: /has the location ".*", which the schema excludes/,
+    })
+  }
+})

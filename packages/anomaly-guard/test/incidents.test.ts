@@ -26,6 +26,38 @@ function anomaly(label: string, facts: Partial<Anomaly> = {}): Anomaly {
   }
 }
 
+await t.test('a store that hangs does not keep an app from closing', async (t) => {
+  const clock = createManualClock()
+  const memory = createMemoryStore({ clock })
+  const hanging: unknown[] = []
+  let isHung = false
+  const store = new Proxy(memory, {
+    get(target, name) {
+      const method = Reflect.get(target, name) as unknown
+      if (typeof method !== 'function') return method
+      return (...given: unknown[]) => {
+        if (!isHung) return Reflect.apply(method, target, given) as unknown
+        hanging.push(name)
+        return new Promise(() => {})
+      }
+    },
+  })
+  const built = await build(t, { store, clock })
+  isHung = true
+  for (let attempt = 0; attempt < 6; attempt++) await built.failLogin('192.0.2.7')
+  t.equal((await built.send('/', '192.0.2.7')).statusCode, 403, 'protection does not wait')
+  t.ok(hanging.length > 0)
+  const ended: true[] = []
+  const closed = built.app.close().then(() => void ended.push(true))
+  for (let turn = 0; turn < 50 && ended.length === 0; turn++) {
+    await new Promise(setImmediate)
+    clock.advance(500)
+  }
+  t.same(ended, [true], 'within 25 s of the clock')
+  isHung = false
+  await closed
+})
+
 await t.test('anomalies of one subject become one incident; agreement raises confidence', (t) => {
   const [alone] = correlate([anomaly('mass_export')])
   t.match(alone, { pattern: 'data_exfiltration', label: 'mass_export', confidence: 0.85 })

@@ -244,6 +244,8 @@ await t.test('classes can be left out, and the threshold moved', async (t) => {
   const attack = query("1' or '1'='1")
   t.equal(inspect(attack, { without: ['sqli'] }).attack, false)
   t.equal(inspect(attack, { without: ['xss'] }).class, 'sqli')
+  t.equal(inspect({ url: '/a%00' }).attack, true)
+  t.equal(inspect({ url: '/a%00' }, { without: ['protocol'] }).attack, false)
   t.match(inspect(attack, { threshold: 1 }), { attack: false, class: 'sqli' })
 })
 
@@ -609,4 +611,32 @@ await t.test('the core rule set: 60 % of the stages of its request rules', async
   const request = stages.filter(({ l, grp }) => l === 1 && /^REQUEST-9(?:2[12]|3|4[1-4])/.test(grp))
   const { share } = rate(request.map(stageOf))
   t.ok(share >= 0.6, `${(100 * share).toFixed(1)} % of ${request.length}`)
+})
+
+await t.test('code as people quote it is no attack where nothing would run it', async (t) => {
+  for (const text of [
+    'Great!!',
+    '!!',
+    'LIMIT 10 OFFSET 20',
+    'new Date().getTime()',
+    'new Array(5)',
+    'if (a == b) { return c }',
+    'setTimeout(() => {}, 100)',
+    'const a = b ? c : d;',
+    'git status; git diff',
+    'SELECT 1',
+    'docker ps | grep web',
+    'x => x * 2',
+  ]) {
+    t.equal(inspect({ body: { text } }).attack, false, text)
+  }
+  for (const text of [
+    "1' limit 1 offset 1#",
+    '1 limit 0,1',
+    "setTimeout('alert(1)', 1)",
+    'setTimeout(() => alert(1))',
+    'if "%a%"=="b" del x',
+  ]) {
+    t.equal(inspect({ body: { text } }).attack, true, text)
+  }
 })

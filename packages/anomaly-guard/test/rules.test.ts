@@ -315,3 +315,40 @@ await t.test('events are read by their type, and the own ones never', async (t) 
   }
   t.ok(Object.keys(knownEvents).every((type) => /^[a-z_]+\.[a-z_]+$/.test(type)))
 })
+
+const succeed = (account: string, more: object = {}): Facts => ({
+  name: 'login-succeeded',
+  account,
+  ...more,
+})
+
+await t.test('where several users log in, a few more failures are no guessing', (t) => {
+  const fail: Facts = { name: 'login-failed', account: 'x' }
+  const failuresAfter = (successes: readonly Facts[], more: object = {}) =>
+    run([rules.bruteForce()], [...successes, ...repeat(30, () => ({ ...fail, ...more }))])
+      .slice(successes.length)
+      .findIndex((label) => label !== undefined) + 1
+  t.equal(failuresAfter([]), 5)
+  t.equal(failuresAfter([succeed('a')]), 5, 'one user has the plain limit')
+  t.equal(failuresAfter([succeed('a'), succeed('a')]), 5, 'however often')
+  t.equal(failuresAfter([succeed('a'), succeed('b'), succeed('c')]), 7)
+  t.equal(failuresAfter(repeat(100, (index) => succeed(`a${index}`))), 25, 'twenty more at most')
+  const elsewhere = repeat(9, (index) => succeed(`a${index}`, { address: '192.0.2.9' }))
+  t.equal(failuresAfter(elsewhere), 5, 'another address')
+  const atMs = 1000 + 86_400_000
+  t.equal(failuresAfter([succeed('a'), succeed('b')], { atMs }), 5, 'a day later')
+  t.equal(failuresAfter([succeed('a'), succeed('b')], { atMs: atMs - 1 }), 6)
+  for (const allowance of [
+    { on: '', distinct: 'acount', withinMs: 1, most: 1 },
+    { on: 'x', distinct: 'account', withinMs: 0, most: 1 },
+    { on: 'x', distinct: 'account', withinMs: 1, most: 0 },
+  ]) {
+    t.throws(() => rules.bruteForce({ allowance: allowance as never }), {
+      code: 'PARAPET_ANOMALY_GUARD_INVALID_ARGUMENT',
+    })
+  }
+  const base = { on: 'x', by: 'address', limit: 2, withinMs: 1000 } as const
+  const allowance = { on: 'y', distinct: 'account', withinMs: 1000, most: 1 } as const
+  t.throws(() => rules.define('own', { ...base, count: 'amount', allowance }))
+  t.end()
+})

@@ -32,6 +32,8 @@ import { isRecordId } from './record/validate.ts'
 import { eraseSubject, type RemovalSettings } from './retention/erase.ts'
 import { pruneLog } from './retention/prune.ts'
 import type { LogKeys } from './trust/keys.ts'
+import type { VerifyReport } from './verify/report.ts'
+import { verifyLog } from './verify/verify-log.ts'
 import type { Spool } from './wal/spool.ts'
 
 /** The parts of the service. */
@@ -239,6 +241,34 @@ export class Audit {
    */
   async prune(): Promise<{ readonly before: number; readonly entries: number }> {
     return pruneLog(this.#removal(), this.parts.settings.retention)
+  }
+
+  /**
+   * Verifies the whole log with the keys that this process trusts, as `audit-log verify` does. An intruder who
+   * controls the process controls the result, too: let others verify with the public key besides.
+   *
+   * @param limits `signal` ends it, between two batches; `onProgress` gets the entries that were verified, and the
+   *   size of the log.
+   * @throws the reason of the signal, or the store's error.
+   */
+  async verify(
+    limits: {
+      readonly signal?: AbortSignal
+      readonly onProgress?: (done: number, size: number) => void
+    } = {},
+  ): Promise<VerifyReport> {
+    const { store, keys, settings } = this.parts
+    const { signal, onProgress } = limits
+    return verifyLog({
+      store,
+      keys: keys.trusted.keys,
+      now: () => performance.now(),
+      time: settings.clock.now,
+      onProgress(done, size) {
+        signal?.throwIfAborted()
+        onProgress?.(done, size)
+      },
+    })
   }
 
   /** Moves all records so far into the log and to the sinks. @throws the store's error. */

@@ -2,7 +2,13 @@
  * A durable, tamper-evident audit trail. Records are on disk before the reply is sent, and are part of
  * a signed Merkle log that anyone can verify with its public key.
  */
-import { declarePhase, usePrincipal, useSecurityEvents } from '@parapet/kit'
+import {
+  declarePhase,
+  readFastifyInternal,
+  trustsEveryProxy,
+  usePrincipal,
+  useSecurityEvents,
+} from '@parapet/kit'
 import type { FastifyInstance, FastifyPluginAsync, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { Audit } from './audit.ts'
@@ -10,7 +16,6 @@ import { PARAPET_AUDIT_LOG_REGISTERED_TWICE, PARAPET_AUDIT_LOG_UNSAFE_PROXY } fr
 import { events } from './events.ts'
 import { announce, warnOfChildContext, warnOfEarlierHooks } from './http/boot-log.ts'
 import { EventRecorder } from './http/event-recorder.ts'
-import { trustsEveryProxy } from './http/proxies.ts'
 import { RequestRecorder } from './http/request-recorder.ts'
 import { RequestReader } from './http/request-source.ts'
 import type { AuditRule } from './http/route-rule.ts'
@@ -62,6 +67,7 @@ export {
 } from './log/sink.ts'
 export { sinks } from './sinks/sinks.ts'
 export { grantsFor, migrations, type AuditRoles } from './postgres/schema.ts'
+export type { VerifyReport } from './verify/report.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -92,7 +98,8 @@ const NAME = '@parapet/audit-log'
 
 async function auditLogPlugin(app: FastifyInstance, options: AuditLogOptions): Promise<void> {
   const settings = resolveOptions(options)
-  if (trustsEveryProxy(app)) throw new PARAPET_AUDIT_LOG_UNSAFE_PROXY()
+  const server = readFastifyInternal(app, 'fastify.options') as { readonly trustProxy?: unknown }
+  if (trustsEveryProxy(server.trustProxy)) throw new PARAPET_AUDIT_LOG_UNSAFE_PROXY()
   if (app.hasDecorator('audit')) throw new PARAPET_AUDIT_LOG_REGISTERED_TWICE()
   declarePhase(app, NAME, 'record')
   const securityEvents = useSecurityEvents(app, events)

@@ -2,6 +2,7 @@
  * The options of the plugin, and their validation. The file is long because each option is documented where
  * it is declared, and the checks of their values follow.
  */
+import type { AuditFields } from './record/fields.ts'
 import type { KeyObject } from 'node:crypto'
 import {
   option,
@@ -67,6 +68,8 @@ export interface AuditLogOptions {
   readonly actions?: ActionTable
   /** Rules for fields by path: `ip`, `data.email`. @default only secret names are redacted */
   readonly fields?: Readonly<Record<string, FieldRule>>
+  /** Whose data a record without a principal is, for `pii` and `pii-or-clear`. @default nobody's */
+  readonly subjectOf?: (fields: AuditFields) => string | undefined
   /** Reads the principal, if the app's login does not set `request.principal`. @default request.principal */
   readonly principal?: PrincipalMapping
   /** Whether every security event is recorded. @default true */
@@ -161,7 +164,10 @@ export const optionTable = {
   ),
   cipher: option.optional(option.port<Cipher>(['seal', 'open'])),
   actions: option.optional(option.custom<ActionTable>(checkActions)),
-  fields: option.map(option.oneOf<FieldRule>(['drop', 'hmac', 'pii']), { default: {} }),
+  fields: option.map(option.oneOf<FieldRule>(['drop', 'hmac', 'pii', 'pii-or-clear']), {
+    default: {},
+  }),
+  subjectOf: option.optional(option.callback<NonNullable<AuditLogOptions['subjectOf']>>()),
   principal: option.optional(option.callback<PrincipalMapping>()),
   recordEvents: option.boolean({ default: true }),
   spool: optionGroup({
@@ -222,7 +228,8 @@ export function resolveOptions(options: unknown): AuditLogSettings {
     refuse(`"fields" must name ${known}; got "${path}"`)
   }
   const rules = Object.values(settings.fields)
-  if (rules.includes('pii') && settings.cipher === undefined) {
+  const seals = rules.some((rule) => rule === 'pii' || rule === 'pii-or-clear')
+  if (seals && settings.cipher === undefined) {
     refuse('"cipher" must be set when "fields" has a rule "pii"')
   }
   if (rules.includes('hmac') && settings.hashKey === undefined) {

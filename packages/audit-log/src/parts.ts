@@ -165,14 +165,17 @@ async function checkStoredSecrets(
 }
 
 function createRecorder(settings: AuditLogSettings) {
-  const { hashKey, cipher, clock, fields } = settings
+  const { hashKey, cipher, clock, fields, subjectOf } = settings
   const secret = hashKey === undefined ? undefined : createSecretKey(hashKey)
   const subjects =
     secret === undefined || cipher === undefined
       ? undefined
       : new SubjectKeys({ cipher: limitCipher(cipher, settings), hashKey: secret, clock })
   const rules = new Map(Object.entries(fields))
-  return { recorder: new Recorder({ clock, rules, hashKey: secret, subjects }), subjects }
+  return {
+    recorder: new Recorder({ clock, rules, hashKey: secret, subjects, subjectOf }),
+    subjects,
+  }
 }
 
 /** A cipher that never answers must not hold requests. */

@@ -9,7 +9,7 @@ import type { FastifyInstance } from 'fastify'
 import t from 'tap'
 import { createApp, ORIGIN, useFolder } from './support.ts'
 
-const CLI = new URL('../src/verify/cli.ts', import.meta.url).pathname
+const CLI = new URL('../src/command/cli.ts', import.meta.url).pathname
 const run = promisify(execFile)
 
 async function cli(...args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {

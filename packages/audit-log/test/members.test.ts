@@ -12,7 +12,7 @@ await t.test('unknown members are refused by name, with and without "actions"', 
     for (const name of ['principle', 'resourceID', 'foo', 'status', 'phase']) {
       await t.rejects(app.audit.record('user.update', { [name]: 'u1' }), {
         ...INVALID,
-        message: new RegExp(`"${name}" is unknown; known are principal, session`),
+        message: new RegExp(`"${name}" is unknown; known are principal, actor, session`),
       })
     }
     for (const fields of [null, 'text', 5]) {
@@ -37,7 +37,7 @@ await t.test('texts: what has no value is left out, and what is no text is refus
     [undefined, undefined],
   ]
   const refused = [true, ['a'], { a: 1 }, Number.NaN, Symbol('a'), () => 'a', new Date(0)]
-  const marked = ['principal', 'session', 'tenant', 'ip', 'userAgent', 'resourceId']
+  const marked = ['principal', 'actor', 'session', 'tenant', 'ip', 'userAgent', 'resourceId']
   const plain = ['resource', 'errorCode', 'requestId', 'route']
   for (const name of [...marked, ...plain]) {
     for (const [value] of given) await app.audit.record('thing.act', { [name]: value })
@@ -142,7 +142,10 @@ await t.test('a rule of "fields" names a member that it can protect', async (t) 
       Promise.resolve(
         app.register(auditLog, { origin: ORIGIN, directory: useFolder(t), ...options }),
       ),
-      { code: 'PARAPET_AUDIT_LOG_INVALID_OPTION', message: /principal, session.*"changes\./ },
+      {
+        code: 'PARAPET_AUDIT_LOG_INVALID_OPTION',
+        message: /principal, actor, session.*"changes\./,
+      },
       path,
     )
     await app.close()

@@ -35,6 +35,7 @@ await t.test('a function that trusts every proxy is refused like trustProxy: tru
     [office, false],
     [broken, false],
     ['10.0.0.0/8', false],
+    ['0.0.0.0/1,128.0.0.0/1', true],
     [1, false],
   ]
   for (const [trustProxy, isRefused] of cases) {

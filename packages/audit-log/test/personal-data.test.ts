@@ -143,6 +143,35 @@ await t.test('a restored table of keys reveals nothing either', async (t) => {
   t.match(await app.audit.reveal(id), { data: { email: '[erased]' } })
 })
 
+await t.test('one statement stores the values of all records of a step', async (t) => {
+  const postgres = await usePostgres(t)
+  if (postgres === null) return
+  const { pool } = postgres
+  const app = await createApp(t, { ...createKeys(), sql: createSqlClient(pool) })
+  await pool.query(`
+    CREATE TABLE statements (name text);
+    CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$
+      BEGIN INSERT INTO statements VALUES (TG_TABLE_NAME); RETURN NULL; END $$;
+    CREATE TRIGGER note AFTER INSERT ON audit_log_values FOR EACH STATEMENT EXECUTE FUNCTION note();
+    CREATE TRIGGER note AFTER INSERT ON audit_log_checkpoints FOR EACH STATEMENT EXECUTE FUNCTION note()`)
+  const records = Array.from({ length: 60 }, (_, index) =>
+    app.audit.record('thing.act', { data: { email: pii(ADDRESS, { subject: `u-${index % 7}` }) } }),
+  )
+  const [first] = await Promise.all(records)
+  await app.audit.flush()
+  const count = async (text: string) => {
+    const { rows } = await pool.query<{ count: string }>(text)
+    return Number(rows[0]!.count)
+  }
+  t.equal(await count('SELECT count(*) FROM audit_log_values'), 60)
+  t.equal(await count('SELECT count(*) FROM audit_log_subject_keys'), 7)
+  const values = await count(`SELECT count(*) FROM statements WHERE name = 'audit_log_values'`)
+  t.ok(values <= (await count('SELECT count(*) FROM statements')) - values, 'at most one a step')
+  t.match(await app.audit.reveal(first!.id), { data: { email: ADDRESS } })
+  await app.audit.erase('u-0')
+  t.match(await app.audit.reveal(first!.id), { data: { email: '[erased]' } })
+})
+
 async function fail(): Promise<never> {
   throw new Error('the database did not answer within 5 ms')
 }
@@ -158,4 +187,27 @@ await t.test('a read says so if the store does not answer', async (t) => {
   await t.rejects(app.audit.prove(id), unavailable)
   await t.rejects(app.audit.reveal(id), unavailable)
   await t.rejects(app.audit.checkpoint(), unavailable)
+})
+
+await t.test('an address is erasable with its principal, and readable without one', async (t) => {
+  const app = await createApp(t, {
+    ...createKeys(),
+    fields: { ip: 'pii-or-clear', userAgent: 'pii-or-clear' },
+    subjectOf: ({ resource, resourceId }) =>
+      resource === 'user' && typeof resourceId === 'string' ? resourceId : undefined,
+  })
+  const source = { ip: '203.0.113.9', userAgent: 'a browser' }
+  await app.audit.record('thing.act', { ...source, principal: 'u-1' })
+  await app.audit.record('user.create', { ...source, resource: 'user', resourceId: 'u-1' })
+  await app.audit.record('thing.refuse', { ...source, ip: '203.0.113.10' })
+  await app.audit.flush()
+  t.notOk(contains(app.folder, '203.0.113.9"'), 'no file has the address of a subject')
+  const find = async (filters: object) => (await app.audit.query({ filters })).entries[0]!.record
+  const sealed = await find({ principal: 'u-1' })
+  t.match(sealed, { principal: 'u-1', ip: { $pii: String }, userAgent: { $pii: String } })
+  t.match(await find({ ip: '203.0.113.10' }), { action: 'thing.refuse', userAgent: 'a browser' })
+  t.match(await app.audit.reveal(sealed.id), source)
+  await app.audit.erase('u-1')
+  t.match(await app.audit.reveal(sealed.id), { ip: '[erased]', userAgent: '[erased]' })
+  t.equal((await verify(app.audit.parts.store, app.audit.verifierKey)).exitCode, 0)
 })

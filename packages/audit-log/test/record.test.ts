@@ -153,6 +153,33 @@ await t.test('a security event of another plugin is recorded with the same id', 
   t.equal((await recordsOf(deaf)).length, 1)
 })
 
+await t.test('a record names the operator who acts as the principal', async (t) => {
+  const principal: Principal = { id: 'ada', roles: [], sessionId: 's-1', actorId: 'admin-1' }
+  const app = await createApp(t, {
+    principal: () => principal,
+    fields: { actor: 'hmac' },
+    hashKey: Buffer.alloc(32, 1),
+  })
+  const bus = useSecurityEvents(app, {
+    'kit.store_lost': { severity: 'high', outcome: 'failure', description: 'x' },
+  })
+  app.post('/notes', { config: { audit: 'note.add' } }, async (request) => {
+    request.principal = principal
+    bus.emit('kit.store_lost', { details: { reason: 'gone' } }, request)
+    await request.audit('note.write', {})
+    return 'ok'
+  })
+  t.equal((await app.inject({ method: 'POST', url: '/notes' })).statusCode, 200)
+  const records = (await recordsOf(app)).slice(1)
+  t.same(
+    new Set(records.map(({ action }) => action)),
+    new Set(['kit.store_lost', 'note.write', 'note.add']),
+  )
+  for (const { action, principal: id, actor, session } of records) {
+    t.match({ action, id, actor, session }, { id: 'ada', actor: /^hmac:/, session: 's-1' })
+  }
+})
+
 await t.test('undefined actions and undeclared data fields are refused', async (t) => {
   const actions = defineActions({
     'report.export': { resource: 'report', data: { rows: 'integer', ids: 'ids', note: 'text?' } },
@@ -394,3 +421,23 @@ await t.test('a reply whose record cannot be stored is not sent', async (t) => {
   t.equal(reply.json<{ code: string }>().code, 'PARAPET_AUDIT_LOG_UNAVAILABLE')
   t.notMatch(reply.body, /secret/)
 })
+
+await t.test(
+  'a request that finds no room is refused by the error handler of the app',
+  async (t) => {
+    const app = await createApp(t)
+    app.setErrorHandler(problemErrorHandler)
+    let ran = 0
+    app.get('/', { config: { audit: 'thing.read' } }, async () => ++ran)
+    rmSync(join(app.folder, 'spool'), { recursive: true })
+    await app.audit.parts.spool.rotate()
+    await app.inject('/')
+    const refused = await app.inject('/')
+    t.equal(app.audit.parts.spool.canAccept(true), false)
+    t.equal(refused.statusCode, 503)
+    t.match(refused.headers['content-type'], 'application/problem+json')
+    t.match(refused.json(), { status: 503, code: 'PARAPET_AUDIT_LOG_UNAVAILABLE' })
+    t.equal(refused.headers['retry-after'], '5')
+    t.equal(ran, 1, 'the handler did not run again')
+  },
+)

@@ -19,7 +19,7 @@ import { verifyLog } from '../src/verify/verify-log.ts'
 import { createApp, named, useFolder } from './support.ts'
 import { idOf, rawOf, startWitness, vkeyOf } from './witness-server.ts'
 
-const CLI = new URL('../src/verify/cli.ts', import.meta.url).pathname
+const CLI = new URL('../src/command/cli.ts', import.meta.url).pathname
 const NAME = 'log.example/binary'
 const SIZE = 600
 const run = promisify(execFile)

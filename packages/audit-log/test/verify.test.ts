@@ -450,7 +450,7 @@ await t.test('the log verifies after an erasure and a pruning', async (t) => {
 })
 
 const verifyBy = async (...args: string[]) => {
-  const cli = new URL('../src/verify/cli.ts', import.meta.url).pathname
+  const cli = new URL('../src/command/cli.ts', import.meta.url).pathname
   const [file, all] = plainNode([cli, ...args])
   return run(file, all).then(
     ({ stdout }) => ({ code: 0, stdout, stderr: '' }),

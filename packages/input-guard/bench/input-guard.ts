@@ -15,6 +15,7 @@ import xss from 'xss'
 import { JsonScanner } from '../src/json/scan-json.ts'
 import { LibraryShelf } from '../src/libraries.ts'
 import { compileHtml } from '../src/types/html.ts'
+import { compileText } from '../src/types/text.ts'
 import { createAjv } from '../src/validation/create-ajv.ts'
 import { ValidationRun } from '../src/validation/run.ts'
 
@@ -111,7 +112,8 @@ for (const app of [bare, open]) {
 }
 const requests = await pairedBench({
   time: 'cpu',
-  minMs: 100,
+  minMs: 250,
+  rounds: 21,
   cases: {
     'a bare request of 1 KB': post(bare, small),
     'a guarded request of 1 KB': post(open, small),
@@ -132,6 +134,7 @@ const limits = {
   maxArrayLength: 1e6,
   maxStringBytes: 1e6,
   refuseOperators: false,
+  refuseInexactNumbers: true,
 }
 const scanner = new JsonScanner(limits)
 const scans = await pairedBench({
@@ -163,17 +166,65 @@ goal(
   5,
 )
 
+// 100 KB of hostile markup, and the most that is allowed, in both modes; other types with their longest texts.
+const report = { sanitized: () => {}, later: () => {} }
+const marks = [
+  '<b>x</b>',
+  '<br>',
+  '<a href="javascript:x" onclick="y">z</a>',
+  '<b a b c>',
+  '&',
+  '<!--',
+]
+const allowed = [
+  '<a href="https://a.com/?b=c" title="x y">z</a>'.repeat(200),
+  '<a href="javascript:x" onclick="y">z</a>'.repeat(200),
+  '<p>x</p>'.repeat(200),
+].map((text) => text.concat('&eacute;'.repeat(500), 'word '.repeat(20_000)).slice(0, 100_000))
+const texts = ['\ufdfa', '\ufb03', '\u0130', 'a\u0344\u0323', '\ud83d\ude00', 'a']
+const goals = {
+  'html-hostile': [
+    marks.map((unit) => unit.repeat(100_000 / unit.length)),
+    [compileHtml({}, tools), compileHtml({ onUnsafe: 'reject' }, tools)],
+  ],
+  'html-allowed': [allowed, [compileHtml({}, tools), compileHtml({ onUnsafe: 'reject' }, tools)]],
+  text: [
+    texts.map((unit) => unit.repeat(100_000 / unit.length)),
+    [compileText({ maxLength: 100_000, multiline: true }, tools)],
+  ],
+  'text-nfkc': [
+    texts.map((unit) => unit.repeat(10_000)),
+    [compileText({ maxLength: 10_000, normalize: 'NFKC' }, tools)],
+  ],
+  'text-confusables': [
+    texts.map((unit) => unit.repeat(5000)),
+    [compileText({ maxLength: 5000, confusables: 'reject' }, tools)],
+  ],
+} as const
+await libraries.ready()
+for (const [name, [inputs, checks]] of Object.entries(goals)) {
+  const cases = checks.flatMap((check, mode) =>
+    inputs.map((text, at) => [`${mode} ${at}`, () => check(text, report)] as const),
+  )
+  const result = await pairedBench({
+    time: 'cpu',
+    rounds: 5,
+    minMs: 20,
+    cases: Object.fromEntries(cases),
+  })
+  const slowest = Math.max(...Object.values(result.cases).map(({ median }) => median))
+  goal(`input-guard-${name}-100kb-ms`, slowest / 1e6, 5)
+}
+
 // The sanitizer beside others, on 2 KB of rich text.
 const comment =
   '<p>Hello <b>bold</b> <a href="https://example.com/">link</a> text &amp; more <script>x</script></p>'.repeat(
     20,
   )
 const check = compileHtml({}, tools)
-await libraries.ready()
 const { default: purify } = (await import('isomorphic-dompurify')) as unknown as {
   default: { sanitize(html: string): string }
 }
-const report = { sanitized: () => {}, later: () => {} }
 const html = await pairedBench({
   time: 'cpu',
   rounds: 5,

@@ -142,10 +142,14 @@ async function inputGuardPlugin(app: FastifyInstance, options: InputGuardOptions
   const create = createCompilerFactory(settings, tools)
   const routes = new GuardedRoutes(
     app,
-    settings.responses === 'report' ? recorder : undefined,
+    {
+      recorder: settings.responses === 'report' ? recorder : undefined,
+      maxTextBytes: settings.maxTextResponseBytes,
+    },
     (context) => lateCompiler(context, create),
   )
   guardRequests(app, settings, recorder, {
+    hasDeclaredType: (request) => routes.hasDeclaredType(request),
     querystring: (request) => routes.listsOf(request, 'querystring'),
     body: (request) => routes.listsOf(request, 'body'),
   })

@@ -43,6 +43,11 @@ export interface JsonGuardOptions {
   readonly maxStringBytes?: number
   /** Refuses keys that begin with `$`, for databases that read them as operators. @default false */
   readonly refuseOperators?: boolean
+  /**
+   * Refuses integers beyond 2^53 − 1 and numbers beyond the range of a double, which `JSON.parse` would change
+   * silently (RFC 7493, section 2.2). @default true
+   */
+  readonly refuseInexactNumbers?: boolean
 }
 
 /** What schemas need beside themselves; see {@link InputGuardOptions}. */
@@ -99,6 +104,11 @@ export interface InputGuardOptions extends SchemaOptions {
   readonly methodOverride?: 'reject' | 'ignore'
   /** `report` finds members of responses that their schema does not declare. @default 'report' */
   readonly responses?: 'report' | 'off'
+  /**
+   * Bytes of a response that a handler sends as JSON text; it is parsed and filtered by the response schema of its
+   * route. A longer one is refused. @default 1 048 576
+   */
+  readonly maxTextResponseBytes?: number
   /** Limits of `app.inputGuard.fetch`. */
   readonly fetch?: FetchOptions
 }
@@ -120,6 +130,7 @@ const jsonTable = {
   maxArrayLength: option.integer({ min: 1, default: 10_000 }),
   maxStringBytes: option.bytes({ default: 262_144 }),
   refuseOperators: option.boolean({ default: false }),
+  refuseInexactNumbers: option.boolean({ default: true }),
 } satisfies Record<keyof JsonGuardOptions, OptionReader<unknown>>
 
 const schemaTable = {
@@ -168,6 +179,7 @@ export const optionTable = {
   maxHeaderBytes: option.bytes({ min: 256, default: 8192 }),
   methodOverride: option.oneOf(['reject', 'ignore'], { default: 'reject' }),
   responses: option.oneOf(['report', 'off'], { default: 'report' }),
+  maxTextResponseBytes: option.bytes({ default: 1_048_576 }),
   fetch: optionGroup(fetchTable),
   ...schemaTable,
 } satisfies Record<keyof InputGuardOptions, OptionReader<unknown>>

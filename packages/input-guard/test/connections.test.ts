@@ -200,6 +200,25 @@ await t.test('one guard covers every context, whichever registers it', async (t)
   }
 })
 
+await t.test('a request with an unknown expectation passes the hooks like any other', async (t) => {
+  const app = Fastify()
+  t.after(() => app.close())
+  await app.register(connectionGuard)
+  const expected: unknown[] = []
+  app.addHook('onRequest', async ({ headers }) => void expected.push(headers.expect))
+  app.get('/', async () => 'answered')
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  const { port } = app.server.address() as AddressInfo
+  const socket = connect(port, '127.0.0.1').on('error', () => {})
+  t.after(() => void socket.destroy())
+  let text = ''
+  socket.setEncoding('latin1').on('data', (chunk: string) => (text += chunk))
+  socket.write(GET.replace('Host: a', 'Host: a\r\nExpect: 200-ok'))
+  await until(() => text.includes('answered'))
+  t.match(text, /^HTTP\/1\.1 200 OK/)
+  t.same(expected, ['200-ok'])
+})
+
 await t.test('a second registration with other limits stops the boot', async (t) => {
   const app = Fastify()
   t.after(() => app.close())

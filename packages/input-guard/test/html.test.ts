@@ -1,9 +1,14 @@
 /** Sanitized comments in a real browser, without a policy that would stop what the sanitizer misses. */
 import { existsSync } from 'node:fs'
 import { SafeHtml, SafeText, type AllowedHtml } from '@parapet/input-guard'
+import { runs } from '@parapet/testing'
 import { Type, type TSchema } from '@sinclair/typebox'
+import fc from 'fast-check'
 import { chromium, type Browser } from 'playwright-core'
+import sanitizeHtml from 'sanitize-html'
 import t, { type Test } from 'tap'
+import { findExcess } from '../src/types/html-limits.ts'
+import { LOOSE } from '../src/types/html.ts'
 import { build, createChecker, post, verdicts } from './helpers.ts'
 
 const CHROMIUM = process.env['CHROMIUM'] ?? '/usr/bin/chromium'
@@ -261,7 +266,7 @@ await t.test('maxLength is that of the HTML as it is sent, and tags are limited'
   for (const text of ['x'.repeat(101), '𝒳'.repeat(101), '<script></script>'.repeat(7)]) {
     t.same(await check(text), { code: 'max_length' })
   }
-  const long = await createChecker(t, SafeHtml({ maxLength: 100_000 }))
+  const long = await createChecker(t, SafeHtml({ maxLength: 100_000, maxTags: 2500 }))
   t.same(await long('<b>'.repeat(5001)), { code: 'html_tags' })
   t.match(await long('<b>x</b>'.repeat(2500)), { value: /^<b>x/ })
 })
@@ -343,4 +348,169 @@ await t.test("a list of one's own decides", async (t) => {
     table,
     '<img alt="x" />',
   ])
+})
+
+await t.test(
+  'elements that are nested too deeply are refused before an engine reads them',
+  async (t) => {
+    let reads = 0
+    const { app } = await build(t, {
+      htmlEngine: {
+        sanitize(html) {
+          reads++
+          return { html, isChanged: false }
+        },
+      },
+    })
+    const most = { maxLength: 100_000, maxTags: 10_000, maxAttributes: 10_000 }
+    const body = Type.Object({ html: SafeHtml(most) })
+    app.post('/', { schema: { body } }, async () => 'ok')
+    const send = async (html: string) => {
+      reads = 0
+      const reply = await post(app, '/', { html })
+      return reply.statusCode === 200
+        ? reads
+        : reply.json<{ errors: { detail: string }[] }>().errors[0]?.detail
+    }
+    const deep = 'must nest at most 100 elements'
+    const unclosed = [
+      '<b>',
+      '<b><p>',
+      '<ul><li>',
+      '<span class="x">',
+      '<B>',
+      '<b></i>',
+      '<!--><b>',
+      '<!-- --!><b>',
+      '<li><p>',
+      '<td><p>',
+    ]
+    for (const tag of unclosed) t.equal(await send(tag.repeat(2400)), deep, tag)
+    t.equal(await send('<b>'.repeat(101) + '</b>'.repeat(101)), deep)
+    const flat = [
+      '<br>',
+      '<img src="a">',
+      '<li>x',
+      '<p>x',
+      '<tr><td>1<td>2',
+      '<dt>a<dd>b',
+      '<b>x</b>',
+      '<i><b>x</i>',
+      '<p>x<ul><li>y</ul>',
+      '</b>',
+      '<!-- <b> -->',
+    ]
+    for (const tag of flat) t.equal(await send(tag.repeat(1200)), 1, tag)
+    t.equal(await send('<b>'.repeat(100) + '</b>'.repeat(100)), 1)
+  },
+)
+
+const WIDE = { maxTags: 1e6, maxAttributes: 1e6, maxReferences: 1e6 }
+
+await t.test('what is hostile by its amount is refused before an engine reads it', async (t) => {
+  const flat = {
+    html_tags: ['<b>x</b>', '<br>', '</b>', '<!-- x -->', '<p>x', '<script>x</script>', '<x/>'],
+    html_attributes: ['<b a b c d e>', '<b a="x"b=\'y\'/c/d = e f>', '<b rel rel rel rel>'],
+    html_references: ['&', '&lt;', '< ', '>', '&#x3c;x'],
+  }
+  for (const onUnsafe of ['sanitize', 'reject'] as const) {
+    let reads = 0
+    const sanitize = (html: string) => ({ html: (reads++, html), isChanged: false })
+    const check = await createChecker(t, SafeHtml({ maxLength: 100_000, onUnsafe }), {
+      htmlEngine: { sanitize },
+    })
+    for (const [code, units] of Object.entries(flat)) {
+      for (const unit of units) {
+        const text = unit.repeat(100_000 / unit.length)
+        const verdict = (await check(text)) as { code: string }
+        t.ok(verdict.code === code || verdict.code === 'html_tags', `${unit}: ${verdict.code}`)
+      }
+    }
+    const one = '<b '.concat(Array.from({ length: 20_000 }, (_, at) => `a${at}`).join(' '), '>')
+    t.same(await check(one.slice(0, 99_999).concat('>')), { code: 'html_attributes' })
+    t.equal(reads, 0, onUnsafe)
+  }
+})
+
+await t.test(
+  'a text with as much as is allowed is cleaned, and its result is allowed, too',
+  async (t) => {
+    const check = await createChecker(t, SafeHtml({ maxLength: 20_000 }))
+    const most = {
+      tags: ['<p>x'.repeat(200), '<p>x'.repeat(201), 'html_tags'],
+      attributes: [
+        '<a href="https://a.com" title="x">x</a>'.repeat(200),
+        `${'<a href="https://a.com" title="x y">x</a>'.repeat(199)}<b a b c>`,
+        'html_attributes',
+      ],
+      references: [
+        'a < b > c & d &amp; '.repeat(125),
+        `${'a < b > c & d &amp; '.repeat(125)}&`,
+        'html_references',
+      ],
+    }
+    for (const [name, [text, more, code]] of Object.entries(most)) {
+      const first = (await check(text!)) as { value: string }
+      t.type(first.value, 'string', name)
+      t.same(await check(first.value), first, `${name}: a result is its own result`)
+      t.same(await check(more!), { code }, name)
+    }
+    const own = { maxTags: 1, maxAttributes: 1, maxReferences: 1 }
+    const strict = await createChecker(t, SafeHtml(own))
+    t.same(await verdicts(strict, ['<b lang="a">&</b>', '<b><i>', '<b a b>', '&&', '&>']), [
+      '<b lang="a">&amp;</b>',
+      '!html_tags',
+      '!html_attributes',
+      '!html_references',
+      '!html_references',
+    ])
+    for (const [name, amount] of Object.entries({
+      maxTags: 0,
+      maxAttributes: 1.5,
+      maxReferences: 10_001,
+    })) {
+      t.throws(() => SafeHtml({ [name]: amount }), { code: 'PARAPET_INPUT_GUARD_INVALID_TYPE' })
+    }
+  },
+)
+
+await t.test('no more tags and attributes reach a parser than were counted', async (t) => {
+  const start =
+    '<b|<i |<i a b>|<b c="|<s a=x>|<a href|<script>|</script>|<textarea>|<!--|-->|<!x|<?x'
+  const rest = '>|/>|/|=|"|\'| |\n|\u00a0|\f|x|y=z| a|b c|</b>|&|\0'
+  const unit = fc.constantFrom(...`${start}|${rest}`.split('|'))
+  const text = fc.array(unit, { minLength: 10, maxLength: 80 }).map((units) => {
+    let at = 0
+    // A parser drops a name that is repeated in one tag.
+    return units.join('').replaceAll(/(?<=[ /"'\n])[abcxy]/g, (name) => `${name}${at++}`)
+  })
+  const most = { tags: 0, attributes: 0 }
+  fc.assert(
+    fc.property(text, (given) => {
+      const html = given.replaceAll(LOOSE, '&lt;')
+      const seen = { tags: 0, attributes: 0 }
+      sanitizeHtml(html, {
+        allowedTags: false,
+        allowedAttributes: false,
+        allowVulnerableTags: true,
+        transformTags: {
+          '*': (tagName, attribs) => {
+            seen.tags++
+            seen.attributes += Object.keys(attribs).length
+            return { tagName, attribs }
+          },
+        },
+      })
+      most.tags = Math.max(most.tags, seen.tags)
+      most.attributes = Math.max(most.attributes, seen.attributes)
+      const { tags, attributes } = seen
+      return (
+        (tags === 0 || findExcess(html, { ...WIDE, maxTags: tags - 1 }) === 'maxTags') &&
+        (attributes === 0 ||
+          findExcess(html, { ...WIDE, maxAttributes: attributes - 1 }) !== undefined)
+      )
+    }),
+    { numRuns: runs(2000, 100_000) },
+  )
+  t.ok(most.tags > 5 && most.attributes > 5, JSON.stringify(most))
 })

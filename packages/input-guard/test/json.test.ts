@@ -1,9 +1,11 @@
 import { inputGuard, jsonGuard } from '@parapet/input-guard'
+import { runs } from '@parapet/testing'
 import fc from 'fast-check'
 import Fastify from 'fastify'
 import t from 'tap'
 import { JsonScanner, type JsonLimits } from '../src/json/scan-json.ts'
 import { build, post } from './helpers.ts'
+import { judgeJson } from './json-oracle.ts'
 
 const LIMITS: JsonLimits = {
   maxDepth: 32,
@@ -11,6 +13,7 @@ const LIMITS: JsonLimits = {
   maxArrayLength: 100_000,
   maxStringBytes: 1_000_000,
   refuseOperators: false,
+  refuseInexactNumbers: true,
 }
 const scan = (text: string, limits: Partial<JsonLimits> = {}) =>
   new JsonScanner({ ...LIMITS, ...limits }).scan(Buffer.from(text))
@@ -48,7 +51,7 @@ await t.test('a key that is sent twice in one object is found, in any notation',
 })
 
 await t.test('a scanner that has seen other texts decides as a new one', async (t) => {
-  const scanner = new JsonScanner(LIMITS)
+  const scanner = new JsonScanner({ ...LIMITS, refuseInexactNumbers: false })
   const key = fc.oneof(
     fc.constantFrom('a', 'b', 'ab', 'constructor', ''),
     fc.string({ maxLength: 6, unit: 'grapheme' }),
@@ -73,13 +76,85 @@ await t.test('a scanner that has seen other texts decides as a new one', async (
           return `${written}:${JSON.stringify(value)}`
         })
         .join()}}`
-      if (/\\u0000|__proto__|\\ud[89a-f]/i.test(text)) return true
+      if (/\\u0000|prototype|__proto__|\\ud[89a-f]/i.test(text)) return true
       const expected = new Set(names).size !== names.length
       return (scanner.scan(Buffer.from(text)) === 'duplicate_key') === expected
     }),
     { numRuns: 2000 },
   )
   t.pass('2000 objects')
+})
+
+/** Texts and keys whose lengths and bytes are at the edges of what the scanner compares at once. */
+const edges = [0, 1, 2, 3, 4, 5, 61, 62, 67, 68, 71, 127, 128, 129, 1024, 1025]
+const strings = edges
+  .map((length) => 'k'.repeat(length))
+  .concat('constructor prototype __proto__ $ne a ab key1 key2 é 日本語 😀'.split(' '))
+  .concat('a"b', 'a\\b', '"a":1', ',"a":1', '{"a":1}', '\n'.repeat(9), `${'x'.repeat(70)}"y`)
+  .concat('\0', '\ud800', 'a\udc00', '\ud800\ud800', '\0\ud800')
+const numbers =
+  '0 -1 12 1.5 1e5 1E+400 -0 9007199254740991 9007199254740992 123456789012345 1234567890123456 1e-5'
+const space = fc.constantFrom('', '', '', '', ' ', '\n  ', '\t')
+
+/** A string as JSON: as it is, or with some or all of its characters escaped. */
+const written = fc
+  .tuple(fc.constantFrom(...strings), fc.constantFrom(0, 0, 0, 1, 2))
+  .map(([text, every]) => {
+    if (every === 0) return JSON.stringify(text)
+    const units = text.split('').map((unit, at) => {
+      const isPlain = at % every !== 0 || !/[a-z$_]/.test(unit)
+      const code = unit.charCodeAt(0).toString(16).padStart(4, '0')
+      return isPlain ? JSON.stringify(unit).slice(1, -1) : `\\u${code}`
+    })
+    return `"${units.join('')}"`
+  })
+const join = (open: string, close: string) => (parts: readonly string[][]) =>
+  `${open}${parts.map((each) => each.join('')).join(',')}${close}`
+const { json } = fc.letrec<{ json: string }>((tie) => ({
+  json: fc.oneof(
+    { maxDepth: 4 },
+    fc.oneof(written, fc.constantFrom(...numbers.split(' '), 'true', 'false', 'null')),
+    fc.array(fc.tuple(space, tie('json'), space), { maxLength: 4 }).map(join('[', ']')),
+    fc
+      .array(fc.tuple(space, written, space, fc.constant(':'), space, tie('json')), {
+        maxLength: 6,
+      })
+      .map(join('{', '}')),
+    fc.tuple(tie('json'), fc.integer({ min: 2, max: 4 })).map(([each, times]) => {
+      const items = Array<string>(times).fill(each)
+      return `[${items.join()}]`
+    }),
+  ),
+}))
+
+await t.test('the scanner decides as a simple reading of the text does', async (t) => {
+  const many = Array.from({ length: 40 }, (_, at) => `"k${at}":{"a":${at}}`)
+  const sets: JsonLimits[] = [
+    LIMITS,
+    { ...LIMITS, maxDepth: 3, maxKeys: 5, maxArrayLength: 3, maxStringBytes: 128 },
+    { ...LIMITS, refuseOperators: true, refuseInexactNumbers: false },
+  ]
+  const scanners = sets.map((limits) => [limits, new JsonScanner(limits)] as const)
+  const seen = new Map<string | null, number>()
+  // Longer texts are scanned in stretches.
+  const before = fc.constantFrom('', '', `"${'x'.repeat(8180)}",`, `{${many.join()}},`)
+  fc.assert(
+    fc.property(before, fc.nat(24), json, (start, more, value) => {
+      const text = start === '' ? value : `[${start}"${'y'.repeat(more)}",${value}]`
+      JSON.parse(text)
+      // Bytes of others around it, as in a pooled buffer.
+      const bytes = Buffer.from(`"":${text}"a":"b"`).subarray(3, -7)
+      for (const [limits, scanner] of scanners) {
+        const found = scanner.scan(bytes)
+        seen.set(found, (seen.get(found) ?? 0) + 1)
+        if (found !== judgeJson(text, limits)) return false
+      }
+      return true
+    }),
+    { numRuns: runs(1500, 200_000) },
+  )
+  t.comment(JSON.stringify([...seen]))
+  t.equal(seen.size, 11, 'every verdict was seen')
 })
 
 await t.test('names of the prototype chain are found where they are dangerous', async (t) => {
@@ -358,4 +433,99 @@ await t.test('further JSON types are parsed by the guarded parser', async (t) =>
   const send = (body: string) => post(app, '/', body, { 'content-type': type })
   t.match((await send('{"a":1,"a":2}')).json(), { code: 'PARAPET_INPUT_GUARD_BODY_REFUSED' })
   t.same((await send('{"a":1}')).json(), { a: 1 })
+})
+
+await t.test('numbers that JSON.parse would change are refused', async (t) => {
+  const bad = [
+    '9007199254740992',
+    '9007199254740993',
+    '-9007199254740993',
+    '10000000000000000000000',
+    '1e400',
+    '-1E+400',
+    '1.5e309',
+    '9'.repeat(400),
+    `${'9'.repeat(400)}.5`,
+  ]
+  const good = [
+    '9007199254740991',
+    '-9007199254740991',
+    '0',
+    '-0',
+    '1e308',
+    '1e-400',
+    '0.1234567890123456789012',
+    '123456789.12345678901234567890',
+    '1.7976931348623157e308',
+    '999999999999999',
+  ]
+  for (const number of bad) {
+    for (const text of [number, `[${number}]`, `{"a":${number}}`, `{"a": ${number} , "b":1}`]) {
+      t.equal(scan(text), 'inexact_number', text.slice(0, 60))
+      t.equal(scan(text, { refuseInexactNumbers: false }), null)
+    }
+  }
+  for (const number of good) t.equal(scan(`{"a":[${number},${number}]}`), null, number)
+  t.equal(scan('{"9007199254740993":"9007199254740993"}'), null, 'texts may be as long as they are')
+  fc.assert(
+    fc.property(fc.bigInt({ min: -(2n ** 70n), max: 2n ** 70n }), (integer) => {
+      const isSafe = Number.isSafeInteger(Number(integer))
+      return (scan(`[${integer}]`) === null) === isSafe
+    }),
+  )
+  fc.assert(
+    fc.property(fc.double({ noNaN: true, noDefaultInfinity: true }), (number) => {
+      const text = JSON.stringify({ number, next: [number] })
+      const isExact = /[.e]/.test(String(number)) || Number.isSafeInteger(number)
+      return (scan(text) === null) === isExact
+    }),
+  )
+  const { app } = await build(t)
+  app.post('/', async ({ body }) => body)
+  const sent = await post(app, '/', '{"id":9007199254740993}')
+  t.equal(sent.statusCode, 400)
+  t.match(sent.json(), {
+    code: 'PARAPET_INPUT_GUARD_BODY_REFUSED',
+    detail: /integer beyond 2\^53/,
+  })
+  const open = await build(t, { json: { refuseInexactNumbers: false } })
+  open.app.post('/', async ({ body }) => body)
+  t.equal((await post(open.app, '/', '{"id":9007199254740993}')).statusCode, 200)
+})
+
+const own = (_request: unknown, _body: Buffer, done: (error: null, value: unknown) => void) =>
+  done(null, {})
+
+await t.test('a JSON parser of the app that does not scan is named by the audit', async (t) => {
+  const parse = { parseAs: 'buffer' } as const
+  const body = { type: 'null' }
+  const start = async (type: string | RegExp, isGuarded: boolean, unguarded?: string) => {
+    const app = Fastify()
+    t.after(() => app.close())
+    await app.register(inputGuard, {
+      audit: 'error',
+      ...(unguarded === undefined
+        ? undefined
+        : { unguarded: { [unguarded]: 'signed by its sender' } }),
+    })
+    await app.register(async (child) => {
+      child.addContentTypeParser(type, parse, isGuarded ? app.inputGuard.parseJson : own)
+      child.post('/hook', { schema: { body } }, async () => 'ok')
+      child.get('/read', async () => 'ok')
+    })
+    app.post('/other', { schema: { body } }, async () => 'ok')
+    await app.ready()
+    return app.inputGuard.audit()
+  }
+  const plus = /^application\/[\w.-]+\+json$/
+  for (const type of ['application/vnd.api+json', 'text/json', plus]) {
+    await t.rejects(start(type, false), {
+      code: 'PARAPET_INPUT_GUARD_UNBOUNDED_ROUTES',
+      message: `  POST /hook body: ${String(type)} has a parser that does not scan; use app.inputGuard.parseJson`,
+    })
+    t.same(await start(type, true), [])
+    t.same(await start(type, false, 'POST /hook'), [])
+  }
+  for (const type of ['text/xml', '*', /.*/, /^image\//])
+    t.same(await start(type, false), [], String(type))
 })

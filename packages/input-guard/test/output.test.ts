@@ -1,7 +1,9 @@
 import { encodeFor } from '@parapet/input-guard'
 import { Type } from '@sinclair/typebox'
 import fc from 'fast-check'
+import type { FastifyReply } from 'fastify'
 import { runInNewContext } from 'node:vm'
+import { gzipSync } from 'node:zlib'
 import t from 'tap'
 import { build, clock } from './helpers.ts'
 
@@ -261,4 +263,116 @@ await t.test('names that clients invent make no more than 21 events', async (t) 
   await app.inject('/')
   t.equal(events.length, 21)
   t.match(events.at(-1)?.details, { field: '/*' })
+})
+
+await t.test('JSON that a handler sends as text is filtered by the response schema', async (t) => {
+  const { app, events } = await build(t)
+  const user = Type.Object({
+    id: Type.Integer(),
+    password: Type.Optional(Type.String({ writeOnly: true })),
+  })
+  const leak = JSON.stringify({ id: 1, password: 'SECRET', hash: 'SECRET' })
+  const schema = { response: { 200: user, '4xx': user } }
+  const json = 'application/json'
+  const routes: Record<string, (reply: FastifyReply) => unknown> = {
+    text: (reply) => reply.type(json).send(leak),
+    returned: (reply) => (reply.type(json), leak),
+    buffer: (reply) => reply.type(json).send(Buffer.from(leak)),
+    bytes: (reply) => reply.type('application/hal+json').send(new Uint8Array(Buffer.from(leak))),
+    mark: (reply) => reply.type(json).send(`\uFEFF${leak}`),
+    untyped: () => leak,
+    'untyped bytes': (reply) => reply.send(Buffer.from(`\uFEFF ${leak}`)),
+    spaces: () => `${' '.repeat(300)}${leak}`,
+    html: (reply) => reply.type('text/html').send(leak),
+    lines: (reply) => reply.type('application/x-ndjson').send(leak),
+    'with length': (reply) => reply.type(json).header('content-length', leak.length).send(leak),
+    status: (reply) => reply.code(404).type(json).send(leak),
+    serializer: (reply) => reply.type(json).serializer(JSON.stringify).send(JSON.parse(leak)),
+  }
+  for (const [name, handler] of Object.entries(routes)) {
+    app.get(`/${name.replaceAll(' ', '-')}`, { schema }, async (_request, reply) => handler(reply))
+  }
+  app.get('/list', { schema: { response: { 200: Type.Array(user) } } }, (_request, reply) =>
+    reply.type(json).send(`[${leak}]` as never),
+  )
+  for (const name of [...Object.keys(routes), 'list']) {
+    events.length = 0
+    const url = `/${name.replaceAll(' ', '-')}`
+    const reply = await app.inject(url)
+    t.equal(reply.body, name === 'list' ? '[{"id":1}]' : '{"id":1}', name)
+    t.equal(reply.headers['content-length'], String(reply.body.length), name)
+    const field = name === 'list' ? '/*/hash' : '/hash'
+    t.match(events, [{ type: 'input_guard.field_removed', details: { field } }], name)
+    t.notMatch((await app.inject({ method: 'HEAD', url })).headers, { 'content-length': '48' })
+  }
+})
+
+await t.test(
+  'text that is no JSON object is sent as it is, and what cannot be checked is not',
+  async (t) => {
+    const { app } = await build(t, { maxTextResponseBytes: 1000 })
+    const json = 'application/json'
+    const object = Type.Object({ id: Type.Integer() })
+    const send = (name: string, response: object, type: string | undefined, payload: unknown) => {
+      app.get(`/${name}`, { schema: { response } }, (_request, reply) => {
+        if (type !== undefined) void reply.type(type)
+        return reply.send(payload)
+      })
+    }
+    const leak = '{"id":1,"hash":"SECRET"}'
+    const large = JSON.stringify({ id: 1, hash: 'SECRET'.repeat(200) })
+    const sent: [payload: string, response: object, type: string | undefined][] = [
+      ['done', { 200: object }, undefined],
+      ['{not JSON', { 200: object }, undefined],
+      [`${leak}\n${leak}`, { 200: object }, 'application/x-ndjson'],
+      ['{}'.slice(1), { 200: object }, 'text/html'],
+      [leak, { 200: Type.String() }, json],
+      [leak, { 200: Type.Any() }, json],
+      [large, { 200: Type.Object({}, { additionalProperties: true }) }, json],
+      [leak, { 201: object }, json],
+      ['"text"', { 200: object }, json],
+      ['', { 200: object }, json],
+    ]
+    for (const [at, [payload, response, type]] of sent.entries()) {
+      send(`sent-${at}`, response, type, payload)
+    }
+    const refused = { large, broken: '{"id":1', 'other-type': '{"hash":1}' }
+    for (const [name, payload] of Object.entries(refused))
+      send(name, { '2xx': object }, json, payload)
+    send('large-text', { 200: object }, undefined, large)
+    send('compressed', { 200: object }, json, gzipSync(leak))
+    for (const [at, [payload]] of sent.entries()) {
+      t.equal((await app.inject(`/sent-${at}`)).body, payload, `${at}`)
+    }
+    for (const name of ['large', 'broken', 'large-text', 'compressed']) {
+      const reply = await app.inject(`/${name}`)
+      t.equal(reply.statusCode, 500, name)
+      t.match(reply.json(), { code: 'PARAPET_INPUT_GUARD_RESPONSE_REFUSED' }, name)
+      t.notMatch(reply.body, /SECRET/, name)
+    }
+    t.equal((await app.inject('/other-type')).statusCode, 500, 'a required member is missing')
+  },
+)
+
+await t.test('an error handler that sends text itself is filtered, and ends', async (t) => {
+  const { app } = await build(t)
+  const problem = Type.Object({ code: Type.String() })
+  app.setErrorHandler((_error, { query }, reply) =>
+    reply
+      .code(500)
+      .type('application/json')
+      .send(
+        (query as { bad?: string }).bad === undefined
+          ? JSON.stringify({ code: 'own', stack: 'SECRET' })
+          : '{"SECRET',
+      ),
+  )
+  const response = { 200: Type.Object({ id: Type.Integer() }), 500: problem }
+  app.get('/', { schema: { response } }, async () => ({ id: undefined }))
+  const reply = await app.inject('/')
+  t.equal(reply.statusCode, 500)
+  t.same(reply.json(), { code: 'own' })
+  const bad = await app.inject('/?bad=1')
+  t.equal(bad.statusCode, 500)
+  t.notMatch(bad.body, /SECRET/)
 })

@@ -274,3 +274,28 @@ await t.test('a neighbour keeps its routes, parsers and replies', async (t) => {
   t.equal((await post(app, '/after', '{"n":1,"n":2}')).statusCode, 200)
   t.equal((await post(app, '/inside', '{"n":1,"n":2}')).statusCode, 400)
 })
+
+await t.test(
+  'a media type that a route does not declare is refused, since nothing would validate it',
+  async (t) => {
+    const { app } = await build(t)
+    const schema = Type.Object({ a: Type.Integer() }, { additionalProperties: false })
+    let handled = 0
+    const content = { 'application/json': { schema } }
+    app.post('/', { schema: { body: { content } } }, async () => ++handled)
+    const send = async (type: string | undefined, payload: string | undefined) => {
+      const headers = type === undefined ? {} : { 'content-type': type }
+      const options = payload === undefined ? {} : { payload }
+      const reply = await app.inject({ method: 'POST', url: '/', headers, ...options })
+      return [reply.statusCode, reply.json<{ code?: string }>().code]
+    }
+    const refused = [415, 'PARAPET_INPUT_GUARD_MEDIA_TYPE']
+    t.same(await send('text/plain', '{"a":"x"}'), refused)
+    t.same(await send('text/plain; x=application/json', '{"a":"x"}'), refused)
+    t.same(await send(undefined, undefined), refused)
+    t.equal((await send('application/json', '{"a":"x"}'))[0], 400)
+    t.equal(handled, 0)
+    t.equal((await send('application/json', '{"a":1}'))[0], 200)
+    t.equal((await send('Application/JSON ; charset=utf-8', '{"a":1}'))[0], 200)
+  },
+)

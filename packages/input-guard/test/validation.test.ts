@@ -33,7 +33,8 @@ const always = (schema: object) =>
   Object.fromEntries(['if', 'then'].map((keyword) => [keyword, keyword === 'if' ? {} : schema]))
 
 await t.test('bodies are not converted, surplus members are refused', async (t) => {
-  const { app } = await build(t)
+  // The guard of bodies would refuse 1e309 before.
+  const { app } = await build(t, { json: { refuseInexactNumbers: false } })
   const body = objectOf({
     n: { type: 'integer' },
     s: text,

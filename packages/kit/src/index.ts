@@ -35,8 +35,10 @@ export type {
   JsonValue,
 } from './jobs/jobs.ts'
 export { readCookie } from './http/cookie.ts'
+export { acceptEmptyBody } from './http/empty-body.ts'
 export { readFastifyInternal } from './http/fastify-internals.ts'
 export { keepAddress, requestSource, type RequestSource } from './http/request-source.ts'
+export { trustsEveryProxy } from './http/trusted-proxies.ts'
 export { isInside, listRoutes, type RouterRoute } from './http/router-routes.ts'
 export { createNamedRoutes, namedRoutePattern, type NamedRoutes } from './http/named-routes.ts'
 export { lockFolder, type FolderOwner } from './folder-lock.ts'

@@ -115,6 +115,47 @@ export async function fleetContract(t: Test, open: OpenFleet): Promise<void> {
     t.match(await second.find('long', 'one'), { state: 'done', attempts: 2 })
   })
 
+  for (const ending of ['resolves', 'rejects'] as const) {
+    await t.test(`a hung attempt that ${ending} late ends no other attempt`, async (t) => {
+      const fleet = await open(t)
+      if (fleet === null) return
+      const [first, second] = [
+        await fleet.open(createManualClock(fleet.clock.now())),
+        await fleet.open(),
+      ]
+      const [late, own] = [createGate(), createGate()]
+      const begun: string[] = []
+      const ended: string[] = []
+      first.define('long', async () => {
+        begun.push('first')
+        await late.passed
+        ended.push('first')
+        if (ending === 'rejects') throw new Error('too late')
+      })
+      second.define('long', async () => {
+        begun.push('second')
+        await own.passed
+      })
+      await first.start()
+      await first.enqueue('long', {}, { key: 'one' })
+      await fleet.until(() => begun.length === 1)
+      await second.start()
+      await fleet.until(async () => {
+        await fleet.advance(5000)
+        return begun.length === 2
+      })
+      late.open()
+      await fleet.until(() => ended.length === 1)
+      // What the first instance records comes before the answer to a later question of it.
+      for (let turn = 0; turn < 20; turn++) {
+        t.match(await first.find('long', 'one'), { state: 'running', attempts: 2 })
+      }
+      own.open()
+      await fleet.until(async () => (await second.find('long', 'one'))?.state === 'done')
+      t.same(begun, ['first', 'second'])
+    })
+  }
+
   await t.test('two instances run each occurrence of a recurring job once', async (t) => {
     const fleet = await open(t)
     if (fleet === null) return

@@ -9,7 +9,7 @@ import {
   type ManualClock,
   type SqlClient,
 } from '@parapet/kit'
-import { openPglite, usePostgres } from '@parapet/testing'
+import { closeJobs, FAKE_CLOCK, openPglite, usePostgres } from '@parapet/testing'
 import { Pool } from 'pg'
 import PgBoss from 'pg-boss'
 import type { Test } from 'tap'
@@ -51,7 +51,7 @@ export const openMemoryFleet: OpenFleet = async (t) => {
   const errors: unknown[] = []
   const onError = (error: unknown): void => void errors.push(error)
   const jobs = createMemoryJobs({ clock, onError, pollMs: POLL_MS, onNotice: () => {} })
-  t.after(() => closing(jobs, clock))
+  t.after(() => closeJobs(jobs, clock))
   return {
     clock,
     errors,
@@ -90,16 +90,6 @@ export const openPostgresFleet: OpenFleet = async (t) => {
   t.after(() => pool.end())
   return openSqlFleet(t, createSqlClient(pool), schema)
 }
-
-/** `now()` of the database is the clock of the test; it moves by a microsecond with each call. */
-const FAKE_CLOCK = `
-  CREATE SCHEMA IF NOT EXISTS fake_clock;
-  CREATE TABLE fake_clock.clock (ms float8 NOT NULL);
-  INSERT INTO fake_clock.clock VALUES (0);
-  CREATE SEQUENCE fake_clock.ticks;
-  CREATE FUNCTION fake_clock.now() RETURNS timestamptz LANGUAGE sql VOLATILE AS $$
-    SELECT to_timestamp(ms / 1000) + nextval('fake_clock.ticks') * interval '1 microsecond'
-    FROM fake_clock.clock $$;`
 
 async function openSqlFleet(t: Test, sql: SqlClient, schema: string): Promise<Fleet> {
   const [clock, set] = createSettableClock()
@@ -141,7 +131,7 @@ async function openSqlFleet(t: Test, sql: SqlClient, schema: string): Promise<Fl
       await boss.start()
       const jobs = createPgBossJobs(boss, { schema, clock: own, onError, pollMs: POLL_MS })
       t.after(async () => {
-        await closing(jobs, own)
+        await closeJobs(jobs, own)
         await boss.stop({ graceful: false })
       })
       return jobs
@@ -155,19 +145,6 @@ async function openSqlFleet(t: Test, sql: SqlClient, schema: string): Promise<Fl
 }
 
 const turn = () => new Promise<void>((resolve) => setImmediate(resolve))
-
-/** The time to close is the clock's. */
-async function closing(jobs: Jobs, clock: ManualClock): Promise<void> {
-  const state = { isClosed: false }
-  const ended = jobs.close({ drainMs: 1 }).finally(() => {
-    state.isClosed = true
-  })
-  while (!state.isClosed) {
-    clock.advance(1)
-    await turn()
-  }
-  await ended
-}
 
 function waiting(turn: () => Promise<void>): Fleet['until'] {
   return async (condition) => {

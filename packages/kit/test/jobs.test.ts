@@ -4,6 +4,7 @@ import {
   createPgBossDb,
   createPgBossJobs,
   createSqlClient,
+  type PgBossDb,
 } from '@parapet/kit'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -11,6 +12,7 @@ import { fileURLToPath } from 'node:url'
 import { plainNode, runs, usePostgres } from '@parapet/testing'
 import cronParser from 'cron-parser'
 import PgBoss from 'pg-boss'
+import { Pool } from 'pg'
 import fc from 'fast-check'
 import t from 'tap'
 import { parseSchedule } from '../src/jobs/cron.ts'
@@ -253,6 +255,41 @@ await t.test('kill -9 at any moment loses no job, and none runs twice at once', 
   t.ok(killed > 0, `${killed} instances were killed`)
   const { rows } = await pool.query(OVERLAPS)
   t.same(rows, [])
+})
+
+await t.test('instances that start at once create their queues without a deadlock', async (t) => {
+  const postgres = await usePostgres(t)
+  if (postgres === null) return
+  const { url, schema } = postgres
+  const codes: unknown[] = []
+  const start = async (): Promise<void> => {
+    const pool = new Pool({ connectionString: url, max: 2 })
+    const plain = createPgBossDb(createSqlClient(pool))
+    const db: PgBossDb = {
+      executeSql: (...statement) =>
+        plain.executeSql(...statement).catch((error: { readonly code?: unknown }) => {
+          codes.push(error.code)
+          throw error
+        }),
+    }
+    const boss = new PgBoss({ db, schema, supervise: false })
+    const jobs = createPgBossJobs(boss, { schema })
+    t.after(async () => {
+      await jobs.close()
+      await boss.stop({ graceful: false, wait: true })
+      await pool.end()
+    })
+    await boss.start()
+    for (const name of ['a', 'b', 'c', 'd', 'e', 'f']) jobs.define(name, async () => {})
+    await jobs.start()
+  }
+  await Promise.all(Array.from({ length: 4 }, start))
+  const DUPLICATE_OBJECT = '42710'
+  t.same(
+    codes.filter((code) => code !== DUPLICATE_OBJECT),
+    [],
+    'pg-boss itself expects that another instance has created its tables',
+  )
 })
 
 await t.test('a script of pg-boss that fails is rolled back', async (t) => {

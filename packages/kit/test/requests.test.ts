@@ -2,14 +2,17 @@ import {
   compileRouteRule,
   createNamedRoutes,
   keepAddress,
+  listRoutes,
   missedRoute,
+  acceptEmptyBody,
   readCookie,
   readFastifyInternal,
   requestSource,
+  trustsEveryProxy,
   usePrincipal,
   type DeclaredRoute,
 } from '@parapet/kit'
-import Fastify from 'fastify'
+import Fastify, { type FastifyServerOptions } from 'fastify'
 import { once } from 'node:events'
 import { connect, type AddressInfo, type Socket } from 'node:net'
 import t from 'tap'
@@ -238,4 +241,77 @@ await t.test('names of routes cover methods, slashes and paths below', (t) => {
   const both = createNamedRoutes(['GET /a', 'GET /a/'])
   t.same([both.find(['GET'], '/a'), both.find(['GET'], '/a/')], ['GET /a', 'GET /a/'])
   t.end()
+})
+
+await t.test('the routes of the router are listed with what Fastify keeps for them', async (t) => {
+  const app = Fastify()
+  t.after(() => app.close())
+  t.same(listRoutes(app), [], 'an app without routes')
+  app.get('/a', { schema: { params: { type: 'object' } }, config: { door: 1 } }, async () => 'a')
+  await app.register(async (child) => {
+    child.get('/b/:id', async () => 'b')
+  })
+  await app.ready()
+  const routes = listRoutes(app) ?? []
+  const names = routes.map(({ method, url }) => `${method} ${url}`)
+  t.same(names.toSorted(), ['GET /a', 'GET /b/:id', 'HEAD /a', 'HEAD /b/:id'])
+  const [first] = routes.filter(({ method, url }) => method === 'GET' && url === '/a')
+  t.match(first, { config: { door: 1 }, schema: { params: { type: 'object' } } })
+  t.match(first?.context, { handler: Function })
+})
+
+await t.test('a server that believes every client is recognised', (t) => {
+  const v4 = ['0.0.0.0/1', '128.0.0.0/1']
+  const everybody: unknown[] = [
+    true,
+    () => true,
+    (address: string) => address.includes('.'),
+    v4,
+    v4.join(', '),
+    [...v4, 'loopback'],
+    ['0.0.0.0/128.0.0.0', '128.0.0.0/128.0.0.0'],
+    ['1.2.3.4/1', '129.2.3.4/1'],
+    ['0.0.0.0/1', '128.0.0.0/2', '192.0.0.0/3'],
+    '::ffff:0:0/96',
+    ['::ffff:0.0.0.0/97', '::ffff:128.0.0.0/97'],
+    '2000::/3',
+    '2001:db8::1/3',
+    ['::/1', '8000::/1'],
+  ]
+  const some: unknown[] = [
+    false,
+    undefined,
+    1,
+    (address: string) => address === '10.0.0.1',
+    () => {
+      throw new Error('no table')
+    },
+    'loopback, uniquelocal',
+    v4.slice(1),
+    ['10.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16', 'fc00::/7'],
+    '10.0.0.1',
+    '10.0.0.0/255.0.0.0',
+    '2000::/4',
+    [],
+  ]
+  // Fastify itself reads each of them.
+  for (const trustProxy of [...everybody, ...some]) {
+    t.doesNotThrow(() => Fastify({ trustProxy } as FastifyServerOptions))
+  }
+  for (const each of everybody) t.equal(trustsEveryProxy(each), true, String(each))
+  for (const each of some) t.equal(trustsEveryProxy(each), false, String(each))
+  t.end()
+})
+
+async function typeOf(headers: Record<string, string>): Promise<string | undefined> {
+  const request = { headers: { 'content-type': 'application/json', ...headers } }
+  await acceptEmptyBody(request as never)
+  return (request.headers as Record<string, string>)['content-type']
+}
+
+await t.test('a request that announces JSON and has no body has no content type', async (t) => {
+  t.equal(await typeOf({}), undefined)
+  t.equal(await typeOf({ 'content-length': '0' }), undefined)
+  t.equal(await typeOf({ 'content-length': '2' }), 'application/json')
+  t.equal(await typeOf({ 'transfer-encoding': 'chunked' }), 'application/json')
 })

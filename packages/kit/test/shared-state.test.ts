@@ -77,6 +77,26 @@ await t.test('the copy is current once it is subscribed and loaded', async (t) =
   t.strictSame(states, [true])
 })
 
+await t.test('a store that hangs does not keep a follower from stopping', async (t) => {
+  const clock = createManualClock()
+  const state = followSharedState({
+    store: {
+      publish: async () => {},
+      subscribe: async () => () => new Promise(() => {}),
+    },
+    channel: 'x',
+    clock,
+    load: async () => {},
+    receive: () => {},
+  })
+  await state.start()
+  const stopped = state.stop()
+  await settle()
+  clock.advance(2000)
+  await stopped
+  t.equal(state.isCurrent, false)
+})
+
 await t.test('an interruption ends trust until everything was loaded again', async (t) => {
   const { state, store, loads, states } = build(t)
   void state.start()

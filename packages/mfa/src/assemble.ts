@@ -11,7 +11,8 @@ import { createDevices } from './devices/remembered-devices.ts'
 import { PARAPET_MFA_NO_KEY } from './errors.ts'
 import type { FactorContext, Notice } from './factors/context.ts'
 import { createAddressLimits } from './limits/address-limits.ts'
-import { requireUnguessable } from './limits/guess-probability.ts'
+import { createImport } from './service/import-factors.ts'
+import { guessProbability, requireUnguessable } from './limits/guess-probability.ts'
 import type { AttemptLimits } from './limits/wrong-codes.ts'
 import { refuseOption, type MfaSettings } from './options.ts'
 import type { PendingCeremony } from './passkeys/challenges.ts'
@@ -77,6 +78,7 @@ export async function assemble(settings: MfaSettings, ports: Ports): Promise<Ass
     deviceMaxAgeSeconds,
     resets: createResets(context, backupCodes, revokeSessionsOf(settings, ports.callPort)),
     guessProbability: probability,
+    importFactors: createImport({ context, isGuessable: createGuessRule(settings) }),
   })
   const close = async () => {
     if (settings.store === undefined) await store.close()
@@ -112,16 +114,21 @@ function cipherOf({ cipher, keys }: MfaSettings): AccountCipher {
   }
 }
 
-function guessProbabilityOf({
-  totp,
-  throttle: { failuresPer30Days },
-  backupCodes,
-  maxGuessProbability,
-}: MfaSettings): number {
-  const { digits } = totp
+function guessProbabilityOf(settings: MfaSettings): number {
+  const { totp, maxGuessProbability } = settings
+  return requireUnguessable(guessSettingsOf(settings, totp.digits), maxGuessProbability)
+}
+
+/** An imported app may have fewer digits than the options say. */
+function createGuessRule(settings: MfaSettings): (digits: number) => boolean {
+  return (digits) =>
+    guessProbability(guessSettingsOf(settings, digits)) > settings.maxGuessProbability
+}
+
+function guessSettingsOf({ totp, throttle, backupCodes }: MfaSettings, digits: number) {
+  const { failuresPer30Days } = throttle
   const codes = { digits, liveCodes: liveCodes(totp), failuresPer30Days }
-  const backup = { backupCodes, backupCodeBits: BACKUP_CODE_BITS }
-  return requireUnguessable({ ...codes, ...backup }, maxGuessProbability)
+  return { ...codes, backupCodes, backupCodeBits: BACKUP_CODE_BITS }
 }
 
 /** Passkeys, and the library that verifies them, take longer to load than all the rest. */

@@ -125,6 +125,16 @@ export const PARAPET_MFA_SESSION_REQUIRED = createError<[]>(
 )
 
 /**
+ * Thrown by the routes that show or change factors when an operator acts as the user (`actorId` of the principal).
+ * Fix: end the impersonation; an administrator resets factors by `app.mfa.reset`.
+ */
+export const PARAPET_MFA_IMPERSONATED = createError<[]>(
+  'PARAPET_MFA_IMPERSONATED',
+  'An operator who acts as a user cannot show or change the factors of the user',
+  403,
+)
+
+/**
  * Thrown when a function that was passed as an option does not answer in time.
  * Fix: send the request again; if it persists, find out what the option waits for.
  */

@@ -8,6 +8,7 @@ declare module '@parapet/kit' {
   interface SecurityEventTypes {
     'mfa.enrolled': { factor: Method }
     'mfa.removed': { factor: Method }
+    'mfa.imported': { totp: boolean; backupCodes: number }
     'mfa.verified': { method: Method; aal: number; driftSteps: number | null }
     'mfa.failed': {
       method: Method
@@ -35,6 +36,11 @@ export const events = {
     severity: 'medium',
     outcome: 'success',
     description: 'A factor was added to an account or replaced an old one.',
+  },
+  'mfa.imported': {
+    severity: 'medium',
+    outcome: 'success',
+    description: 'The factors of a user were imported from another system.',
   },
   'mfa.removed': {
     severity: 'medium',

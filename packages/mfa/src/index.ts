@@ -47,6 +47,8 @@ export type {
   TotpOptions,
   TrustLogin,
 } from './options.ts'
+export type { ImportFactors, ImportOptions, ImportReport } from './service/import-factors.ts'
+export type { ImportedFactors, ImportFault } from './service/read-import.ts'
 export type { Passkey } from './passkeys/passkey.ts'
 export type { MfaProof } from './proofs/proof.ts'
 export type { Mfa, MfaStatus, MfaTotp } from './service/mfa.ts'
@@ -91,10 +93,18 @@ async function mfaPlugin(app: FastifyInstance, options: MfaOptions): Promise<voi
 
   app.decorate('mfa', mfa)
   app.addHook('onClose', close)
-  const { roles, trustLogin } = settings
+  const { roles, trustLogin, demandedSince } = settings
   const shared = { factors: context, principalOf }
   const { hook } = settings
-  const parts = { ...shared, devices: mfa.devices, securityEvents, roles, trustLogin, hook }
+  const parts = {
+    ...shared,
+    devices: mfa.devices,
+    securityEvents,
+    roles,
+    trustLogin,
+    demandedSince,
+    hook,
+  }
   const stepUp = new StepUp(app, parts)
   if (!settings.routes) return
   const { prefix, adminRoles, manageMaxAgeSeconds, deviceMaxAgeSeconds, passkeys } = settings

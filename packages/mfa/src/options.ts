@@ -60,6 +60,15 @@ export type TrustLogin = (
   request: FastifyRequest,
 ) => 'aal2' | 'phr' | null | undefined
 
+/**
+ * Since when a caller has to show a factor anew on every route that is not `'open'`, in milliseconds since the
+ * epoch; `null` or `undefined`: no such demand. It is asked for every request, so it must answer from memory.
+ */
+export type DemandedSince = (
+  principal: Principal,
+  request: FastifyRequest,
+) => number | null | undefined
+
 /** The relying party of passkeys. */
 export interface PasskeyOptions {
   /** A domain without a scheme: `example.org`. Passkeys are bound to it permanently. */
@@ -160,6 +169,8 @@ export interface MfaOptions {
    * `amr` or `acr`. It counts from the principal's `authenticatedAt` on. @default nothing
    */
   readonly trustLogin?: TrustLogin
+  /** Demands a factor of callers under suspicion, until it returns nothing. @default no demand */
+  readonly demandedSince?: DemandedSince
   /** Starts a session after a login with a passkey alone. @default no login routes */
   readonly signIn?: SignIn
   /** Gives a session new tokens after a proof. @default its old tokens are lifted with it */
@@ -252,6 +263,7 @@ export const optionTable = {
   }),
   accountName: option.optional(option.callback<AccountName>()),
   trustLogin: option.optional(option.callback<TrustLogin>()),
+  demandedSince: option.optional(option.callback<DemandedSince>()),
   signIn: option.optional(option.callback<SignIn>()),
   elevate: option.optional(option.callback<Elevate>()),
   revokeSessions: option.optional(option.callback<(userId: string) => Promise<void>>()),

@@ -49,12 +49,14 @@ export function createApp(t: Test): FastifyInstance {
     const sessionId = header('x-session')
     const amr = header('x-amr')
     const authenticatedAt = header('x-authenticated-at')
+    const actorId = header('x-actor')
     request.principal = {
       id,
       roles: header('x-roles')?.split(',') ?? [],
       ...(sessionId === undefined ? undefined : { sessionId }),
       ...(amr === undefined ? undefined : { amr: amr.split(',') }),
       ...(authenticatedAt === undefined ? undefined : { authenticatedAt: Number(authenticatedAt) }),
+      ...(actorId === undefined ? undefined : { actorId }),
     }
   })
   return app

@@ -48,6 +48,39 @@ await t.test('a user without a factor enrols the first one only soon after a log
   t.equal(outcome(await as('bob', post('/mfa/totp'))), '201', 'a login that reports no time')
 })
 
+await t.test(
+  'an operator who acts as a user shows and changes no factor of the user',
+  async (t) => {
+    const built = await build(t, { passkeys: RELYING_PARTY })
+    const { app, as, clock } = built
+    const { secret, backupCodes } = await enrol(built, 'alice')
+    clock.advance(60_000)
+    const response = new Authenticator().get({ challenge: 'x' })
+    const headers = { 'x-actor': 'operator' }
+    for (const request of [
+      post('/mfa/totp'),
+      { method: 'DELETE', url: '/mfa/totp' } as const,
+      post('/mfa/verify', { code: codeAt(secret, clock.now()) }),
+      post('/mfa/recover', { codes: backupCodes.slice(0, 2) }),
+      post('/mfa/backup-codes'),
+      post('/mfa/passkeys/options'),
+      post('/mfa/passkeys/verify/options'),
+      post('/mfa/passkeys/verify', { response }),
+      { method: 'DELETE', url: '/mfa/devices' } as const,
+      { method: 'DELETE', url: `/mfa/devices/${'x'.repeat(22)}` } as const,
+    ]) {
+      const reply = await as('alice', { ...request, headers })
+      const name = `${request.method} ${request.url as string}`
+      t.equal(outcome(reply), '403 IMPERSONATED', name)
+      // A login that reports no time may enrol a first factor; an operator may not.
+      const first = await as('bob', { ...request, headers })
+      t.equal(outcome(first), '403 IMPERSONATED', `${name} of bob`)
+    }
+    t.match(await app.mfa.status('alice'), { enrolled: true, backupCodesLeft: 4 })
+    t.equal(outcome(await as('alice', { method: 'GET', url: '/mfa', headers })), '200')
+  },
+)
+
 await t.test('wrong first codes of one user make no other user of the address wait', async (t) => {
   const built = await build(t)
   const { secret, backupCodes } = await enrol(built, 'alice')

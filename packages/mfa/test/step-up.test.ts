@@ -295,3 +295,40 @@ await t.test('a plugin registered in a child context protects only that context'
   t.equal(outcome(await app.inject('/outside')), '200', 'no rule outside')
   t.notOk(app.hasDecorator('mfa'))
 })
+
+await t.test(
+  'a caller under suspicion shows a factor anew, on every route that is not open',
+  async (t) => {
+    const demands = new Map<string, number>()
+    const built = await build(t, { demandedSince: ({ id }) => demands.get(id) ?? null })
+    const { app, as, clock } = built
+    app.get('/plain', async () => 'plain')
+    app.get('/open', { config: { mfa: 'open' } }, async () => 'open')
+    app.get('/required', { config: { mfa: 'required' } }, async () => 'required')
+    const { secret } = await enrol(built, 'alice')
+    const prove = () => as('alice', post('/mfa/verify', { code: codeAt(secret, clock.now()) }))
+    await prove()
+    const ask = async (url: string, user = 'alice') => outcome(await as(user, { url }))
+    t.same([await ask('/plain'), await ask('/required')], ['200', '200'])
+    clock.advance(60_000)
+    demands.set('alice', clock.now())
+    demands.set('bob', clock.now())
+    clock.advance(1000)
+    t.same(
+      [await ask('/plain'), await ask('/required'), await ask('/open')],
+      ['401 STEP_UP_REQUIRED', '401 STEP_UP_REQUIRED', '200'],
+      'a proof from before does not count',
+    )
+    t.equal(await ask('/plain', 'bob'), '403 ENROLMENT_REQUIRED')
+    t.equal(await ask('/plain', 'carol'), '200', 'another user')
+    t.equal((await app.inject('/plain')).statusCode, 200, 'nobody')
+    t.equal(outcome(await prove()), '200')
+    t.same([await ask('/plain'), await ask('/required')], ['200', '200'])
+    clock.advance(3_600_000)
+    t.equal(await ask('/plain'), '200', 'one proof is enough')
+    demands.set('alice', clock.now() - 1000)
+    t.equal(await ask('/plain'), '401 STEP_UP_REQUIRED', 'another suspicion')
+    demands.clear()
+    t.same([await ask('/plain'), await ask('/plain', 'bob')], ['200', '200'])
+  },
+)

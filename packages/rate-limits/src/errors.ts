@@ -43,6 +43,16 @@ export const PARAPET_RATE_LIMITS_TRUSTS_EVERY_PROXY = createError<[]>(
 )
 
 /**
+ * Thrown at boot when the plugin is registered in a context that has it already.
+ * Fix: register it once, in the outermost context; each route chooses its tiers.
+ */
+export const PARAPET_RATE_LIMITS_REGISTERED_TWICE = createError<[]>(
+  'PARAPET_RATE_LIMITS_REGISTERED_TWICE',
+  '@parapet/rate-limits is registered already, in this context or one around it; register it once, add its ' +
+    '"tiers" there, and choose them by config: { rateLimit: … } of each route',
+)
+
+/**
  * Thrown at boot when the app has registered `@fastify/rate-limit` itself: both would read
  * `config.rateLimit`.
  * Fix: remove that registration; this plugin contains it.

@@ -5,15 +5,17 @@
  * Addresses are limited in `onRequest`, before the login; principals in `preParsing`, after it; accounts in
  * `preValidation`, when the body is parsed. A route without a tier stops the boot.
  */
-import { declarePhase, readFastifyInternal } from '@parapet/kit'
+import { declarePhase, readFastifyInternal, trustsEveryProxy } from '@parapet/kit'
 import type { FastifyInstance, FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
-import { PARAPET_RATE_LIMITS_TRUSTS_EVERY_PROXY } from './errors.ts'
+import {
+  PARAPET_RATE_LIMITS_REGISTERED_TWICE,
+  PARAPET_RATE_LIMITS_TRUSTS_EVERY_PROXY,
+} from './errors.ts'
 import type { RateLimits } from './http/decorator.ts'
 import { registerLimits } from './http/register.ts'
 import { acceptForgedAddresses, resolveOptions, type RateLimitsOptions } from './options.ts'
 import type { RateLimitRule } from './tiers/rule.ts'
-import { trustsEveryProxy } from './watch/trust-proxy.ts'
 
 export * from './errors.ts'
 // A type export keeps the typed events in the published declarations; a bare import would be dropped.
@@ -52,6 +54,7 @@ declare module 'fastify' {
 const NAME = '@parapet/rate-limits'
 
 async function rateLimitsPlugin(app: FastifyInstance, options: RateLimitsOptions): Promise<void> {
+  if (app.hasDecorator('rateLimits')) throw new PARAPET_RATE_LIMITS_REGISTERED_TWICE()
   const settings = resolveOptions(options)
   declarePhase(app, NAME, 'peer-limits')
   const server = readFastifyInternal(app, 'fastify.options') as { readonly trustProxy?: unknown }

@@ -50,8 +50,11 @@ export interface RateLimitsOptions {
   readonly maxKeys?: number
   /** Returns the principal of a request, for a login that does not set `request.principal`. */
   readonly principal?: PrincipalMapping
-  /** Returns the account that a login asks for. @default `login`, `username` or `email` of the body */
-  readonly account?: (request: FastifyRequest) => string | undefined
+  /**
+   * Returns the account that a login asks for, or several that it may ask for: each of up to three is counted.
+   * @default `login`, `username` and `email` of the body
+   */
+  readonly account?: (request: FastifyRequest) => string | readonly string[] | undefined
   /** The header with an API key. @default 'x-api-key' */
   readonly apiKeyHeader?: string
   /** Returns the plan of the caller, for tiers with `plans`. @default none */
@@ -136,9 +139,7 @@ export const optionTable = {
   recheckMs: option.milliseconds({ min: 0, max: 60_000, default: 5000 }),
   maxKeys: option.integer({ min: 1000, max: 10_000_000, default: 80_000 }),
   principal: option.optional(option.callback<PrincipalMapping>()),
-  account: option.callback<(request: FastifyRequest) => string | undefined>({
-    default: readAccount,
-  }),
+  account: option.callback<NonNullable<RateLimitsOptions['account']>>({ default: readAccounts }),
   apiKeyHeader: option.text({
     max: 64,
     pattern: /^[a-z0-9-]+$/,
@@ -201,10 +202,13 @@ function findClientProblem(value: unknown): string | undefined {
 /** The names under which login forms send the account. */
 const ACCOUNT_MEMBERS = ['login', 'username', 'email']
 
-/** With several names the app may read another one, and a client could count on an account that it invents. */
-function readAccount({ body }: FastifyRequest): string | undefined {
-  if (typeof body !== 'object' || body === null) return undefined
-  const [name, ...others] = ACCOUNT_MEMBERS.filter((each) => Object.hasOwn(body, each))
-  if (name === undefined || others.length > 0) return undefined
-  return accountNameOf((body as Readonly<Record<string, unknown>>)[name])
+/** With several names the app may read any of them. */
+function readAccounts({ body }: FastifyRequest): readonly string[] {
+  if (typeof body !== 'object' || body === null) return []
+  return ACCOUNT_MEMBERS.flatMap((member) => {
+    const value = Object.hasOwn(body, member)
+      ? (body as Record<string, unknown>)[member]
+      : undefined
+    return accountNameOf(value) ?? []
+  })
 }

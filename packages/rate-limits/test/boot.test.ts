@@ -121,6 +121,7 @@ await t.test('trustProxy: true stops the boot', async (t) => {
   const halves = ['0.0.0.0/1', '128.0.0.0/1']
   await t.rejects(createApp(t, {}, { trustProxy: halves }), trusts)
   await t.rejects(createApp(t, {}, { trustProxy: halves.join(',') }), trusts)
+  await t.rejects(createApp(t, {}, { trustProxy: '2000::/3' }), trusts)
   await t.resolves(createApp(t, {}, { trustProxy: halves.slice(1) }))
   await t.resolves(createApp(t, {}, { trustProxy: '10.0.0.0/8' }))
   await t.resolves(createApp(t, {}, { trustProxy: 'loopback' }))
@@ -171,4 +172,33 @@ await t.test('invalid options stop the boot, all at once', async (t) => {
   }
   const client = { call() {}, on() {}, off() {}, disconnect() {}, options: { keyPrefix: 'a:' } }
   await t.rejects(createApp(t, { redis: client } as never), { message: /must have no keyPrefix/ })
+})
+
+await t.test('a second registration is refused by name', async (t) => {
+  const twice = {
+    code: 'PARAPET_RATE_LIMITS_REGISTERED_TWICE',
+    message: /registered already, in this context or one around it; register it once/,
+  }
+  const { app } = await createApp(t)
+  await t.rejects(async () => {
+    await app.register(rateLimits)
+  }, twice)
+  const outer = await createApp(t)
+  await t.rejects(async () => {
+    await outer.app.register(async (child) => {
+      await child.register(rateLimits)
+    })
+  }, twice)
+  const apart = Fastify()
+  t.after(() => apart.close())
+  for (const prefix of ['/a', '/b']) {
+    await apart.register(
+      async (child) => {
+        await child.register(rateLimits)
+        child.get('/', { config: { rateLimit: 'standard' } }, async () => 'ok')
+      },
+      { prefix },
+    )
+  }
+  t.equal((await apart.inject('/b')).statusCode, 200, 'each of two contexts may have its own')
 })

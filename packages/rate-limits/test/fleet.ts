@@ -20,6 +20,8 @@ export interface Instance {
   readonly events: SecurityEvent[]
   /** Scripts that were run since the last reading. */
   readonly calls: () => number
+  /** Keys of the last script. */
+  readonly keys: () => number
   /** Sends a request from an address. */
   readonly send: (ip?: string) => Promise<{
     readonly statusCode: number
@@ -42,12 +44,16 @@ export async function startInstance(
     client.disconnect()
   })
   let calls = 0
+  let keys = 0
   const counted = new Proxy<Redis | Cluster>(client, {
     get(target, name): unknown {
       const value: unknown = Reflect.get(target, name, target)
       if (typeof value !== 'function') return value
       return (...args: unknown[]): unknown => {
-        if (name === 'call' && String(args[0]).startsWith('EVAL')) calls++
+        if (name === 'call' && String(args[0]).startsWith('EVAL')) {
+          calls++
+          keys = Number(args[2])
+        }
         return Reflect.apply(value, target, args)
       }
     },
@@ -67,6 +73,7 @@ export async function startInstance(
       calls = 0
       return counted
     },
+    keys: () => keys,
     send: (ip = '192.0.2.1') => app.inject({ url: '/', remoteAddress: ip }),
   }
 }

@@ -120,8 +120,14 @@ await t.test(
       [200, 200, 429],
     )
     const decoys = []
-    for (const login of ['a', 'b', 'c']) decoys.push(await ask({ login, username: 'alice' }))
-    t.same(decoys, [200, 200, 429], 'two names count as none: by address')
+    for (const login of ['a', 'b', 'c']) decoys.push(await ask({ login, username: 'carol' }))
+    t.same(decoys, [200, 200, 429], 'both names are counted')
+    t.equal(await ask({ login: 'alice@example.com', email: 'd' }), 429, 'a decoy is no fresh limit')
+    t.equal(await ask({ email: 'd', username: 'e' }), 200, 'nor did the refused request count')
+    t.equal(await ask({ email: ' E', login: 'e' }), 200, 'one account twice counts once')
+    t.equal(await ask({ login: 'e' }), 429)
+    t.equal(await ask({ login: 'd' }), 200)
+    t.equal(await ask({ login: 'd' }), 429)
     for (const login of [1, null, [], {}, '', '\ud800'.repeat(600)]) {
       t.ok([200, 429].includes(await ask({ login })), JSON.stringify(login).slice(0, 20))
     }
@@ -209,3 +215,55 @@ await t.test('what users do does not use up the guard of their address', async (
   )
   t.same([...new Set(statuses)], [200])
 })
+
+await t.test(
+  'a login that names several accounts is counted on each, and proves none',
+  async (t) => {
+    const { app, handler, send } = await createApp(t, {
+      account: ({ body }) => (body as { names: string[] }).names,
+      tiers: {
+        auth: { count: 'failures' },
+        'auth-address': { limits: [{ limit: 2, windowMs: HOUR }] },
+      },
+    })
+    const rateLimit = { tiers: 'auth', proves: true }
+    app.post('/login', { config: { rateLimit } }, async (request, reply) => {
+      if (request.headers['x-password'] === 'right') return handler()
+      return reply.code(401).send({})
+    })
+    const login = (names: string[], password = 'wrong', ip = '192.0.2.1') =>
+      send('/login', {
+        method: 'POST',
+        payload: { names },
+        headers: { 'x-password': password },
+        ip,
+      })
+    const reply = await login(['alice', 'bob'])
+    t.equal(
+      reply.headers['ratelimit-policy'],
+      '"auth-60";q=5;w=60, "auth-3600";q=20;w=3600, "auth-address";q=2;w=3600',
+    )
+    t.equal(
+      reply.headers['ratelimit'],
+      '"auth-60";r=4;t=60, "auth-3600";r=19;t=3600, "auth-address";r=1;t=1800',
+    )
+    const { headers } = await login(['carol', 'bob'])
+    t.match(headers['ratelimit'], /^"auth-60";r=3;t=60/, 'the tightest of both')
+    await login(['alice', 'bob'], 'right')
+    t.equal((await login(['alice'])).statusCode, 429, 'no proof')
+    const other = '192.0.2.2'
+    await login(['alice'], 'right', other)
+    t.same(
+      await sendMany(5, () => login(['alice'], 'wrong', other)),
+      Array.from({ length: 5 }, () => 401),
+      'a single name proves',
+    )
+    t.equal(
+      (await login(['a', 'b', 'c', 'd'], 'wrong', '192.0.2.3')).statusCode,
+      401,
+      'more than three count by address',
+    )
+    const peeked = await app.rateLimits.peek('auth', { ip: '192.0.2.1', account: 'bob' })
+    t.equal(peeked.limits[0]?.remaining, 3, 'a success is given back to both')
+  },
+)

@@ -37,6 +37,7 @@ await t.test('three instances share one limit exactly, by one call for each requ
     120,
     'one call for a union of two',
   )
+  t.equal(instances[0].keys(), 3, 'two states, and the factor of the address once')
 })
 
 await t.test('a key that is known to be blocked is refused without a call', async (t) => {

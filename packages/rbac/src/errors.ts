@@ -177,6 +177,44 @@ export const PARAPET_RBAC_FACT_IN_FILTER = createError<[permission: string, fact
 )
 
 /**
+ * Thrown by `matches` of a filter if a relation decides and was not looked up. Fix: use `loadFilter`, or the
+ * filter's `sql`.
+ */
+export const PARAPET_RBAC_RELATION_IN_FILTER = createError<[relation: string]>(
+  'PARAPET_RBAC_RELATION_IN_FILTER',
+  'The filter depends on the relation "%s", which was not looked up. Use await loadFilter(), or the sql() of this filter',
+)
+
+/**
+ * Thrown by lists and `loadFilter` if the walk from a principal through a relation visits more objects than
+ * `maxVisited`, or more than 64 levels of loads; the statement of a `filter` then fails in PostgreSQL, with this
+ * code in its message. Fix: raise `maxVisited` of `createPostgresRelations`, `createRelations` or
+ * `createMemoryRelations`, or set the option `resources`: a list then decides each resource of its pages.
+ */
+export const PARAPET_RBAC_TOO_MANY_RELATIONS = createError<[relation: string, limit: string]>(
+  'PARAPET_RBAC_TOO_MANY_RELATIONS',
+  'The relation "%s" leads to more than %s. Raise "maxVisited" of the relations if these are objects, or list with the option "resources"',
+)
+
+/**
+ * Thrown by `app.rbac.relate` if the policy does not declare a relation, or does not allow the subject in
+ * its `direct`. Fix: declare it under `relations`, or correct the tuple.
+ */
+export const PARAPET_RBAC_UNDECLARED_RELATION = createError<[tuple: string]>(
+  'PARAPET_RBAC_UNDECLARED_RELATION',
+  'The policy does not declare the relation %s',
+  400,
+)
+
+/**
+ * Thrown by `app.rbac.list` if nothing lists the resources of a type. Fix: set the option `resources`.
+ */
+export const PARAPET_RBAC_NO_LISTER = createError<[type: string]>(
+  'PARAPET_RBAC_NO_LISTER',
+  'The resources of the type "%s" cannot be listed. Set the option "resources" with a function for this type',
+)
+
+/**
  * Thrown if a grant would exceed a limit of the member `assignment` of the policy, or lacks a role that
  * it requires. Fix: revoke another grant, or grant the required role first.
  */

@@ -65,6 +65,15 @@ declare module '@parapet/kit' {
       reason?: string
     }
     'rbac.role_revoked': { role: string; grantee: string; reason?: string }
+    'rbac.relations_changed': {
+      /** As `document:1#viewer@user:ann`, at most 100 of each; ids are escaped by `encodeURIComponent`. */
+      added: readonly string[]
+      removed: readonly string[]
+      count: number
+      /** `false`: part of a transaction of the application, which had not ended. Absent: it is stored. */
+      isCommitted?: boolean
+      reason?: string
+    }
   }
 }
 
@@ -123,5 +132,11 @@ export const events = {
     severity: 'medium',
     outcome: 'success',
     description: 'A role that was granted for a limited time was revoked.',
+  },
+  'rbac.relations_changed': {
+    severity: 'low',
+    outcome: 'success',
+    description:
+      'Relations between principals and resources were added or removed. In a transaction of the application, they are in force once it is committed.',
   },
 } as const satisfies SecurityEventTable

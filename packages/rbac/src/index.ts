@@ -16,19 +16,23 @@ import { openPolicy, openReportMode, reportUndeclared } from './http/open-policy
 import { decorateHiding } from './http/hidden-reply.ts'
 import { RouteDocuments } from './http/openapi.ts'
 import { requireNoneOutside } from './http/outside-routes.ts'
-import { decorateRequests } from './http/request-rbac.ts'
+import { decorateRequests, type Candidate } from './http/request-rbac.ts'
 import { RouteGuard } from './http/route-guard.ts'
 import { RouteRules } from './http/route-rules.ts'
 import { allowTestMatrix } from './http/test-matrix.ts'
 import { resolveOptions, type RbacOptions } from './options.ts'
 
+export type { Example } from './analysis/examples.ts'
+export type { ShadowDifference, ShadowReport } from './analysis/shadow.ts'
+export type { PossibleHolder } from './analysis/who-could-ever.ts'
+export type { Witness, WitnessReport } from './analysis/witnesses.ts'
 export type * from './authzen/evaluation.ts'
+export type { SubjectLister } from './authzen/search.ts'
 export type { AttributeSchema, AttributeType, AttributeValue } from './attributes/attributes.ts'
 export type * from './conditions/condition.ts'
 export * from './conditions/operators.ts'
 export type { RequestRbac } from './decide/request-rbac.ts'
 export type { FactFinder, FactQuestion } from './decide/facts.ts'
-export type { SqlFragment, SqlNaming } from './decide/filter-sql.ts'
 export type { Filter } from './decide/filter.ts'
 export type { Reason } from './decide/reasons.ts'
 export type { Right as MatrixCell } from './decide/rights.ts'
@@ -37,6 +41,7 @@ export * from './errors.ts'
 // The types of events must be in the published declarations; an unused import would be dropped.
 export type * from './events.ts'
 export type { Rbac } from './http/app-rbac.ts'
+export type { AccessContext } from './http/app-lists.ts'
 export type { ChangeContext } from './http/changes.ts'
 export type { DescribedRoute } from './http/openapi.ts'
 export { testMatrix, type TestMatrixOptions, type TestMatrixReport } from './http/test-matrix.ts'
@@ -54,6 +59,19 @@ export type { AuthzenOptions, DecisionHook, RbacOptions, RbacPrincipalMapping } 
 export { definePolicy, fromMap } from './policy/define-policy.ts'
 export { decodePolicy, encodePolicy } from './policy/encode-policy.ts'
 export type * from './policy/policy-types.ts'
+export type { Pack } from './pack/pack.ts'
+export { createMemoryRelations } from './tuples/memory-relations.ts'
+export {
+  createPostgresRelations,
+  type PostgresRelationsOptions,
+} from './tuples/postgres-relations.ts'
+export { createRelations, type TupleLoader } from './tuples/loaded-relations.ts'
+export type { RelationDocument, RelationPlan } from './relations/relation-plan.ts'
+export type * from './tuples/relations.ts'
+export type { ListQuery, ResourceLister, ResourcePage } from './search/list-resources.ts'
+export type { SqlDialect } from './sql/dialect.ts'
+export type { SqlFragment } from './sql/fragment.ts'
+export type { SqlNaming } from './sql/write-sql.ts'
 export type { ExplainContext, Explanation } from './review/explain.ts'
 export type { PolicyFinding, PolicyLintRule, PolicyWaiver } from './lint/lint.ts'
 export type { Matrix, MatrixRow } from './review/matrix.ts'
@@ -84,7 +102,8 @@ async function rbacPlugin(app: FastifyInstance, options: RbacOptions): Promise<v
   const securityEvents = useSecurityEvents(app, events)
   const live = await openPolicy(app, settings, securityEvents)
   const reportMode = openReportMode(app, settings, securityEvents)
-  const access = decorateRequests(app, live, settings, securityEvents, reportMode)
+  const candidate: Candidate = { shadow: undefined }
+  const access = decorateRequests(app, live, settings, securityEvents, reportMode, candidate)
   const documents = new RouteDocuments(settings.securityScheme)
   const rules = new RouteRules(app, {
     engine: () => live.engine,
@@ -105,7 +124,7 @@ async function rbacPlugin(app: FastifyInstance, options: RbacOptions): Promise<v
     anonymous: (request) => access.createAccess(request, null),
     isReporting: () => reportMode.isActive,
   })
-  const rbacOfApp = createRbac({ live, rules, securityEvents, reportMode, settings })
+  const rbacOfApp = createRbac({ live, rules, securityEvents, reportMode, candidate, settings })
   app.decorate('rbac', rbacOfApp)
   allowTestMatrix(rbacOfApp, guard, access.createAccess)
   serveAuthzen(app, live, rules.declared, settings)

@@ -11,12 +11,15 @@ import {
   type Store,
 } from '@parapet/kit'
 import type { FastifyRequest } from 'fastify'
+import type { SubjectLister } from './authzen/search.ts'
 import type { AttributeLoader, ResourceLoader, SubjectResolver } from './authzen/evaluation.ts'
 import type { FactFinder } from './decide/facts.ts'
 import type { RbacRule as Rule } from './decide/rule-config.ts'
 import { PARAPET_RBAC_INVALID_OPTION } from './errors.ts'
 import type { PolicyStore } from './live/policy-store.ts'
 import type { Policy } from './policy/policy-types.ts'
+import type { Relations, RelationStore } from './tuples/relations.ts'
+import type { ResourceLister } from './search/list-resources.ts'
 import { lintRules, type PolicyWaiver } from './lint/lint.ts'
 import { endOfDay } from './routes/report-mode.ts'
 
@@ -54,6 +57,11 @@ export interface AuthzenOptions {
   readonly prefix?: string
   /** The largest number of evaluations in one request, 1 to 10 000. @default 100 */
   readonly maxEvaluations?: number
+  /**
+   * Lists the subjects of a type, for the search of subjects. The search of resources uses the option
+   * `resources`. @default no search of subjects
+   */
+  readonly subjects?: SubjectLister
 }
 
 /** Returns the principal of a request; `null` or `undefined`: there is none. */
@@ -83,8 +91,12 @@ export interface RbacOptions {
   readonly environment?: (request: FastifyRequest) => Readonly<Record<string, unknown>>
   /** A finder for each fact that the policy declares. @default none */
   readonly facts?: Readonly<Record<string, FactFinder>>
+  /** Answers conditions with `related`. Required if the policy declares `relations`. */
+  readonly relations?: Relations | RelationStore
+  /** By resource type: lists resources, for `app.rbac.list` and the search of AuthZEN. @default none */
+  readonly resources?: Readonly<Record<string, ResourceLister>>
   /**
-   * The deadline for a fact, 1 to 60 000 ms; a late fact is unknown. An asynchronous `principal`, the
+   * The deadline for a fact and for relations, 1 to 60 000 ms; late ones are unknown. An asynchronous `principal`, the
    * `resource` of a rule and the lookups of `authzen` have the same deadline; a late one gets 503.
    * @default 1000
    */
@@ -171,6 +183,8 @@ export const optionTable = {
   subject: option.optional(option.callback<NonNullable<RbacOptions['subject']>>()),
   environment: option.optional(option.callback<NonNullable<RbacOptions['environment']>>()),
   facts: option.map(option.callback<FactFinder>(), { default: {} }),
+  relations: option.optional(option.port<Relations | RelationStore>(['check', 'list'])),
+  resources: option.map(option.callback<ResourceLister>(), { default: {} }),
   factTimeoutMs: option.milliseconds({ max: 60_000, default: 1000 }),
   routes: option.map(rule, { default: {} }),
   outside: option.optional(option.text({ min: 3, max: 200 })),
@@ -207,6 +221,7 @@ export const optionTable = {
       trustedResourceProperties: option.list(option.text({ max: 128 }), { default: [] }),
       prefix: option.text({ pattern: /^\/[\w/.-]*\w$/, default: '/access/v1' }),
       maxEvaluations: option.integer({ min: 1, max: 10_000, default: 100 }),
+      subjects: option.optional(option.callback<SubjectLister>()),
     }),
   ),
   clock: option.port<Clock>(['now', 'schedule'], { default: systemClock }),

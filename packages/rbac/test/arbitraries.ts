@@ -33,6 +33,8 @@ const MOMENTS = [NOW - 1000, NOW, NOW + 1000]
 const FAR = [253_402_300_800_000, 8_640_000_000_000_000, -62_167_219_200_001, -99_999_999_999_999]
 
 const word = fc.constantFrom(...WORDS)
+/** Prefixes of words, and the words themselves. */
+const path = fc.constantFrom(...WORDS, 'a', 'bob/', '/')
 export const refs = {
   string: ['resource.owner', 'resource.state', 'subject.id', 'subject.tenantId', 'subject.dept'],
   number: ['resource.size', 'subject.level', 'environment.load'],
@@ -80,6 +82,29 @@ const leaf: fc.Arbitrary<Condition> = fc.oneof(
     right: value(fc.uniqueArray(size, { minLength: 1 })),
   }),
   fc.record({ op: fc.constant('in'), left: value(word), right: ref('list') }),
+  fc.record({
+    op: fc.constantFrom('containsAny', 'containsAll'),
+    left: ref('list'),
+    right: side('list', fc.uniqueArray(word, { maxLength: 2 })),
+  }),
+  fc.record({
+    op: fc.constant('containsAll'),
+    left: value(fc.uniqueArray(word)),
+    right: ref('list'),
+  }),
+  fc.record({
+    op: fc.constantFrom('startsWith', 'under'),
+    left: ref('string'),
+    right: side('string', path),
+  }),
+  fc.record({
+    op: fc.constantFrom('lt', 'gte'),
+    left: ref('time'),
+    right: fc.constantFrom(
+      { ref: 'environment.time', plusMs: -1000 },
+      { ref: 'subject.authenticatedAt', plusMs: 1000 },
+    ),
+  }),
   fc.record({
     op: fc.constant('exists'),
     left: fc.oneof(ref('string'), ref('number'), ref('time'), ref('list'), ref('boolean')),

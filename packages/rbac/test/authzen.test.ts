@@ -224,6 +224,8 @@ await t.test(
       policy_decision_point: 'https://pdp.example.com',
       access_evaluation_endpoint: 'https://pdp.example.com/pdp/evaluation',
       access_evaluations_endpoint: 'https://pdp.example.com/pdp/evaluations',
+      search_resource_endpoint: 'https://pdp.example.com/pdp/search/resource',
+      search_action_endpoint: 'https://pdp.example.com/pdp/search/action',
     })
   },
 )

@@ -127,7 +127,7 @@ await t.test('compiled conditions agree with an interpreter of their trees', asy
     fc.property(condition, request, (tree, asked) => {
       const node = resolveCondition(
         tree,
-        (_root, name) => types[name],
+        { typeOf: (_root, name) => types[name], planOf: () => undefined },
         (problem) => {
           throw new Error(problem)
         },

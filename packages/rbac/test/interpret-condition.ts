@@ -30,6 +30,14 @@ export function interpretNode(node: Node, context: DecisionContext): Truth {
     }
     case 'in':
       return interpretIn(valueOf(node.left, context), valueOf(node.right, context))
+    case 'sets':
+      return interpretSets(node.mode, valueOf(node.left, context), valueOf(node.right, context))
+    case 'prefix':
+      return interpretPrefix(node.isPath, valueOf(node.left, context), valueOf(node.right, context))
+    case 'related': {
+      const id = valueOf(node.left, context)
+      return id === undefined ? null : (context.related?.of(node.plan, id as string) ?? null)
+    }
     case 'compare':
       break
   }
@@ -41,6 +49,26 @@ function interpretIn(left: unknown, right: unknown): Truth {
   const list = right as readonly unknown[]
   if (list.some((entry) => entry === left)) return true
   return list.some((entry) => typeof entry !== typeof left) ? null : false
+}
+
+/** Membership of every member by itself, combined as `or` and `and` combine conditions. */
+function interpretSets(mode: 'any' | 'all', left: unknown, right: unknown): Truth {
+  if (left === undefined || right === undefined) return null
+  const [list, wanted] = [left as readonly unknown[], right as readonly unknown[]]
+  const truths = wanted.map((each) => (typeof each === 'string' ? interpretIn(each, list) : null))
+  const decisive = mode === 'any'
+  if (truths.includes(decisive)) return decisive
+  const isPure = mode === 'all' || list.every((each) => typeof each === 'string')
+  return truths.includes(null) || !isPure ? null : !decisive
+}
+
+function interpretPrefix(isPath: boolean, left: unknown, right: unknown): Truth {
+  if (left === undefined || right === undefined) return null
+  const [text, prefix] = [left as string, right as string]
+  if (!prefix.isWellFormed()) return false
+  if (!isPath) return text.slice(0, prefix.length) === prefix
+  const directory = prefix.endsWith('/') ? prefix.slice(0, -1) : prefix
+  return text === directory || text.slice(0, directory.length + 1) === `${directory}/`
 }
 
 function interpretComparison(sign: Sign, left: unknown, right: unknown): Truth {

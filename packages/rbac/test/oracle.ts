@@ -47,12 +47,19 @@ function truth(tree: Condition, asked: Request): Truth {
     return parts.includes(null) ? null : tree.op === 'and'
   }
   if (tree.op === 'exists') return read(tree.left.ref, asked) !== undefined
-  if (tree.op === 'cidr' || tree.op === 'during') throw new Error('not generated')
+  if (tree.op === 'cidr' || tree.op === 'during' || tree.op === 'related') {
+    throw new Error('not generated')
+  }
   const times = [tree.left, tree.right].some(
     (each) => 'ref' in each && refs.time.includes(each.ref as never),
   )
   const [left, right] = [tree.left, tree.right].map((each) => {
-    if ('ref' in each) return read(each.ref, asked)
+    if ('ref' in each) {
+      const found = read(each.ref, asked)
+      const moved = found !== undefined && each.plusMs !== undefined
+      const time = moved ? (found as number) + each.plusMs : found
+      return moved && (time as number) > 8_640_000_000_000_000 ? undefined : time
+    }
     return times ? Date.parse(String(each.value)) : each.value
   }) as [never, never]
   if (left === undefined || right === undefined) return null
@@ -60,6 +67,15 @@ function truth(tree: Condition, asked: Request): Truth {
     if ((right as unknown[]).includes(left)) return true
     return (right as unknown[]).every((each) => typeof each === typeof left) ? false : null
   }
+  if (tree.op === 'containsAny' || tree.op === 'containsAll') {
+    return contains(tree.op, left, right)
+  }
+  if (tree.op === 'startsWith' || tree.op === 'under') {
+    // Half of a surrogate pair is no prefix.
+    if (!(right as string).isWellFormed()) return false
+  }
+  if (tree.op === 'startsWith') return (left as string).startsWith(right)
+  if (tree.op === 'under') return isUnder(left, right)
   return {
     eq: left === right,
     ne: left !== right,
@@ -68,6 +84,31 @@ function truth(tree: Condition, asked: Request): Truth {
     gt: left > right,
     gte: left >= right,
   }[tree.op]
+}
+
+const isText = (each: unknown) => typeof each === 'string'
+const segments = (text: string) => text.replace(/\/$/, '').split('/')
+
+function contains(
+  op: 'containsAny' | 'containsAll',
+  left: readonly unknown[],
+  right: readonly unknown[],
+): Truth {
+  const found = (each: unknown) => isText(each) && left.includes(each)
+  if (op === 'containsAny') {
+    if (right.some(found)) return true
+    return [...left, ...right].every(isText) ? false : null
+  }
+  if (right.every(found)) return true
+  const isMissing = left.every(isText) && right.some((each) => isText(each) && !left.includes(each))
+  return isMissing ? false : null
+}
+
+function isUnder(path: string, ancestor: string): boolean {
+  const start = segments(ancestor)
+  // `x` is under `x`, and a trailing slash of the path is one more, empty segment.
+  const own = path.split('/')
+  return start.every((each, index) => each === own[index])
 }
 
 function read(name: string, { principal, resource, subject, load, friend }: Request): unknown {

@@ -5,10 +5,21 @@ declare module '@parapet/kit' {
   interface SecurityEventTypes {
     'secrets.loaded': { secrets: number; providers: readonly string[] }
     'secrets.rotated': { secret: string; version: string; overlapMs: number }
+    'secrets.rotation_advanced': {
+      secret: string
+      rotationId: string
+      /** The step that was done: both keys work until `retired`. */
+      step: 'stored' | 'updated' | 'promoted' | 'retired'
+    }
     'secrets.rotation_failed': { secret: string; step: string; reason: string }
     'secrets.expiring': { secret: string; expiresInMs: number }
     'secrets.stale': { secret: string; ageMs: number; reason: string }
-    'secrets.leak_stopped': { secret: string; where: 'reply' | 'header' | 'log' }
+    'secrets.leak_stopped': {
+      secret: string
+      where: 'reply' | 'header' | 'log'
+      /** How many like it were not emitted since the last one. */
+      suppressed: number
+    }
   }
 }
 
@@ -23,6 +34,12 @@ export const events = {
     severity: 'medium',
     outcome: 'success',
     description: 'A secret has a new value; the former one is accepted until the overlap ends.',
+  },
+  'secrets.rotation_advanced': {
+    severity: 'info',
+    outcome: 'success',
+    description:
+      'A step of the rotation of an API key is recorded: stored, accepted by its service, current, or the old key retired.',
   },
   'secrets.rotation_failed': {
     severity: 'high',
@@ -42,6 +59,7 @@ export const events = {
   'secrets.leak_stopped': {
     severity: 'critical',
     outcome: 'failure',
-    description: 'A reply or a log line contained a loaded secret and was stopped.',
+    description:
+      'A reply or a log line contained a loaded secret and was stopped; once a minute for each secret and place.',
   },
 } as const satisfies SecurityEventTable

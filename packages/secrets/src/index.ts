@@ -82,13 +82,17 @@ async function secretsPlugin(app: FastifyInstance, options: SecretsOptions): Pro
   const settings = resolveOptions(options)
   const securityEvents = useSecurityEvents(app, events)
   const onError = (error: unknown): void => app.log.error({ err: error }, 'secrets: a call failed')
-  const { close, providerNames, ...secrets } = await openSecrets(settings, securityEvents, onError)
+  const { close, providerNames, reportLeak, ...secrets } = await openSecrets(
+    settings,
+    securityEvents,
+    onError,
+  )
   app.decorate('secrets', secrets)
   app.addHook('onClose', close)
   const count = Object.keys(settings.secrets).length
   securityEvents.emit('secrets.loaded', { details: { secrets: count, providers: providerNames } })
   if (settings.leakGuard !== 'off') {
-    addLeakHooks(app, secrets.leaks, securityEvents, settings.leakGuard)
+    addLeakHooks(app, secrets.leaks, reportLeak, settings.leakGuard)
   }
   try {
     if (settings.doctor) await runDoctor(app, secrets, settings)

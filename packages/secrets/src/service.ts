@@ -2,6 +2,7 @@
 import type { SecurityEvents } from '@parapet/kit'
 import { examine, type Finding } from './doctor/doctor.ts'
 import { createLeakGuard, type LeakGuard, type TeachableLeakGuard } from './leaks/leak-guard.ts'
+import { createLeakReports, type ReportLeak } from './leaks/leak-reports.ts'
 import type { SecretsSettings } from './options.ts'
 import type { ApiKeyReports } from './rotation/api-key-options.ts'
 import type { RotatingSecret } from './rotation/rotating-secret.ts'
@@ -36,6 +37,7 @@ export interface Secrets {
 /** The decorator, and how it ends. */
 export interface SecretsService extends Secrets {
   readonly providerNames: readonly string[]
+  readonly reportLeak: ReportLeak
   readonly close: () => Promise<void>
 }
 
@@ -48,9 +50,8 @@ export async function openSecrets(
   events: SecurityEvents,
   onError: (error: unknown) => void,
 ): Promise<SecretsService> {
-  const guard = createLeakGuard((secret) =>
-    events.emit('secrets.leak_stopped', { details: { secret, where: 'log' } }),
-  )
+  const reportLeak = createLeakReports(events, settings.clock)
+  const guard = createLeakGuard((secret) => reportLeak(secret, 'log'))
   const reports = createReports(events, () => teach())
   const kept = Object.entries(settings.secrets).map(
     ([name, { path = name, ...rest }]) => [name, { ...rest, path }] as const,
@@ -76,12 +77,15 @@ export async function openSecrets(
     teach()
   }
   teach()
+  const rotationAdvanced: ApiKeyReports['rotationAdvanced'] = (secret, rotationId, step) =>
+    events.emit('secrets.rotation_advanced', { details: { secret, rotationId, step } })
   return {
     get: (name) => keeper.get(name),
     onRotate: (name, hook) => keeper.onRotate(name, hook),
     refresh: (name) => keeper.refresh(name),
     leaks: guard,
-    reports: { ...reports, keys },
+    reportLeak,
+    reports: { ...reports, keys, rotationAdvanced },
     providerNames: [...keeper.providers].map(({ name }) => name),
     doctor: () =>
       examine({

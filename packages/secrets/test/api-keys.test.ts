@@ -459,7 +459,10 @@ await t.test(
     t.after(() => app.close())
     await app.register(secrets, { clock })
     const types: string[] = []
-    app.securityEvents.on('*', ({ type }) => void types.push(type))
+    app.securityEvents.on('*', ({ type, details }) => {
+      const { step } = details as { readonly step?: string }
+      types.push([type, step].join(' ').trim())
+    })
     const store = createStore({ current: 'old-key-1234567' })
     const checker = createChecker('old-key-1234567')
     const found: unknown[] = []
@@ -479,6 +482,14 @@ await t.test(
     fails = false
     await settle(clock, 20_000)
     t.same(new Set(found), new Set(['PARTNER_KEY']))
-    t.same(types, ['secrets.rotation_failed', 'secrets.rotated'])
+    await settle(clock, 3_600_000)
+    t.same(types, [
+      'secrets.rotation_advanced stored',
+      'secrets.rotation_failed update',
+      'secrets.rotation_advanced updated',
+      'secrets.rotation_advanced promoted',
+      'secrets.rotated',
+      'secrets.rotation_advanced retired',
+    ])
   },
 )

@@ -211,6 +211,53 @@ await t.test('the example file is read back as the defaults; it has no secret', 
   t.same([read.PORT, read.MODE, read.DEBUG], [3000, 'development', false])
 })
 
+await t.test('a default with quotes is read back as it is', (t) => {
+  const text = fc.string({
+    unit: fc.constantFrom('a', "'", '"', '#', ' ', '$', '\\', 'n'),
+    minLength: 1,
+  })
+  fc.assert(
+    fc.property(text, (value) => {
+      const example = renderEnvExample(
+        compileEnvironment(Type.Object({ A: Type.String({ default: value }) })),
+      )
+      return parseEnv(example.replace('# A=', 'A='))['A'] === value
+    }),
+  )
+  const all = Type.Object({ A: Type.String({ default: `'"\`` }) })
+  t.match(renderEnvExample(compileEnvironment(all)), /# A=\n/, 'no quotes are left')
+  t.end()
+})
+
+await t.test('the JSON Schema accepts the texts that are read', (t) => {
+  const { properties } = renderJsonSchema(environment) as {
+    properties: Record<string, { pattern?: string }>
+  }
+  const accepts = (name: string, text: string) =>
+    new RegExp(properties[name]!.pattern!, 'u').test(text)
+  const reads = (name: string, text: string) => {
+    try {
+      return environment.read({ ...least, [name]: text }) !== undefined
+    } catch {
+      return false
+    }
+  }
+  for (const [name, text] of [
+    ['PORT', '80'],
+    ['PORT', '8e1'],
+    ['PORT', ' 80'],
+    ['RATIO', '0.5'],
+    ['RATIO', '.5'],
+    ['DEBUG', 'TRUE'],
+    ['DEBUG', 'oN'],
+    ['DEBUG', 'maybe'],
+  ] as const) {
+    t.equal(accepts(name, text), reads(name, text), `${name}=${text}`)
+  }
+  t.match(properties['PORT'], { 'x-read-as': { type: 'integer', minimum: 0, maximum: 65_535 } })
+  t.end()
+})
+
 await t.test('the JSON Schema and the table describe the same variables', async (t) => {
   const document = renderJsonSchema(environment) as {
     properties: Record<string, object>

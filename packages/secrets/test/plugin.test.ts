@@ -81,9 +81,12 @@ await t.test('a reply with a secret is withheld, whole, encoded or in a header',
     t.notMatch(JSON.stringify([reply.body, reply.headers]), 'yQ3b', url)
   }
   t.equal((await app.inject('/fine')).body, 'nothing to see')
+  const once = events.length
+  for (let i = 0; i < 3; i++) await app.inject('/text')
+  t.equal(events.length, once, 'a leak of every request is one event a minute')
   const leaks = events.filter((line) => line.startsWith('secrets.leak_stopped'))
   t.ok(leaks.length >= 6)
-  t.match(leaks[0], '{"secret":"API_KEY","where":"reply"}')
+  t.match(leaks[0], '{"secret":"API_KEY","where":"reply","suppressed":0}')
   t.match(leaks.join(), '"where":"header"')
 })
 

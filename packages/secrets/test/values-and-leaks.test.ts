@@ -103,7 +103,30 @@ await t.test('the search finds what a simple search finds', async (t) => {
     { name: 'a', text: 'abcdefgh' },
     { name: 'b', text: 'abcdefghij' },
   ])
-  t.equal(two.replace('abcdefghij-abcdefgh', '*'), '*-*', 'the longest is replaced')
+  const stars = two.replace('abcdefghij-abcdefgh', ({ start, end }) => ({ start, end, text: '*' }))
+  t.equal(stars, '*-*', 'the longest is replaced')
+})
+
+await t.test('a line of JSON stays JSON, whatever number is a secret', async (t) => {
+  const guard = createLeakGuard(() => {})
+  guard.learn([{ name: 'PIN', value: new Secret('12345678') }])
+  const cases = [
+    [{ pin: 12_345_678 }, { pin: '[secret]' }],
+    [
+      { pin: -912_345_678.5, a: 1 },
+      { pin: '[secret]', a: 1 },
+    ],
+    [
+      { list: [1, 12_345_678, 2], text: 'a,12345678,"b' },
+      { list: [1, '[secret]', 2], text: 'a,[secret],"b' },
+    ],
+    [{ 'a\\"': 12_345_678 }, { 'a\\"': '[secret]' }],
+    [{ '12345678': 1 }, { '[secret]': 1 }],
+  ] as const
+  for (const [line, expected] of cases) {
+    t.same(JSON.parse(guard.redact(JSON.stringify(line))), expected)
+  }
+  t.equal(guard.redact('pin 12345678'), 'pin [secret]')
 })
 
 await t.test('a hostile text costs no more than its length times the patterns', async (t) => {

@@ -11,7 +11,7 @@ declare module '@parapet/kit' {
       method: string
     }
     'sessions.login_failed': {
-      /** `pwd`, `second-factor`, or `oidc:` and the name of the provider. */
+      /** `pwd`, `second-factor`, or `oidc:` and the name of the provider, for links and step-ups as well. */
       method: string
       /** A keyed hash of the login name, equal for equal names whatever their case; else `null`. */
       loginHash: string | null
@@ -21,7 +21,7 @@ declare module '@parapet/kit' {
       methods: string[]
     }
     'sessions.elevated': {
-      /** The methods that were shown (RFC 8176), separated by spaces. */
+      /** The methods that were shown (RFC 8176), separated by spaces; `oidc:` and the provider where it was one. */
       method: string
       /** The id under which the session has ended. */
       previousSessionId: string
@@ -52,8 +52,48 @@ declare module '@parapet/kit' {
       /** `malformed`, `unknown_key`, `signature`, `claims`, `expired`, `revoked` or `api_key`. */
       reason: string
     }
+    'sessions.new_device': {
+      /** What kind of device it is: `Firefox on Linux`. */
+      label: string
+      /** Approximately, as the option `placeOf` says it. */
+      place: string | null
+    }
+    'sessions.link_requested': {
+      /** `reset`, `verify`, `magic` or `sign-up`. */
+      kind: string
+      /** A keyed hash of the address, as in `sessions.login_failed`. */
+      loginHash: string
+    }
+    'sessions.password_reset': Readonly<Record<string, never>>
+    'sessions.password_changed': Readonly<Record<string, never>>
+    'sessions.email_verified': Readonly<Record<string, never>>
+    'sessions.email_changed': Readonly<Record<string, never>>
+    'sessions.email_change_undone': Readonly<Record<string, never>>
+    'sessions.account_locked': {
+      reason: string
+      /** Milliseconds since the Unix epoch; `null`: until it is unlocked. */
+      until: number | null
+      by: string | null
+    }
+    'sessions.account_unlocked': { reason: string; by: string | null }
+    'sessions.password_reset_required': { reason: string; by: string | null }
+    'sessions.password_reset_lifted': { reason: string; by: string | null }
+    'sessions.second_factor_forced': { reason: string; by: string | null }
+    'sessions.second_factor_lifted': { reason: string; by: string | null }
+    'sessions.identity_linked': {
+      /** The name of the provider; the id of the link is the resource. */
+      provider: string
+      /** The user at the provider. */
+      subject: string
+    }
+    'sessions.identity_unlinked': { provider: string; subject: string; reason: string }
+    'sessions.impersonation_started': {
+      reason: string
+      /** Milliseconds since the Unix epoch. */
+      endsAt: number
+    }
     'sessions.record_refused': {
-      record: 'session' | 'api-key' | 'login'
+      record: 'session' | 'api-key' | 'login' | 'account-token' | 'account' | 'identity'
       /** `unsealed`: it has no seal. `forged`: none of the secrets gives its seal. */
       reason: 'unsealed' | 'forged'
     }
@@ -113,11 +153,93 @@ export const events = {
     outcome: 'failure',
     description: 'An access token or an API key was refused.',
   },
+  'sessions.new_device': {
+    severity: 'low',
+    outcome: 'success',
+    description: 'A user logged in from a device or network that was not seen before.',
+  },
+  'sessions.link_requested': {
+    severity: 'info',
+    outcome: 'success',
+    description: 'A link was requested for an address, whether it has an account or not.',
+  },
+  'sessions.password_reset': {
+    severity: 'medium',
+    outcome: 'success',
+    description: 'A password was replaced by a link. All sessions of the user were ended.',
+  },
+  'sessions.password_changed': {
+    severity: 'medium',
+    outcome: 'success',
+    description: 'A user changed the own password. All other sessions of the user were ended.',
+  },
+  'sessions.email_verified': {
+    severity: 'info',
+    outcome: 'success',
+    description: 'A user verified the address of the account.',
+  },
+  'sessions.email_changed': {
+    severity: 'medium',
+    outcome: 'success',
+    description:
+      'The address of an account was replaced. The former one has a way back for 72 hours.',
+  },
+  'sessions.email_change_undone': {
+    severity: 'high',
+    outcome: 'success',
+    description:
+      'The owner of a former address took it back. All access was ended, the password is due.',
+  },
+  'sessions.account_locked': {
+    severity: 'high',
+    outcome: 'success',
+    description: 'An account was locked. It is the resource.',
+  },
+  'sessions.account_unlocked': {
+    severity: 'medium',
+    outcome: 'success',
+    description: 'An account was unlocked.',
+  },
+  'sessions.password_reset_required': {
+    severity: 'medium',
+    outcome: 'success',
+    description: 'The next login of a user needs a new password.',
+  },
+  'sessions.second_factor_forced': {
+    severity: 'medium',
+    outcome: 'success',
+    description: 'The sessions of a user need a second factor from now on.',
+  },
+  'sessions.password_reset_lifted': {
+    severity: 'medium',
+    outcome: 'success',
+    description: 'The password of a user logs in again without a reset.',
+  },
+  'sessions.second_factor_lifted': {
+    severity: 'medium',
+    outcome: 'success',
+    description: 'The sessions of a user need no second factor any more.',
+  },
+  'sessions.identity_linked': {
+    severity: 'medium',
+    outcome: 'success',
+    description: 'An identity at a provider logs in as a user from now on.',
+  },
+  'sessions.identity_unlinked': {
+    severity: 'medium',
+    outcome: 'success',
+    description: 'A link was removed, and the sessions that came from the identity were ended.',
+  },
+  'sessions.impersonation_started': {
+    severity: 'high',
+    outcome: 'success',
+    description: 'An operator (the principal) acts as a user (the resource) in a session.',
+  },
   'sessions.record_refused': {
     severity: 'high',
     outcome: 'failure',
     description:
-      'A stored session, API key or login was not written with one of the secrets. Its id is the resource.',
+      'A stored session, API key, login, link or account was not written with one of the secrets.',
   },
   'sessions.key_rotated': {
     severity: 'info',

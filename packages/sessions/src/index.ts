@@ -15,9 +15,20 @@ import { createTokenTransport, type Sessions } from './http/send-tokens.ts'
 import { allowRsa2048 } from './keys/strong-key.ts'
 import { resolveOptions, type SessionsOptions } from './options.ts'
 import { hashQueue } from './passwords/hash-queue.ts'
+import { createAccountOperations } from './service/account-operations.ts'
 import { createService } from './service/create-service.ts'
 import type { AccessToken } from './tokens/access-token.ts'
 
+export type {
+  Account,
+  AccountDirectory,
+  AccountMessages,
+  AccountNotice,
+  AccountPages,
+  LinkMessage,
+  NoticeDetails,
+  NoticeKind,
+} from './accounts/account.ts'
 export type { ApiKeys, NewApiKey } from './api-keys/api-keys.ts'
 export type { ApiKey } from './api-keys/repository.ts'
 export * from './errors.ts'
@@ -29,12 +40,27 @@ export { generateKey } from './keys/generate-key.ts'
 export type { PublishedKey } from './keys/jwk.ts'
 export type { KeyInput, KeySet } from './keys/read-key.ts'
 export { allowRsa2048, type Algorithm } from './keys/strong-key.ts'
+export type {
+  Identity,
+  IdentityLinks,
+  LinkedIdentity,
+  AddedLink,
+  RemovedLink,
+} from './identities/identity-links.ts'
+export type { ClientKeyInput } from './oidc/client-key.ts'
 export {
   allowInsecureProvider,
   type OidcProviderOptions,
   type ProviderProfile,
+  type StepUpOptions,
 } from './oidc/provider.ts'
-export type { CookieOptions, SessionsOptions } from './options.ts'
+export type {
+  AccountOptions,
+  CookieOptions,
+  ImpersonationOptions,
+  LinkingOptions,
+  SessionsOptions,
+} from './options.ts'
 export {
   hashPassword,
   needsRehash,
@@ -50,6 +76,19 @@ export {
   type PasswordAccount,
   type PasswordCheckOptions,
 } from './passwords/password-check.ts'
+export { createRangeFetch, fetchBreachedRange } from './password-policy/breached-range.ts'
+export {
+  createPasswordPolicy,
+  type BreachedRange,
+  type PasswordContext,
+  type PasswordFault,
+  type PasswordPolicy,
+  type PasswordPolicyOptions,
+  type PasswordVerdict,
+  type StrengthEstimate,
+} from './password-policy/password-policy.ts'
+export { requireAccepted } from './password-policy/require-accepted.ts'
+export { createZxcvbnStrength } from './password-policy/zxcvbn-strength.ts'
 export type { TokenEpochs } from './revocation/epoch.ts'
 export { generateSecret } from './secrets/derive-key.ts'
 export type { EndedAccess, EndedListener } from './revocation/ended-access.ts'
@@ -58,6 +97,18 @@ export type {
   SecondFactorContext,
   SecondFactorProof,
 } from './second-factor/second-factor.ts'
+export type { ResealedAccounts } from './accounts/account-state.ts'
+export type { AccountOperations } from './service/account-operations.ts'
+export type { IdentityOperations, IdentityView } from './service/linked-identities.ts'
+export type { MayImpersonate, PlaceOf } from './users/ports.ts'
+export type {
+  AccountStatus,
+  Impersonation,
+  LockAction,
+  OperatorAction,
+  OperatorHand,
+  ResetAction,
+} from './service/operator-operations.ts'
 export type { RevocationTarget, SessionOperations, UserTarget } from './service/operations.ts'
 export type { FindUser } from './session/context.ts'
 export type { SessionGrant } from './session/grant.ts'
@@ -93,7 +144,18 @@ async function sessionsPlugin(app: FastifyInstance, options: SessionsOptions): P
   const service = await createService({ ...settings, acceptRsa2048, securityEvents, log: app.log })
   const transport = createTokenTransport(settings)
   const { hand, forget } = transport
-  app.decorate('sessions', Object.assign(service.sessions, { hand, forget }))
+  const account = createAccountOperations(service.account)
+  const { identities } = service
+  const added = {
+    hand,
+    forget,
+    account,
+    listIdentities: identities.listIdentities.bind(identities),
+    linkIdentity: identities.linkIdentity.bind(identities),
+    unlinkIdentity: identities.unlinkIdentity.bind(identities),
+    ...service.operator,
+  }
+  app.decorate('sessions', Object.assign(service.sessions, added))
   app.decorateRequest('sessions', null)
   app.addHook('onClose', async () => {
     await service.stop()

@@ -1,4 +1,7 @@
-/** The options, their defaults and their reader. */
+/**
+ * The options, their defaults and their reader. The file is long because each option is documented where it
+ * is declared.
+ */
 import {
   createMemoryStore,
   option,
@@ -6,6 +9,7 @@ import {
   readOptions,
   systemClock,
   type Clock,
+  type Jobs,
   type OptionReader,
   type OptionSettings,
   type SqlClient,
@@ -15,17 +19,16 @@ import { PARAPET_SESSIONS_INVALID_OPTION } from './errors.ts'
 import type { KeyInput, KeySet } from './keys/read-key.ts'
 import { allowRsa2048 } from './keys/strong-key.ts'
 import { isLocalPath } from './oidc/local-path.ts'
-import {
-  allowInsecureProvider,
-  type OidcProviderOptions,
-  type ProviderProfile,
-} from './oidc/provider.ts'
+import { createProviderReader, type OidcProviderOptions } from './oidc/provider.ts'
+import type { IdentityLinks } from './identities/identity-links.ts'
 import type { CredentialCheck } from './passwords/password-check.ts'
 import type { HashLimits } from './passwords/hash-queue.ts'
 import type { SecondFactor } from './second-factor/second-factor.ts'
+import type { AccountDirectory, AccountMessages, AccountPages } from './accounts/account.ts'
+import type { PasswordPolicy } from './password-policy/password-policy.ts'
+import type { MayImpersonate, PlaceOf } from './users/ports.ts'
 import type { FindUser } from './session/context.ts'
 import { describeValue } from './users/describe-value.ts'
-import type { SessionUser } from './users/user.ts'
 
 /** The option `cookies` with its defaults filled in. */
 export interface CookieSettings {
@@ -53,6 +56,39 @@ export interface CookieOptions {
  * @see W3C Clear Site Data, section 3.1
  */
 export type SiteData = 'cache' | 'cookies' | 'storage'
+
+/** Lets users reset passwords and verify addresses, and tells them what happens to their accounts. */
+export interface AccountOptions {
+  /** The user table of the application. */
+  readonly directory: AccountDirectory
+  /** Sends messages, for instance by SMTP. */
+  readonly messages: AccountMessages
+  /** The pages that links open. */
+  readonly pages: AccountPages
+  /** Runs the job `sessions.mail`; the application starts it. @default jobs in the memory of this process */
+  readonly jobs?: Jobs
+  /** Which new passwords are accepted. @default `createPasswordPolicy()` */
+  readonly policy?: PasswordPolicy
+}
+
+/** Whom operators may impersonate. */
+export interface ImpersonationOptions {
+  /** @default the user has no role, permission or tenant that the operator lacks */
+  readonly allows?: MayImpersonate
+}
+
+/** Which identities at providers log in as which user. */
+export interface LinkingOptions {
+  /** The table of the application. @default a table with `sql`, otherwise the store */
+  readonly links?: IdentityLinks
+  /**
+   * Whether the user can log in without any link: then the last one may be removed.
+   * @default whether the account of the option `account` has a password
+   */
+  readonly hasOtherLogin?: (userId: string) => Promise<boolean>
+  /** How many identities a user may link: 1 to 100. @default 10 */
+  readonly maxLinksPerUser?: number
+}
 
 /** The options of the plugin. */
 export interface SessionsOptions {
@@ -101,6 +137,12 @@ export interface SessionsOptions {
   readonly credentials?: CredentialCheck
   /** The second step of a login, such as `app.mfa.secondFactor`. @default the first step is enough */
   readonly secondFactor?: SecondFactor
+  /** Password reset, verification of addresses, notices and their routes. @default none of them */
+  readonly account?: AccountOptions
+  /** Says approximately where an address is, for the list of sessions. @default nothing */
+  readonly placeOf?: PlaceOf
+  /** Whom operators may impersonate. */
+  readonly impersonation?: ImpersonationOptions
   /** What a logout makes the browser delete beside the own cookies. @default [] */
   readonly clearSiteData?: readonly SiteData[]
   /** What happens to bearer tokens that are not of this service. @default 'refused' */
@@ -109,6 +151,8 @@ export interface SessionsOptions {
   readonly hashing?: HashLimits
   /** OpenID providers by name. @default none */
   readonly oidc?: Readonly<Record<string, OidcProviderOptions>>
+  /** Lets users link identities at the providers to their accounts. Needs `findUser`. @default no links */
+  readonly linking?: LinkingOptions
   /** Sends tokens in cookies, and accepts them there. @default only the Authorization header */
   readonly cookies?: CookieOptions
   /** The text in front of every API key: 2 to 16 lower-case letters and digits. @default 'pak' */
@@ -125,29 +169,29 @@ const keyInput = optionGroup({
   passphrase: option.optional(option.text()),
 }) satisfies OptionReader<KeyInput>
 
-const provider = optionGroup({
-  issuer: option.custom<string>(checkUrl),
-  clientId: option.text(),
-  clientSecret: option.text(),
-  redirectUri: option.custom<string>(checkUrl),
-  scopes: option.optional(
-    option.list(option.text({ pattern: /^[\w.:/-]+$/, form: 'a scope such as "openid"' }), {
-      min: 1,
-      max: 50,
-    }),
-  ),
-  roleClaim: option.optional(option.text()),
-  roleMap: option.map(option.list(option.text()), { default: {} }),
-  trustedMethods: option.optional(
-    optionGroup({
-      amr: option.map(option.list(option.text(), { min: 1 }), { default: {} }),
-      acr: option.map(option.list(option.text(), { min: 1 }), { default: {} }),
-    }),
-  ),
-  findUser: option.optional(
-    option.callback<(profile: ProviderProfile) => Promise<SessionUser | null>>(),
-  ),
-  [allowInsecureProvider]: option.danger(),
+const provider = createProviderReader(checkUrl)
+
+const account = optionGroup({
+  directory: option.port<AccountDirectory>([
+    'findById',
+    'findByEmail',
+    'savePassword',
+    'verifyEmail',
+    'saveEmail',
+  ]),
+  messages: option.port<AccountMessages>([
+    'sendPasswordReset',
+    'sendEmailVerification',
+    'sendNotice',
+  ]),
+  pages: optionGroup({
+    resetPassword: option.custom<string>(checkPage),
+    verifyEmail: option.custom<string>(checkPage),
+    undoEmailChange: option.custom<string>(checkPage),
+    magicLink: option.optional(option.custom<string>(checkPage)),
+  }),
+  jobs: option.optional(option.port<Jobs>(['define', 'enqueue', 'cancel'])),
+  policy: option.optional(option.port<PasswordPolicy>(['check'])),
 })
 
 /** One reader for each option; a test compares the table with the README. */
@@ -181,6 +225,9 @@ export const optionTable = {
   ),
   credentials: option.optional(option.callback<CredentialCheck>()),
   secondFactor: option.optional(option.port<SecondFactor>(['methodsOf', 'verify'])),
+  account: option.optional(account),
+  placeOf: option.optional(option.callback<PlaceOf>()),
+  impersonation: optionGroup({ allows: option.optional(option.callback<MayImpersonate>()) }),
   clearSiteData: option.list(option.oneOf<SiteData>(['cache', 'cookies', 'storage']), {
     default: [],
   }),
@@ -190,6 +237,13 @@ export const optionTable = {
     maxWaiting: option.integer({ min: 0, max: 10_000, default: 50 }),
   }),
   oidc: option.map(provider, { default: {} }),
+  linking: option.optional(
+    optionGroup({
+      links: option.optional(option.port<IdentityLinks>(['find', 'list', 'add', 'remove'])),
+      hasOtherLogin: option.optional(option.callback<(userId: string) => Promise<boolean>>()),
+      maxLinksPerUser: option.integer({ min: 1, max: 100, default: 10 }),
+    }),
+  ),
   cookies: option.optional(
     optionGroup({
       sameSite: option.optional(option.oneOf(['strict', 'lax'])),
@@ -247,6 +301,14 @@ function findFaults(settings: OptionSettings<typeof optionTable>): string[] {
       `  "refreshIdleMs" must be at most "refreshAbsoluteMs" (${refreshAbsoluteMs}), got ${refreshIdleMs}`,
     )
   }
+  if (
+    settings.account?.messages.sendMagicLink !== undefined &&
+    settings.account.pages.magicLink === undefined
+  ) {
+    faults.push(
+      '  "account.pages.magicLink" must be a URL, because "messages.sendMagicLink" is set, got nothing',
+    )
+  }
   if (prefix === undefined && (credentials !== undefined || providers.length > 0)) {
     faults.push('  "prefix" must be a path such as "/auth" for the login routes, got nothing')
   }
@@ -258,6 +320,19 @@ function findFaults(settings: OptionSettings<typeof optionTable>): string[] {
           `"cookies" are set, got ${JSON.stringify(page) ?? 'nothing'}`,
       )
     }
+  }
+  if (settings.linking !== undefined && settings.findUser === undefined) {
+    faults.push('  "findUser" must be a function, because "linking" is set, got nothing')
+  }
+  if (settings.linking !== undefined && providers.length === 0) {
+    faults.push('  "oidc" must have a provider, because "linking" is set, got none')
+  }
+  for (const [name, { clientSecret, privateKeyJwt }] of Object.entries(oidc)) {
+    if ((clientSecret === undefined) !== (privateKeyJwt === undefined)) continue
+    faults.push(
+      `  "oidc.${name}" must have exactly one of "clientSecret" and "privateKeyJwt", got ` +
+        (clientSecret === undefined ? 'none' : 'both'),
+    )
   }
   for (const name of providers) {
     if (/^[a-z][a-z0-9-]{0,31}$/.test(name)) continue
@@ -273,6 +348,11 @@ function checkUrl(value: unknown): string | undefined {
   if (isUrl && /^https?:$/.test(new URL(value).protocol)) return undefined
   const got = value === undefined ? 'nothing' : describeValue(value)
   return `must be a URL that begins with "https://" or "http://", got ${got}`
+}
+
+function checkPage(value: unknown): string | undefined {
+  // The token is put behind the URL as its fragment.
+  return checkUrl(value) ?? ((value as string).includes('#') ? 'must have no fragment' : undefined)
 }
 
 function checkOrigin(value: unknown): string | undefined {

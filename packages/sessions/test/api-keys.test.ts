@@ -12,11 +12,12 @@ import {
 import { openPglite, usePostgres, useRedis } from '@parapet/testing'
 import { Redis } from 'ioredis'
 import t, { type Test } from 'tap'
-import { migrateApiKeys, createSqlApiKeys } from '../src/api-keys/repository-postgres.ts'
+import { createSqlApiKeys } from '../src/api-keys/repository-postgres.ts'
 import { createStoreApiKeys } from '../src/api-keys/repository-store.ts'
 import { createApiKeys, type ApiKeys } from '../src/api-keys/api-keys.ts'
 import type { ApiKeyRepository } from '../src/api-keys/repository.ts'
 import { createRecordSeal } from '../src/secrets/record-seal.ts'
+import { migrateSessions } from '../src/service/migrations.ts'
 import { build, eventsOf, secret } from './build.ts'
 
 const notFound = { code: 'PARAPET_SESSIONS_NOT_FOUND', statusCode: 404 }
@@ -302,14 +303,14 @@ await t.test('the contract holds in Redis', async (t) => {
 })
 await t.test('the contract holds in PGlite', async (t) => {
   const sql = await pglite()
-  await migrateApiKeys(sql)
+  await migrateSessions(sql)
   await contract(t, createSqlApiKeys(sql))
 })
 await t.test('the contract holds in PostgreSQL', async (t) => {
   const postgres = await usePostgres(t)
   if (postgres === null) return
   const sql = createSqlClient(postgres.pool)
-  await Promise.all([migrateApiKeys(sql), migrateApiKeys(sql)])
+  await Promise.all([migrateSessions(sql), migrateSessions(sql)])
   await contract(t, createSqlApiKeys(sql))
   const { rows } = await sql.query<{ owner: string }>(
     'SELECT owner_id AS owner FROM sessions_api_keys ORDER BY owner_id',

@@ -1,34 +1,15 @@
 /** A real browser with two sibling hosts and an identity provider on another site. */
-import { existsSync } from 'node:fs'
 import type { AddressInfo } from 'node:net'
 import { allowInsecureProvider, sessions, type CookieOptions } from '@parapet/sessions'
 import Fastify, { type FastifyInstance } from 'fastify'
-import { chromium, type Browser, type BrowserContext, type Page } from 'playwright-core'
+import type { Page } from 'playwright-core'
 import t, { type Test } from 'tap'
 import { baseOptions } from './build.ts'
+import { closeBrowser, launch } from './chromium.ts'
 import { clientId, clientSecret, startHostileProvider } from './hostile-provider.ts'
 
-const CHROMIUM = process.env['CHROMIUM'] ?? '/usr/bin/chromium'
 const APP = 'app.site.localhost'
 const SIBLING = 'evil.site.localhost'
-
-let shared: Promise<Browser> | undefined
-
-async function launch(t: Test): Promise<BrowserContext | null> {
-  if (!existsSync(CHROMIUM)) {
-    const message = 'no Chromium at /usr/bin/chromium; set CHROMIUM to its path'
-    if (process.env['PARAPET_REQUIRE_SERVICES'] === '1') t.fail(message)
-    else t.pass('needs Chromium', { skip: message })
-    return null
-  }
-  // The unusable proxy keeps pages from reaching any other machine.
-  const proxy = ['--proxy-server=127.0.0.1:9', '--proxy-bypass-list=127.0.0.1;*.localhost']
-  shared ??= chromium.launch({ executablePath: CHROMIUM, args: ['--no-sandbox', ...proxy] })
-  const context = await (await shared).newContext()
-  context.setDefaultTimeout(40_000)
-  t.after(() => context.close())
-  return context
-}
 
 async function listen(t: Test, app: FastifyInstance, host: string): Promise<string> {
   await app.listen({ port: 0, host: '127.0.0.1' })
@@ -197,8 +178,7 @@ await t.test('two tabs at the provider both come back signed in', async (t) => {
   t.same(left, ['__Host-refresh', '__Host-session'], 'the cookies of both logins are deleted')
 })
 
-// In a test of its own, because the runner waits for a browser that is open.
 await t.test('the browser closes', async (t) => {
-  await (await shared)?.close()
+  await closeBrowser()
   t.pass()
 })

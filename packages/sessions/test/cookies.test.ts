@@ -64,6 +64,20 @@ await t.test('a logout deletes the cookies even while the store is down', async 
   ])
 })
 
+await t.test('only a page load with a refused token deletes the cookie', async (t) => {
+  const { app, jar } = await cookieApp(t)
+  await app.sessions.revoke({ userId: 'user-1' })
+  const cookie = `__Host-session=${jar['__Host-session']}`
+  const load = async (mode: string) => {
+    const headers = { cookie, 'sec-fetch-site': 'same-origin', 'sec-fetch-mode': mode }
+    const reply = await app.inject({ url: '/open', headers })
+    return [...refusalOf(reply), reply.cookies.map(({ name, value }) => `${name}=${value}`)]
+  }
+  // The response may arrive after a refresh has set another cookie.
+  t.same(await load('cors'), [...UNAUTHENTICATED, []])
+  t.same(await load('navigate'), [...UNAUTHENTICATED, ['__Host-session=']])
+})
+
 await t.test('cookies are HttpOnly, Secure, SameSite=Strict and bound to the host', async (t) => {
   const { reply } = await cookieApp(t)
   t.equal(reply.statusCode, 200)
@@ -290,7 +304,8 @@ await t.test('with cookies, a login, a refresh and a logout replace the cookies'
     Object.fromEntries(reply.cookies.map(({ name, value }) => [name, value]))
   const first = jarOf(await post('/auth/login', {}, { login: 'ada', password: 'right' }))
   const second = jarOf(await post('/auth/login', first, { login: 'ada', password: 'right' }))
-  const replaced = await app.inject({ url: '/private', cookies: first })
+  const load = { 'sec-fetch-mode': 'navigate' }
+  const replaced = await app.inject({ url: '/private', cookies: first, headers: load })
   t.same([refusalOf(replaced), handled], [UNAUTHENTICATED, []], 'the first session has ended')
   t.match(replaced.cookies, [{ name: '__Host-session', value: '', secure: true, path: '/' }])
   const third = jarOf(await post('/auth/refresh', second))

@@ -35,6 +35,8 @@ export interface Script {
   published: JsonWebKey[]
   /** Creates the response of the token endpoint. */
   answer: (nonce: string) => { readonly status?: number; readonly body: unknown }
+  /** The response of the userinfo endpoint. */
+  userinfo: { readonly status?: number; readonly body: unknown }
 }
 
 /** A request to the token endpoint. */
@@ -76,6 +78,7 @@ export async function startHostileProvider(t: Test): Promise<HostileProvider> {
       issuer,
       authorization_endpoint: `${issuer}/authorize`,
       token_endpoint: `${issuer}/token`,
+      userinfo_endpoint: `${issuer}/me`,
       jwks_uri: `${issuer}/jwks`,
       response_types_supported: ['code'],
       subject_types_supported: ['public'],
@@ -83,10 +86,13 @@ export async function startHostileProvider(t: Test): Promise<HostileProvider> {
     },
     published: [key.jwk],
     answer: (nonce) => ({ body: tokens(idToken(claims(nonce))) }),
+    userinfo: { body: { sub: 'alice' } },
   }
   async function reply(request: IncomingMessage): Promise<{ status?: number; body: unknown }> {
     if (request.url === '/.well-known/openid-configuration') return { body: script.metadata }
-    if (request.url === '/jwks') return { body: { keys: script.published } }
+    if (request.url === '/jwks' || request.url === '/jwks?2')
+      return { body: { keys: script.published } }
+    if (request.url === '/me') return script.userinfo
     if (request.url !== '/token') return { status: 404, body: {} }
     const form = new URLSearchParams(await text(request))
     requests.push({ authorization: request.headers.authorization, form })

@@ -1,7 +1,4 @@
 /** Single sign-on against a real OpenID provider on loopback. */
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
-import { once } from 'node:events'
-import type { AddressInfo } from 'node:net'
 import { createManualClock, type SecurityEvent } from '@parapet/kit'
 import {
   allowInsecureProvider,
@@ -10,74 +7,14 @@ import {
   type SessionsOptions,
 } from '@parapet/sessions'
 import Fastify, { type FastifyInstance } from 'fastify'
-import { Provider } from 'oidc-provider'
 import t, { type Test } from 'tap'
 import { baseOptions, eventsOf, refusalOf } from './build.ts'
+import { Browser, buildService } from './provider-visits.ts'
+import { clientSecret, comeBack, redirectUri, startProvider } from './real-provider.ts'
 
 const SSO_REFUSED = [401, 'PARAPET_SESSIONS_SSO_REFUSED']
 const UNAVAILABLE = [503, 'PARAPET_SESSIONS_UNAVAILABLE']
 const NOT_FOUND = [404, 'PARAPET_SESSIONS_NOT_FOUND']
-
-const groups: Record<string, string[]> = { alice: ['staff', 'admins', 'constructor'], mallory: [] }
-const clientSecret = 'a client secret that is long enough for a test'
-
-/** A provider that logs in `alice` without a form; with `login_hint` `nobody` it refuses. */
-async function startProvider(
-  t: Test,
-  redirectUri: string,
-): Promise<{ issuer: string; server: Server }> {
-  const server = createServer()
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  t.after(() => void server.close())
-  const issuer = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
-  const provider = new Provider(issuer, {
-    clients: [{ client_id: 'app', client_secret: clientSecret, redirect_uris: [redirectUri] }],
-    claims: {
-      openid: ['sub', 'groups', 'auth_time', 'amr'],
-      email: ['email', 'email_verified'],
-      profile: [],
-    },
-    conformIdTokenClaims: false,
-    features: { devInteractions: { enabled: false } },
-    cookies: { keys: ['a key for the cookies of the test'] },
-    pkce: { required: () => true },
-    findAccount: (_ctx, id) => ({
-      accountId: id,
-      claims: () => ({
-        sub: id,
-        groups: groups[id] ?? [],
-        email: `${id}@example.com`,
-        email_verified: true,
-      }),
-    }),
-    interactions: { url: (_ctx, interaction) => `/interaction/${interaction.uid}` },
-  })
-  const answer = provider.callback()
-  server.on('request', (request, response) => {
-    if (!request.url!.startsWith('/interaction/')) void answer(request, response)
-    else void interact(request, response)
-  })
-  async function interact(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const { prompt, params, session } = await provider.interactionDetails(request, response)
-    if (params['login_hint'] === 'nobody') {
-      return provider.interactionFinished(request, response, { error: 'access_denied' })
-    }
-    if (prompt.name === 'login') {
-      return provider.interactionFinished(request, response, {
-        login: { accountId: 'alice', amr: ['pwd', 'otp'] },
-      })
-    }
-    const grant = new provider.Grant({ accountId: session!.accountId, clientId: 'app' })
-    grant.addOIDCScope('openid profile email')
-    return provider.interactionFinished(request, response, {
-      consent: { grantId: await grant.save() },
-    })
-  }
-  return { issuer, server }
-}
-
-const redirectUri = 'http://127.0.0.1:9/auth/oidc/acme/callback'
 
 async function build(
   t: Test,
@@ -111,23 +48,6 @@ async function build(
   return { app, events, clock }
 }
 
-/** A browser at the provider: follows redirects, with cookies, until it is sent back to the service. */
-async function visit(url: string): Promise<URL> {
-  const jar = new Map<string, string>()
-  for (let hop = 0; hop < 10; hop++) {
-    const cookie = [...jar].map(([name, value]) => `${name}=${value}`).join('; ')
-    const reply = await fetch(url, { redirect: 'manual', headers: { cookie } })
-    for (const line of reply.headers.getSetCookie()) {
-      const [, name, value] = /^([^=]+)=([^;]*)/.exec(line) ?? []
-      jar.set(name!, value!)
-    }
-    const next = new URL(reply.headers.get('location') ?? '', url)
-    if (next.href.startsWith(redirectUri)) return next
-    url = next.href
-  }
-  throw new Error('the provider did not send the browser back')
-}
-
 interface Leg {
   readonly url: URL
   readonly cookie: string
@@ -150,7 +70,7 @@ function finish(app: FastifyInstance, back: URL, cookie: string | undefined) {
 }
 
 await t.test('a user logs in through a provider, and groups become roles', async (t) => {
-  const { issuer } = await startProvider(t, redirectUri)
+  const { issuer } = await startProvider(t)
   const { app, events } = await build(t, issuer)
   const leg = await begin(app)
   t.match(Object.fromEntries(leg.url.searchParams), {
@@ -160,7 +80,7 @@ await t.test('a user logs in through a provider, and groups become roles', async
     state: /^[\w-]{43}$/,
     nonce: /^[\w-]{43}$/,
   })
-  const back = await visit(leg.url.href)
+  const back = await comeBack(leg.url.href)
   const reply = await finish(app, back, leg.cookie)
   t.equal(reply.statusCode, 200, reply.body)
   t.equal(reply.headers['cache-control'], 'no-store')
@@ -175,7 +95,7 @@ await t.test('a user logs in through a provider, and groups become roles', async
 })
 
 await t.test('with cookies, the browser returns only to a path of the service', async (t) => {
-  const { issuer } = await startProvider(t, redirectUri)
+  const { issuer } = await startProvider(t)
   const { app } = await build(t, issuer, { cookies: {} })
   const requested = [
     ['/reports?page=2', '/reports?page=2'],
@@ -186,7 +106,7 @@ await t.test('with cookies, the browser returns only to a path of the service', 
   ]
   for (const [path, target] of requested) {
     const leg = await begin(app, `?returnTo=${encodeURIComponent(path!)}`)
-    const back = await visit(leg.url.href)
+    const back = await comeBack(leg.url.href)
     const reply = await finish(app, back, leg.cookie)
     t.equal(reply.statusCode, 303, reply.body)
     t.equal(reply.headers.location, target, path!)
@@ -196,11 +116,11 @@ await t.test('with cookies, the browser returns only to a path of the service', 
 })
 
 await t.test('a callback of another browser or another login is refused', async (t) => {
-  const { issuer } = await startProvider(t, redirectUri)
+  const { issuer } = await startProvider(t)
   const { app, clock, events } = await build(t, issuer)
   const victim = await begin(app)
   const attacker = await begin(app)
-  const back = await visit(attacker.url.href)
+  const back = await comeBack(attacker.url.href)
   const altered = (name: string, value: string) => {
     const url = new URL(back)
     url.searchParams.set(name, value)
@@ -219,13 +139,13 @@ await t.test('a callback of another browser or another login is refused', async 
     t.same(refusalOf(reply), SSO_REFUSED, name)
   }
   const late = await begin(app)
-  const lateBack = await visit(late.url.href)
+  const lateBack = await comeBack(late.url.href)
   clock.advance(600_001)
   t.same(refusalOf(await finish(app, lateBack, late.cookie)), SSO_REFUSED, 'after ten minutes')
   const mixed = await begin(app)
   const other = await begin(app)
-  const code = (await visit(other.url.href)).searchParams.get('code')!
-  const injected = new URL(await visit(mixed.url.href))
+  const code = (await comeBack(other.url.href)).searchParams.get('code')!
+  const injected = new URL(await comeBack(mixed.url.href))
   injected.searchParams.set('code', code)
   const reply = await finish(app, injected, mixed.cookie)
   t.same(refusalOf(reply), SSO_REFUSED, 'the code of another login')
@@ -238,14 +158,14 @@ await t.test('a callback of another browser or another login is refused', async 
 await t.test(
   'a login that the provider or the application refuses starts no session',
   async (t) => {
-    const { issuer } = await startProvider(t, redirectUri)
+    const { issuer } = await startProvider(t)
     const { app, events } = await build(t, issuer, {}, { findUser: async () => null })
     const leg = await begin(app)
-    const refusedByApp = await finish(app, await visit(leg.url.href), leg.cookie)
+    const refusedByApp = await finish(app, await comeBack(leg.url.href), leg.cookie)
     t.same(refusalOf(refusedByApp), SSO_REFUSED, 'refused by the application')
     const denied = await begin(app)
     denied.url.searchParams.set('login_hint', 'nobody')
-    const back = await visit(denied.url.href)
+    const back = await comeBack(denied.url.href)
     t.equal(back.searchParams.get('error'), 'access_denied')
     const refusedByProvider = await finish(app, back, denied.cookie)
     t.same(refusalOf(refusedByProvider), SSO_REFUSED, 'refused by the provider')
@@ -257,7 +177,7 @@ await t.test(
 )
 
 await t.test('the application maps the profile to a user', async (t) => {
-  const { issuer } = await startProvider(t, redirectUri)
+  const { issuer } = await startProvider(t)
 
   const linked = await build(
     t,
@@ -268,14 +188,14 @@ await t.test('the application maps the profile to a user', async (t) => {
     },
   )
   const own = await begin(linked.app)
-  const reply = await finish(linked.app, await visit(own.url.href), own.cookie)
+  const reply = await finish(linked.app, await comeBack(own.url.href), own.cookie)
   t.equal(reply.statusCode, 200, 'the user of the application')
   const { access_token } = reply.json<{ access_token: string }>()
   t.equal((await linked.app.sessions.verify(access_token)).user.id, 'alice@example.com')
 })
 
 await t.test('methods and levels of a provider count as they are mapped', async (t) => {
-  const { issuer } = await startProvider(t, redirectUri)
+  const { issuer } = await startProvider(t)
   const trustedMethods = { amr: { otp: ['otp', 'mfa'], constructor: ['hwk'] } }
   const asked: string[] = []
   const secondFactor = {
@@ -287,28 +207,28 @@ await t.test('methods and levels of a provider count as they are mapped', async 
   }
   const trusted = await build(t, issuer, { secondFactor }, { trustedMethods })
   const leg = await begin(trusted.app)
-  const reply = await finish(trusted.app, await visit(leg.url.href), leg.cookie)
+  const reply = await finish(trusted.app, await comeBack(leg.url.href), leg.cookie)
   const { access_token } = reply.json<{ access_token: string }>()
   t.same((await trusted.app.sessions.verify(access_token)).amr, ['otp', 'mfa'])
   t.same(asked, [], 'the provider has checked a second factor')
 
   const plain = await build(t, issuer, { secondFactor })
   const other = await begin(plain.app)
-  const pending = await finish(plain.app, await visit(other.url.href), other.cookie)
+  const pending = await finish(plain.app, await comeBack(other.url.href), other.cookie)
   t.match([pending.statusCode, pending.json()], [202, { methods: ['totp'], expires_in: 300 }])
   t.same(asked, ['acme:alice'])
   t.same(eventsOf(plain.events, 'sessions.login_succeeded'), [], 'no session started')
 })
 
 await t.test('two logins of one browser at the provider both succeed', async (t) => {
-  const { issuer } = await startProvider(t, redirectUri)
+  const { issuer } = await startProvider(t)
   const { app } = await build(t, issuer, { cookies: {} })
   const [one, two] = [await begin(app), await begin(app)]
   const jar: Record<string, string> = {}
   for (const leg of [one, two]) jar[ssoCookie(leg.url)] = leg.cookie
   t.equal(Object.keys(jar).length, 2, 'each has a cookie of its own')
   for (const leg of [two, one]) {
-    const back = await visit(leg.url.href)
+    const back = await comeBack(leg.url.href)
     const reply = await app.inject({ url: back.pathname + back.search, cookies: jar })
     t.equal(reply.statusCode, 303, reply.body)
     const cleared = reply.cookies.filter(({ value }) => value === '').map(({ name }) => name)
@@ -322,26 +242,53 @@ await t.test('two logins of one browser at the provider both succeed', async (t)
 })
 
 await t.test('with strict cookies, a login ends with a page that forwards', async (t) => {
-  const { issuer } = await startProvider(t, redirectUri)
+  const { issuer } = await startProvider(t)
   const { app } = await build(t, issuer, { cookies: { sameSite: 'strict' } })
   const leg = await begin(app, `?returnTo=${encodeURIComponent("/a?b=1&c='2'")}`)
-  const reply = await finish(app, await visit(leg.url.href), leg.cookie)
+  const reply = await finish(app, await comeBack(leg.url.href), leg.cookie)
   t.equal(reply.statusCode, 200)
   t.match(reply.headers['content-type'], 'text/html')
   t.match(reply.body, 'content="0;url=/a?b=1&#38;c=&#39;2&#39;"')
   t.ok(reply.cookies.every(({ sameSite, value }) => value === '' || sameSite === 'Strict'))
   const lax = await build(t, issuer, { cookies: {} })
   const own = await begin(lax.app)
-  const redirected = await finish(lax.app, await visit(own.url.href), own.cookie)
+  const redirected = await finish(lax.app, await comeBack(own.url.href), own.cookie)
   t.equal(redirected.statusCode, 303, 'without sameSite, cookies are lax')
   t.ok(redirected.cookies.every(({ sameSite }) => sameSite === 'Lax'))
 })
 
+await t.test('with strict cookies, a login ends the session that it replaces', async (t) => {
+  const { issuer } = await startProvider(t)
+  const { app } = await buildService(t, { issuer }, { cookies: { sameSite: 'strict' } })
+  const browser = new Browser(app)
+  await browser.logIn('ada')
+  const before = browser.cookies['__Host-session']!
+  const start = await browser.send('GET', '/auth/oidc/acme')
+  const back = await comeBack(String(start.headers.location), browser.jar)
+  // The browser sends no strict cookie with a redirect of another site.
+  for (const name of ['__Host-session', '__Host-refresh']) delete browser.cookies[name]
+  t.equal((await browser.land(back)).statusCode, 200)
+  t.equal((await browser.me()).id, 'acme:alice')
+  await t.rejects(app.sessions.verify(before), { code: 'PARAPET_SESSIONS_UNAUTHENTICATED' })
+})
+
+await t.test('the page of the second step may have a query', async (t) => {
+  const { issuer } = await startProvider(t)
+  const secondFactor = {
+    methodsOf: async () => ['totp'],
+    verify: async () => ({ amr: ['otp'] }),
+    page: '/login?step=2',
+  }
+  const { app } = await buildService(t, { issuer }, { secondFactor })
+  const landed = await new Browser(app).signOn()
+  t.equal(landed.headers.location, '/login?step=2&returnTo=%2F')
+})
+
 await t.test('a provider that does not answer is 503', async (t) => {
-  const { issuer, server } = await startProvider(t, redirectUri)
+  const { issuer, server } = await startProvider(t)
   const known = await build(t, issuer)
   const gone = await begin(known.app)
-  const goneBack = await visit(gone.url.href)
+  const goneBack = await comeBack(gone.url.href)
   server.closeAllConnections()
   server.close()
   const down = await finish(known.app, goneBack, gone.cookie)
@@ -354,7 +301,7 @@ await t.test('a provider that does not answer is 503', async (t) => {
 })
 
 await t.test('a provider over plain HTTP is refused unless it is allowed', async (t) => {
-  const { issuer } = await startProvider(t, redirectUri)
+  const { issuer } = await startProvider(t)
   const { app } = await build(t, issuer, {
     oidc: { acme: { issuer, clientId: 'app', clientSecret, redirectUri } },
   })

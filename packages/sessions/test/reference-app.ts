@@ -12,6 +12,29 @@ export default async function register(app: FastifyInstance): Promise<void> {
     prefix: '/auth',
     cookies: {},
     credentials: createPasswordCheck({ findAccount: async () => null }),
+    account: {
+      directory: {
+        findById: async () => null,
+        findByEmail: async () => null,
+        savePassword: async () => false,
+        verifyEmail: async () => false,
+        saveEmail: async () => false,
+      },
+      messages: {
+        sendPasswordReset: async () => {},
+        sendEmailVerification: async () => {},
+        sendMagicLink: async () => {},
+        sendNotice: async () => {},
+      },
+      pages: {
+        resetPassword: `${issuer}/reset-password`,
+        verifyEmail: `${issuer}/verify-email`,
+        undoEmailChange: `${issuer}/undo-email-change`,
+        magicLink: `${issuer}/magic-link`,
+      },
+    },
+    findUser: async () => null,
+    linking: {},
     oidc: {
       example: {
         issuer: 'https://login.example.com',

@@ -204,7 +204,7 @@ await t.test('an invalid route rule stops the boot', async (t) => {
     statusCode: 500,
     message:
       'Invalid "config.sessions" of the route GET /x: ' +
-      'expected "required", "optional" or "ignored", got "open"',
+      'expected "required", "optional", "ignored" or "enrolment", got "open"',
   })
 })
 

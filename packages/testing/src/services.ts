@@ -1,4 +1,5 @@
 /** Real services for tests. If a service is missing, the test is reported as skipped. */
+export { useMysql, type MysqlAddress } from './mysql-server.ts'
 export {
   startPostgres,
   usePostgres,
@@ -12,4 +13,10 @@ export {
   type RedisFixture,
   type RedisServer,
 } from './redis-server.ts'
-export type { TestContext } from './test-context.ts'
+export {
+  findExecutable,
+  findFreePort,
+  ServerProcess,
+  type ServerCommand,
+} from './server-process.ts'
+export { missService, type TestContext } from './test-context.ts'

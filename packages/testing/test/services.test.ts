@@ -1,10 +1,18 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { chmodSync } from 'node:fs'
-import { plainNode, startPostgres, startRedis, usePostgres, useRedis } from '@parapet/testing'
+import {
+  plainNode,
+  startPostgres,
+  startRedis,
+  useMysql,
+  usePostgres,
+  useRedis,
+} from '@parapet/testing'
 import { Redis } from 'ioredis'
 import { Client, Pool } from 'pg'
 import t from 'tap'
+import { findMysql } from '../src/mysql-server.ts'
 import { findPostgres } from '../src/postgres-server.ts'
 import { findRedis } from '../src/redis-server.ts'
 import { record } from './record.ts'
@@ -200,4 +208,13 @@ await t.test('a server that cannot start is an error that shows its log', async 
   chmodSync(`${folder}/redis-server`, 0o755)
   setEnvironment(t, { PATH: folder })
   await t.rejects(startRedis(t), /redis-server did not start: Fatal: no luck/)
+})
+
+await t.test('a MariaDB is found, or started where none answers', async (t) => {
+  const running = await useMysql(t)
+  if (running === null) return
+  const own = await findMysql(1)
+  if (typeof own === 'string') throw new Error(own)
+  t.not(own.port, running.port)
+  t.same(await findMysql(own.port), own, 'it answers')
 })

@@ -18,7 +18,7 @@ export const ARTIST_PAGE = {
     to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS "createdAt",
     to_char(updated_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS "updatedAt",
     name AS "name", genres AS "genres", hourly_rate_minor AS "hourlyRateMinor", currency AS "currency",
-    bio AS "bio", available AS "available", phone AS "phone"
+    bio AS "bio", available AS "available", phone AS "phone", platforms AS "platforms"
     FROM artists WHERE id > $1 AND TRUE ORDER BY id LIMIT $2`,
   values: ['00000000-0000-0000-0000-000000000000', 21],
 } as const

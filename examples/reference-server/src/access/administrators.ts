@@ -1,5 +1,7 @@
 /** Keeps at least one administrator: without one, nobody could give the role to anybody. */
 import type { SqlQueryable } from '@parapet/kit'
+import { PARAPET_SESSIONS_ACCOUNT_UNREADABLE } from '@parapet/sessions'
+import type { FastifyInstance } from 'fastify'
 import { PARAPET_REFERENCE_LAST_ADMIN } from '../errors.ts'
 
 /**
@@ -17,4 +19,31 @@ export async function requireOtherAdmin(sql: SqlQueryable, id: string): Promise<
      ORDER BY users.id FOR UPDATE`,
   )
   if (rows.length === 1 && rows[0]!.id === id) throw new PARAPET_REFERENCE_LAST_ADMIN()
+}
+
+/**
+ * Unlocks an account that was locked just now, if no other administrator could log in: two of them may have locked
+ * each other at the same time.
+ *
+ * @throws PARAPET_REFERENCE_LAST_ADMIN
+ */
+export async function requireOtherLogin(app: FastifyInstance, locked: string): Promise<void> {
+  const { rows } = await app.sql.query<{ id: string }>(
+    `SELECT id::text AS id FROM users WHERE 'admin' = ANY (roles) AND password_hash IS NOT NULL`,
+  )
+  if (!rows.some(({ id }) => id === locked)) return
+  for (const { id } of rows) {
+    if (await canLogIn(app, id)) return
+  }
+  await app.sessions.unlockAccount(locked, { reason: 'no administrator could log in' })
+  throw new PARAPET_REFERENCE_LAST_ADMIN()
+}
+
+async function canLogIn(app: FastifyInstance, id: string): Promise<boolean> {
+  try {
+    return (await app.sessions.accountStatus(id)).locked === null
+  } catch (error) {
+    if (error instanceof PARAPET_SESSIONS_ACCOUNT_UNREADABLE) return false
+    throw error
+  }
 }

@@ -1,17 +1,13 @@
 /** Creates the first administrator. Only someone who controls the machine can determine who it is. */
-import { randomBytes } from 'node:crypto'
-import { rm, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
-import { uuidV7, type SqlClient } from '@parapet/kit'
+import { uuidV7, type SqlClient, type SqlTransaction } from '@parapet/kit'
 import { hashPassword } from '@parapet/sessions'
 import type { FastifyInstance } from 'fastify'
 import type { Config } from '../config/environment.ts'
 import { PARAPET_REFERENCE_EMAIL_TAKEN } from '../errors.ts'
+import { localEmail, passwordFile, savePassword } from './local-passwords.ts'
 
 /** The login of the administrator that the environment does not name. It is not a real mailbox. */
-const LOCAL_EMAIL = 'admin@server.localhost'
-/** In the data folder. Someone who can read the database beside it needs no password. */
-const PASSWORD_FILE = 'admin-password'
+const LOCAL_EMAIL = localEmail('admin')
 
 /**
  * Creates an administrator if there is none: with `ADMIN_EMAIL` and `ADMIN_PASSWORD`, or, on the
@@ -19,19 +15,24 @@ const PASSWORD_FILE = 'admin-password'
  * While there is an administrator, both variables are ignored.
  *
  * @param embedded whether the database belongs to this process alone.
+ * @param also what belongs to the same start: either both are there, or none.
+ * @returns whether it was created now.
  * @throws PARAPET_REFERENCE_EMAIL_TAKEN a user has already registered with the address.
  */
 export async function createFirstAdmin(
   app: FastifyInstance,
   config: Config,
   embedded: boolean,
-): Promise<void> {
+  also: (sql: SqlTransaction) => Promise<void>,
+): Promise<boolean> {
   const created = await app.sql.transaction(async (sql) => {
     if (await hasAdmin(sql)) return undefined
     // If several instances start at once, one creates the administrator and the others wait for it.
     await sql.query('LOCK TABLE users IN SHARE ROW EXCLUSIVE MODE')
     if (await hasAdmin(sql)) return undefined
-    return insertAdmin(sql, config, embedded)
+    const inserted = await insertAdmin(sql, config, embedded)
+    if (inserted !== null) await also(sql)
+    return inserted
   })
   if (created === null) {
     app.log.warn('there is no administrator: set ADMIN_EMAIL and ADMIN_PASSWORD and start again')
@@ -42,6 +43,7 @@ export async function createFirstAdmin(
     const changes = { before: {}, after: { roles: ['admin'] } }
     await app.audit.record('user.create', { resource: 'user', resourceId: id, changes })
   }
+  return (created ?? null) !== null
 }
 
 type Query = Pick<SqlClient, 'query'>
@@ -69,19 +71,20 @@ async function insertAdmin(
     return { id, login: adminEmail, passwordIn: 'ADMIN_PASSWORD, which can be unset now' }
   }
   if (!embedded) return null
-  const file = join(dataDir, PASSWORD_FILE)
-  const password = randomBytes(24).toString('base64url')
   // Written before the row, so that a crash cannot leave an administrator with an unknown password.
-  await rm(file, { force: true })
-  await writeFile(file, `${password}\n`, { flag: 'wx', mode: 0o600 })
-  return { id: await insertUser(sql, LOCAL_EMAIL, password), login: LOCAL_EMAIL, passwordIn: file }
+  const password = await savePassword(dataDir, 'admin')
+  return {
+    id: await insertUser(sql, LOCAL_EMAIL, password),
+    login: LOCAL_EMAIL,
+    passwordIn: passwordFile(dataDir, 'admin'),
+  }
 }
 
 async function insertUser(sql: Query, email: string, password: string): Promise<string> {
   const id = uuidV7()
   const { rows } = await sql.query(
-    `INSERT INTO users (id, email, display_name, password_hash, roles)
-     VALUES ($1, $2, 'Administrator', $3, '{admin}')
+    `INSERT INTO users (id, email, display_name, password_hash, roles, email_verified_at)
+     VALUES ($1, $2, 'Administrator', $3, '{admin}', now())
      ON CONFLICT DO NOTHING RETURNING id`,
     [id, email, await hashPassword(password)],
   )

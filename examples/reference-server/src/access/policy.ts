@@ -1,5 +1,5 @@
 /** Roles and permissions. A route names a permission; this policy says which roles have it. */
-import { definePolicy, eq, ne } from '@parapet/rbac'
+import { definePolicy, eq, ne, related } from '@parapet/rbac'
 
 /** The policy of this service. Reading public resources needs no permission. */
 export const policy = definePolicy({
@@ -10,20 +10,38 @@ export const policy = definePolicy({
     'users:delete',
     'users:grant',
     'users:recover',
+    'users:operate',
     'content:read',
     'content:write',
     'artists:write',
+    'venues:write',
+    'bookings:write',
+    'bookings:confirm',
+    'analytics:read',
+    'data:export',
+    'metrics:read',
     'audit:read',
     'security:read',
     'security:write',
+    'privacy:manage',
+    'incidents:read',
+    'incidents:write',
   ],
-  resources: { users: { id: 'string' }, content: { authorId: 'string' } },
+  resources: {
+    users: { id: 'string' },
+    content: { id: 'uuid', authorId: 'string' },
+    bookings: { userId: 'string' },
+  },
+  /** An author shares a draft with reviewers. */
+  relations: { content: { reviewer: { direct: ['user'] } } },
   roles: {
-    /** The role of new users: reads and changes their own account. */
+    /** The role of new users: the own account, concerts, and drafts to review. */
     viewer: {
       when: {
         'users:read': ({ subject, resource }) => eq(resource.id, subject.id),
         'users:write': ({ subject, resource }) => eq(resource.id, subject.id),
+        'content:read': ({ resource }) => related('content#reviewer', resource.id),
+        'bookings:write': ({ subject, resource }) => eq(resource.userId, subject.id),
       },
     },
     /** Writes content and reads drafts, each only as their author. */
@@ -34,11 +52,14 @@ export const policy = definePolicy({
         'content:write': ({ subject, resource }) => eq(resource.authorId, subject.id),
       },
     },
-    /** Creates, changes and deletes artists. */
-    booker: { inherits: ['viewer'], grants: ['artists:write'] },
+    /** Manages artists and venues, confirms bookings and sees how the business goes. */
+    booker: {
+      inherits: ['viewer'],
+      grants: ['artists:*', 'venues:*', 'bookings:*', 'analytics:read'],
+    },
     /**
-     * Has every permission, with two exceptions: administrators cannot change their own roles, and
-     * delete their own account only through `DELETE /users/me`, which requires a second factor.
+     * Has every permission, with three exceptions: administrators cannot change their own roles, lock themselves
+     * out, and delete their own account only through `DELETE /api/v1/users/me`, which requires a second factor.
      */
     admin: {
       grants: [
@@ -48,12 +69,20 @@ export const policy = definePolicy({
         'users:recover',
         'content:*',
         'artists:*',
+        'venues:*',
+        'bookings:*',
+        'analytics:*',
+        'data:*',
+        'metrics:*',
         'audit:*',
         'security:*',
+        'privacy:manage',
+        'incidents:*',
       ],
       when: {
         'users:delete': ({ subject, resource }) => ne(resource.id, subject.id),
         'users:grant': ({ subject, resource }) => ne(resource.id, subject.id),
+        'users:operate': ({ subject, resource }) => ne(resource.id, subject.id),
       },
     },
   },

@@ -1,10 +1,12 @@
 /** `/artists`: the artists of the booking platform. */
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { uuidV7, type SqlQueryable } from '@parapet/kit'
+import { API } from '../http/api.ts'
 import { etagOf, readIfMatch } from '../http/etag.ts'
 import { changes, recordChange, type Changed } from '../logging/record-change.ts'
 import { createArtists, type ArtistPorts } from './repository.ts'
 import { Artist, artistRoutes } from './schemas.ts'
+import { selectedBy } from './search.ts'
 
 const publicRead = { rbac: { public: 'the booking site lists its artists publicly' } } as const
 
@@ -42,7 +44,7 @@ export const artists: FastifyPluginAsyncTypebox<Pick<ArtistPorts, 'isKeysetSaved
     const artist = await recordChange(sql, request, recorded('artist.create', id), async (tx) => {
       return { before: {}, after: await artistsOf(tx).insert(request.body, id) }
     })
-    const location = `/artists/${id}`
+    const location = `${API}/artists/${id}`
     return reply
       .code(201)
       .headers({ location, etag: etagOf(artist) })
@@ -51,6 +53,10 @@ export const artists: FastifyPluginAsyncTypebox<Pick<ArtistPorts, 'isKeysetSaved
 
   app.get('', { schema: artistRoutes.list, config: publicRead }, (request) =>
     repository.list(request.query),
+  )
+
+  app.get('/search', { schema: artistRoutes.search, config: publicRead }, ({ query }) =>
+    repository.list(query, selectedBy(query)),
   )
 
   app.get('/:id', { schema: artistRoutes.get, config: publicRead }, async (request, reply) => {

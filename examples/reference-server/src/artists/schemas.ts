@@ -7,11 +7,14 @@ import {
   changesOf,
   closedObject,
   multiLineText,
+  pageOf,
   problems,
   singleLineText,
   storedMembers,
 } from '../http/schemas.ts'
 import { currencies } from './currencies.ts'
+import { Platform, PLATFORMS } from './platforms.ts'
+import { SearchArtists } from './search.ts'
 
 const members = {
   name: singleLineText(100, 'The stage name, in any script'),
@@ -37,6 +40,11 @@ const phone = Encrypted(
   }),
   { reveal: ['admin', 'booker'], mask: { default: mask.last(4) } },
 )
+const platforms = Type.Array(Platform, {
+  maxItems: PLATFORMS.length,
+  uniqueItems: true,
+  description: 'Where the music can be heard; empty by default',
+})
 const available = Type.Boolean({
   description: 'Whether the artist accepts bookings; true by default',
 })
@@ -47,12 +55,13 @@ export const NewArtist = closedObject({
   bio: Type.Optional(bio),
   available: Type.Optional(available),
   phone: Type.Optional(phone),
+  platforms: Type.Optional(platforms),
 })
 /** The body that changes an artist. */
 const ArtistChanges = changesOf(NewArtist)
 /** An artist as the routes return it. */
 export const Artist = closedObject(
-  { ...storedMembers, ...members, bio, available, phone: Type.Optional(phone) },
+  { ...storedMembers, ...members, bio, available, platforms, phone: Type.Optional(phone) },
   { $id: 'Artist' },
 )
 
@@ -80,6 +89,13 @@ const resource = describeResource({
 /** The schemas of the routes of artists. */
 export const artistRoutes = {
   ...resource,
+  search: {
+    operationId: 'searchArtists',
+    summary: 'Search artists by name, platform and free days',
+    tags: ['artists'],
+    querystring: SearchArtists,
+    response: { 200: pageOf(Artist), ...problems },
+  },
   quote: {
     operationId: 'quoteBooking',
     summary: 'Calculate the price of a booking',

@@ -1,6 +1,6 @@
 /** The settings of this service, from its environment variables. */
 import { BlockList, isIP } from 'node:net'
-import { resolve } from 'node:path'
+import { join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { PARAPET_SECRETS_INVALID_ENVIRONMENT, Secret } from '@parapet/secrets'
 import { readJson, readPem } from './key-text.ts'
@@ -29,17 +29,29 @@ export interface Config {
   /** The first administrator, created when there is no administrator. */
   readonly adminEmail: string | undefined
   readonly adminPassword: string | undefined
+  /** Mail server; `undefined`: mail is written to files in `outboxDir`. May contain a password. */
+  readonly smtpUrl: string | undefined
+  /** Absolute. */
+  readonly outboxDir: string
+  /** Sender of mail. */
+  readonly from: string
   /** Origin at which clients reach this service; issuer and audience of its access tokens. */
   readonly publicUrl: string
   /** PEM of the private key that signs access tokens; `undefined`: a new key at every start. */
   readonly signingKey: string | undefined
   readonly signingKeyPassphrase: string | undefined
-  /** Secret behind the refresh tokens; `undefined`: a new secret at every start. */
-  readonly sessionSecret: string | undefined
+  /** Secrets behind the refresh tokens, the current one first; `undefined`: a new secret at every start. */
+  readonly sessionSecrets: readonly string[] | undefined
   /** Keyset that encrypts fields, in Tink's JSON; `undefined`: the saved one, or a new one. */
   readonly fieldKeyset: string | undefined
   /** Keys that encrypt second factors, the current one first; `undefined`: saved ones, or a new one. */
   readonly mfaKeys: string | undefined
+  /** Keys that encrypt data requests, the current one first; `undefined`: saved ones, or a new one. */
+  readonly privacyKeys: string | undefined
+  /** Secret behind pseudonyms and receipts; `undefined`: the saved one, or a new one. */
+  readonly privacySecret: string | undefined
+  /** Folder of the erasure ledger. Absolute. `undefined`: it is in the database. */
+  readonly privacyLedgerDir: string | undefined
   /** PEM of the Ed25519 key that signs the audit log; `undefined`: the one in `auditDir`. */
   readonly auditKey: string | undefined
   /** Folder of the audit log's spool. Absolute. `undefined`: a temporary folder, without a key. */
@@ -50,6 +62,24 @@ export interface Config {
   readonly secrets: Readonly<Record<string, Secret>>
   /** Whether `NODE_ENV` is `production`. */
   readonly isProduction: boolean
+  /** Folder of uploaded files. Absolute. */
+  readonly filesDir: string
+  /** Whether the first start of an embedded database creates demo users and content. */
+  readonly demo: boolean
+  /** How late the event loop may be; 0: no request is refused for it. */
+  readonly maxEventLoopDelayMs: number
+  /** Reads `/metrics`; `undefined`: a session or an API key with the permission does. */
+  readonly metricsToken: string | undefined
+  /** Receiver of messages about incidents; `undefined`: none. It may contain a token. */
+  readonly incidentWebhookUrl: string | undefined
+  readonly incidentWebhookSecret: string | undefined
+  /** Contact in security.txt. */
+  readonly securityContact: string
+  /** Commit of the build; `undefined`: unknown. */
+  readonly commit: string | undefined
+  /** Collector of OpenTelemetry; `undefined`: no traces. */
+  readonly otelEndpoint: string | undefined
+  readonly otelServiceName: string
 }
 
 type Variables = ReturnType<typeof environment.read>
@@ -78,17 +108,33 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>): C
     shutdownTimeoutMs: variables.SHUTDOWN_TIMEOUT_MS,
     adminEmail: variables.ADMIN_EMAIL,
     adminPassword: textOf(variables.ADMIN_PASSWORD),
+    smtpUrl: textOf(variables.SMTP_URL),
+    outboxDir: resolve(variables.OUTBOX_DIR ?? join(DATA_DIR, 'outbox')),
+    from: variables.MAIL_FROM,
     publicUrl: variables.PUBLIC_URL,
     signingKey: textOf(variables.SIGNING_KEY, readPem),
     signingKeyPassphrase: textOf(variables.SIGNING_KEY_PASSPHRASE),
-    sessionSecret: textOf(variables.SESSION_SECRET),
+    sessionSecrets: textOf(variables.SESSION_SECRET)?.split(','),
     fieldKeyset: readKeyset(variables.FIELD_KEYSET),
     mfaKeys: textOf(variables.MFA_KEYS),
+    privacyKeys: textOf(variables.PRIVACY_KEYS),
+    privacySecret: textOf(variables.PRIVACY_SECRET),
+    privacyLedgerDir: pathOf(variables.PRIVACY_LEDGER_DIR),
     auditKey: textOf(variables.AUDIT_KEY, readPem),
     auditDir: auditDirOf(variables, DATA_DIR),
-    secretsDir: SECRETS_DIR === undefined ? undefined : resolve(SECRETS_DIR),
+    secretsDir: pathOf(SECRETS_DIR),
     secrets: secretsOf(variables),
     isProduction: variables.NODE_ENV === 'production',
+    filesDir: resolve(variables.FILES_DIR ?? join(DATA_DIR, 'files')),
+    demo: variables.DEMO === 'on' && variables.NODE_ENV !== 'production',
+    maxEventLoopDelayMs: variables.MAX_EVENT_LOOP_DELAY_MS,
+    metricsToken: textOf(variables.METRICS_TOKEN),
+    incidentWebhookUrl: textOf(variables.INCIDENT_WEBHOOK_URL),
+    incidentWebhookSecret: textOf(variables.INCIDENT_WEBHOOK_SECRET),
+    securityContact: variables.SECURITY_CONTACT ?? contactAt(variables.PUBLIC_URL),
+    commit: variables.COMMIT,
+    otelEndpoint: variables.OTEL_EXPORTER_OTLP_ENDPOINT,
+    otelServiceName: variables.OTEL_SERVICE_NAME,
   })
   requireKeys(config, variables.NODE_ENV)
   return config
@@ -104,6 +150,11 @@ function textOf(secret: Secret | undefined, read = (text: string) => text): stri
   return secret?.use(read)
 }
 
+/** The mailbox that RFC 2142, section 4, reserves for reports. */
+function contactAt(publicUrl: string): string {
+  return `mailto:security@${new URL(publicUrl).hostname}`
+}
+
 /** The base64 of something else than JSON has the form of one. */
 function readKeyset(secret: Secret | undefined): string | undefined {
   const keyset = textOf(secret, readJson)
@@ -115,6 +166,10 @@ function readKeyset(secret: Secret | undefined): string | undefined {
 function auditDirOf({ AUDIT_DIR, AUDIT_KEY }: Variables, dataDir: string): string | undefined {
   if (AUDIT_DIR !== undefined) return resolve(AUDIT_DIR)
   return AUDIT_KEY === undefined ? undefined : resolve(dataDir, 'audit')
+}
+
+function pathOf(path: string | undefined): string | undefined {
+  return path === undefined ? undefined : resolve(path)
 }
 
 /** Whether clients on the network reach this server without TLS, as far as the settings tell. */

@@ -11,6 +11,8 @@ const audit = generateKeyPairSync('ed25519').privateKey
 const keys: Readonly<Record<keyof typeof keyMembers, string>> = {
   FIELD_KEYSET: writeJson(exportKeyset(generateKeyset())),
   MFA_KEYS: generateCipherKey(),
+  PRIVACY_KEYS: generateCipherKey(),
+  PRIVACY_SECRET: generateSecret(),
   AUDIT_KEY: writePem(audit.export({ type: 'pkcs8', format: 'pem' }).toString()),
   SIGNING_KEY: writePem(generateKey(null).pem),
   SESSION_SECRET: generateSecret(),
@@ -19,8 +21,9 @@ const keys: Readonly<Record<keyof typeof keyMembers, string>> = {
 process.stdout.write(`# Keys of the Parapet reference server, made now and stored nowhere.
 # 1. Write them to a file that only you can read: (umask 077; npm run --silent keys > keys.env)
 # 2. Give every instance the same lines, by a secrets manager or an env file. Never commit them.
-# 3. Keep a backup. Without FIELD_KEYSET and MFA_KEYS, what they encrypted is lost for good;
-#    without AUDIT_KEY, nobody can continue the audit log.
+# 3. Keep a backup. Without FIELD_KEYSET, MFA_KEYS and PRIVACY_KEYS, what they encrypted is lost for
+#    good; without AUDIT_KEY, nobody can continue the audit log; without PRIVACY_SECRET, a restore
+#    brings back who was erased.
 ${Object.entries(keys)
   .map(([name, value]) => `${name}=${value}`)
   .join('\n')}

@@ -6,9 +6,11 @@ import type { Config } from './environment.ts'
 export const keyMembers = {
   FIELD_KEYSET: 'fieldKeyset',
   MFA_KEYS: 'mfaKeys',
+  PRIVACY_KEYS: 'privacyKeys',
+  PRIVACY_SECRET: 'privacySecret',
   AUDIT_KEY: 'auditKey',
   SIGNING_KEY: 'signingKey',
-  SESSION_SECRET: 'sessionSecret',
+  SESSION_SECRET: 'sessionSecrets',
 } as const satisfies Readonly<Record<string, keyof Config>>
 
 /**

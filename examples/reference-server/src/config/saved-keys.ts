@@ -3,6 +3,7 @@ import { readFile, rename, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { exportKeyset, generateKeyset } from '@parapet/field-encryption'
 import { generateCipherKey } from '@parapet/kit'
+import { generateSecret } from '@parapet/sessions'
 import { PARAPET_REFERENCE_KEYS_UNREADABLE } from '../errors.ts'
 import { readConfig, type Config } from './environment.ts'
 
@@ -21,13 +22,26 @@ const KEYS_FILE = 'keys.json'
  */
 export async function withSavedKeys(config: Config): Promise<Config> {
   const file = join(config.dataDir, KEYS_FILE)
-  const saved = readConfig((await readKeys(file)) ?? (await createKeys(file)))
+  const known = await readKeys(file)
+  // Refuses a malformed key before the file is changed.
+  readConfig(known ?? {})
+  const saved = readConfig(await completeKeys(file, known))
   return Object.freeze({
     ...config,
     fieldKeyset: config.fieldKeyset ?? saved.fieldKeyset,
     mfaKeys: config.mfaKeys ?? saved.mfaKeys,
-    auditDir: config.auditDir ?? join(config.dataDir, 'audit'),
+    privacyKeys: config.privacyKeys ?? saved.privacyKeys,
+    privacySecret: config.privacySecret ?? saved.privacySecret,
+    // It seals the locks of accounts, which are in the database.
+    sessionSecrets: config.sessionSecrets ?? saved.sessionSecrets,
+    privacyLedgerDir: config.privacyLedgerDir ?? join(config.dataDir, 'ledger'),
+    auditDir: config.auditDir ?? embeddedAuditDir(config),
   })
+}
+
+/** The folder of the audit log beside an embedded database. */
+export function embeddedAuditDir({ dataDir }: Pick<Config, 'dataDir'>): string {
+  return join(dataDir, 'audit')
 }
 
 type Keys = Readonly<Record<string, string>>
@@ -41,10 +55,22 @@ async function readKeys(file: string): Promise<Keys | undefined> {
   }
 }
 
-async function createKeys(file: string): Promise<Keys> {
-  const keys = { FIELD_KEYSET: exportKeyset(generateKeyset()), MFA_KEYS: generateCipherKey() }
+/** Adds the keys that an older version of this server did not need. */
+async function completeKeys(file: string, known: Keys = {}): Promise<Keys> {
+  const missing = Object.entries(GENERATORS).filter(([name]) => known[name] === undefined)
+  if (missing.length === 0) return known
+  const made = missing.map(([name, generate]) => [name, generate()] as const)
+  const keys = { ...known, ...Object.fromEntries(made) }
   // Written to another name and renamed, so that a crash cannot leave half a file.
   await writeFile(`${file}.new`, JSON.stringify(keys), { mode: 0o600, flush: true })
   await rename(`${file}.new`, file)
   return keys
+}
+
+const GENERATORS: Readonly<Record<string, () => string>> = {
+  FIELD_KEYSET: () => exportKeyset(generateKeyset()),
+  MFA_KEYS: generateCipherKey,
+  PRIVACY_KEYS: generateCipherKey,
+  PRIVACY_SECRET: generateSecret,
+  SESSION_SECRET: generateSecret,
 }

@@ -1,12 +1,7 @@
-/** The environment variables of this service: `.env.example` and the README's table are made from it. */
-import { isIP } from 'node:net'
-import {
-  compileEnvironment,
-  requireTogether,
-  secretText,
-  type EnvironmentRule,
-} from '@parapet/secrets'
+/** The environment variables of this service: `.env.example` and CONFIGURATION.md are made from it. */
+import { compileEnvironment, requireTogether, secretText } from '@parapet/secrets'
 import { Type, type TSchema } from '@sinclair/typebox'
+import { narrowProxies, realOrigin } from './variable-rules.ts'
 
 const optional = <T extends TSchema>(schema: T) => Type.Optional(schema)
 const levels = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const
@@ -95,6 +90,25 @@ const schema = Type.Object({
         'Password of the first administrator, at least 12 characters. Unset it afterwards.',
     }),
   ),
+  SMTP_URL: optional(
+    secretText({
+      format: 'uri',
+      protocols: ['smtp:', 'smtps:'],
+      description: 'Mail server: `smtps://user:password@host`. Unset: mail is written to files.',
+    }),
+  ),
+  OUTBOX_DIR: optional(
+    Type.String({
+      maxLength: 1024,
+      description: 'Folder of mail that is written to files. Unset: `outbox` in `DATA_DIR`.',
+    }),
+  ),
+  MAIL_FROM: Type.String({
+    maxLength: 254,
+    format: 'email',
+    default: 'no-reply@server.localhost',
+    description: 'Sender of mail.',
+  }),
   PUBLIC_URL: Type.String({
     maxLength: 1024,
     pattern: '^https?://[^/]+$',
@@ -115,10 +129,10 @@ const schema = Type.Object({
   SESSION_SECRET: optional(
     secretText({
       maxLength: 1024,
-      pattern: '^[\\w\\-]{43,}$',
-      form: 'base64url of at least 32 bytes',
+      pattern: '^[\\w\\-]{43,}(,[\\w\\-]{43,})*$',
+      form: 'base64url of at least 32 bytes each, separated by commas',
       description:
-        'Base64url of 32 random bytes, for refresh tokens. Unset: a new one at every start. [1]',
+        'Base64url of 32 random bytes, for refresh tokens and locks; to rotate, several with commas, the newest first. [1]',
     }),
   ),
   FIELD_KEYSET: optional(
@@ -150,6 +164,30 @@ const schema = Type.Object({
       description: 'Keys that encrypt second factors, `id:base64url`, the current key first. [1]',
     }),
   ),
+  PRIVACY_KEYS: optional(
+    secretText({
+      maxLength: 4096,
+      pattern: '^\\d{1,10}:[\\w\\-]{43}(?:,\\d{1,10}:[\\w\\-]{43})*$',
+      form: 'keys as "id:base64url", separated by commas',
+      description: 'Keys that encrypt data requests and archives, the current key first. [1]',
+    }),
+  ),
+  PRIVACY_SECRET: optional(
+    secretText({
+      maxLength: 1024,
+      pattern: '^[\\w\\-]{43,}$',
+      form: 'base64url of at least 32 bytes',
+      description:
+        'Base64url of 32 random bytes, for pseudonyms and receipts of erasure. It never changes. [1]',
+    }),
+  ),
+  PRIVACY_LEDGER_DIR: optional(
+    Type.String({
+      maxLength: 1024,
+      description:
+        'Folder of the erasure ledger; no restore may bring it back. Unset: `ledger` in `DATA_DIR`, or PostgreSQL.',
+    }),
+  ),
   SECRETS_DIR: optional(
     Type.String({
       maxLength: 1024,
@@ -157,38 +195,85 @@ const schema = Type.Object({
         'Folder with a file for each secret, named like its variable, which it replaces. [4]',
     }),
   ),
+  FILES_DIR: optional(
+    Type.String({
+      maxLength: 1024,
+      description: 'Folder of uploaded files, shared by all instances. Unset: `DATA_DIR/files`.',
+    }),
+  ),
+  DEMO: Type.Union([Type.Literal('on'), Type.Literal('off')], {
+    default: 'on',
+    description:
+      '`off`: the first start of the embedded database creates no demo users and content.',
+  }),
+  MAX_EVENT_LOOP_DELAY_MS: Type.Integer({
+    minimum: 0,
+    maximum: 60_000,
+    default: 1000,
+    description: 'If the event loop is later, requests get 503. `0`: never.',
+  }),
+  METRICS_TOKEN: optional(
+    secretText({
+      maxLength: 1024,
+      pattern: '^[\\w\\-]{32,}$',
+      form: 'at least 32 letters and digits',
+      description: 'Prometheus reads `/metrics` with `Authorization: Metrics <token>`.',
+    }),
+  ),
+  INCIDENT_WEBHOOK_URL: optional(
+    secretText({
+      format: 'uri',
+      protocols: ['https:'],
+      description:
+        'Receiver of signed messages about incidents, at a public address: `https://hooks.example.com/1`.',
+    }),
+  ),
+  INCIDENT_WEBHOOK_SECRET: optional(
+    secretText({
+      minLength: 24,
+      maxLength: 1024,
+      description: 'Signs these messages (Standard Webhooks), at least 24 characters.',
+    }),
+  ),
+  SECURITY_CONTACT: optional(
+    Type.String({
+      maxLength: 254,
+      pattern: '^(?:mailto:|https://)[!-~]+$',
+      form: 'a mailto: or https: URL',
+      description: 'Contact in security.txt. Unset: `mailto:security@` the host of `PUBLIC_URL`.',
+    }),
+  ),
+  COMMIT: optional(
+    Type.String({
+      pattern: '^[0-9a-f]{7,64}$',
+      form: 'a commit in hex',
+      maxLength: 64,
+      description: 'Commit of the build, shown by `/version`.',
+    }),
+  ),
+  OTEL_EXPORTER_OTLP_ENDPOINT: optional(
+    Type.String({
+      maxLength: 1024,
+      pattern: '^https?://[!-~]+$',
+      form: 'an http: or https: URL',
+      description: 'Collector of OpenTelemetry that gets traces: `http://localhost:4318`.',
+    }),
+  ),
+  OTEL_SERVICE_NAME: Type.String({
+    maxLength: 128,
+    pattern: '^[!-~]+$',
+    form: 'a name without spaces',
+    default: 'parapet-reference-server',
+    description: 'Name of this service in traces.',
+  }),
 })
-
-/**
- * Accepts networks up to the size of a /8. If every peer were trusted, a client could choose the
- * address that it is rate-limited and logged by. A number of hops is refused for the same reason: it
- * trusts any peer that connects directly.
- */
-const narrowProxies: EnvironmentRule = {
-  description: 'No network of TRUST_PROXY is wider than a /8',
-  check({ TRUST_PROXY: networks }) {
-    if ((networks as readonly string[] | undefined)?.every(isNetwork) ?? true) return {}
-    return {
-      TRUST_PROXY:
-        'must be addresses or networks such as "10.0.0.0/8, fd00::/8", none wider than /8',
-    }
-  },
-}
-
-/** A pattern cannot tell whether a URL is one. */
-const realOrigin: EnvironmentRule = {
-  description: 'PUBLIC_URL is an origin',
-  check: ({ PUBLIC_URL: url }) =>
-    URL.canParse(url as string) ? {} : { PUBLIC_URL: 'must be an origin without a path' },
-}
-
-function isNetwork(text: string): boolean {
-  const [, address = '', bits = '32'] = /^([^/]+)(?:\/(\d{1,3}))?$/.exec(text) ?? []
-  const family = isIP(address)
-  return family !== 0 && Number(bits) >= 8 && Number(bits) <= (family === 4 ? 32 : 128)
-}
 
 /** Reads the variables of this service. */
 export const environment = compileEnvironment(schema, {
-  rules: [requireTogether('ADMIN_EMAIL', 'ADMIN_PASSWORD'), narrowProxies, realOrigin],
+  rules: [
+    requireTogether('ADMIN_EMAIL', 'ADMIN_PASSWORD'),
+    requireTogether('INCIDENT_WEBHOOK_URL', 'INCIDENT_WEBHOOK_SECRET'),
+    narrowProxies,
+    realOrigin,
+  ],
 })

@@ -1,4 +1,4 @@
-/** `pnpm run env`: writes `.env.example` and the README's table of variables; a test compares them. */
+/** `pnpm run env`: writes `.env.example` and the table in CONFIGURATION.md; a test compares them. */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { renderEnvExample, renderEnvTable } from '@parapet/secrets'
@@ -9,9 +9,9 @@ const TABLE = /\| variable \|[^]*?\n(?!\|)/
 
 /** The documents as they should be, by path. */
 export function renderDocuments(): ReadonlyMap<string, string> {
-  const readme = readFileSync(new URL('README.md', home), 'utf8')
+  const page = readFileSync(new URL('CONFIGURATION.md', home), 'utf8')
   return new Map([
-    ['README.md', readme.replace(TABLE, () => `${renderEnvTable(environment)}\n`)],
+    ['CONFIGURATION.md', page.replace(TABLE, () => `${renderEnvTable(environment)}\n`)],
     ['.env.example', renderEnvExample(environment)],
   ])
 }

@@ -5,11 +5,14 @@ import { uuidV7 } from '@parapet/kit'
 import type { RequestRbac } from '@parapet/rbac'
 import type { FastifyRequest } from 'fastify'
 import { PARAPET_REFERENCE_NOT_FOUND } from '../errors.ts'
+import { API } from '../http/api.ts'
 import { etagOf, readIfMatch } from '../http/etag.ts'
 import { idOf } from '../http/schemas.ts'
 import { changes, recordChange, type Changed } from '../logging/record-change.ts'
+import { allOf, containing } from '../storage/conditions.ts'
 import type { Condition } from '../storage/table.ts'
 import { createContent } from './repository.ts'
+import { addReviewRoutes, forgetReviewers } from './review-routes.ts'
 import { Content, contentRoutes, type NewContent } from './schemas.ts'
 
 const publicRead = {
@@ -34,25 +37,6 @@ function visibleTo(rbac: RequestRbac): Condition | undefined {
   }
 }
 
-/** Selects content that has the words in its title or text, in any case. */
-function containing(words = ''): Condition | undefined {
-  if (words === '') return undefined
-  const pattern = `%${words.replaceAll(/[\\%_]/g, String.raw`\$&`)}%`
-  return (first) => ({ text: `(title ILIKE $${first} OR body ILIKE $${first})`, values: [pattern] })
-}
-
-function bothOf(one: Condition | undefined, other: Condition | undefined): Condition | undefined {
-  if (one === undefined || other === undefined) return one ?? other
-  return (first) => {
-    const left = one(first)
-    const right = other(first + left.values.length)
-    return {
-      text: `${left.text} AND ${right.text}`,
-      values: [...left.values, ...right.values],
-    }
-  }
-}
-
 /** Says that something unsafe was removed from the body of the request. */
 function noted<Row extends object>(row: Row, { inputGuard: { sanitized } }: FastifyRequest) {
   return sanitized.length > 0 ? { ...row, sanitized: true as const } : row
@@ -72,7 +56,7 @@ type ContentTable = ReturnType<typeof createContent>
  */
 async function findVisible(repository: ContentTable, request: FastifyRequest) {
   const found = await repository.find(idOf(request))
-  const visible = found.status === 'published' || request.rbac.can('content:read', found)
+  const visible = found.status === 'published' || (await request.rbac.check('content:read', found))
   if (!visible) throw new PARAPET_REFERENCE_NOT_FOUND()
   return found
 }
@@ -83,11 +67,12 @@ export const content: FastifyPluginAsyncTypebox = async (app) => {
   app.addSchema(Content)
   addReadRoutes(app, repository)
   addWriteRoutes(app, repository)
+  addReviewRoutes(app, (request) => findVisible(repository, request))
 }
 
 function addReadRoutes(app: App, repository: ContentTable): void {
   app.get('', { schema: contentRoutes.list, config: publicRead }, ({ query, rbac }) =>
-    repository.list(query, bothOf(visibleTo(rbac), containing(query.q))),
+    repository.list(query, allOf(visibleTo(rbac), containing(['title', 'body'], query.q))),
   )
 
   app.get(
@@ -128,7 +113,7 @@ function addWriteRoutes(app: App, repository: ContentTable): void {
     const created = await recordChange(sql, request, recorded('content.create', id), async (tx) => {
       return { before: {}, after: await createContent(tx).insert(request.body, id) }
     })
-    const location = `/content/${id}`
+    const location = `${API}/content/${id}`
     return reply
       .code(201)
       .headers({ location, etag: etagOf(created) })
@@ -154,6 +139,7 @@ function addWriteRoutes(app: App, repository: ContentTable): void {
       const table = createContent(tx)
       const before = await table.lock(id)
       await table.remove(id, readIfMatch(request.headers['if-match']))
+      await forgetReviewers(tx, id)
       return { before, after: {} }
     })
     return reply.code(204).send(null)

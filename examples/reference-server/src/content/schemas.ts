@@ -5,6 +5,7 @@ import { describeResource } from '../http/resource-schemas.ts'
 import {
   changesOf,
   closedObject,
+  emptyBody,
   IdParams,
   PageQuery,
   problems,
@@ -18,6 +19,10 @@ const members = {
   body: SafeHtml({
     maxLength: 20_000,
     allow: 'rich',
+    // Articles of people who log in, with tables and links: more than the comments for which the defaults are.
+    maxTags: 1000,
+    maxAttributes: 2000,
+    maxReferences: 2000,
     description: 'HTML; everything unsafe is removed before it is stored',
   }),
 }
@@ -71,4 +76,26 @@ export const contentRoutes = {
     querystring: closedObject({ name: SafeFilename({ extensions: ['html'], maxBytes: 100 }) }),
     response: { 200: { type: 'string', description: 'HTML, as an attachment' }, ...problems },
   },
+}
+
+const reviewer = {
+  tags: ['content'],
+  params: closedObject({ ...IdParams.properties, userId: Uuid() }),
+  body: Type.Null(),
+}
+
+/** The schema of `PUT /content/:id/reviewers/:userId`. */
+export const addReviewer = {
+  operationId: 'addReviewer',
+  summary: 'Share content with a user, who can then read it before it is published',
+  ...reviewer,
+  response: { 204: emptyBody('Shared'), ...problems },
+}
+
+/** The schema of `DELETE /content/:id/reviewers/:userId`. */
+export const removeReviewer = {
+  operationId: 'removeReviewer',
+  summary: 'End the sharing of content with a user; takes effect immediately',
+  ...reviewer,
+  response: { 204: emptyBody('No longer shared'), ...problems },
 }

@@ -1,4 +1,4 @@
-/** Refuses requests with several `Host` headers or an invalid one. @see RFC 9112, section 3.2 */
+/** Refuses requests without a `Host` header, with several, or with an invalid one. @see RFC 9112, section 3.2 */
 import type { IncomingMessage } from 'node:http'
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
@@ -7,9 +7,9 @@ import { PARAPET_REFERENCE_INVALID_HOST } from '../errors.ts'
 /** A registered name, an IPv4 address or an IPv6 address, and a port. @see RFC 3986, section 3.2.2 */
 const HOST = /^(?:(?:[\w.~!$&'()*+,;=-]|%[\da-f]{2}){1,255}|\[[\da-f:.]{2,45}\])(?::\d{0,5})?$/i
 
-/** Node refuses a missing `Host` of HTTP/1.1, and keeps only the first of several. */
-function hasValidHost({ headers: { host }, rawHeaders }: IncomingMessage): boolean {
-  if (host !== undefined && !HOST.test(host)) return false
+/** HTTP/1.0 has no `Host`; of several, Node keeps only the first. */
+function hasValidHost({ headers: { host }, rawHeaders, httpVersion }: IncomingMessage): boolean {
+  if (host === undefined ? httpVersion !== '1.0' : !HOST.test(host)) return false
   let hosts = 0
   for (let index = 0; index < rawHeaders.length; index += 2) {
     const name = rawHeaders[index]!

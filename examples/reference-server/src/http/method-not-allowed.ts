@@ -20,7 +20,9 @@ async function methodNotAllowedPlugin(app: FastifyInstance): Promise<void> {
   })
   app.setNotFoundHandler((request, reply) => {
     const methods = METHODS.filter((method) => router.find(method, request.url) !== null)
-    if (methods.length === 0) return problemNotFoundHandler(request, reply)
+    // A route that has the method called the 404 handler itself: it has no such file.
+    const isMissing = methods.length === 0 || methods.some((method) => method === request.method)
+    if (isMissing) return problemNotFoundHandler(request, reply)
     void reply.header('allow', [...methods, 'OPTIONS'].join(', '))
     if (request.method !== 'OPTIONS') throw new PARAPET_REFERENCE_METHOD_NOT_ALLOWED()
     void reply.code(204).send()

@@ -4,6 +4,7 @@ import { guardedSchemas } from '@parapet/input-guard'
 import { uuidV7, type Clock } from '@parapet/kit'
 import type { FastifyBaseLogger, FastifyHttpOptions } from 'fastify'
 import type { Config } from '../config/environment.ts'
+import { logTrace } from '../tracing/trace-context.ts'
 import { createClientErrorHandler } from './client-errors.ts'
 import { answerFrameworkError } from './framework-errors.ts'
 
@@ -19,12 +20,20 @@ export function createServerOptions(
     // If clients chose request ids, they could choose those of another client's log lines.
     requestIdHeader: false,
     genReqId: () => uuidV7(),
+    // A trace of the client only names log lines; nothing is decided by it.
+    childLoggerFactory: logTrace,
 
     // Fits the longest content with every character written as a JSON escape.
     bodyLimit: 262_144,
     // Limits slow clients: 10 s for the headers, 20 s for the whole request.
     requestTimeout: 20_000,
-    http: { headersTimeout: 10_000, connectionsCheckingInterval: 2_000, maxHeaderSize: 16_384 },
+    http: {
+      headersTimeout: 10_000,
+      connectionsCheckingInterval: 2_000,
+      maxHeaderSize: 16_384,
+      // Node's own 400 runs no hook and is in no log; host-header.ts refuses the request instead.
+      requireHostHeader: false,
+    },
     // It runs while the body arrives, too: more than requestTimeout and one interval, so that a slow
     // body gets only the 408. Less than connectionTimeout, so that a handler that hangs leads to a 503
     // response instead of a closed connection.

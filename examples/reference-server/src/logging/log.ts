@@ -62,7 +62,8 @@ function describeError(error: unknown, depth = 0): object | undefined {
  */
 export function createLog(
   { logLevel }: Pick<Config, 'logLevel'>,
-  destination: DestinationStream = pino.destination(1),
+  // Asynchronously, the lines of a moment before a crash come after the line that says why, or never.
+  destination: DestinationStream = pino.destination({ dest: 1, sync: true }),
 ): FastifyBaseLogger {
   const hooks = createPinoHooks()
   const log = pino(

@@ -2,6 +2,7 @@
 import { diff, type AuditRule, type Change } from '@parapet/audit-log'
 import type { SqlClient, SqlTransaction } from '@parapet/kit'
 import type { FastifyRequest } from 'fastify'
+import { actingAs } from '../storage/row-security.ts'
 
 /** What is changed, and by which action. */
 export interface Changed {
@@ -37,7 +38,7 @@ export function changes(action: string) {
 
 /**
  * Runs a change in a transaction that commits when its record is on disk: there is no change without
- * a record.
+ * a record. The database shows and changes only rows that the principal may see.
  *
  * @param run changes the row in the transaction.
  * @returns the row after the change.
@@ -48,7 +49,7 @@ export function recordChange<Row extends object>(
   { action, resource, id, hidden }: Changed,
   run: (sql: SqlTransaction) => Promise<Rows<Row>>,
 ): Promise<Row> {
-  return sql.transaction(async (transaction) => {
+  return actingAs(sql, request.principal, async (transaction) => {
     const { before, after } = await run(transaction)
     changedIds.set(request, id)
     const hiddenPaths = new Set(hidden.map((name) => `/${name}`))

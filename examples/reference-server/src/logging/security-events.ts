@@ -1,11 +1,5 @@
 /** Writes the security events of all plugins to the log. */
-import {
-  keepAddress,
-  usePrincipal,
-  useSecurityEvents,
-  type SecurityEvent,
-  type Severity,
-} from '@parapet/kit'
+import { usePrincipal, useSecurityEvents, type SecurityEvent, type Severity } from '@parapet/kit'
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 
@@ -33,10 +27,6 @@ function describe({ type, severity, details }: SecurityEvent) {
 
 async function securityEventLogPlugin(app: FastifyInstance): Promise<void> {
   usePrincipal(app)
-  app.addHook('onRequest', (request, _reply, done) => {
-    keepAddress(request)
-    done()
-  })
   useSecurityEvents(app).on('*', (event) => {
     const { level, message } = describe(event)
     app.log[level]({ event }, message)

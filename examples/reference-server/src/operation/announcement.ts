@@ -2,14 +2,15 @@
 import { access } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { FastifyInstance } from 'fastify'
+import { passwordFile } from '../access/local-passwords.ts'
 import type { Config } from '../config/environment.ts'
-
-/** Written by `access/first-admin.ts` on the embedded database. */
-const PASSWORD_FILE = 'admin-password'
+import { embeddedAuditDir } from '../config/saved-keys.ts'
 
 /** Logs one line for each fact. No line contains a secret, only the names of files. */
 export async function announce(app: FastifyInstance, config: Config): Promise<void> {
-  const { databaseUrl, redisUrl, dataDir, auditDir } = config
+  const { databaseUrl, redisUrl, dataDir } = config
+  const auditDir =
+    config.auditDir ?? (databaseUrl === undefined ? embeddedAuditDir(config) : undefined)
   const url = app.listeningOrigin
   const open = app.rbac.matrix().rows.filter(({ anonymous }) => anonymous === 'allow')
   const routes = open
@@ -17,9 +18,9 @@ export async function announce(app: FastifyInstance, config: Config): Promise<vo
     .map((row) => `${row.method} ${row.url}`)
   app.log.info({ openRoutes: routes }, `all routes: ${url}/openapi.json`)
 
-  const passwordFile = join(dataDir, PASSWORD_FILE)
-  if (databaseUrl === undefined && (await exists(passwordFile))) {
-    app.log.info(`password of the first administrator, admin@server.localhost: ${passwordFile}`)
+  const file = passwordFile(dataDir, 'admin')
+  if (databaseUrl === undefined && (await exists(file))) {
+    app.log.info(`password of the first administrator, admin@server.localhost: ${file}`)
   }
   const database = join(dataDir, 'pglite')
   app.log.info(

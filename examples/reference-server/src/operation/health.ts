@@ -27,6 +27,7 @@ const Readiness = closedObject({
   database: State,
   store: State,
   auditLog: State,
+  load: Type.Unsafe<'normal' | 'high'>(Type.String({ enum: ['normal', 'high'] })),
 })
 
 const STORE_KEY = 'reference-server:ready'
@@ -105,8 +106,10 @@ export const health: FastifyPluginAsyncTypebox<HealthOptions> = async (
     async (_request, reply) => {
       const states = await checkDependencies()
       const closing = app.isClosing()
-      const ready = !closing && Object.values(states).every((state) => state === 'up')
-      return reply.code(ready ? 200 : 503).send({ ready, closing, ...states })
+      const load = app.isOverloaded() ? ('high' as const) : ('normal' as const)
+      const isUp = Object.values(states).every((state) => state === 'up')
+      const ready = !closing && isUp && load === 'normal'
+      return reply.code(ready ? 200 : 503).send({ ready, closing, ...states, load })
     },
   )
 }

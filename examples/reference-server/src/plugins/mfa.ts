@@ -10,6 +10,7 @@ import type { FastifyInstance } from 'fastify'
 import { createAccounts } from '../access/accounts.ts'
 import { roles } from '../access/policy.ts'
 import type { Config } from '../config/environment.ts'
+import { API } from '../http/api.ts'
 
 /**
  * What each role must show on every route, also on those of other plugins. An account that has a second
@@ -27,11 +28,14 @@ export function createMfaOptions(app: FastifyInstance, config: Config): MfaOptio
   const accounts = createAccounts(app.sql)
   return {
     issuer: 'Parapet reference server',
+    prefix: `${API}/mfa`,
     ...createStorageOptions(app, config),
     store: app.store,
     passkeys: { rpId: hostname, origins: [origin] },
     roles: requirements,
     adminRoles: ['admin'],
+    // While anomaly-guard suspects a user, every session of that user shows a factor anew.
+    demandedSince: (_principal, request) => request.anomaly.stepUpSince,
     // A session without a row is one of a user who was deleted meanwhile.
     accountName: async (_request, { id }) => (await accounts.findEmail(id)) ?? id,
     revokeSessions: (userId) => app.sessions.revoke({ userId }, 'second factors were reset'),

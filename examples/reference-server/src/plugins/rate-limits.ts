@@ -2,6 +2,9 @@
 import type { RateLimitsOptions } from '@parapet/rate-limits'
 import type { FastifyInstance } from 'fastify'
 import type { Config } from '../config/environment.ts'
+import { inApi } from '../http/api.ts'
+
+type RouteLimits = NonNullable<RateLimitsOptions['routes']>[string]
 
 const MINUTE_MS = 60_000
 const HOUR_MS = 3_600_000
@@ -13,6 +16,8 @@ const tiers: NonNullable<RateLimitsOptions['tiers']> = {
   'auth-address': { limits: [{ limit: 30, windowMs: HOUR_MS }] },
   // Each registration costs a password hash and a row.
   registration: { limits: [{ limit: 60, windowMs: HOUR_MS }] },
+  // Everything at once: a person needs it a few times a day.
+  export: { limits: [{ limit: 20, windowMs: HOUR_MS }], key: 'principal', maxInFlight: 2 },
 }
 
 /**
@@ -22,20 +27,33 @@ const tiers: NonNullable<RateLimitsOptions['tiers']> = {
 const routes: NonNullable<RateLimitsOptions['routes']> = {
   'GET /health': { exempt: 'load balancers probe it' },
   'GET /ready': { exempt: 'load balancers probe it' },
+  'GET /metrics': 'standard',
+  'GET /version': 'standard',
   'GET /openapi.json': 'standard',
+  'GET /docs': 'standard',
+  '* /docs/**': 'standard',
   'POST /_reports': 'standard',
-  'GET /.well-known/jwks.json': 'standard',
-  'POST /auth/login': { tiers: ['standard', 'auth'], proves: true },
-  'POST /auth/login/second-factor': ['standard', 'auth-address'],
-  'POST /users': ['standard', 'registration'],
-  '* /auth/**': ['standard', 'user'],
-  '* /mfa/**': ['standard', 'user'],
-  '* /audit/**': ['standard', 'user'],
+  '* /.well-known/**': 'standard',
   '* /challenge/**': 'standard',
-  '* /security/**': ['standard', 'user'],
-  '* /users/**': ['standard', 'user'],
-  '* /content/**': ['standard', 'user'],
-  '* /artists/**': ['standard', 'user'],
+  'GET /account/**': 'standard',
+  'GET /': 'standard',
+  'GET /console': 'standard',
+  'GET /console/assets/**': 'standard',
+  ...inApi<RouteLimits>({
+    'POST /auth/login': { tiers: ['standard', 'auth'], proves: true },
+    'POST /auth/login/second-factor': ['standard', 'auth-address'],
+    'POST /users': ['standard', 'registration'],
+    // Each sends a message to someone, if there is an account.
+    'POST /auth/password/forgot': ['standard', 'registration'],
+    'POST /auth/email/verification': ['standard', 'registration'],
+    'POST /auth/password/reset': ['standard', 'auth-address'],
+    'POST /auth/email/verify': ['standard', 'auth-address'],
+    'POST /auth/email/undo': ['standard', 'auth-address'],
+    'GET /export/:resource': ['standard', 'export'],
+    // Each one is a job, and may be a message.
+    'POST /privacy/requests/by-contact': ['standard', 'auth-address'],
+    '* /**': ['standard', 'user'],
+  }),
 }
 
 /** Creates the options. Instances share the limits through Redis, if there is one. */

@@ -35,6 +35,11 @@ export function isFollowed({ secretsDir }: Config, name: (typeof FOLLOWED)[numbe
   return secretsDir !== undefined && existsSync(join(secretsDir, name))
 }
 
+/** The secrets that are followed. */
+export function followedSecrets(config: Config): readonly string[] {
+  return FOLLOWED.filter((name) => isFollowed(config, name))
+}
+
 const doNothing = (): void => {}
 
 /** Publishes a new signing key at once, and signs with it when every instance has it. */

@@ -2,13 +2,23 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { Containment } from '@parapet/anomaly-guard'
 import type { FastifyRequest } from 'fastify'
+import { freshFactor } from '../access/fresh-factor.ts'
 import { PARAPET_REFERENCE_ADDRESS_NOT_BLOCKED, PARAPET_REFERENCE_NOT_FOUND } from '../errors.ts'
 import { idOf } from '../http/schemas.ts'
 import { changes } from '../logging/record-change.ts'
+import { pageOfContainments } from './containment-page.ts'
 import { securityRoutes } from './schemas.ts'
 
-const reading = { rbac: 'security:read' } as const
-const changing = (action: string) => ({ audit: changes(action), rbac: 'security:write' }) as const
+// In lockdown, too, an operator must see what happens and be able to end it.
+const open = { anomaly: { open: true } } as const
+const reading = { ...open, rbac: 'security:read' } as const
+const changing = (action: string) =>
+  ({
+    ...open,
+    audit: changes(action),
+    rbac: 'security:write',
+    mfa: freshFactor,
+  }) as const
 
 const instant = (ms: number): string => new Date(ms).toISOString()
 
@@ -71,9 +81,10 @@ function addRuleRoutes(app: App): void {
 function addContainmentRoutes(app: App): void {
   const { listContainments, blockAddress, liftContainment } = securityRoutes
   const { contain } = app.anomaly
-  app.get('/containments', { schema: listContainments, config: reading }, async () => ({
-    items: contain.list().map(show),
-  }))
+  app.get('/containments', { schema: listContainments, config: reading }, async ({ query }) => {
+    const { items, total } = pageOfContainments(contain.list(), query)
+    return { items: items.map(show), total }
+  })
   app.post(
     '/containments',
     { schema: blockAddress, config: changing('containment.create') },

@@ -1,6 +1,7 @@
 /** The schemas of the routes under `/security`. */
 import { Type } from '@sinclair/typebox'
 import { closedObject, emptyBody, IdParams, problems, singleLineText } from '../http/schemas.ts'
+import { ContainmentQuery, total } from './containment-page.ts'
 
 const tags = ['security']
 const time = Type.String({ format: 'date-time' })
@@ -88,9 +89,10 @@ export const securityRoutes = {
   },
   listContainments: {
     operationId: 'listContainments',
-    summary: 'List what is in force',
+    summary: 'List what is in force, the newest first',
     tags,
-    response: { 200: listOf(Containment), ...problems },
+    querystring: ContainmentQuery,
+    response: { 200: closedObject({ items: Type.Array(Containment), total }), ...problems },
   },
   blockAddress: {
     operationId: 'blockAddress',

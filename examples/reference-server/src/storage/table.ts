@@ -29,6 +29,8 @@ export interface TableShape<Values> {
   readonly name: string
   /** The column that stores each value. */
   readonly columns: Readonly<Record<keyof Values & string, string>>
+  /** The SQL that reads a value, where drivers return another type than the route: dates and decimals. */
+  readonly reading?: Readonly<Partial<Record<keyof Values & string, string>>>
   /** The error to throw for each PostgreSQL error code. @see PostgreSQL, Appendix A, class 23 */
   readonly conflicts: Readonly<Record<string, new (options: { cause: unknown }) => Error>>
 }
@@ -99,7 +101,8 @@ class SqlTable<Values extends object> implements Table<Values> {
   readonly #conflicts: TableShape<Values>['conflicts']
   readonly #selection: string
 
-  constructor(sql: SqlQueryable, { name, columns, conflicts }: TableShape<Values>) {
+  constructor(sql: SqlQueryable, { name, columns, reading, conflicts }: TableShape<Values>) {
+    const expressions: Readonly<Record<string, string | undefined>> = { ...reading }
     this.#sql = sql
     this.#name = name
     this.#members = Object.entries<string>(columns)
@@ -107,7 +110,7 @@ class SqlTable<Values extends object> implements Table<Values> {
     this.#selection = [
       'id::text AS id, version',
       `${timestampText('created_at')} AS "createdAt", ${timestampText('updated_at')} AS "updatedAt"`,
-      ...this.#members.map(([member, column]) => `${column} AS "${member}"`),
+      ...this.#members.map(([member, column]) => `${expressions[member] ?? column} AS "${member}"`),
     ].join(', ')
   }
 

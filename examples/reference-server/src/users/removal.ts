@@ -3,6 +3,7 @@ import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { requireOtherAdmin } from '../access/administrators.ts'
 import { readIfMatch } from '../http/etag.ts'
 import { recordChange } from '../logging/record-change.ts'
+import { asServer } from '../storage/row-security.ts'
 import { createUsers, recorded } from './repository.ts'
 
 /**
@@ -21,8 +22,10 @@ export async function removeUser(
     const table = createUsers(sql)
     const before = await table.lock(id)
     await table.remove(id, readIfMatch(request.headers['if-match']))
+    const relations = `DELETE FROM rbac_relations WHERE subject_type = 'user' AND subject_id = $1`
+    await asServer(sql, () => sql.query(relations, [id]))
     return { before, after: {} }
   })
-  await app.sessions.disableUser(id)
+  await app.sessions.forgetUser(id)
   await app.mfa.forget(id)
 }

@@ -30,9 +30,10 @@ export interface Registration {
 }
 
 /**
- * Creates a user, unless the address is taken: then nothing changes. Both cases run one statement that
- * writes one row, so that the duration of the response does not reveal which one it was. One
- * statement also means that a crash cannot leave an account without a password.
+ * Creates a user, unless the address is taken: then nothing changes, except for an account whose address was
+ * never verified. It belongs to nobody yet, and its link works only with the password of the last registration.
+ * All cases run one statement that writes one row, so that the duration of the response does not reveal which one
+ * it was. One statement also means that a crash cannot leave an account without a password.
  *
  * @returns the id of the user with this address, and whether that user is new.
  */
@@ -43,7 +44,13 @@ export async function registerUser(
   const id = uuidV7()
   const { rows } = await sql.query<{ id: string }>(
     `INSERT INTO users (id, email, display_name, password_hash) VALUES ($1, $2, $3, $4)
-     ON CONFLICT (lower(email COLLATE "C")) DO UPDATE SET email = users.email
+     ON CONFLICT (lower(email COLLATE "C")) DO UPDATE SET
+       display_name = CASE WHEN users.email_verified_at IS NULL
+                           THEN excluded.display_name ELSE users.display_name END,
+       password_hash = CASE WHEN users.email_verified_at IS NULL
+                            THEN excluded.password_hash ELSE users.password_hash END,
+       updated_at = CASE WHEN users.email_verified_at IS NULL
+                         THEN now() ELSE users.updated_at END
      RETURNING id::text AS id`,
     [id, email, displayName, passwordHash],
   )

@@ -3,15 +3,19 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { useSecurityEvents } from '@parapet/kit'
 import type { FastifyRequest } from 'fastify'
 import { requireOtherAdmin } from '../access/administrators.ts'
+import { freshFactor } from '../access/fresh-factor.ts'
 import { etagOf, readIfMatch } from '../http/etag.ts'
 import { idOf } from '../http/schemas.ts'
 import { changes, recordChange } from '../logging/record-change.ts'
+import { actingAs } from '../storage/row-security.ts'
 import { events } from './events.ts'
+import { operator } from './operator.ts'
 import { ownAccount } from './own-account.ts'
 import { userRegistration } from './registration.ts'
 import { removeUser } from './removal.ts'
 import { createUsers, recorded } from './repository.ts'
 import { User, userRolesRoute, userRoutes } from './schemas.ts'
+import { schedulePurge } from './unverified.ts'
 
 /** The policy compares only the id of a user, so no row is read. */
 const resource = (request: FastifyRequest) => ({ id: idOf(request) })
@@ -33,6 +37,7 @@ const grant = {
   config: {
     audit: irreversible('user.grant'),
     rbac: { permission: 'users:grant', resource },
+    mfa: freshFactor,
   },
 } as const
 const removal = {
@@ -40,21 +45,26 @@ const removal = {
   config: {
     audit: irreversible('user.delete'),
     rbac: { permission: 'users:delete', resource },
+    mfa: freshFactor,
   },
 } as const
 
 /** The routes of users. */
 export const users: FastifyPluginAsyncTypebox = async (app) => {
-  const repository = createUsers(app.sql)
   useSecurityEvents(app, events)
+  schedulePurge(app)
   app.addSchema(User)
   await app.register(userRegistration)
   await app.register(ownAccount)
+  await app.register(operator)
 
-  app.get('', list, (request) => repository.list(request.query))
+  app.get('', list, ({ principal, query }) =>
+    actingAs(app.sql, principal, (sql) => createUsers(sql).list(query)),
+  )
 
   app.get('/:id', reading, async (request, reply) => {
-    const user = await repository.find(idOf(request))
+    const { principal } = request
+    const user = await actingAs(app.sql, principal, (sql) => createUsers(sql).find(idOf(request)))
     return reply.header('etag', etagOf(user)).send(user)
   })
 

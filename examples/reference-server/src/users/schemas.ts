@@ -1,5 +1,6 @@
 /** The schemas of a user. */
 import { SafeEmail } from '@parapet/input-guard'
+import type { Pack } from '@parapet/rbac'
 import { Type, type Static } from '@sinclair/typebox'
 import { roles, type Role } from '../access/policy.ts'
 import { describeResource } from '../http/resource-schemas.ts'
@@ -27,11 +28,10 @@ const roleList = Type.Array(Type.Unsafe<Role>(Type.String({ enum: [...roles] }))
   description: 'The roles of the user; only another administrator can change them',
 })
 const password = Type.String({
-  minLength: 12,
+  minLength: 15,
   maxLength: 1024,
   description: 'The password for the login; never returned',
 })
-const current = Type.String({ maxLength: 1024, description: 'The current password' })
 /** The body that registers a user. */
 const NewUser = closedObject({ ...members, password })
 /** The body that changes a user. The address has a route of its own, because it needs a proof. */
@@ -52,23 +52,26 @@ export const ownUserRoute = {
   response: { 200: refTo(User), ...problems },
 }
 
-/** The schema of `PUT /users/me/password`. */
-export const ownPasswordRoute = {
-  operationId: 'changeOwnPassword',
-  summary: 'Change the own password; revokes all sessions of the user',
-  tags: ['users'],
-  body: closedObject({ current, next: password }),
-  response: { 204: emptyBody('Changed'), ...problems },
-}
+/** The rights of a principal; `can` of `@parapet/rbac/client` evaluates them. */
+const Rights = Type.Unsafe<Pack>(
+  closedObject({
+    v: Type.Literal(1),
+    exp: Type.Integer({ description: 'Until when they may be used, in milliseconds' }),
+    yes: Type.Array(Type.String(), { description: 'Permissions that need no resource' }),
+    if: Type.Record(
+      Type.String(),
+      closedObject({ any: Type.Array(Type.Unknown()), not: Type.Array(Type.Unknown()) }),
+      { description: 'By permission: the conditions on the resource' },
+    ),
+  }),
+)
 
-/** The schema of `PUT /users/me/email`. */
-export const ownEmailRoute = {
-  operationId: 'changeOwnEmail',
-  summary: 'Change the own e-mail address, which is the name of the login; ends no session',
+/** The schema of `GET /users/me/rights`. */
+export const ownRightsRoute = {
+  operationId: 'getOwnRights',
+  summary: 'Read the own rights, for pages that show what the user can do',
   tags: ['users'],
-  headers: ChangeHeaders,
-  body: closedObject({ email: members.email, current }),
-  response: { 200: refTo(User), ...problems },
+  response: { 200: Rights, ...problems },
 }
 
 /** The schema of `DELETE /users/me`. */
@@ -108,7 +111,7 @@ export const userRoutes = {
     response: {
       202: closedObject(
         { accepted: Type.Literal(true) },
-        { description: 'If the address was free, the user exists now and can log in' },
+        { description: 'If the address was free, the user can log in after it was verified' },
       ),
       ...problems,
     },

@@ -12,12 +12,14 @@ import {
   invalid,
   notFound,
   openDatabase,
+  shareTestApp,
   password,
   unauthenticated,
   type Refusal,
 } from '../support/test-app.ts'
 
 const database = await openDatabase(t)
+const useApp = shareTestApp(t, database)
 
 type HeaderValues = Readonly<Record<string, unknown>>
 
@@ -30,13 +32,13 @@ function checkHeaders(t: Test, app: FastifyInstance, headers: HeaderValues, name
 }
 
 await t.test('successful responses carry the security headers', async (t) => {
-  const { app, ask, send } = await createTestApp(t, database)
+  const { app, ask, send } = await useApp(t)
   const admin = await signIn(app, 'admin')
-  const created = await ask(admin, 'POST', '/artists', artist)
+  const created = await ask(admin, 'POST', '/api/v1/artists', artist)
   checkHeaders(t, app, created.headers, '201')
-  const url = `/artists/${String(created.body['id'])}`
+  const url = `/api/v1/artists/${String(created.body['id'])}`
   const walk: [number, InjectOptions & { readonly url: string }][] = [
-    [200, { url: '/users', headers: admin }],
+    [200, { url: '/api/v1/users', headers: admin }],
     [200, { url: '/openapi.json' }],
     [200, { url: '/ready' }],
     [200, { method: 'HEAD', url, headers: admin }],
@@ -52,14 +54,14 @@ await t.test('successful responses carry the security headers', async (t) => {
 })
 
 const postUser = (payload: string, type = 'application/json') =>
-  ({ method: 'POST', url: '/users', payload, headers: { 'content-type': type } }) as const
+  ({ method: 'POST', url: '/api/v1/users', payload, headers: { 'content-type': type } }) as const
 
 await t.test('refusals carry the security headers', async (t) => {
-  const { app, refuseRequest, register } = await createTestApp(t, database)
+  const { app, refuseRequest, register } = await useApp(t)
   const admin = await signIn(app, 'admin')
   const editor = await signIn(app, 'editor')
   const { id, headers: own } = await register('viewer')
-  const url = `/users/${id}`
+  const url = `/api/v1/users/${id}`
   await register('viewer', 'taken@example.com')
   const reports = Array.from({ length: 61 }, () => ({ type: 'csp-violation', body: {} }))
   const walk: [Refusal, InjectOptions & { readonly url: string }][] = [
@@ -67,9 +69,9 @@ await t.test('refusals carry the security headers', async (t) => {
       { status: 405, code: 'PARAPET_REFERENCE_METHOD_NOT_ALLOWED' },
       { method: 'POST', url },
     ],
-    [invalid, { url: '/users?limit=0', headers: admin }],
+    [invalid, { url: '/api/v1/users?limit=0', headers: admin }],
     [{ status: 400, code: 'FST_ERR_CTP_INVALID_JSON_BODY' }, postUser('{')],
-    [unauthenticated, { url: '/users/me' }],
+    [unauthenticated, { url: '/api/v1/users/me' }],
     [denied, { url, headers: editor }],
     [
       { status: 403, code: 'PARAPET_SECURITY_HEADERS_CROSS_SITE' },
@@ -77,15 +79,15 @@ await t.test('refusals carry the security headers', async (t) => {
     ],
     [{ status: 404, code: undefined }, { url: '/nowhere' }],
     [{ status: 400, code: 'FST_ERR_BAD_URL' }, { url: '/%zz' }],
-    [{ status: 414, code: 'FST_ERR_MAX_PARAM_LENGTH' }, { url: `/users/${'a'.repeat(65)}` }],
-    [notFound, { url: `/users/${uuidV7()}`, headers: admin }],
+    [{ status: 414, code: 'FST_ERR_MAX_PARAM_LENGTH' }, { url: `/api/v1/users/${'a'.repeat(65)}` }],
+    [notFound, { url: `/api/v1/users/${uuidV7()}`, headers: admin }],
     [
-      { status: 409, code: 'PARAPET_REFERENCE_EMAIL_TAKEN' },
+      { status: 403, code: 'PARAPET_SESSIONS_PROOF_REQUIRED' },
       {
-        method: 'PUT',
-        url: '/users/me/email',
+        method: 'POST',
+        url: '/api/v1/auth/email',
         headers: own,
-        payload: { email: 'taken@example.com', current: password },
+        payload: { email: 'other@example.com', current: `not ${password}` },
       },
     ],
     [
@@ -112,7 +114,7 @@ await t.test('refusals carry the security headers', async (t) => {
 })
 
 await t.test('a 304 and a streamed response carry the security headers', async (t) => {
-  const { app } = await createTestApp(t, database)
+  const { app } = await useApp(t)
   const keys = await app.inject('/.well-known/jwks.json')
   const condition = { 'if-none-match': String(keys.headers.etag) }
   const unmodified = await app.inject({ url: '/.well-known/jwks.json', headers: condition })
@@ -121,7 +123,7 @@ await t.test('a 304 and a streamed response carry the security headers', async (
   const headers = { ...unmodified.headers, 'cache-control': 'no-store' }
   checkHeaders(t, app, headers, '304')
   const admin = await signIn(app, 'admin')
-  const stream = await app.inject({ url: '/audit/export', headers: admin })
+  const stream = await app.inject({ url: '/api/v1/audit/export', headers: admin })
   t.equal(stream.statusCode, 200)
   checkHeaders(t, app, stream.headers, 'a stream')
 })
@@ -138,7 +140,12 @@ await t.test('server errors carry the security headers', async (t) => {
   const { app, send, refuseRequest } = await createTestApp(t, database, {}, { sql: failing })
   isFull = true
   const failed = { status: 503, code: 'PARAPET_REFERENCE_DATABASE_UNAVAILABLE' }
-  checkHeaders(t, app, (await refuseRequest(t, failed, { url: '/artists' })).headers, '/artists')
+  checkHeaders(
+    t,
+    app,
+    (await refuseRequest(t, failed, { url: '/api/v1/artists' })).headers,
+    '/api/v1/artists',
+  )
   const ready = await send({ url: '/ready' })
   t.match([ready.status, ready.body], [503, { ready: false }])
   checkHeaders(t, app, ready.headers, '/ready')
@@ -154,12 +161,13 @@ await t.test('responses to requests that no hook sees carry the security headers
     [
       414,
       'FST_ERR_MAX_PARAM_LENGTH',
-      `GET /users/${'x'.repeat(65)} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n`,
+      `GET /api/v1/users/${'x'.repeat(65)} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n`,
     ],
     [400, undefined, 'GET / HTTP/9.9\r\n\r\n'],
     [400, undefined, 'NONSENSE\r\n\r\n'],
-    [417, undefined, 'GET / HTTP/1.1\r\nHost: a\r\nExpect: tea\r\nConnection: close\r\n\r\n'],
-    [400, undefined, 'GET / HTTP/1.1\r\nConnection: close\r\n\r\n'],
+    // Node would answer these two; here they pass the hooks.
+    [404, undefined, 'GET /a HTTP/1.1\r\nHost: a\r\nExpect: tea\r\nConnection: close\r\n\r\n'],
+    [400, 'PARAPET_REFERENCE_INVALID_HOST', 'GET /a HTTP/1.1\r\nConnection: close\r\n\r\n'],
     [400, 'FST_ERR_BAD_URL', 'GET /a;%zz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n'],
     [431, undefined, `GET / HTTP/1.1\r\nHost: a\r\nX: ${'x'.repeat(20_000)}\r\n\r\n`],
   ]
@@ -177,7 +185,7 @@ await t.test('responses to requests that no hook sees carry the security headers
 await t.test('only pages of the configured origins may read responses', async (t) => {
   const env = { CORS_ORIGINS: 'https://app.example, https://*.shop.example' }
   const { app } = await createTestApp(t, database, env)
-  const ask = (origin: string) => app.inject({ url: '/artists', headers: { origin } })
+  const ask = (origin: string) => app.inject({ url: '/api/v1/artists', headers: { origin } })
   for (const origin of ['https://app.example', 'https://a.shop.example']) {
     t.equal((await ask(origin)).headers['access-control-allow-origin'], origin)
   }

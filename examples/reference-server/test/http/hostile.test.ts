@@ -42,9 +42,12 @@ await t.test('hostile requests get only responses that are described', async (t)
   const { paths } = app.swagger() as unknown as {
     paths: Readonly<Record<string, Readonly<Record<string, Operation>>>>
   }
-  const operations = Object.entries(paths).flatMap(([path, methods]) =>
-    Object.entries(methods).map(([method, operation]) => ({ path, method, operation })),
-  )
+  const operations = Object.entries(paths)
+    // A feed has no end; the tests of the console and of the incidents read them.
+    .filter(([path]) => !/\/(?:feed|stream)$/.test(path))
+    .flatMap(([path, methods]) =>
+      Object.entries(methods).map(([method, operation]) => ({ path, method, operation })),
+    )
   const request = fc.constantFrom(...operations).chain(({ path, method, operation }) => {
     const schema = operation.requestBody?.content['application/json']?.schema
     const names = Object.keys(schema?.properties ?? {})

@@ -23,10 +23,10 @@ await t.test('bytes that are not valid HTTP get a problem with their own status'
   const rows = await database.rows()
   const refused: [number, string][] = [
     [400, 'GET / HTTP/9.9\r\n\r\n'],
-    [400, 'POST /users HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\n'],
+    [400, 'POST /api/v1/users HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\n'],
     [
       400,
-      'POST /users HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n',
+      'POST /api/v1/users HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n',
     ],
     [431, `GET / HTTP/1.1\r\nHost: a\r\nX: ${'x'.repeat(1_000_000)}\r\n\r\n`],
     [431, `GET /${'x'.repeat(20_000)} HTTP/1.1\r\nHost: a\r\n\r\n`],
@@ -39,9 +39,22 @@ await t.test('bytes that are not valid HTTP get a problem with their own status'
     t.match(JSON.parse(reply.body), { status, type: 'about:blank', code: undefined })
   }
   t.equal(requests, 0, 'no request reached Fastify')
-  const long = await exchange(port, `GET /users/${'x'.repeat(65)} HTTP/1.0\r\n\r\n`)
+  const long = await exchange(port, `GET /api/v1/users/${'x'.repeat(65)} HTTP/1.0\r\n\r\n`)
   t.match([long.status, JSON.parse(long.body)], [414, { code: 'FST_ERR_MAX_PARAM_LENGTH' }])
   t.same(await database.rows(), rows, 'nothing changed')
+})
+
+await t.test('requests that Node answers by itself elsewhere pass the hooks here', async (t) => {
+  const { app, log } = await createTestApp(t, database)
+  const port = await listen(app)
+  const withoutHost = await exchange(port, 'GET /version HTTP/1.1\r\nConnection: close\r\n\r\n')
+  t.equal(withoutHost.status, 400)
+  t.match(JSON.parse(withoutHost.body), { code: 'PARAPET_REFERENCE_INVALID_HOST' })
+  t.equal((await exchange(port, 'GET /version HTTP/1.0\r\n\r\n')).status, 200)
+  const head = 'GET /nowhere HTTP/1.1\r\nHost: a\r\nConnection: close\r\nExpect: 200-ok\r\n\r\n'
+  const expecting = await exchange(port, head)
+  t.match([expecting.status, JSON.parse(expecting.body)], [404, { status: 404 }])
+  t.match(log(), '"path":"/nowhere"')
 })
 
 await t.test('a request that does not arrive in time gets a 408', async (t) => {
@@ -80,7 +93,7 @@ await t.test('a problem is never written into the middle of a response', async (
 await t.test('a path responds to other methods with 405 and the methods it has', async (t) => {
   const { send, refuseRequest } = await createTestApp(t, database)
   const allowed = 'DELETE, GET, HEAD, PATCH, OPTIONS'
-  const url = `/users/${uuidV7()}`
+  const url = `/api/v1/users/${uuidV7()}`
   const methodNotAllowed = { status: 405, code: 'PARAPET_REFERENCE_METHOD_NOT_ALLOWED' }
   const refused = await refuseRequest(t, methodNotAllowed, { method: 'POST', url, payload: '{' })
   t.equal(refused.headers['allow'], allowed)
@@ -88,6 +101,7 @@ await t.test('a path responds to other methods with 405 and the methods it has',
   t.match([options.status, options.headers['allow'], options.text], [204, allowed, ''])
   const unknownPath = { status: 404, code: undefined }
   await refuseRequest(t, unknownPath, { method: 'PUT', url: '/nowhere' })
+  await refuseRequest(t, unknownPath, { url: '/docs/static/no-such-file.js' })
 })
 
 await t.test('a forwarded address is trusted only if a trusted proxy sent it', async (t) => {

@@ -24,7 +24,7 @@ export async function logIn(
   const login = ADMIN_EMAIL ?? 'admin@server.localhost'
   const file = `${DATA_DIR}/admin-password`
   const password = ADMIN_PASSWORD ?? (await readFile(file, 'utf8')).trim()
-  const { body } = await send({ url }, 'POST', '/auth/login', { login, password })
+  const { body } = await send({ url }, 'POST', '/api/v1/auth/login', { login, password })
   return { url, authorization: `Bearer ${String(body['access_token'])}` }
 }
 
@@ -58,7 +58,9 @@ export async function refuse(
   ...[method, path, body, headers]: [string, string, object?, Record<string, string>?]
 ): Promise<Answer> {
   const readAll = async () => {
-    const lists = ['/users', '/content', '/artists'].map((url) => `${url}?limit=100`)
+    const lists = ['/api/v1/users', '/api/v1/content', '/api/v1/artists'].map(
+      (url) => `${url}?limit=100`,
+    )
     return Promise.all(lists.map(async (url) => (await send(admin, 'GET', url)).body))
   }
   const request = () => send(client, method, path, body, headers)

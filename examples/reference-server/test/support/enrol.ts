@@ -17,7 +17,7 @@ export async function enrol(
   ask: ReturnType<typeof createClient>['ask'],
   who: Headers,
 ): Promise<EnrolledApp> {
-  const begun = await ask(who, 'POST', '/mfa/totp')
+  const begun = await ask(who, 'POST', '/api/v1/mfa/totp')
   const { ticket, uri, backupCodes } = begun.body as {
     ticket: string
     uri: string
@@ -25,7 +25,7 @@ export async function enrol(
   }
   const totp = URI.parse(uri) as TOTP
   const code = totp.generate()
-  const { body } = await ask(who, 'POST', '/mfa/totp/confirm', { ticket, code })
+  const { body } = await ask(who, 'POST', '/api/v1/mfa/totp/confirm', { ticket, code })
   return {
     headers: { authorization: `Bearer ${String(body['access_token'])}` },
     uri,

@@ -1,9 +1,11 @@
 /** Uses the whole service over HTTP, as a process, on the backend that the environment selects. */
 import { randomUUID } from 'node:crypto'
-import { readFile } from 'node:fs/promises'
+import { readdir, readFile } from 'node:fs/promises'
+import { setTimeout } from 'node:timers/promises'
 import type { Test } from 'tap'
 import { logIn, refuse, send, type Client } from './client.ts'
 import { exchange, startPost, startServer, type RunningServer } from './server-process.ts'
+import { tokenIn } from './mailbox.ts'
 import { invalid, notFound, password } from './test-app.ts'
 
 const email = 'Press@example.com'
@@ -33,6 +35,7 @@ export async function journey(t: Test, env: Readonly<Record<string, string>>): P
     if (DATABASE_URL === undefined) {
       t.match(log, `first administrator, admin@server.localhost: ${DATA_DIR}/admin-password`)
       t.match(log, `database: embedded, in ${DATA_DIR}/pglite.`)
+      t.match(log, `audit log: spool in ${DATA_DIR}/audit; its records are in the database.`)
     } else {
       t.match(log, 'database: PostgreSQL')
     }
@@ -48,7 +51,7 @@ export async function journey(t: Test, env: Readonly<Record<string, string>>): P
     t.equal(ready.status, 200)
     t.match(ready.body, { ready: true, closing: false, database: 'up', auditLog: 'up' })
   })
-  const userId = await userStory(t, admin)
+  const userId = await userStory(t, admin, env['OUTBOX_DIR'] ?? `${env['DATA_DIR']}/outbox`)
   const contentId = await contentStory(t, admin, userId)
   await artistStory(t, admin)
   await refusals(t, server, admin)
@@ -58,33 +61,45 @@ export async function journey(t: Test, env: Readonly<Record<string, string>>): P
   await t.test('the data survive a restart', async (t) => {
     const again = await startServer(t, env)
     const later = await logIn(again, env)
-    t.match(await send(later, 'GET', `/users/${userId}`), { status: 200, body: { email } })
-    t.match(await send(again, 'GET', `/content/${contentId}`), {
+    t.match(await send(later, 'GET', `/api/v1/users/${userId}`), { status: 200, body: { email } })
+    t.match(await send(again, 'GET', `/api/v1/content/${contentId}`), {
       status: 200,
       body: { title: 'Hello', status: 'published', version: 2 },
     })
-    t.equal((await send(again, 'GET', `/artists/${lateId}`)).status, 200)
+    t.equal((await send(again, 'GET', `/api/v1/artists/${lateId}`)).status, 200)
     t.equal(await again.end('SIGINT'), 0)
   })
 }
 
-async function userStory(t: Test, server: Client): Promise<string> {
+async function userStory(t: Test, server: Client, outbox: string): Promise<string> {
   let id = ''
   await t.test('a user can be created, read, changed, listed and deleted', async (t) => {
     const anyone = { url: server.url }
     const user = { email, displayName: 'Redacción 東京', password }
-    const made = await send(anyone, 'POST', '/users', user)
+    const made = await send(anyone, 'POST', '/api/v1/users', user)
     t.same([made.status, made.body], [202, { accepted: true }])
-    const login = await send(anyone, 'POST', '/auth/login', { login: email, password })
+    const credentials = { login: email, password }
+    const early = await send(anyone, 'POST', '/api/v1/auth/login', credentials)
+    t.equal(early.status, 401, 'the address is not verified yet')
+    const token = await readLink(outbox, email)
+    const verified = await send(anyone, 'POST', '/api/v1/auth/email/verify', { token, password })
+    t.equal(verified.status, 204)
+    const login = await send(anyone, 'POST', '/api/v1/auth/login', credentials)
     const authorization = `Bearer ${String(login.body['access_token'])}`
-    const own = await send({ ...anyone, authorization }, 'GET', '/users/me')
+    const own = await send({ ...anyone, authorization }, 'GET', '/api/v1/users/me')
     t.match(own, { status: 200, body: { email, displayName: 'Redacción 東京', version: 1 } })
     t.equal(own.headers.get('etag'), '"1"')
     id = String(own.body['id'])
-    t.same((await send(server, 'GET', `/users/${id}`)).body, own.body)
+    t.same((await send(server, 'GET', `/api/v1/users/${id}`)).body, own.body)
 
     const match = { 'if-match': '"1"' }
-    const changed = await send(server, 'PATCH', `/users/${id}`, { displayName: 'Revista' }, match)
+    const changed = await send(
+      server,
+      'PATCH',
+      `/api/v1/users/${id}`,
+      { displayName: 'Revista' },
+      match,
+    )
     t.match(changed, { status: 200, body: { displayName: 'Revista', email, version: 2 } })
     const mismatch = { status: 412, code: 'PARAPET_REFERENCE_VERSION_MISMATCH' }
     await refuse(
@@ -92,17 +107,21 @@ async function userStory(t: Test, server: Client): Promise<string> {
       { client: server, admin: server },
       mismatch,
       'PATCH',
-      `/users/${id}`,
+      `/api/v1/users/${id}`,
       { displayName: 'Late' },
       match,
     )
     const sameEmail = { email: email.toLowerCase(), displayName: 'Other', password }
-    const repeated = await send(anyone, 'POST', '/users', sameEmail)
+    const repeated = await send(anyone, 'POST', '/api/v1/users', sameEmail)
     t.same([repeated.status, repeated.body], [202, { accepted: true }])
-    t.match(await send(server, 'GET', `/users/${id}`), { body: { displayName: 'Revista' } })
+    t.match(await send(server, 'GET', `/api/v1/users/${id}`), { body: { displayName: 'Revista' } })
 
-    await send(anyone, 'POST', '/users', { email: 'b@example.com', displayName: 'B', password })
-    const first = await send(server, 'GET', '/users?limit=2')
+    await send(anyone, 'POST', '/api/v1/users', {
+      email: 'b@example.com',
+      displayName: 'B',
+      password,
+    })
+    const first = await send(server, 'GET', '/api/v1/users?limit=2')
     t.match(first, {
       status: 200,
       body: { items: [{ roles: ['admin'] }, { id, roles: ['viewer'] }], nextCursor: String },
@@ -110,19 +129,35 @@ async function userStory(t: Test, server: Client): Promise<string> {
     const next = await send(
       server,
       'GET',
-      `/users?limit=1&cursor=${String(first.body['nextCursor'])}`,
+      `/api/v1/users?limit=1&cursor=${String(first.body['nextCursor'])}`,
     )
     t.equal(next.status, 200)
     const [other] = next.body['items'] as readonly { readonly id: string }[]
     t.match(other, { email: 'b@example.com', displayName: 'B', version: 1 })
     t.notOk('nextCursor' in next.body, 'the last page has no cursor')
 
-    const otherPath = `/users/${other!.id}`
+    const otherPath = `/api/v1/users/${other!.id}`
     t.equal((await send(server, 'DELETE', otherPath)).status, 204)
     await refuse(t, { client: server, admin: server }, notFound, 'DELETE', otherPath)
     await refuse(t, { client: server, admin: server }, notFound, 'GET', otherPath)
   })
   return id
+}
+
+/** The token in the first message that the server wrote to an address. */
+async function readLink(outbox: string, to: string): Promise<string> {
+  for (let tries = 0; tries < 1000; tries++) {
+    for (const name of await readdir(outbox).catch(() => [])) {
+      const text = await readFile(`${outbox}/${name}`, 'utf8')
+      // Quoted-printable breaks lines with "=" and writes "=" as "=3D".
+      const plain = text.replaceAll(/=\r?\n/g, '').replaceAll('=3D', '=')
+      if (plain.includes('#token=') && new RegExp(`^To: .*${to}`, 'im').test(plain))
+        return tokenIn(plain)
+    }
+    await setTimeout(20)
+  }
+  const names = (await readdir(outbox).catch(() => [])).length
+  throw new Error(`no message to ${to} among ${names} in ${outbox}`)
 }
 
 async function contentStory(t: Test, server: Client, authorId: string): Promise<string> {
@@ -131,23 +166,36 @@ async function contentStory(t: Test, server: Client, authorId: string): Promise<
     const draft = { authorId, title: 'Hello', body: 'First line\nsecond line' }
     const authorUnknown = { status: 409, code: 'PARAPET_REFERENCE_AUTHOR_UNKNOWN' }
     const unknown = { ...draft, authorId: randomUUID() }
-    await refuse(t, { client: server, admin: server }, authorUnknown, 'POST', '/content', unknown)
-    const made = await send(server, 'POST', '/content', draft)
+    await refuse(
+      t,
+      { client: server, admin: server },
+      authorUnknown,
+      'POST',
+      '/api/v1/content',
+      unknown,
+    )
+    const made = await send(server, 'POST', '/api/v1/content', draft)
     t.match(made, { status: 201, body: { ...draft, status: 'draft' } })
     id = String(made.body['id'])
-    t.match(await send(server, 'PATCH', `/content/${id}`, { status: 'published' }), {
+    t.match(await send(server, 'PATCH', `/api/v1/content/${id}`, { status: 'published' }), {
       status: 200,
       body: { status: 'published', version: 2 },
     })
     const hasContent = { status: 409, code: 'PARAPET_REFERENCE_USER_HAS_CONTENT' }
-    await refuse(t, { client: server, admin: server }, hasContent, 'DELETE', `/users/${authorId}`)
+    await refuse(
+      t,
+      { client: server, admin: server },
+      hasContent,
+      'DELETE',
+      `/api/v1/users/${authorId}`,
+    )
   })
   return id
 }
 
 async function artistStory(t: Test, server: Client): Promise<void> {
   await t.test('an artist can be created, changed and deleted', async (t) => {
-    const made = await send(server, 'POST', '/artists', newArtist)
+    const made = await send(server, 'POST', '/api/v1/artists', newArtist)
     t.match(made, { status: 201, body: { ...newArtist, bio: '', available: true } })
     const path = String(made.headers.get('location'))
     t.match(await send(server, 'PATCH', path, { available: false, genres: ['jazz'] }), {
@@ -161,16 +209,23 @@ async function artistStory(t: Test, server: Client): Promise<void> {
 async function refusals(t: Test, server: RunningServer, admin: Client): Promise<void> {
   await t.test('a refusal is a problem with the request id and the code', async (t) => {
     const user = { email, displayName: 'B', password, admin: true }
-    const answer = await refuse(t, { client: server, admin }, invalid, 'POST', '/users', user)
+    const answer = await refuse(
+      t,
+      { client: server, admin },
+      invalid,
+      'POST',
+      '/api/v1/users',
+      user,
+    )
     t.match(answer.body, { requestId: /^[0-9a-f-]{36}$/ })
     t.match(answer.headers.get('content-type'), /^application\/problem\+json/)
     await refuse(t, { client: server, admin }, { status: 404, code: undefined }, 'GET', '/nowhere')
   })
   await t.test('an invalid URL leads to a problem that does not repeat it', async (t) => {
     const badUrl = { status: 400, code: 'FST_ERR_BAD_URL' }
-    const answer = await refuse(t, { client: server, admin }, badUrl, 'GET', '/%zz?token=abc')
+    const answer = await refuse(t, { client: server, admin }, badUrl, 'GET', '/%zz?token=xyz')
     t.match(answer.headers.get('content-type'), /^application\/problem\+json/)
-    t.notMatch(JSON.stringify(answer.body), /zz|abc/)
+    t.notMatch(JSON.stringify(answer.body), /zz|xyz/)
   })
   await t.test(
     'bytes that are not HTTP get a well-formed problem, and the connection is closed',
@@ -194,7 +249,7 @@ async function stopInFlight(
   let id = ''
   let ended: Promise<number | null> = Promise.resolve(null)
   await t.test('a request that is running at SIGTERM is finished', async (t) => {
-    const post = await startPost(server.port, '/artists', JSON.stringify(newArtist), admin)
+    const post = await startPost(server.port, '/api/v1/artists', JSON.stringify(newArtist), admin)
     t.match(post.interim, /^HTTP\/1\.1 100 Continue/)
     ended = server.end('SIGTERM')
     await server.waitFor(({ msg }) => msg === 'stopping')

@@ -7,14 +7,15 @@ import type { Role } from '../../src/access/policy.ts'
 import { buildApp, type Ports } from '../../src/app.ts'
 import { readConfig } from '../../src/config/environment.ts'
 import { createLog } from '../../src/logging/log.ts'
+import { createMailbox } from './mailbox.ts'
 import { signIn } from './sign-in.ts'
 
 /** A PostgreSQL in memory. It takes seconds to open, so the tests of a file share one. */
 export interface TestDatabase {
   readonly sql: SqlClient
-  /** Every row of users, content and artists, with all columns. */
+  /** Every row of the domain, with all columns. */
   readonly rows: () => Promise<unknown>
-  /** Deletes every row of users, content and artists. */
+  /** Deletes every row of the domain, and all incidents. */
   readonly clear: () => Promise<unknown>
 }
 
@@ -30,7 +31,10 @@ export function testDatabaseOf(sql: SqlClient): TestDatabase {
   return {
     sql,
     rows: () => readRows(sql),
-    clear: () => sql.query('TRUNCATE users, content, artists'),
+    clear: async () => {
+      await sql.query(`TRUNCATE ${TABLES.join(', ')}`)
+      await sql.query('DELETE FROM incident_response_incidents')
+    },
   }
 }
 
@@ -49,8 +53,10 @@ export function noteStatements(sql: SqlClient) {
   return { noted, sql: { ...noting(sql), transaction } }
 }
 
+const TABLES = ['users', 'content', 'artists', 'venues', 'bookings', 'settings', 'files'] as const
+
 async function readRows(sql: SqlClient): Promise<unknown> {
-  const columns = ['users', 'content', 'artists'].map(
+  const columns = TABLES.map(
     (table) => `(SELECT json_agg(r ORDER BY id)::text FROM ${table} r) AS ${table}`,
   )
   return (await sql.query(`SELECT ${columns.join(', ')}`)).rows
@@ -100,6 +106,9 @@ export const sessionEnded = { status: 401, code: 'PARAPET_SESSIONS_UNAUTHENTICAT
 export const password = 'correct horse battery staple'
 export const artist = { name: 'A', genres: ['jazz'], hourlyRateMinor: 1, currency: 'EUR' }
 
+/** A busy machine must not fail a test: the event loop may be late. */
+export const calm = { MAX_EVENT_LOOP_DELAY_MS: '0' } as const
+
 /** Builds the app. After the test the app is closed and the database is empty. */
 export async function createTestApp(
   t: Test,
@@ -108,18 +117,56 @@ export async function createTestApp(
   ports: Ports = {},
 ) {
   const { log, text } = createMemoryLog()
-  const app = await buildApp(readConfig(env), { sql: database.sql, log, ...ports })
+  const mailbox = createMailbox()
+  const { sendMail } = mailbox
+  const config = readConfig({ ...calm, ...env })
+  const app = await buildApp(config, { sql: database.sql, log, sendMail, ...ports })
   t.after(async () => {
     await app.close()
     await database.clear()
   })
-  return { app, log: text, ...createClient(app, database) }
+  return { app, log: text, mailbox, ...createClient(app, database) }
 }
 
-/** Sends requests to an app. */
-export function createClient(app: FastifyInstance, database: TestDatabase) {
+/**
+ * Builds one app for the tests of a file that change nothing but rows: building it takes longer than they do.
+ * Each gets an address, a log and a mailbox of its own, so that no limit is shared, and finds no rows.
+ *
+ * @param t the test of the file.
+ * @returns what {@link createTestApp} returns, for each test.
+ */
+export function shareTestApp(t: Test, database: TestDatabase) {
+  let building: Promise<FastifyInstance> | undefined
+  let mailbox = createMailbox()
+  let tests = 0
+  const { log, text } = createMemoryLog()
+  const build = () =>
+    buildApp(readConfig(calm), {
+      sql: database.sql,
+      log,
+      sendMail: (mail) => mailbox.sendMail(mail),
+    })
+  t.after(async () => (await building)?.close())
+  return async (t: Test) => {
+    const app = await (building ??= build())
+    t.after(() => database.clear())
+    mailbox = createMailbox()
+    const { length } = text()
+    const remoteAddress = `198.18.0.${++tests}`
+    const client = createClient(app, database, { remoteAddress })
+    return { app, log: () => text().slice(length), mailbox, ...client }
+  }
+}
+
+/** Sends requests to an app. @param defaults what no request says otherwise */
+export function createClient(
+  app: FastifyInstance,
+  database: TestDatabase,
+  defaults: InjectOptions = {},
+) {
   const send = async (request: Request): Promise<Answer> => {
-    const { statusCode: status, body: text, headers } = await app.inject(request)
+    const reply = await app.inject({ ...defaults, ...request })
+    const { statusCode: status, body: text, headers } = reply
     const isJson = /^application\/(?:problem\+)?json/.test(String(headers['content-type']))
     const body = isJson && text !== '' ? (JSON.parse(text) as Answer['body']) : {}
     return { status, code: body['code'], body, headers, text }
@@ -146,16 +193,23 @@ export function createClient(app: FastifyInstance, database: TestDatabase) {
     const text = 'SELECT id::text AS id FROM users WHERE email = $1'
     return (await database.sql.query<{ id: string }>(text, [email])).rows[0]!.id
   }
+  /** What the link in a message does, for tests that are about something else. */
+  const verify = (email: string) =>
+    database.sql.query(
+      'UPDATE users SET email_verified_at = now() WHERE lower(email) = lower($1)',
+      [email],
+    )
   /** Registers a user. @returns the id, the address, and the headers of a session with the role. */
   const register = async (role: Role, email = `${uuidV7()}@example.com`) => {
-    await ask({}, 'POST', '/users', { email, displayName: role, password })
+    await ask({}, 'POST', '/api/v1/users', { email, displayName: role, password })
+    await verify(email)
     const id = await idOfEmail(email)
     return { id, email, headers: await signIn(app, role, id) }
   }
   /** Logs in with a password. */
   const logIn = (login: string, secret: string) =>
-    ask({}, 'POST', '/auth/login', { login, password: secret })
-  return { send, ask, refuse, refuseRequest, register, logIn }
+    ask({}, 'POST', '/api/v1/auth/login', { login, password: secret })
+  return { send, ask, refuse, refuseRequest, register, verify, logIn }
 }
 
 const PROBLEM_MEMBERS = new Set([

@@ -5,18 +5,30 @@ import type { Passes } from '../challenge/pass.ts'
 import { renderPage, PAGE_POLICY, type PagePaths } from '../challenge/page.ts'
 import type { Containment } from '../contain/containment.ts'
 import { PARAPET_ANOMALY_GUARD_CHALLENGE_REQUIRED } from '../errors.ts'
+import type { CountWindows } from '../windows/windows.ts'
+
+/** See {@link ChallengeGate}. */
+export interface GateSettings {
+  readonly passes: Passes
+  readonly prefix: string
+  /** The requests of each pass. */
+  readonly spent: CountWindows
+  readonly hash: (text: string) => number
+  readonly tick: () => number
+}
 
 /** The gate of one app. */
 export class ChallengeGate {
   readonly paths: PagePaths
-  readonly #passes: Passes
-  readonly #prefix: string
+  readonly #settings: GateSettings
+  /** The requests that were taken from the budget of their pass. */
+  readonly #counted = new WeakSet<FastifyRequest>()
   /** The routes of the challenge; others below its prefix are the app's. */
   readonly #own: ReadonlySet<string>
 
-  constructor(passes: Passes, prefix: string) {
-    this.#passes = passes
-    this.#prefix = prefix
+  constructor(settings: GateSettings) {
+    this.#settings = settings
+    const { prefix } = settings
     this.paths = {
       widget: `${prefix}/altcha.js`,
       script: `${prefix}/page.js`,
@@ -28,19 +40,30 @@ export class ChallengeGate {
     this.#own = new Set([prefix, ...files, ...Object.values<string>({ ...this.paths })])
   }
 
-  /** Whether the request is for the challenge itself, or has a pass from after the containment began. */
-  passes(request: FastifyRequest, client: string, { createdAt }: Containment): boolean {
+  /**
+   * Whether the request is for the challenge itself, or has a pass from after the containment began. It takes one
+   * request from the budget of the pass, however often it is asked.
+   */
+  admits(request: FastifyRequest, client: string, { createdAt }: Containment): boolean {
     if (this.#own.has(request.routeOptions.url ?? '')) return true
     const header = request.headers['challenge-pass']
     const text =
       typeof header === 'string' ? header : readCookie(request.headers.cookie, cookieName(request))
-    return text !== undefined && this.#passes.isValid(text, client, createdAt)
+    const { passes, spent, hash, tick } = this.#settings
+    if (text === undefined || !passes.isValid(text, client, createdAt)) return false
+    if (this.#counted.has(request)) return true
+    if (!spent.take(hash(text), tick())) return false
+    this.#counted.add(request)
+    return true
   }
 
   /** Answers with the page where a browser navigates, else with an error that names the page. */
   demand(request: FastifyRequest, reply: FastifyReply, done: (error: Error) => void): void {
     const { method, headers, url } = request
-    reply.header('location', `${this.#prefix}?next=${encodeURIComponent(url.slice(0, 1000))}`)
+    reply.header(
+      'location',
+      `${this.#settings.prefix}?next=${encodeURIComponent(url.slice(0, 1000))}`,
+    )
     reply.header('cache-control', 'no-store').header('vary', 'accept')
     const isNavigation = method === 'GET' && /\btext\/html\b/.test(headers.accept ?? '')
     if (!isNavigation) {

@@ -137,18 +137,22 @@ class Enforcer {
   /** While an account is attacked from many addresses, its logins prove more. */
   checkAccount(request: FastifyRequest, reply: FastifyReply, done: Done): void {
     const { guard, clientOf, gate, stateOf, refusals } = this.#settings
-    const named = this.#routeOf(request)?.account?.(request)
+    const route = this.#routeOf(request)
+    const named = route?.account?.(request)
     if (typeof named !== 'string') {
       done()
       return
     }
     const account = guard.pseudonym('account', named)
-    stateOf(request).account = account
+    const state = stateOf(request)
+    state.account = account
+    const tried = route?.secret?.(request)
+    if (typeof tried === 'string') state.secret = guard.pseudonym('secret', tried)
     const found = guard.active.ofAccount(account, guard.clock.now())
     const client = clientOf(request.ip)
     if (found === undefined || client.isAllowed) done()
     else if (found.kind === 'challenge' && gate !== undefined) {
-      if (gate.passes(request, client.key, found)) done()
+      if (gate.admits(request, client.key, found)) done()
       else if (refusals.hasBreakGlass(found.kind, found, request)) done()
       else {
         this.#note(found, request)
@@ -168,7 +172,7 @@ class Enforcer {
     const { gate, guard } = this.#settings
     if (found.kind === 'block') this.#end(found, request, reply, done)
     else if (found.kind === 'challenge' && gate !== undefined) {
-      if (this.#routeOf(request)?.isOpen === true || gate.passes(request, client.key, found)) done()
+      if (this.#routeOf(request)?.isOpen === true || gate.admits(request, client.key, found)) done()
       else if (this.#settings.refusals.hasBreakGlass(found.kind, found, request)) done()
       else {
         this.#note(found, request)

@@ -39,6 +39,8 @@ export function feedEvents(
       principalId: mapped.name === 'login-failed' ? undefined : principalId,
       sessionId,
       account: state?.account ?? mapped.account,
+      // No event carries it: events are stored, and a password that was tried is often almost the right one.
+      secret: mapped.name === 'login-failed' ? state?.secret : undefined,
       route,
       origin: request && client && originOf(request, client),
     })

@@ -9,6 +9,7 @@ import { events } from '../events.ts'
 import type { GeoDecision } from '../inspect/geo-types.ts'
 import type { Inspector, InspectorSettings } from '../inspect/types.ts'
 import type { Guard } from '../service/guard.ts'
+import { CountWindows } from '../windows/windows.ts'
 import { BehaviourWatch } from './behaviour-watch.ts'
 import { ChallengeGate } from './challenge-gate.ts'
 import { addChallengeRoutes } from './challenge-routes.ts'
@@ -95,7 +96,7 @@ function decorateRequest(
     let state = states.get(request)
     if (state === undefined) {
       const client = () => clientOf(request.ip)
-      const hasPass = (found: Containment) => gate?.passes(request, client().key, found) === true
+      const hasPass = (found: Containment) => gate?.admits(request, client().key, found) === true
       state = new RequestGuard(request, guard, client, hasPass)
       states.set(request, state)
     }
@@ -109,6 +110,9 @@ function decorateRequest(
   return { make, find: (request: FastifyRequest) => states.get(request) }
 }
 
+/** Passes whose requests are counted; of more, those that were used least start anew. */
+const MAX_PASSES = 20_000
+
 async function createChallenge(
   app: FastifyInstance,
   guard: Guard,
@@ -117,11 +121,17 @@ async function createChallenge(
 ): Promise<{ gate: ChallengeGate; addRoutes: () => Promise<void> } | undefined> {
   const { settings, store, clock, secret, report, tick } = guard
   if (settings.challenge === undefined) return undefined
-  const { prefix, difficulty, passMs } = settings.challenge
+  const { prefix, difficulty, passMs, passRequests } = settings.challenge
   const passes = createPasses(secret, passMs, clock)
   const onError = report.failed
   const proofOfWork = await createProofOfWork({ store, clock, secret, difficulty, onError })
-  const gate = new ChallengeGate(passes, `${app.prefix}${prefix}`)
+  const gate = new ChallengeGate({
+    passes,
+    prefix: `${app.prefix}${prefix}`,
+    spent: new CountWindows({ windowMs: passMs, capacity: passRequests, maxKeys: MAX_PASSES }),
+    hash: guard.hash,
+    tick,
+  })
   const onAnswer = (request: FastifyRequest, passed: boolean): void => {
     const fields = { outcome: passed ? ('success' as const) : ('failure' as const) }
     securityEvents.emit(

@@ -1,6 +1,6 @@
 /** The decorator `request.anomaly`: what a handler tells the guard. */
 import type { FastifyRequest } from 'fastify'
-import type { Containment } from '../contain/containment.ts'
+import { slotOf, type Containment } from '../contain/containment.ts'
 import type { Inspection } from '../inspect/types.ts'
 import type { Guard } from '../service/guard.ts'
 import type { Client } from './client.ts'
@@ -31,6 +31,11 @@ export interface RequestAnomaly {
    * for you. Only in mode `enforce`.
    */
   isUnderAttack(point: 'login', attempt: Required<Pick<Attempt, 'account'>>): boolean
+  /**
+   * Since when the caller has to show a second factor, because of a step-up, in milliseconds since the epoch;
+   * for `demandedSince` of `@parapet/mfa`, or for your own second factor.
+   */
+  readonly stepUpSince: number | undefined
   /** A value for a feature of `behaviour.features`. */
   measure(feature: string, value: number): void
   /** What the inspection found in this request; `undefined` before it ran or where it is off. */
@@ -47,6 +52,8 @@ export class RequestGuard implements RequestAnomaly {
   values: Record<string, number> | undefined = undefined
   /** The account that the route has named, as a keyed hash. */
   account: string | undefined = undefined
+  /** The password that the route has named, as a keyed hash. */
+  secret: string | undefined = undefined
   readonly #counted = new Map<string, number>()
   readonly #request: FastifyRequest
   readonly #guard: Guard
@@ -82,6 +89,14 @@ export class RequestGuard implements RequestAnomaly {
     const { active, clock, pseudonym } = this.#guard
     const found = active.ofAccount(pseudonym('account', account), clock.now())
     return found !== undefined && !this.#client().isAllowed && !this.#hasPass(found)
+  }
+
+  get stepUpSince(): number | undefined {
+    const { active, clock } = this.#guard
+    const id = active.hasPrincipals ? this.#request.principal?.id : undefined
+    if (id === undefined || this.#client().isAllowed) return undefined
+    const found = active.inSlot(slotOf('step-up', { type: 'principal', value: id }))
+    return found !== undefined && found.until > clock.now() ? found.createdAt : undefined
   }
 
   fail(point: string, { account, secret }: Attempt = {}): void {

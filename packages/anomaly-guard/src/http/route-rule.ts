@@ -2,6 +2,7 @@
 import { compileRouteRule, type RouteRules } from '@parapet/kit'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { PARAPET_ANOMALY_GUARD_INVALID_RULE } from '../errors.ts'
+import { findExcludedField, findFieldsProblem, findWithoutProblem } from '../inspect/settings.ts'
 import type { AttackClass, FieldTreatment } from '../inspect/types.ts'
 
 /** How the payload of one route is inspected; what is left out is as in the options. */
@@ -21,6 +22,11 @@ export interface AnomalyRule {
    * solve a challenge before the handler runs; without the option `challenge`, its logins are limited.
    */
   readonly account?: (request: FastifyRequest) => unknown
+  /**
+   * The password that the body tries, so that one password on many accounts is recognised from any address. Read
+   * only with `account`; hashed at once with the option `secret`, and part of no event. A text counts.
+   */
+  readonly secret?: (request: FastifyRequest) => unknown
   /** `false` switches the inspection of the payload off. @default as in the options */
   readonly inspect?: false | RouteInspection
   /** The route answers in lockdown, without a challenge, and while read-only, such as a health check. */
@@ -36,6 +42,7 @@ export interface CompiledRoute {
   readonly idMembers: readonly string[]
   readonly tag: string | undefined
   readonly account: AnomalyRule['account']
+  readonly secret: AnomalyRule['secret']
   readonly inspect: false | RouteInspection | undefined
   readonly isOpen: boolean
   readonly isWatched: boolean
@@ -43,7 +50,7 @@ export interface CompiledRoute {
   readonly isFallback: boolean
 }
 
-const KEYS = ['tag', 'ids', 'account', 'inspect', 'open', 'watch']
+const KEYS = ['tag', 'ids', 'account', 'secret', 'inspect', 'open', 'watch']
 const TAG = /^[a-z][a-z0-9-]{0,63}$/
 
 /** Compiles the rules of the routes that are declared from now on. */
@@ -52,13 +59,17 @@ export function compileRules(app: FastifyInstance, plugin: string): RouteRules<C
     plugin,
     key: 'anomaly',
     compile: ({ raw, route, name }) => {
-      const { tag, ids = [], account, inspect, open = false, watch = true } = readRule(raw, name)
+      const rule = readRule(raw, name)
+      const { tag, ids = [], account, secret, inspect, open = false, watch = true } = rule
+      const problem = findInspectProblem(inspect, route.schema)
+      if (problem !== undefined) throw new PARAPET_ANOMALY_GUARD_INVALID_RULE(name, problem)
       return Object.freeze({
         pattern: route.url,
         idParameters: [...route.url.matchAll(/:([A-Za-z0-9_]+)/g)].map(([, id]) => id!),
         idMembers: ids,
         tag,
         account,
+        secret,
         inspect,
         isOpen: open,
         isWatched: watch,
@@ -78,18 +89,15 @@ function readRule(raw: unknown, route: string): AnomalyRule {
   for (const key of Object.keys(rule)) {
     if (!KEYS.includes(key)) refuse(`"${key}" is unknown, known are ${KEYS.join(', ')}`)
   }
-  const { tag, ids, account, inspect, open, watch } = rule
-  if (account !== undefined && typeof account !== 'function') {
-    refuse('"account" must be a function')
+  const { tag, ids, account, secret, open, watch } = rule
+  for (const [key, value] of Object.entries({ account, secret })) {
+    if (value !== undefined && typeof value !== 'function') refuse(`"${key}" must be a function`)
   }
   if (ids !== undefined && !(Array.isArray(ids) && ids.every((id) => typeof id === 'string'))) {
     refuse('"ids" must be a list of names of query members')
   }
   if (tag !== undefined && !(typeof tag === 'string' && TAG.test(tag))) {
     refuse('"tag" must be lower-case letters, digits and hyphens')
-  }
-  if (inspect !== undefined && inspect !== false && typeof inspect !== 'object') {
-    refuse('"inspect" must be false or an object')
   }
   for (const [key, value] of [
     ['open', open],
@@ -98,4 +106,18 @@ function readRule(raw: unknown, route: string): AnomalyRule {
     if (value !== undefined && typeof value !== 'boolean') refuse(`"${key}" must be true or false`)
   }
   return rule
+}
+
+function findInspectProblem(inspect: unknown, schema: object | undefined): string | undefined {
+  if (inspect === undefined || inspect === false) return undefined
+  if (typeof inspect !== 'object' || inspect === null) return '"inspect" must be false or an object'
+  const { fields = {}, without = [], ...unknown } = inspect as Readonly<Record<string, unknown>>
+  const [surplus] = Object.keys(unknown)
+  if (surplus !== undefined) return `"inspect.${surplus}" is unknown, known are fields, without`
+  const ofFields = findFieldsProblem(fields)
+  if (ofFields !== undefined) return `"inspect.fields" ${ofFields}`
+  const ofClasses = findWithoutProblem(without)
+  if (ofClasses !== undefined) return `"inspect.without" ${ofClasses}`
+  const excluded = findExcludedField(fields as object, schema ?? {})
+  return excluded && `"inspect.fields" has the location "${excluded}", which the schema excludes`
 }

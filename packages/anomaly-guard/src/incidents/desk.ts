@@ -2,7 +2,7 @@
  * Receives detections and makes anomalies of them: the first of a rule and group is recorded, reported
  * and answered; the following ones of the same window are only counted, but answered as well.
  */
-import { uuidV7, type Clock, type Store } from '@parapet/kit'
+import { uuidV7, withDeadline, type Clock, type Store } from '@parapet/kit'
 import type { Detection, Response } from '../rules/rule.ts'
 import { createAnomaly, type Anomaly } from './anomaly.ts'
 import { correlate, patternOf, type Incident } from './correlate.ts'
@@ -32,12 +32,14 @@ export interface Desk {
   /** Whether an attack on logins was detected in the last minutes: from this address, or on this account. */
   loginAttack(account: string | undefined, address: string): 'address' | 'account' | undefined
   incidents(): Incident[]
+  /** Resolves when what was reported so far has been recorded, or the store is too slow. */
   settle(): Promise<void>
 }
 
 /** Detections that follow each other closer than this are one anomaly. */
 const FOLD_MS = 600_000
 const MAX_OPEN = 20_000
+const SETTLE_MS = 10_000
 /** So many clients of a /24, or of an IPv6 /48, are anomalies of their own within the time. */
 const MAX_CROWD = 30
 
@@ -117,7 +119,12 @@ class AnomalyDesk implements Desk {
   }
 
   async settle(): Promise<void> {
-    while (this.#pending.size > 0) await Promise.all(this.#pending)
+    const { clock, onError } = this.#settings
+    const late = () => new Error(`the store did not answer within ${SETTLE_MS} ms`)
+    // What is detected meanwhile is not waited for, and a store that hangs must not keep an app from closing.
+    await withDeadline(Promise.all(this.#pending), SETTLE_MS, late, clock).catch((error: unknown) =>
+      onError(error, 'record what was detected'),
+    )
   }
 
   #track(task: Promise<void>): void {

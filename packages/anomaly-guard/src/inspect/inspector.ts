@@ -4,8 +4,10 @@ import type { SignaturePart } from '../signatures/signature.ts'
 import { decodeBase64 } from './base64.ts'
 import { compileFields, type FieldLookup } from './fields.ts'
 import { foldValue } from './fold.ts'
+import { PARAPET_ANOMALY_GUARD_INVALID_ARGUMENT } from '../errors.ts'
 import { Matcher, type Match } from './matcher.ts'
 import { attackProbability } from './model.ts'
+import { findFieldsProblem, findWithoutProblem } from './settings.ts'
 import type { AttackClass, Finding, Inspection, Inspector, InspectorSettings } from './types.ts'
 import { walkRequest, type Place, type Visitor } from './walk.ts'
 
@@ -30,7 +32,7 @@ const NOTHING: Inspection = Object.freeze({
   reasons: Object.freeze([]),
 })
 
-/** Compiles an inspector; do it once at boot. */
+/** Compiles an inspector; do it once at boot. @throws PARAPET_ANOMALY_GUARD_INVALID_ARGUMENT */
 export function createInspector(settings: InspectorSettings = {}): Inspector {
   const {
     threshold = 0.7,
@@ -39,7 +41,10 @@ export function createInspector(settings: InspectorSettings = {}): Inspector {
     maxDepth = 100,
     maxValues = 50_000,
   } = settings
+  refuse('without', findWithoutProblem(without))
+  refuse('fields', findFieldsProblem(fields))
   const shared = {
+    hasProtocol: !without.includes('protocol'),
     matcher: matcherOf(without, threshold),
     lookup: compileFields(fields),
     threshold,
@@ -51,6 +56,15 @@ export function createInspector(settings: InspectorSettings = {}): Inspector {
       walkRequest(parts, { maxDepth, maxValues }, found)
       return found.result()
     },
+  }
+}
+
+function refuse(name: string, problem: string | undefined): void {
+  if (problem !== undefined) {
+    throw new PARAPET_ANOMALY_GUARD_INVALID_ARGUMENT(
+      'settings of an inspector',
+      `"${name}" ${problem}`,
+    )
   }
 }
 
@@ -78,6 +92,7 @@ function isLikely(text: string, at: number): boolean {
 }
 
 interface Shared {
+  readonly hasProtocol: boolean
   readonly matcher: Matcher
   readonly lookup: FieldLookup | undefined
   readonly threshold: number
@@ -142,6 +157,7 @@ class Findings implements Visitor {
   }
 
   #note(rule: string, place: Place, score: number): void {
+    if (!this.#shared.hasProtocol) return
     this.#add({ class: 'protocol', rule, location: locationOf(place), score })
   }
 

@@ -1,22 +1,8 @@
 /** What the inspection of payloads takes and returns. */
+import type { attackClasses } from './settings.ts'
 
 /** Kinds of attack that the inspection names. */
-export type AttackClass =
-  | 'sqli'
-  | 'xss'
-  | 'traversal'
-  | 'command'
-  | 'code'
-  | 'xxe'
-  | 'log4shell'
-  | 'crlf'
-  | 'template'
-  | 'nosql'
-  | 'prototype'
-  | 'ldap'
-  | 'ssrf'
-  | 'scanner'
-  | 'protocol'
+export type AttackClass = (typeof attackClasses)[number]
 
 /** The parts of one request. Every part may be left out, and none is trusted. */
 export interface RequestParts {

@@ -8,7 +8,14 @@ import { defineRule, type Evidence, type Label, type Rule, type RuleDefinition }
 export type RuleChanges = Partial<
   Pick<
     RuleDefinition,
-    'limit' | 'withinMs' | 'mode' | 'respond' | 'severity' | 'falsePositiveRatio' | 'maxKeys'
+    | 'limit'
+    | 'withinMs'
+    | 'mode'
+    | 'respond'
+    | 'severity'
+    | 'falsePositiveRatio'
+    | 'allowance'
+    | 'maxKeys'
   >
 >
 
@@ -18,6 +25,13 @@ const HOUR = 3_600_000
 /** How many accounts make several failures of one address more than one forgotten password. */
 const MANY_ACCOUNTS = 4
 
+const OFFICE = {
+  on: 'login-succeeded',
+  distinct: 'account',
+  withinMs: 24 * HOUR,
+  most: 20,
+} as const
+
 function labelFailures({ accounts = 0, secrets = 0 }: Evidence): Label {
   if (accounts < MANY_ACCOUNTS) return 'brute_force'
   return secrets === 1 ? 'password_spraying' : 'credential_stuffing'
@@ -25,7 +39,11 @@ function labelFailures({ accounts = 0, secrets = 0 }: Evidence): Label {
 
 /** Rules by what they recognise. */
 const makers = {
-  /** 5 failed logins from an address in 5 minutes: the 5th is detected, the 4th is not. */
+  /**
+   * 5 failed logins from an address in 5 minutes: the 5th is detected, the 4th is not. One more for each further
+   * account that has logged in there within a day, 20 at most: in an office, five people may mistype. With a
+   * `falsePositiveRatio` the limit follows ordinary traffic instead.
+   */
   bruteForce: (changes: RuleChanges = {}) =>
     defineRule('brute-force', {
       on: 'login-failed',
@@ -35,6 +53,7 @@ const makers = {
       also: { accounts: 'account', secrets: 'secret' },
       label: labelFailures,
       severity: 'high',
+      ...((changes.falsePositiveRatio ?? 0) > 0 ? undefined : { allowance: OFFICE }),
       ...changes,
     }),
   /** Failed logins on one account from 8 addresses in 10 minutes. */

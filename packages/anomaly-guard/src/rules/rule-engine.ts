@@ -21,6 +21,8 @@ interface CompiledRule {
   }[]
   readonly item: SignalKey | undefined
   readonly budget: Budget | undefined
+  /** What raises the limit of a key. */
+  readonly allowed: DistinctWindows | undefined
 }
 
 /** Runs rules. */
@@ -43,7 +45,7 @@ export function createRuleEngine(
   const compiled = rules.map(compile)
   const bySignal = new Map<string, CompiledRule[]>()
   for (const each of compiled) {
-    for (const name of [each.rule.on].flat()) {
+    for (const name of [each.rule.on, each.rule.allowance?.on ?? []].flat()) {
       const list = bySignal.get(name) ?? []
       bySignal.set(name, [...list, each])
     }
@@ -73,12 +75,15 @@ export function createRuleEngine(
 }
 
 function compile(rule: Rule): CompiledRule {
-  const { count = 'signals', limit, withinMs, maxKeys = DEFAULT_MAX_KEYS } = rule
+  const { count = 'signals', limit, withinMs, maxKeys = DEFAULT_MAX_KEYS, allowance } = rule
   const highest = Math.min(MAX_RISE * limit, count === 'amount' ? Infinity : MAX_CAPACITY - 1)
   const budget = rule.falsePositiveRatio
     ? createBudget(rule.falsePositiveRatio, highest)
     : undefined
-  const capacity = count === 'amount' ? 1 : Math.min(MAX_CAPACITY, budget ? highest + 1 : limit)
+  const capacity =
+    count === 'amount'
+      ? 1
+      : Math.min(MAX_CAPACITY, budget ? highest + 1 : limit + (allowance?.most ?? 0))
   const settings = { windowMs: withinMs, capacity, maxKeys }
   return {
     rule,
@@ -95,17 +100,25 @@ function compile(rule: Rule): CompiledRule {
     })),
     item: typeof count === 'object' ? count.distinct : undefined,
     budget,
+    allowed:
+      allowance &&
+      new DistinctWindows({ windowMs: allowance.withinMs, capacity: allowance.most + 1, maxKeys }),
   }
 }
 
 function evaluate(
-  { rule, windows, also, item, budget }: CompiledRule,
+  { rule, windows, also, item, budget, allowed }: CompiledRule,
   signal: Signal,
   hash: KeyHash,
 ): Detection | undefined {
   if (rule.where?.(signal) === false) return undefined
   const key = hashOf(signal, rule.by, hash)
   if (key === undefined) return undefined
+  if (signal.name === rule.allowance?.on) {
+    const member = hashOf(signal, rule.allowance.distinct, hash)
+    if (member !== undefined) allowed?.add(key, signal.atMs, member)
+    return undefined
+  }
   const value = item === undefined ? signal.amount : hashOf(signal, item, hash)
   if (item !== undefined && value === undefined) return undefined
   const reading = windows.add(key, signal.atMs, value ?? 0)
@@ -115,10 +128,12 @@ function evaluate(
     if (other !== undefined) counts[name] = others.add(key, signal.atMs, other)
   }
   const threshold = budget?.learn(key, reading)
-  if (reading < rule.limit || (threshold !== undefined && reading <= threshold)) return undefined
+  // One user alone has the plain limit.
+  const limit = rule.limit + Math.max(0, (allowed?.read(key, signal.atMs) ?? 0) - 1)
+  if (reading < limit || (threshold !== undefined && reading <= threshold)) return undefined
   return detect(rule, signal, {
     count: reading,
-    limit: rule.limit,
+    limit,
     withinMs: rule.withinMs,
     ...counts,
   })

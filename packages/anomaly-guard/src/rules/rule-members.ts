@@ -10,6 +10,7 @@ interface Members {
   readonly mode?: unknown
   readonly severity?: unknown
   readonly where?: unknown
+  readonly allowance?: { readonly on?: unknown; readonly distinct?: unknown } | undefined
 }
 
 const KEYS = new Set<unknown>([
@@ -63,6 +64,10 @@ export function checkMembers(
   if (mode !== undefined && !MODES.has(mode)) refuse('mode', 'must be shadow, alert or enforce')
   if (severity !== undefined && !SEVERITIES.has(severity)) {
     refuse('severity', 'must be info, low, medium, high or critical')
+  }
+  const { allowance } = definition
+  if (allowance !== undefined && !(typeof allowance.on === 'string' && isKey(allowance.distinct))) {
+    refuse('allowance', `must have "on", a signal, and "distinct", one of ${[...KEYS].join(', ')}`)
   }
   if (where !== undefined && typeof where !== 'function') refuse('where', 'must be a function')
 }

@@ -77,6 +77,16 @@ export interface RuleDefinition {
    * traffic. 0 to 0.1. @default 0: the limit stays
    */
   readonly falsePositiveRatio?: number
+  /**
+   * Raises the limit of a key by one for each further value of `distinct`, beyond one, that a signal `on` had there
+   * within `withinMs`, by `most` at most: many users of one address make more mistakes than one. @default none
+   */
+  readonly allowance?: {
+    readonly on: string
+    readonly distinct: SignalKey
+    readonly withinMs: number
+    readonly most: number
+  }
   /** How many keys are tracked. @default 100 000 */
   readonly maxKeys?: number
 }
@@ -133,6 +143,7 @@ export function defineRule(name: string, definition: RuleDefinition): Rule {
     throw new PARAPET_ANOMALY_GUARD_INVALID_ARGUMENT(`${what} of the rule "${name}"`, problem)
   }
   const { limit, withinMs, maxKeys = 1, falsePositiveRatio: budget = 0, count } = definition
+  const { allowance } = definition
   checkMembers(definition, refuse)
   if (!NAME.test(name)) refuse('the name', 'must be lower-case letters, digits and hyphens')
   const most = count === 'amount' ? Number.MAX_SAFE_INTEGER : 10_000
@@ -141,6 +152,16 @@ export function defineRule(name: string, definition: RuleDefinition): Rule {
     refuse('withinMs', `must be an integer from 1 to ${MAX_WINDOW_MS} (milliseconds)`)
   }
   if (!isWithin(maxKeys, 1, MAX_KEYS)) refuse('maxKeys', `must be an integer from 1 to ${MAX_KEYS}`)
+  if (allowance !== undefined) {
+    const isValid =
+      count === undefined && budget === 0 && isWithin(allowance.withinMs, 1, MAX_WINDOW_MS)
+    if (!isValid || !isWithin(allowance.most, 1, 1000)) {
+      refuse(
+        'allowance',
+        `must have "withinMs" to ${MAX_WINDOW_MS} and "most" to 1000, beside neither "count" nor "falsePositiveRatio"`,
+      )
+    }
+  }
   if (!(budget >= 0 && budget <= 0.1)) refuse('falsePositiveRatio', 'must be from 0 to 0.1')
   const rule = Object.freeze({ ...definition, name })
   defined.add(rule)

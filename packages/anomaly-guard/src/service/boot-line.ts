@@ -26,7 +26,7 @@ export function describeBoot(
   }
   const used = new Set(Object.values({ ...defaultResponses, ...settings.respond }).flat())
   if (used.has('step-up') && settings.stepUp === undefined) {
-    parts.push('Step-up is only recorded. Set "stepUp".')
+    parts.push('Step-up is only recorded. Set "stepUp", or read request.anomaly.stepUpSince.')
   }
   if (used.has('revoke') && settings.revoke === undefined) {
     parts.push('Sessions are not revoked. Set "revoke".')

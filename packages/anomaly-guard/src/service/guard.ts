@@ -106,14 +106,12 @@ export function createGuard(settings: AnomalyGuardSettings, report: GuardReporte
     },
     async stop() {
       cancelSweep?.()
-      await desk.settle()
-      await containments.settle()
+      await Promise.all([desk.settle(), containments.settle()])
       await Promise.all(shares.map((each) => each.stop()))
       await ownStore?.close()
     },
     async settle() {
-      await desk.settle()
-      await containments.settle()
+      await Promise.all([desk.settle(), containments.settle()])
     },
   }
 }

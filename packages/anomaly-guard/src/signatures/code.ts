@@ -124,7 +124,7 @@ export const code: readonly Signature[] = [
     'code.javascript',
     0.75,
     'eval( function( function* new settimeout( string. json. json.stringify object. reflect. proxy( .tostring.call',
-    /(?<![\w])(?:eval\s?\(|new\s(?:function|proxy|date|xmlhttp|image|array)\s?\(|string\.(?:fromcharcode|raw)|reflect\.\w{2,20}\s?\()/,
+    /(?<![\w])(?:eval\s?\(|new\s(?:function|proxy|xmlhttp|image)\s?\(|string\.(?:fromcharcode|raw)|reflect\.\w{2,20}\s?\()/,
   ),
   s('code.function', 0.4, 'function(', /function\(\s?\)\s?\{/),
   s(

@@ -157,7 +157,7 @@ export const command: readonly Signature[] = [
     'command.windows-if',
     0.75,
     'if',
-    /(?<![\w])if\s(?:\/i\s)?(?:not\s)?(?:(?:exist|defined|errorlevel|cmdextversion)\s["%\w]|["'(%[][^\n]{0,60}?(?:==|\s(?:equ|neq|lss|leq|gtr|geq)\s)|\w{1,30}\s?==\s?\w)/,
+    /(?<![\w])if\s(?![^\n]{0,80}\{)(?:\/i\s)?(?:not\s)?(?:(?:exist|defined|errorlevel|cmdextversion)\s["%\w]|["'(%[][^\n]{0,60}?(?:==|\s(?:equ|neq|lss|leq|gtr|geq)\s)|\w{1,30}\s?==\s?\w)/,
   ),
   s('command.windows-set', 0.8, 'set', /(?<=[|&;(]\s?)set\s\/[ap]\s/),
   s(
@@ -192,8 +192,8 @@ export const command: readonly Signature[] = [
   s(
     'command.history',
     0.7,
-    ['!-', '~+', '~-', '~0', '!1', '!!'],
-    /^(?:!-?\d{1,2}(?:!-?\d{1,2})?|~[+-]\d?|~\d{1,2}|!!)$/,
+    ['!-', '~+', '~-', '~0', '!1'],
+    /^(?:!-?\d{1,2}(?:!-?\d{1,2})?|~[+-]\d?|~\d{1,2})$/,
   ),
   s(
     'command.sqlite',

@@ -73,7 +73,7 @@ export const sqlConditions: readonly Signature[] = [
     'sqli.into-from',
     0.7,
     'limit offset',
-    /limit\s?\d{1,6}\s?(?:,\s?\d{1,6}|offset\s\d{1,6})\s?(?:--|#|\)|\/\*|into|procedure|$)/,
+    /limit\s?\d{1,6}\s?(?:,\s?\d{1,6}\s?$|(?:,\s?|offset\s)\d{1,6}\s?(?:--|#|\)|\/\*|into|procedure))/,
   ),
   s(
     'sqli.broken-in',

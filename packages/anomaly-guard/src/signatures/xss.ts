@@ -85,7 +85,7 @@ export const xss: readonly Signature[] = [
     'xss.eval',
     0.8,
     'import( eval( eval` execscript( settimeout( setinterval( setimmediate( msgbox',
-    /(?:import\s?\(\s?["'`](?:https?:)?\/\/|(?<![\w])(?:eval|execscript|settimeout|setinterval|setimmediate)\s?[(`]\s?[\w"'`(/[]|msgbox[\s+(])/,
+    /(?:import\s?\(\s?["'`](?:https?:)?\/\/|(?<![\w])(?:eval|execscript|settimeout|setinterval|setimmediate)\s?[(`]\s?(?!\(\s?\)\s?=>)[\w"'`(/[]|msgbox[\s+(])/,
   ),
   s(
     'xss.document',

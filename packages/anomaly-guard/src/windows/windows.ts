@@ -121,6 +121,20 @@ export class DistinctWindows implements Windows {
     return length + 1
   }
 
+  /** The reading of the window that ends now, without an entry. */
+  read(key: number, nowMs: number): number {
+    const table = this.#table
+    const slot = table.find(key)
+    if (slot === -1) return 0
+    table.read(slot)
+    const { data, offset } = table.view
+    let live = 0
+    for (let index = 0; index < table.lengths[slot]!; index++) {
+      if (data[offset + 2 * index + 1]! > nowMs - this.#windowMs) live++
+    }
+    return live
+  }
+
   delete(key: number): void {
     this.#table.delete(key)
   }

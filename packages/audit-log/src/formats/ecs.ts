@@ -32,6 +32,7 @@ export function toEcs({ record, index }: MappedEntry): Record<string, unknown> {
     organization: withoutUndefined({ id: textOf(record.tenant) }),
     parapet: {
       audit: withoutUndefined({
+        actor: textOf(record.actor),
         session: textOf(record.session),
         resource: record.resource,
         resource_id: textOf(record.resourceId),

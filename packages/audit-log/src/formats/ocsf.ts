@@ -110,6 +110,8 @@ export function toOcsf(
     ...membersOf(ocsfClass, record),
     unmapped: withoutUndefined({
       route: record.route,
+      // The operator who acted as the user of `actor`.
+      impersonator: textOf(record.actor),
       tenant: textOf(record.tenant),
       phase: record.phase,
       attempt_id: record.attemptId,

@@ -92,7 +92,12 @@ export class RequestRecorder {
     // Node keeps the address once it was read; after the client hung up it could not be read any more.
     keepAddress(request)
     this.#open.add(state)
-    if (rule !== undefined) this.#audit.parts.writer.requireRoom(rule.action)
+    if (rule === undefined) return
+    // A refused request has no outcome to record: it would be refused again while its reply is sent, and Fastify
+    // would send that error without the error handler of the app.
+    state.done = true
+    this.#audit.parts.writer.requireRoom(rule.action)
+    state.done = false
   }
 
   /** A hijacked reply does not pass onSend, and a handler may never answer a client that left. */

@@ -36,16 +36,17 @@ export class RequestReader {
     return this.#principal(request).fault
   }
 
-  /** Principal, session, tenant, address and route of a request. */
+  /** Principal, actor, session, tenant, address and route of a request. */
   readonly sourceOf = (request: FastifyRequest): AuditFields => {
     const { principal, fault } = this.#principal(request)
     if (principal === null && !this.#hasWarned) this.#warn(request)
-    const { principalId, sessionId, ...source } = readSource(request, principal)
+    const { principalId, sessionId, actorId, ...source } = readSource(request, principal)
     return {
       ...source,
       ...(fault === undefined ? undefined : { errorCode: codeOf(fault) }),
       ...(principalId === undefined ? undefined : { principal: principalId }),
       ...(sessionId === undefined ? undefined : { session: sessionId }),
+      ...(actorId === undefined ? undefined : { actor: actorId }),
       ...(principal?.tenantId === undefined ? undefined : { tenant: principal.tenantId }),
     }
   }

@@ -4,9 +4,10 @@ import type { AuditFields } from '../record/fields.ts'
 
 /** Keeps every member of the event; its `action` moves into the data of the record. */
 export function fieldsOfEvent(event: SecurityEvent): AuditFields {
-  const { principalId, sessionId, resourceType, resourceId, action, details } = event
+  const { principalId, sessionId, actorId, resourceType, resourceId, action, details } = event
   const { ip, userAgent, requestId, route, severity, outcome } = event
-  const source = { principal: principalId, session: sessionId, ip, userAgent, requestId, route }
+  const who = { principal: principalId, actor: actorId, session: sessionId }
+  const source = { ...who, ip, userAgent, requestId, route }
   return {
     ...textsOf({ ...source, resource: resourceType, resourceId }),
     severity,

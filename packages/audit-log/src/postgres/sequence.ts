@@ -191,7 +191,7 @@ async function writeStep(
       step.tiles.map(({ hashes }) => hashes),
     ],
   )
-  for (const attachments of step.attachments) await addAttachments(transaction, attachments)
+  await addAttachments(transaction, step.attachments)
   await transaction.query('INSERT INTO audit_log_checkpoints (size, note) VALUES ($1, $2)', [
     step.next.size,
     step.next.note,

@@ -2,34 +2,67 @@
 import { createHash } from 'node:crypto'
 import type { SqlClient, SqlQueryable } from '@parapet/kit'
 import type { StoredValue, SubjectState } from '../log/log-store.ts'
-import type { Attachments } from '../record/personal-data.ts'
+import type { Attachments, SealedValue, SubjectKey } from '../record/personal-data.ts'
+import { textArray } from './text-array.ts'
 
-/** Stores attachments; a key that is older than the erasure of its subject is ignored. */
-export async function addAttachments(sql: SqlQueryable, item: Attachments): Promise<void> {
-  const { keys = [], values = [], blob } = item
-  for (const key of keys) {
-    await sql.query(
-      `INSERT INTO audit_log_subject_keys (id, subject, sealed, created_at)
-       SELECT $1, $2, $3, $4::bigint
-       WHERE NOT EXISTS (SELECT FROM audit_log_erasures WHERE subject = $2 AND erased_at >= $4::bigint)
-       ON CONFLICT DO NOTHING`,
-      [key.id, key.subject, key.sealed, key.createdAt],
-    )
+/** How many rows one statement stores. */
+const ROWS = 1000
+
+/** Stores attachments of many records; a key that is older than the erasure of its subject is ignored. */
+export async function addAttachments(
+  sql: SqlQueryable,
+  items: readonly Attachments[],
+): Promise<void> {
+  // Each value needs its key, which may come with an earlier record.
+  for (const keys of inChunks(items.flatMap(({ keys: own = [] }) => own))) await addKeys(sql, keys)
+  for (const values of inChunks(items.flatMap(({ values: own = [] }) => own))) {
+    await addValues(sql, values)
   }
-  for (const value of values) {
-    await sql.query(
-      `INSERT INTO audit_log_values (record, path, subject, key_id, sealed)
-       SELECT $1, $2, $3, $4, $5 WHERE EXISTS (SELECT FROM audit_log_subject_keys WHERE id = $4)
-       ON CONFLICT DO NOTHING`,
-      [value.record, value.path, value.subject, value.keyId, value.sealed],
-    )
-  }
-  if (blob !== undefined) {
+  for (const { blob } of items) {
+    if (blob === undefined) continue
     await sql.query(
       'INSERT INTO audit_log_blobs (sha256, blob) VALUES ($1, $2) ON CONFLICT DO NOTHING',
       [createHash('sha256').update(blob).digest('hex'), blob],
     )
   }
+}
+
+function* inChunks<T>(rows: readonly T[]): Generator<readonly T[]> {
+  for (let at = 0; at < rows.length; at += ROWS) yield rows.slice(at, at + ROWS)
+}
+
+async function addKeys(sql: SqlQueryable, keys: readonly SubjectKey[]): Promise<void> {
+  await sql.query(
+    `INSERT INTO audit_log_subject_keys (id, subject, sealed, created_at)
+     SELECT k.* FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[])
+       AS k (id, subject, sealed, created_at)
+     WHERE NOT EXISTS (
+       SELECT FROM audit_log_erasures e WHERE e.subject = k.subject AND e.erased_at >= k.created_at)
+     ON CONFLICT DO NOTHING`,
+    [
+      textArray(keys.map(({ id }) => id)),
+      textArray(keys.map(({ subject }) => subject)),
+      textArray(keys.map(({ sealed }) => sealed)),
+      keys.map(({ createdAt }) => createdAt),
+    ],
+  )
+}
+
+async function addValues(sql: SqlQueryable, values: readonly SealedValue[]): Promise<void> {
+  await sql.query(
+    `INSERT INTO audit_log_values (record, path, subject, key_id, sealed)
+     SELECT v.* FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[])
+       AS v (record, path, subject, key_id, sealed)
+     WHERE EXISTS (SELECT FROM audit_log_subject_keys k WHERE k.id = v.key_id)
+     ON CONFLICT DO NOTHING`,
+    [
+      textArray(values.map(({ record }) => record)),
+      textArray(values.map(({ path }) => path)),
+      textArray(values.map(({ subject }) => subject)),
+      textArray(values.map(({ keyId }) => keyId)),
+      textArray(values.map(({ sealed }) => sealed)),
+    ],
+  )
 }
 
 /** The personal values of records whose keys still exist, with these keys. */

@@ -4,5 +4,5 @@ import type { AuditFields } from '../record/fields.ts'
 /** Who reads the log, and from where. */
 export type ReaderFields = Pick<
   AuditFields,
-  'principal' | 'session' | 'tenant' | 'ip' | 'userAgent' | 'requestId' | 'route'
+  'principal' | 'actor' | 'session' | 'tenant' | 'ip' | 'userAgent' | 'requestId' | 'route'
 >

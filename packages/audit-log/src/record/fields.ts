@@ -9,6 +9,8 @@ export type Markable = string | PersonalValue | HashedValue
 /** The fields of one record; all are optional. */
 export interface AuditFields<D = Readonly<Record<string, unknown>>> {
   readonly principal?: Markable
+  /** The operator who acted as the principal. */
+  readonly actor?: Markable
   readonly session?: Markable
   readonly tenant?: Markable
   readonly ip?: Markable

@@ -42,6 +42,8 @@ export interface AuditRecord {
   /** In an outcome: the id of the attempt. */
   readonly attemptId?: string
   readonly principal?: LeafText
+  /** The operator who acted as the principal. */
+  readonly actor?: LeafText
   readonly session?: LeafText
   readonly tenant?: LeafText
   readonly ip?: LeafText
@@ -87,6 +89,7 @@ export interface Leaf {
 
 const TEXTS = [
   'principal',
+  'actor',
   'session',
   'tenant',
   'ip',

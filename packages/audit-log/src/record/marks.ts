@@ -38,8 +38,11 @@ export function hmac(value: unknown): HashedValue {
   return new HashedValue(value)
 }
 
-/** What to do with a field: remove it, store its keyed hash, or make it erasable with the principal. */
-export type FieldRule = 'drop' | 'hmac' | 'pii'
+/**
+ * What to do with a field: remove it, store its keyed hash, or make it erasable with the principal. In a record
+ * without a principal, `pii` stores the keyed hash, and `pii-or-clear` leaves the field readable.
+ */
+export type FieldRule = 'drop' | 'hmac' | 'pii' | 'pii-or-clear'
 
 /** Replaces a secret. */
 export const REDACTED = '[redacted]'

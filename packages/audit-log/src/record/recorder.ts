@@ -27,6 +27,8 @@ export interface RecorderSettings {
   readonly rules: ReadonlyMap<string, FieldRule>
   readonly hashKey: KeyObject | undefined
   readonly subjects: SubjectKeys | undefined
+  /** Whose data a record without a principal is. @default nobody's */
+  readonly subjectOf?: ((fields: AuditFields) => string | undefined) | undefined
 }
 
 /** A record without its number, and its attachments. */
@@ -72,9 +74,10 @@ export class Recorder {
     if (rule === undefined || /^(?:hmac|pii):/.test(text)) return text
     if (rule === 'drop') return DROPPED
     // Only the principal is the subject of its own value.
-    return rule === 'pii' && name === 'principal'
-      ? `pii:${this.#settings.subjects!.pseudonymOf(text)}`
-      : this.#hash(text)
+    if (rule !== 'hmac' && name === 'principal') {
+      return `pii:${this.#settings.subjects!.pseudonymOf(text)}`
+    }
+    return rule === 'pii-or-clear' ? text : this.#hash(text)
   }
 
   /** A Proxy or a getter of the caller may throw anything. */
@@ -100,7 +103,8 @@ export class Recorder {
   ): Draft {
     requireKnownMembers(fields)
     const principal = readText('principal', fields.principal)
-    const visit: Visit = (name, path, value) => this.#visit(name, path, value, principal, pending)
+    const subject = principal ?? this.#settings.subjectOf?.(fields)
+    const visit: Visit = (name, path, value) => this.#visit(name, path, value, subject, pending)
     const hasRules = this.#settings.rules.size > 0
     const text = (name: (typeof MARKABLE)[number], given: unknown): LeafText | undefined => {
       const value = readText(name, given)
@@ -117,6 +121,7 @@ export class Recorder {
     // In canonical order; see `Draft`.
     return {
       action: action.name,
+      actor: text('actor', fields.actor),
       attemptId: internal.attemptId,
       blob: undefined,
       changes: fields.changes === undefined ? undefined : this.#changes(fields.changes, visit),
@@ -168,7 +173,7 @@ export class Recorder {
     name: string,
     path: string,
     value: unknown,
-    principal: Markable | undefined,
+    owner: Markable | undefined,
     pending: Pending[],
   ): Json | undefined {
     if (value instanceof PersonalValue) return this.#commit(value, path, pending)
@@ -177,11 +182,13 @@ export class Recorder {
     const rule = rules.size === 0 ? undefined : rules.get(path)
     if (rule === 'drop') return DROPPED
     if (rule === 'hmac') return this.#hash(value)
-    if (rule === 'pii') {
-      const subject = principal instanceof PersonalValue ? principal.subject : principal
-      // Without a subject the value could not be erased, so it is hashed.
-      if (typeof subject !== 'string') return this.#hash(value)
-      return this.#commit(new PersonalValue(value, subject), path, pending)
+    if (rule !== undefined) {
+      const subject = owner instanceof PersonalValue ? owner.subject : owner
+      if (typeof subject === 'string') {
+        return this.#commit(new PersonalValue(value, subject), path, pending)
+      }
+      // Without a subject the value could not be erased.
+      if (rule === 'pii') return this.#hash(value)
     }
     if (path === name) return undefined
     if (isSecretName(name)) return REDACTED

@@ -4,7 +4,15 @@ import type { AuditFields, Markable } from './fields.ts'
 import { HashedValue, PersonalValue } from './marks.ts'
 
 /** The texts that may be marked, and to which the option `fields` applies. */
-export const MARKABLE = ['principal', 'session', 'tenant', 'ip', 'userAgent', 'resourceId'] as const
+export const MARKABLE = [
+  'principal',
+  'actor',
+  'session',
+  'tenant',
+  'ip',
+  'userAgent',
+  'resourceId',
+] as const
 
 /** Whether the name is in {@link MARKABLE}. */
 export function isMarkable(name: string): name is (typeof MARKABLE)[number] {

@@ -43,10 +43,12 @@ export class RowLocator {
   locate(row: Row, scope: RecordScope): LocatedRow {
     const { subject } = this.#options
     const ids = this.#bind.map((member) => readName(row[member], member))
+    const { rowId, formerRowIds } = spellRowId(ids)
     return {
       row,
       tenant: this.#readTenant(row, scope),
-      ...spellRowId(ids),
+      rowId,
+      formerRowIds,
       subject: subject === undefined ? null : readName(row[subject], subject),
     }
   }

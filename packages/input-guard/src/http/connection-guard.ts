@@ -1,5 +1,5 @@
 /** Adds the limits of connections to a server. */
-import type { IncomingMessage } from 'node:http'
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import { constants, type ServerHttp2Session, type ServerHttp2Stream } from 'node:http2'
 import type { Socket } from 'node:net'
 import { isDeepStrictEqual } from 'node:util'
@@ -81,6 +81,7 @@ function createGuard(app: FastifyInstance, settings: ConnectionSettings): Server
       limitServer(server, settings)
       limitAddresses(server, addresses, closing)
       limitRequests(server, settings, closing)
+      ignoreExpectations(server)
     },
   }
 }
@@ -147,6 +148,17 @@ function limitRequests(server: Server, limits: ConnectionSettings, closing: Clos
   server.on('session', (session: ServerHttp2Session) => {
     const { maxConcurrentStreams = Number.POSITIVE_INFINITY } = session.localSettings
     if (maxConcurrentStreams > mostStreams) session.settings({ maxConcurrentStreams: mostStreams })
+  })
+}
+
+/**
+ * Node.js answers an unknown `Expect` with 417 by itself: no hook limits, records or logs such a request. A server
+ * may ignore the expectation. @see RFC 9110, section 10.1.1
+ */
+function ignoreExpectations(server: Server): void {
+  if (server.listenerCount('checkExpectation') > 0) return
+  server.on('checkExpectation', (...exchange: [IncomingMessage, ServerResponse]) => {
+    server.emit('request', ...exchange)
   })
 }
 

@@ -21,6 +21,30 @@ const kParser = Symbol('input-guard:json')
 /** Parses the bytes of a JSON body; for `addContentTypeParser(type, { parseAs: 'buffer' }, parser)`. */
 export type JsonParser = FastifyBodyParser<Buffer>
 
+/** Every parser that scans. */
+const guarded = new WeakSet<object>()
+
+/** Types of JSON, and one of them that a pattern for all of them matches. */
+const [JSON_TYPES, ANY_JSON, NO_JSON] = [/[/+]json$/, 'application/vnd.api+json', 'image/png']
+
+/** The types of JSON that a context parses without a scan. If a later Fastify hides its parsers, none are found. */
+export function unscannedTypes(context: FastifyInstance): string[] {
+  const { customParsers, parserRegExpList } = (readFastifyInternal(
+    context,
+    'fastify.contentTypeParser',
+  ) ?? {}) as {
+    readonly customParsers?: ReadonlyMap<string, { readonly fn: object }>
+    readonly parserRegExpList?: readonly RegExp[]
+  }
+  const patterns = (parserRegExpList ?? [])
+    .filter((each) => each.test(ANY_JSON) && !each.test(NO_JSON))
+    .map(String)
+  return [...(customParsers ?? [])].flatMap(([type, { fn }]) => {
+    const isJson = JSON_TYPES.test(type) || patterns.includes(type)
+    return isJson && !guarded.has(fn) ? [type] : []
+  })
+}
+
 /**
  * Makes the guarded parser the default parser of `application/json` of a context and of contexts that are
  * created later. An app or a plugin that adds a parser of its own, before or after, keeps it, and an app that
@@ -69,7 +93,7 @@ function createJsonParser(settings: JsonSettings, recorder: Recorder): JsonParse
     recorder.rejected(request, { in: 'body', field: '', code, count: 1 })
     return new PARAPET_INPUT_GUARD_BODY_REFUSED(bodyProblems[code])
   }
-  return (request, body, done) => {
+  const parser: JsonParser = (request, body, done) => {
     if (body.length === 0) return done(new errorCodes.FST_ERR_CTP_EMPTY_JSON_BODY())
     if (!isUtf8(body)) return done(refuse('utf_8', request))
     const fault = scanner.scan(body)
@@ -82,6 +106,8 @@ function createJsonParser(settings: JsonSettings, recorder: Recorder): JsonParse
     }
     done(null, value)
   }
+  guarded.add(parser)
+  return parser
 }
 
 /** A byte order mark is dropped, as Fastify does. @see RFC 8259, section 8.1 */

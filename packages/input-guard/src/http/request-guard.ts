@@ -31,8 +31,10 @@ const MULTIPART = 'multipart/form-data'
 /** What parameters may be on every route. */
 export type CommonParameterRules = Omit<ParameterRules, 'lists'>
 
-/** Which parameters a route declares as arrays. */
+/** What a route declares: parameters that are arrays, and media types of its body. */
 export interface DeclaredLists {
+  /** Whether a request has one of the media types, if a route declares its body by media type. */
+  hasDeclaredType(request: FastifyRequest): boolean
   querystring(request: FastifyRequest): ReadonlySet<string>
   body(request: FastifyRequest): ReadonlySet<string>
 }
@@ -94,6 +96,10 @@ function createHeadCheck(
     if (type !== undefined) {
       const media = mediaTypeFault(type)
       if (media !== undefined) return refusal('headers', media, MEDIA_TYPE[media])
+    }
+    // Fastify would not validate another type.
+    if (!lists.hasDeclaredType(request)) {
+      return refusal('headers', 'media_type', MEDIA_TYPE.media_type)
     }
     const url = raw.url ?? ''
     if (url.includes('%00')) return refusal('url', 'nul', QUERY('nul'))

@@ -7,21 +7,14 @@ import {
   type DeclaredRoute,
   type RouteRules,
 } from '@parapet/kit'
-import type {
-  FastifyInstance,
-  FastifyRequest,
-  FastifySchemaCompiler,
-  RouteOptions,
-  preSerializationHookHandler,
-} from 'fastify'
+import type { FastifyInstance, FastifyRequest, FastifySchemaCompiler, RouteOptions } from 'fastify'
 import { PARAPET_INPUT_GUARD_INVALID_RULE } from '../errors.ts'
-import { applyResponsePlan } from '../output/apply-plan.ts'
-import { compileResponsePlan, type ResponsePlan } from '../output/response-plan.ts'
+import { mediaTypeOf } from '../request/media-type.ts'
 import { findGaps } from '../validation/audit.ts'
 import { listParameters } from '../validation/list-parameters.ts'
 import { createResolver, isNode, type ResolveRef } from '../validation/schema-tools.ts'
-import type { Recorder } from './recorder.ts'
-import { responseSchemaOf } from './response-schema.ts'
+import { unscannedTypes } from './json-guard.ts'
+import { filterTextResponses, guardResponses, type ResponseSettings } from './responses.ts'
 import { hasGuardedSchemas } from './schemas.ts'
 
 const NAME = '@parapet/input-guard'
@@ -48,21 +41,24 @@ interface RouteSchema {
 /** The routes that the plugin guards. */
 export class GuardedRoutes {
   readonly #routes: GuardedRoute[] = []
+  /** Whether a route declares its body by media type. */
+  #declaresTypes = false
   readonly #app: FastifyInstance
   readonly #rules: RouteRules<GuardedRoute>
   readonly #lists = new WeakMap<object, ReadonlySet<string>>()
   readonly #resolvers = new WeakMap<FastifyInstance, ResolveRef>()
 
   /**
-   * @param recorder reports members of responses that are not declared; hidden ones are left out without it, too
+   * @param responses what is reported of responses, and what may be parsed
    * @param createCompiler makes the `validatorCompiler` of a context
    */
   constructor(
     app: FastifyInstance,
-    recorder: Recorder | undefined,
+    responses: ResponseSettings,
     createCompiler: (context: FastifyInstance) => FastifySchemaCompiler<unknown>,
   ) {
     this.#app = app
+    filterTextResponses(app)
     const compilers = new WeakMap<FastifyInstance, FastifySchemaCompiler<unknown>>()
     this.#rules = compileRouteRule<GuardedRoute>(app, {
       plugin: NAME,
@@ -82,7 +78,8 @@ export class GuardedRoutes {
           isUnguarded: readRule(raw, name),
           isMissed: false,
         }
-        this.#watchResponses(route, guarded, recorder)
+        guardResponses(route, responses, () => this.#resolverOf(context))
+        this.#declaresTypes ||= isNode(schema?.body) && isNode(schema.body['content'])
         this.#routes.push(guarded)
         return guarded
       },
@@ -103,6 +100,15 @@ export class GuardedRoutes {
     return found
   }
 
+  /** Whether a request has a media type that its route declares, or its route declares none. */
+  hasDeclaredType(request: FastifyRequest): boolean {
+    if (!this.#declaresTypes) return true
+    const { routeOptions, headers } = request
+    const body = (routeOptions.schema as RouteSchema | undefined)?.body
+    const content = isNode(body) ? body['content'] : undefined
+    return !isNode(content) || Object.hasOwn(content, mediaTypeOf(headers['content-type'] ?? ''))
+  }
+
   has(route: string): boolean {
     return this.#routes.some(({ name }) => name === route)
   }
@@ -119,6 +125,8 @@ export class GuardedRoutes {
       if (isMissed && !hasGuardedSchemas(context))
         return takesInput(route) ? [`  ${name} ${MISSED}`] : []
       const gaps = findGaps({ method, schema }, this.#resolverOf(context))
+      if (takesBody(method))
+        gaps.push(...unscannedTypes(context).map((type) => `body: ${type} ${UNSCANNED}`))
       return gaps.map((gap) => `  ${name} ${gap}`)
     })
   }
@@ -133,7 +141,17 @@ export class GuardedRoutes {
       const name = `${method} ${url}`
       const raw = (config as { readonly inputGuard?: unknown }).inputGuard
       const isUnguarded = readRule(raw, name)
-      return [{ name, method, schema: schema as RouteSchema, context, isUnguarded, isMissed: true }]
+      return [
+        {
+          name,
+          method,
+          schema: schema as RouteSchema,
+          context,
+          isUnguarded,
+          isMissed: true,
+          responses: undefined,
+        },
+      ]
     })
   }
 
@@ -142,42 +160,19 @@ export class GuardedRoutes {
     this.#resolvers.set(context, known)
     return known
   }
-
-  /** Adds a hook to the route itself, so that it runs after those of its contexts. */
-  #watchResponses(
-    route: RouteOptions,
-    { schema, context }: GuardedRoute,
-    recorder: Recorder | undefined,
-  ): void {
-    const responses = schema?.response
-    if (responses === undefined) return
-    const plans = new Map<unknown, ResponsePlan>()
-    const hook: preSerializationHookHandler = (request, reply, payload, done) => {
-      const node = responseSchemaOf(responses, reply)
-      if (node === undefined) return done(null, payload)
-      let plan = plans.get(node)
-      if (plan === undefined) {
-        plan = compileResponsePlan(node, this.#resolverOf(context))
-        plans.set(node, plan)
-      }
-      if (recorder === undefined && !plan.hidesSomething) return done(null, payload)
-      done(
-        null,
-        applyResponsePlan(payload, plan, (field) => recorder?.fieldRemoved(request, field)),
-      )
-    }
-    route.preSerialization = [
-      route.preSerialization ?? [],
-      hook,
-    ].flat() as preSerializationHookHandler[]
-  }
 }
 
 const MISSED =
   'is declared before input-guard, which does not check it; register input-guard with "await" first, or use guardedSchemas()'
 
+const UNSCANNED = 'has a parser that does not scan; use app.inputGuard.parseJson'
+
 function takesInput({ method, schema }: GuardedRoute): boolean {
-  return !['GET', 'HEAD', 'OPTIONS', 'TRACE'].includes(method) || schema?.querystring !== undefined
+  return takesBody(method) || schema?.querystring !== undefined
+}
+
+function takesBody(method: string): boolean {
+  return method.split(',').some((each) => !['GET', 'HEAD', 'OPTIONS', 'TRACE'].includes(each))
 }
 
 /** Reads `config.inputGuard`. @throws PARAPET_INPUT_GUARD_INVALID_RULE */

@@ -1,105 +1,140 @@
 /**
  * Shapes: sequences of distinct keys, shared by all objects that have the same keys in the same order.
  *
- * Most JSON of an API repeats a few sequences. If the next key of an object continues a known sequence, its
- * bytes are compared once and no set of names is needed. The tree is bounded, and dropped when it is full.
+ * Most JSON of an API repeats a few sequences, so the next key of an object can be guessed, and one comparison
+ * of a few words says that the guess is right, and so that the key is no duplicate. A shape is the position of
+ * its facts in one typed array, which the loop of the scanner reads without following objects.
  */
 
+/** The shape without keys. */
+export const EMPTY_SHAPE = 0
+
+/** A fact about the shape `s` is at `facts[s + NEXT]` and so on: the shape that last followed it; 0: none. */
+export const NEXT = 0
+/** The first shape of the object that was last found below its last key; 0: none. */
+export const FIRST = 1
+/** How many bytes its last key has as it is written: `"key":`. */
+export const SIZE = 2
+/** The last four of these bytes, which may overlap the words before. */
+export const LAST_WORD = 3
+const PARENT = 4
+const LENGTH = 5
+/** The other words of the key. */
+export const WORDS = 6
+const FACTS = 22
+
+/** How many bytes `"key":` has beside the key. */
+export const KEY_MARKS = 3
 /** Keys in one shape; a larger object gets a set of its own. */
-export const MAX_SHAPE_KEYS = 32
-/** A longer key is not kept beyond its request. */
-export const MAX_SHAPE_KEY_BYTES = 64
+const MAX_KEYS = 32
+/** A longer key is not kept beyond its request; the words of `"key":` must fit into the facts. */
+const MAX_KEY_BYTES = (FACTS - WORDS + 1) * 4 - KEY_MARKS
 const MAX_SHAPES = 2048
-const MAX_CHILDREN = 8
+/** Slots of the hash table, a power of two, and how many of them a search visits. */
+const [SLOTS, MAX_PROBES] = [MAX_SHAPES * 2, 8]
 
-/** One sequence of keys: that of its parent, and one more. */
-export class Shape {
-  readonly parent: Shape | null
-  /** The key as it was written, without quotes. */
-  readonly bytes: Uint8Array
-  readonly name: string
-  readonly size: number
-  readonly children: Shape[] = []
-  /** The child that an object had last. */
-  latest: Shape | null = null
-  #more: Map<string, Shape> | undefined
+/** A bounded table of shapes. */
+export class ShapeTable {
+  readonly facts = new Int32Array(MAX_SHAPES * FACTS)
+  readonly #slots = new Int32Array(SLOTS)
+  /** The last key of each shape, decoded. */
+  readonly #names: string[] = ['']
 
-  constructor(parent: Shape | null, bytes: Uint8Array, name: string) {
-    this.parent = parent
-    this.bytes = bytes
-    this.name = name
-    this.size = parent === null ? 0 : parent.size + 1
+  /** Makes room if the table is full; between two texts, so that a text never loses a shape. */
+  prepare(): void {
+    if (this.#names.length < MAX_SHAPES) return
+    this.#names.length = 1
+    this.#slots.fill(0)
+    this.facts.fill(0)
   }
 
-  has(name: string): boolean {
-    return this.parent !== null && (this.name === name || this.parent.has(name))
+  /** The shape that follows `shape` by the key that is written at `at`; 0: none is known. */
+  find(shape: number, view: DataView, at: number, size: number): number {
+    if (size < 4) return 0
+    const slot = hashOf(shape, view, at, size)
+    for (let probe = 0; probe < MAX_PROBES; probe++) {
+      const found = this.#slots[(slot + probe) % SLOTS]!
+      if (found === 0) return 0
+      if (this.facts[found + PARENT] === shape && isKey(this.facts, found, view, at, size)) {
+        return found
+      }
+    }
+    return 0
   }
-
-  /** The names of the sequence, for an object that outgrows its shape. */
-  names(): Set<string> {
-    return this.parent === null ? new Set() : this.parent.names().add(this.name)
-  }
-
-  /** A child that is not among {@link children}. */
-  find(name: string): Shape | undefined {
-    return this.#more?.get(name) ?? this.children.find((child) => child.name === name)
-  }
-
-  add(child: Shape): void {
-    if (this.children.length < MAX_CHILDREN) this.children.push(child)
-    else (this.#more ??= new Map()).set(child.name, child)
-  }
-}
-
-/** The tree of all shapes. */
-export class ShapeTree {
-  root = new Shape(null, new Uint8Array(), '')
-  #count = 0
 
   /**
-   * Continues a shape by a key that none of its children has.
+   * Adds the shape that follows `shape` by a key that it does not have.
    *
-   * @param name the decoded key; it must not be in the shape yet.
+   * @returns 0 if the shape cannot be kept
    */
-  grow(shape: Shape, bytes: Uint8Array, name: string): Shape {
-    const child = new Shape(shape, bytes.slice(), name)
-    shape.add(child)
-    if (++this.#count >= MAX_SHAPES) {
-      this.root = new Shape(null, new Uint8Array(), '')
-      this.#count = 0
+  grow(shape: number, view: DataView, at: number, size: number, name: string): number {
+    const { facts } = this
+    const length = facts[shape + LENGTH]! + 1
+    const grown = this.#names.length * FACTS
+    if (size < 4 || size > MAX_KEY_BYTES + KEY_MARKS || length > MAX_KEYS) return 0
+    if (grown === facts.length) return 0
+    const slot = this.#freeSlot(hashOf(shape, view, at, size))
+    if (slot === -1) return 0
+    this.#slots[slot] = grown
+    this.#names.push(name)
+    facts[grown + PARENT] = shape
+    facts[grown + LENGTH] = length
+    facts[grown + SIZE] = size
+    const last = at + size - 4
+    facts[grown + LAST_WORD] = view.getInt32(last, true)
+    for (let word = at, to = grown + WORDS; word < last; word += 4) {
+      facts[to++] = view.getInt32(word, true)
     }
-    return child
+    return grown
+  }
+
+  has(shape: number, name: string): boolean {
+    for (let each = shape; each !== EMPTY_SHAPE; each = this.facts[each + PARENT]!) {
+      if (this.#names[each / FACTS] === name) return true
+    }
+    return false
+  }
+
+  /** The keys of a shape, for an object that outgrows it. */
+  namesOf(shape: number): Set<string> {
+    const names = new Set<string>()
+    for (let each = shape; each !== EMPTY_SHAPE; each = this.facts[each + PARENT]!) {
+      names.add(this.#names[each / FACTS]!)
+    }
+    return names
+  }
+
+  #freeSlot(slot: number): number {
+    for (let probe = 0; probe < MAX_PROBES; probe++) {
+      const at = (slot + probe) % SLOTS
+      if (this.#slots[at] === 0) return at
+    }
+    return -1
   }
 }
 
-/** The child whose key is written as the bytes from `start` to `end`. */
-export function childAt(
-  { children }: Shape,
-  bytes: Uint8Array,
-  start: number,
-  end: number,
-): Shape | undefined {
-  const size = end - start
-  for (let index = 0; index < children.length; index++) {
-    const child = children[index]!
-    const key = child.bytes
-    if (key.length !== size) continue
-    let at = 0
-    while (at < size && key[at] === bytes[start + at]) at++
-    if (at === size) return child
+/** Whether the last key of a shape is the one that is written at `at`, where `size` bytes are left. */
+function isKey(facts: Int32Array, shape: number, view: DataView, at: number, size: number) {
+  const last = at + size - 4
+  if (facts[shape + SIZE] !== size) return false
+  if (facts[shape + LAST_WORD] !== view.getInt32(last, true)) return false
+  let fact = shape + WORDS
+  let word = at
+  while (word < last && facts[fact] === view.getInt32(word, true)) {
+    fact++
+    word += 4
   }
-  return undefined
+  return word >= last
 }
 
-/**
- * Compares a key with the text at `start`.
- *
- * @returns the position after its quote and colon, or 0: another key, or white space before the colon
- */
-export function matchKey(bytes: Uint8Array, start: number, key: Uint8Array): number {
-  const size = key.length
-  let at = 0
-  while (at < size && key[at] === bytes[start + at]) at++
-  const end = start + size
-  return at === size && bytes[end] === 0x22 && bytes[end + 1] === 0x3a ? end + 2 : 0
+/** A search visits few slots whatever the keys are, so the hash needs no secret. */
+function hashOf(shape: number, view: DataView, at: number, size: number): number {
+  const last = at + size - 4
+  let hash = Math.imul(shape + 1, 0x9e3779b1)
+  for (let word = at; word < last; word += 4) {
+    hash = Math.imul(hash ^ view.getInt32(word, true), 0x85ebca6b)
+    hash ^= hash >>> 15
+  }
+  hash = Math.imul(hash ^ view.getInt32(last, true), 0xc2b2ae35)
+  return (hash ^ (hash >>> 15)) & (SLOTS - 1)
 }

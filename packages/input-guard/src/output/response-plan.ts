@@ -31,6 +31,13 @@ export function compileResponsePlan(schema: SchemaNode, resolve: ResolveRef): Re
   return plan
 }
 
+/** Whether a schema says nothing of the members of a value, as that of a text or of any value. */
+export function allowsEverything(plan: ResponsePlan): boolean {
+  const { members, isOpen, hidden, patterns, tuple, items, hidesSomething } = plan
+  const declared = members.size + hidden.size + patterns.length + tuple.length
+  return isOpen && declared === 0 && items === undefined && !hidesSomething
+}
+
 function spread(plans: readonly ResponsePlan[]): boolean {
   let hasChanged = false
   for (const plan of plans) {

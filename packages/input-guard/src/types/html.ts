@@ -8,12 +8,14 @@ import {
   fault,
   guardedString,
   refuseType,
+  withoutUndefined,
   type AllowedHtml,
   type CheckTools,
   type CommonOptions,
   type HtmlEngine,
   type TextCheck,
 } from './check.ts'
+import { findExcess, isDeeperThan, type HtmlAmounts } from './html-limits.ts'
 
 /** Options of {@link SafeHtml}. */
 export interface SafeHtmlOptions extends CommonOptions {
@@ -23,7 +25,17 @@ export interface SafeHtmlOptions extends CommonOptions {
   readonly allow?: 'comment' | 'rich' | AllowedHtml
   /** `sanitize` removes what is unsafe and reports it; `reject` refuses the request. @default 'sanitize' */
   readonly onUnsafe?: 'sanitize' | 'reject'
+  /** Opening tags; more are refused before a parser reads them. Closing tags and comments: as many again. @default 200 */
+  readonly maxTags?: number
+  /** Attributes of all tags together; more are refused, too. @default 400 */
+  readonly maxAttributes?: number
+  /** `&`, and `<` and `>` outside tags; more are refused, too. @default 500 */
+  readonly maxReferences?: number
 }
+
+/** An engine takes some microseconds for each of them, so these take less than 5 ms together. */
+const DEFAULT_AMOUNTS: HtmlAmounts = { maxTags: 200, maxAttributes: 400, maxReferences: 500 }
+const MAX_AMOUNT = 10_000
 
 const COMMENT: AllowedHtml = {
   tags: (
@@ -76,11 +88,22 @@ export function SafeHtml(options: SafeHtmlOptions = {}): TString {
     maxLength: 'number',
     allow: typeof options.allow === 'string' ? Object.keys(PRESETS) : 'object',
     onUnsafe: ['sanitize', 'reject'],
+    maxTags: 'number',
+    maxAttributes: 'number',
+    maxReferences: 'number',
   })
   const { maxLength = 10_000, allow = 'comment', onUnsafe } = options
   if (maxLength > 100_000) refuseType('SafeHtml', '"maxLength" must be at most 100000')
   if (typeof allow !== 'string') refuseUnsafe(allow)
-  return guardedString({ type: 'html', allow, onUnsafe }, { ...commonOf(options), maxLength })
+  const { maxTags, maxAttributes, maxReferences } = options
+  const amounts = { maxTags, maxAttributes, maxReferences }
+  for (const [name, amount = 1] of Object.entries(amounts)) {
+    if (!Number.isSafeInteger(amount) || amount < 1 || amount > MAX_AMOUNT) {
+      refuseType('SafeHtml', `"${name}" must be an integer from 1 to ${MAX_AMOUNT}`)
+    }
+  }
+  const settings = { type: 'html', allow, onUnsafe, ...amounts }
+  return guardedString(settings, { ...commonOf(options), maxLength })
 }
 
 function refuseUnsafe({ tags, attributes, schemes }: AllowedHtml): void {
@@ -105,15 +128,21 @@ const CONTROL = /[^\P{Cc}\t\n\r]/gu
 const HAS_CONTROL = /[^\P{Cc}\t\n\r]/u
 const HAS_MARKUP = /[<>&]/
 /** A `<` that begins no whole tag, comment or instruction: text such as `total<budget`. */
-const LOOSE = /<(?![a-z/!?][^<>]*>|!--)/gi
+export const LOOSE = /<(?![a-z/!?][^<>]*>|!--)/gi
 /** Comments, instructions and declarations are removed. */
 const REMOVED = /<(?:[!?]|\/[^a-z])/i
-/** More take long, and text of that form is an attack. */
-const MAX_TAGS = 5000
-const TOO_MANY_TAGS = fault('html_tags', `must have at most ${MAX_TAGS} tags`)
+/** An engine keeps half as much. */
+const MAX_DEPTH = 100
+const TOO_DEEP = fault('html_depth', `must nest at most ${MAX_DEPTH} elements`)
+const EXCESS = {
+  maxTags: ['html_tags', 'tags'],
+  maxAttributes: ['html_attributes', 'attributes of tags'],
+  maxReferences: ['html_references', 'of the characters & < > in its text'],
+} as const
 
 export function compileHtml(settings: SafeHtmlOptions, tools: CheckTools): TextCheck {
   const { allow = 'comment', onUnsafe = 'sanitize' } = settings
+  const amounts = { ...DEFAULT_AMOUNTS, ...withoutUndefined(settings) } as HtmlAmounts
   const allowed = typeof allow === 'string' ? PRESETS[allow] : allow
   const engine = tools.htmlEngine ?? createDefaultEngine(tools, allowed)
   return (text, report) => {
@@ -122,8 +151,13 @@ export function compileHtml(settings: SafeHtmlOptions, tools: CheckTools): TextC
     const hasControl = HAS_CONTROL.test(text)
     const plain = hasControl ? text.replaceAll(CONTROL, '') : text
     if (!hasControl && !HAS_MARKUP.test(plain)) return plain
-    if (plain.split('<', MAX_TAGS + 2).length > MAX_TAGS + 1) return TOO_MANY_TAGS
     const whole = plain.replaceAll(LOOSE, '&lt;')
+    const excess = findExcess(whole, amounts)
+    if (excess !== undefined) {
+      const [code, what] = EXCESS[excess]
+      return fault(code, `must have at most ${amounts[excess]} ${what}`)
+    }
+    if (isDeeperThan(whole, MAX_DEPTH)) return TOO_DEEP
     const { html, isChanged } = runEngine(engine, whole, allowed)
     if (!isChanged && !hasControl && !REMOVED.test(whole)) return html
     if (onUnsafe === 'reject') return UNSAFE

@@ -7,6 +7,7 @@ import {
   commonOf,
   fault,
   guardedString,
+  refuseType,
   type CheckTools,
   type CommonOptions,
   type Fault,
@@ -17,7 +18,7 @@ import {
 export interface TextTransforms {
   /** Removes white space at both ends. @default true */
   readonly trim?: boolean
-  /** Unicode normalisation form. @default 'NFC' */
+  /** Unicode normalisation form; `NFKC` for at most 10 000 characters, because it can make 18 of one. @default 'NFC' */
   readonly normalize?: 'NFC' | 'NFKC' | 'none'
   /** Converts to lower case. @default false */
   readonly lower?: boolean
@@ -30,11 +31,14 @@ export interface SafeTextOptions extends TextTransforms, CommonOptions {
   readonly minLength?: number
   /** Allows line breaks and tabs. @default false */
   readonly multiline?: boolean
-  /** `reject` refuses texts that look like others. @default 'allow' */
+  /** `reject` refuses texts that look like others, of at most 5000 characters. @default 'allow' */
   readonly confusables?: 'allow' | 'reject'
   /** A JavaScript regular expression, applied to the result. */
   readonly pattern?: string
 }
+
+/** Longer texts would take more than some milliseconds. */
+const [MAX_NFKC, MAX_CONFUSABLES] = [10_000, 5000]
 
 /** Text in any script, without control, bidirectional and invisible characters. */
 export function SafeText(options: SafeTextOptions): TString {
@@ -58,6 +62,14 @@ export function SafeText(options: SafeTextOptions): TString {
     normalize,
     lower,
   } = options
+  for (const [name, isSet, most] of [
+    ['normalize', normalize === 'NFKC', MAX_NFKC],
+    ['confusables', confusables === 'reject', MAX_CONFUSABLES],
+  ] as const) {
+    if (isSet && maxLength > most) {
+      refuseType('SafeText', `"${name}" needs a "maxLength" of at most ${most}`)
+    }
+  }
   return guardedString(
     { type: 'text', multiline, confusables, trim, normalize, lower },
     {

@@ -18,6 +18,8 @@ export interface Principal {
   readonly scopes?: readonly string[]
   readonly tenantId?: string
   readonly sessionId?: string
+  /** The operator who acts as this caller, if it is not the caller. @see RFC 8693, section 4.1 */
+  readonly actorId?: string
   /** When the caller authenticated, in milliseconds since the Unix epoch. */
   readonly authenticatedAt?: number
   /** Authentication methods. @see RFC 8176 */
@@ -34,7 +36,7 @@ declare module 'fastify' {
 /** How long an asynchronous mapping may take. */
 const MAPPING_DEADLINE_MS = 5000
 
-const TEXTS = ['id', 'tenantId', 'sessionId'] as const
+const TEXTS = ['id', 'tenantId', 'sessionId', 'actorId'] as const
 const LISTS = ['roles', 'permissions', 'scopes', 'amr'] as const
 
 /** Names of other standards for a limit: to drop them would lift it. @see RFC 6749, section 3.3 */

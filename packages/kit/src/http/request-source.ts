@@ -14,6 +14,8 @@ export interface RequestSource {
   readonly userAgent?: string
   readonly principalId?: string
   readonly sessionId?: string
+  /** The operator who acts as the principal. */
+  readonly actorId?: string
 }
 
 const MAX_USER_AGENT = 512
@@ -49,5 +51,6 @@ export function requestSource(
     ...(userAgent === undefined ? undefined : { userAgent: userAgent.slice(0, MAX_USER_AGENT) }),
     ...(principal ? { principalId: principal.id } : undefined),
     ...(principal?.sessionId === undefined ? undefined : { sessionId: principal.sessionId }),
+    ...(principal?.actorId === undefined ? undefined : { actorId: principal.actorId }),
   }
 }

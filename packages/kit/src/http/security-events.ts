@@ -130,6 +130,7 @@ const SUBJECT = [
   'userAgent',
   'principalId',
   'sessionId',
+  'actorId',
   'action',
   'resourceType',
   'resourceId',

@@ -47,6 +47,8 @@ interface Definition {
 const RECOVER_MS = 15_000
 const MAX_DEAD = 100
 const DEFAULT_DRAIN_MS = 10_000
+/** At the start, storages create tables, and wait for other instances that do. */
+const START_MS = 40_000
 
 /** Makes the port on a storage. */
 export function createJobs(settings: JobRunnerSettings): Jobs {
@@ -236,7 +238,7 @@ class JobRunner implements Jobs {
   }
 
   async #startOnce(): Promise<void> {
-    for (const { queue } of this.#workers.values()) await this.#prepare(queue)
+    for (const { queue } of this.#workers.values()) await this.#prepare(queue, START_MS)
     if (this.#closing !== undefined) throw new PARAPET_KIT_JOBS_CLOSED()
     this.#isStarted = true
     this.#settings.onStart?.()
@@ -289,11 +291,12 @@ class JobRunner implements Jobs {
     storage.close()
   }
 
-  #prepare(queue: JobQueue): Promise<void> {
+  #prepare(queue: JobQueue, deadlineMs = this.#settings.deadlineMs): Promise<void> {
     if (this.#isClosed) return Promise.reject(new PARAPET_KIT_JOBS_CLOSED())
     const known = this.#prepared.get(queue.name)
     if (known !== undefined) return known
-    const preparing = this.#bounded(this.#settings.storage.prepare(queue)).catch((error) => {
+    const prepared = this.#settings.storage.prepare(queue)
+    const preparing = this.#bounded(prepared, deadlineMs).catch((error) => {
       this.#prepared.delete(queue.name)
       throw error
     })
@@ -301,8 +304,8 @@ class JobRunner implements Jobs {
     return preparing
   }
 
-  #bounded<T>(call: Promise<T>): Promise<T> {
-    const { deadlineMs, clock } = this.#settings
+  #bounded<T>(call: Promise<T>, deadlineMs = this.#settings.deadlineMs): Promise<T> {
+    const { clock } = this.#settings
     return withDeadline(call, deadlineMs, () => new PARAPET_KIT_JOBS_TIMEOUT(deadlineMs), clock)
   }
 }

@@ -2,7 +2,7 @@
 import { PARAPET_KIT_INVALID_ARGUMENT } from '../errors.ts'
 import { option } from '../options/option-readers.ts'
 import { readOptions } from '../options/options.ts'
-import type { SqlClient } from '../sql/sql.ts'
+import type { SqlClient, SqlTransaction } from '../sql/sql.ts'
 import { systemClock, type Clock } from '../time/clock.ts'
 import { warn } from '../warn.ts'
 import { createJobs } from './job-runner.ts'
@@ -54,20 +54,30 @@ export function createPgBossJobs(boss: PgBossLike, options: PgBossJobsOptions = 
 const SCRIPT = /^\s*BEGIN;([\s\S]*)COMMIT;\s*$/
 /** Creating the tables and the maintenance of pg-boss wait up to 30 s for a lock. */
 const SCRIPT_DEADLINE_MS = 40_000
+/** Each queue is a table, and instances that make two at once lock what the other one needs next. */
+const CREATE_QUEUE = /^SELECT (\w+)\.create_queue\(\$1, \$2\)$/
+const QUEUES_LOCK = `SELECT pg_advisory_xact_lock(hashtextextended('parapet_jobs:' || $1, 0))`
 
 /**
  * Makes the option `db` of pg-boss from kit's SQL port: for PGlite, and for a pool whose statements have
  * deadlines. Scripts run in a transaction that is rolled back when they fail, which pg-boss itself leaves
- * open on its connection.
+ * open on its connection. Instances that start at once create their queues one after the other, where
+ * pg-boss itself gets deadlocks.
  */
 export function createPgBossDb(sql: SqlClient): PgBossDb {
   return {
     async executeSql(text, values) {
       const script = SCRIPT.exec(text)?.[1]
-      if (script === undefined) return sql.query(text, values)
-      await sql.transaction((transaction) => transaction.script(script), {
-        deadlineMs: SCRIPT_DEADLINE_MS,
-      })
+      const schema = CREATE_QUEUE.exec(text)?.[1]
+      if (script === undefined && schema === undefined) return sql.query(text, values)
+      const run = async (transaction: SqlTransaction) => {
+        if (script !== undefined) await transaction.script(script)
+        else {
+          await transaction.query(QUEUES_LOCK, [schema])
+          await transaction.query(text, values)
+        }
+      }
+      await sql.transaction(run, { deadlineMs: SCRIPT_DEADLINE_MS })
       return { rows: [] }
     },
   }

@@ -48,10 +48,12 @@ const PREPARE_ATTEMPTS = 5
 /** pg-boss deletes jobs that wait for longer. */
 const RETENTION_DAYS = 3650
 
+type StatementName = 'take' | 'release' | 'upcoming' | 'dead' | 'complete' | 'hold'
+
 export class PgBossStorage implements JobStorage {
   readonly #boss: PgBossLike
   readonly #clock: Clock
-  readonly #sql: Readonly<Record<'take' | 'release' | 'upcoming' | 'dead', string>>
+  readonly #sql: Readonly<Record<StatementName, string>>
 
   constructor(boss: PgBossLike, schema: string, clock: Clock) {
     this.#boss = boss
@@ -116,13 +118,14 @@ export class PgBossStorage implements JobStorage {
     return rows as unknown[]
   }
 
-  async complete({ name }: JobQueue, { id }: TakenJob): Promise<void> {
-    await this.#boss.complete(name, id)
+  /** pg-boss would complete the attempt of another instance that has taken the job over, and so would `fail`. */
+  async complete({ name }: JobQueue, { id, token }: TakenJob): Promise<void> {
+    await this.#query(this.#sql.complete, [name, id, token])
   }
 
-  async fail(queue: JobQueue, job: TakenJob, error: string): Promise<void> {
-    // pg-boss would fail the attempt of another instance that has taken the job over.
-    if (await this.owns(queue, job)) await this.#boss.fail(queue.name, job.id, { message: error })
+  async fail({ name }: JobQueue, { id, token }: TakenJob, error: string): Promise<void> {
+    const held = await this.#query(this.#sql.hold, [name, id, token])
+    if (held.length > 0) await this.#boss.fail(name, id, { message: error })
   }
 
   async owns({ name }: JobQueue, { id, token }: TakenJob): Promise<boolean> {
@@ -161,11 +164,10 @@ export class PgBossStorage implements JobStorage {
 }
 
 /** The statements that pg-boss does not have. */
-function statements(
-  schema: string,
-): Readonly<Record<'take' | 'release' | 'upcoming' | 'dead', string>> {
+function statements(schema: string): Readonly<Record<StatementName, string>> {
   const columns = `id::text AS id, data, state::text AS state, retry_count AS "retryCount",
     started_on AS "startedOn", output, completed_on`
+  const owned = `name = $1 AND id = $2::uuid AND state = 'active' AND output->>'token' = $3`
   const failed = (table: string): string =>
     `SELECT ${columns} FROM ${schema}.${table} WHERE name = ANY ($1) AND state = 'failed'`
   return {
@@ -186,6 +188,11 @@ function statements(
         started_on = CASE retry_count WHEN 0 THEN NULL ELSE started_on END,
         retry_count = GREATEST(retry_count - 1, 0)
       WHERE name = $1 AND state = 'active' AND output->>'token' = $2`,
+    complete: `UPDATE ${schema}.job SET state = 'completed', completed_on = now(), output = NULL
+      WHERE ${owned}`,
+    // Nobody takes the job over before pg-boss has failed it.
+    hold: `UPDATE ${schema}.job SET expire_in = now() - started_on + interval '60 seconds'
+      WHERE ${owned} RETURNING id`,
     upcoming: `SELECT extract(epoch FROM now())::float8 * 1000 AS now,
       (SELECT json_agg(json_build_object(
           'id', id, 'dueAt', extract(epoch FROM start_after)::float8 * 1000))

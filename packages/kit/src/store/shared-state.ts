@@ -2,7 +2,9 @@
  * A local copy of state that the instances of a fleet share. Changes are pushed over a channel, so
  * that a request asks nobody; while messages may be missing, the copy says that it is not current.
  */
+import { PARAPET_KIT_STORE_TIMEOUT } from '../errors.ts'
 import { systemClock, type Clock } from '../time/clock.ts'
+import { withDeadline } from '../time/deadline.ts'
 import type { Store } from './store.ts'
 
 /** See {@link followSharedState}. */
@@ -53,11 +55,13 @@ export interface SharedState {
    * @throws the first failure, so that the caller can report it.
    */
   announce(message: string, keepMs?: number): Promise<void>
-  /** Ends the subscription and all timers. */
+  /** Ends all timers and the subscription; a store that does not answer is waited for 2 s. */
   stop(): Promise<void>
 }
 
 const RETRY_MS = 500
+/** A store that does not answer must not keep an app from closing. */
+const STOP_MS = 2000
 const MAX_UNSHARED = 100_000
 
 /** Follows shared state. It does nothing before `start`. */
@@ -130,8 +134,10 @@ class SharedStateFollower implements SharedState {
     this.#setCurrent(false)
     this.#cancelRetry?.()
     this.#cancelRefresh?.()
-    // The store may be closed already, and the subscription with it.
-    await this.#unsubscribe?.().catch(() => {})
+    // The store may be closed already, and the subscription with it, or may not answer.
+    const ended = this.#unsubscribe?.() ?? Promise.resolve()
+    const late = (): Error => new PARAPET_KIT_STORE_TIMEOUT(STOP_MS)
+    await withDeadline(ended, STOP_MS, late, this.#clock).catch(() => {})
   }
 
   async #subscribe(): Promise<void> {

@@ -13,6 +13,17 @@ export interface TotpFactor {
   readonly recentSteps?: readonly number[]
   /** Steps by which the user's clock was ahead of ours at the last use; `null` before the first. */
   readonly drift: number | null
+  /** How its codes are computed, for an app of another system; absent: as the options say. */
+  readonly form?: TotpForm
+}
+
+/** How codes of an authenticator app are computed. */
+export interface TotpForm {
+  readonly algorithm: 'SHA1' | 'SHA256' | 'SHA512'
+  /** 6 to 8. */
+  readonly digits: number
+  /** The length of a step, 15 to 120. */
+  readonly periodSeconds: number
 }
 
 /** The unused backup codes of an account. */
@@ -22,6 +33,8 @@ export interface BackupCodeSet {
   /** Base64url of 32 bytes for each unused code. */
   readonly hashes: readonly string[]
   readonly createdAt: number
+  /** The codes are of another system: hashed in lower case, without a check character. */
+  readonly isImported?: true
 }
 
 /** A passkey as it is stored. */

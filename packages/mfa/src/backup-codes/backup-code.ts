@@ -45,6 +45,11 @@ export function parseBackupCode(text: string): string | null {
   return values.map((value) => ALPHABET[value]).join('')
 }
 
+/** A code of another system as it is hashed: in any case, with or without separators. */
+export function parseImportedCode(text: string): string {
+  return normalizeCode(text).toLowerCase()
+}
+
 /** Hashes codes of {@link createBackupCodes} for storage, off the event loop. */
 export async function hashBackupCodes(
   codes: readonly string[],

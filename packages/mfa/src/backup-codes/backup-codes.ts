@@ -20,6 +20,7 @@ import {
   hashBackupCode,
   hashBackupCodes,
   parseBackupCode,
+  parseImportedCode,
   spendBackupCode,
 } from './backup-code.ts'
 
@@ -66,11 +67,23 @@ export class BackupCodes {
 
   /** Verifies a code and removes it from the account. */
   async verify(userId: string, typed: string, origin: Origin): Promise<CodeVerified> {
-    const code = parseBackupCode(typed)
+    const code = await this.#read(userId, typed)
     if (code === null) throw new PARAPET_MFA_CODE_MISTYPED()
     return runAttempt(this.#context, { userId, method: 'backup-code', origin }, () =>
       this.#verify(userId, code, origin),
     )
+  }
+
+  /**
+   * The code as it is hashed; `null`: it is mistyped. The account is read for every text, so that a typing error
+   * takes as long as a wrong code up to here.
+   */
+  async #read(userId: string, typed: string): Promise<string | null> {
+    const code = parseBackupCode(typed)
+    const { backupCodes } = await this.#context.accounts.read(userId)
+    if (backupCodes?.isImported !== true) return code
+    const imported = parseImportedCode(typed)
+    return imported === '' ? null : imported
   }
 
   /**

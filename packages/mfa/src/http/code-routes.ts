@@ -9,7 +9,7 @@ import type { RouteTools } from './route-tools.ts'
 
 /** Adds the routes. */
 export function addCodeRoutes(app: FastifyInstance, tools: RouteTools): void {
-  const { mfa, requireSession, requireManager, originOf } = tools
+  const { mfa, requireOwner, requireManager, originOf } = tools
 
   app.post('/totp', routes.beginTotp, async (request, reply) => {
     const { id } = await requireManager(request, reply)
@@ -27,7 +27,7 @@ export function addCodeRoutes(app: FastifyInstance, tools: RouteTools): void {
     return reply.code(204).send(null)
   })
   app.post<{ Body: VerifyBody }>('/verify', routes.verify, async (request, reply) => {
-    const { id } = requireSession(request)
+    const { id } = requireOwner(request)
     const { code, rememberDevice = false } = request.body
     const { proof, ...rest } = await mfa.verify(id, code, originOf(request))
     const view = await tools.assure(request, reply, proof)

@@ -43,16 +43,16 @@ function addManagement(app: FastifyInstance, tools: RouteTools): void {
 }
 
 function addVerification(app: FastifyInstance, tools: RouteTools): void {
-  const { mfa, requireSession, originOf } = tools
+  const { mfa, requireOwner, originOf } = tools
 
   app.post('/passkeys/verify/options', routes.beginProof, (request) =>
-    mfa.passkeys.assertionOptions(requireSession(request).id),
+    mfa.passkeys.assertionOptions(requireOwner(request).id),
   )
   app.post<{ Body: AnswerBody }>(
     '/passkeys/verify',
     routes.provePasskey,
     async (request, reply) => {
-      const { id } = requireSession(request)
+      const { id } = requireOwner(request)
       const proof = await mfa.passkeys.verify(id, request.body.response, originOf(request))
       return tools.assure(request, reply, proof)
     },

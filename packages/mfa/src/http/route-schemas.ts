@@ -28,8 +28,11 @@ interface Parts {
   readonly code?: number
 }
 
-/** The rule is `'open'` because each handler checks the session itself. */
-const config = { mfa: 'open' } as const
+/**
+ * The rule is `'open'` because each handler checks the session itself. A session of an account that must enrol a
+ * factor may use these routes and no others.
+ */
+const config = { mfa: 'open', sessions: 'enrolment' } as const
 /**
  * For the plugins that authenticate and authorize requests, whatever their order: the login is public.
  * A caller who is already logged in with an expired token must be able to log in again.

@@ -1,7 +1,7 @@
 /** What the handlers of all routes share. */
 import type { Principal, usePrincipal } from '@parapet/kit'
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { PARAPET_MFA_LOGIN_REQUIRED } from '../errors.ts'
+import { PARAPET_MFA_IMPERSONATED, PARAPET_MFA_LOGIN_REQUIRED } from '../errors.ts'
 import type { FactorContext, Origin } from '../factors/context.ts'
 import type { AccountName, Elevate, SignIn } from '../options.ts'
 import { loginMethods, type MfaProof } from '../proofs/proof.ts'
@@ -38,6 +38,8 @@ export interface RouteTools extends RouteParts {
   readonly requireCaller: (request: FastifyRequest) => Principal
   /** Returns a caller who has a session. @throws PARAPET_MFA_SESSION_REQUIRED */
   readonly requireSession: (request: FastifyRequest) => Principal
+  /** {@link requireSession}, for what only the user may do. @throws PARAPET_MFA_IMPERSONATED */
+  readonly requireOwner: (request: FastifyRequest) => Principal
   /** Returns the name under which the caller's account appears in apps and passkey pickers. */
   readonly nameOf: (request: FastifyRequest) => Promise<string>
   /** Requires a proof not older than `manageMaxAgeSeconds`. @throws PARAPET_MFA_STEP_UP_REQUIRED */
@@ -80,15 +82,21 @@ export function createTools(parts: RouteParts): RouteTools {
     stepUp.requireSession(principal)
     return principal
   }
+  const requireOwner = (request: FastifyRequest): Principal => {
+    const principal = requireSession(request)
+    if (principal.actorId !== undefined) throw new PARAPET_MFA_IMPERSONATED()
+    return principal
+  }
   return {
     ...parts,
     requireCaller,
     requireSession,
+    requireOwner,
     requireFresh: (request, reply) =>
       stepUp.require(request, reply, stepUp.withRoles(request, fresh)),
     nameOf: (request) => nameOf(parts, request, requireCaller(request)),
     async requireManager(request, reply) {
-      const caller = requireSession(request)
+      const caller = requireOwner(request)
       const { enrolled, passkeys } = await mfa.status(caller.id)
       if (!enrolled) return parts.requireRecentLogin(caller)
       const rule = stepUp.withRoles(request, fresh)

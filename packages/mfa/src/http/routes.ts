@@ -1,5 +1,6 @@
 /** Adds all routes of the plugin. */
-import type { FastifyInstance, FastifyRequest } from 'fastify'
+import { acceptEmptyBody } from '@parapet/kit'
+import type { FastifyInstance } from 'fastify'
 import { addAccountRoutes } from './account-routes.ts'
 import { addCodeRoutes } from './code-routes.ts'
 import { addPasskeyLogin, addPasskeyRoutes } from './passkey-routes.ts'
@@ -20,15 +21,4 @@ export async function addRoutes(app: FastifyInstance, parts: RouteParts): Promis
     addCodeRoutes(own, tools)
     if (parts.passkeys !== undefined) addPasskeyRoutes(own, tools)
   })
-}
-
-/**
- * Many clients send `content-type: application/json` with every request. An empty body is no error where
- * a route needs none.
- *
- * @see RFC 9112, section 6.3: without these headers a request has no body
- */
-async function acceptEmptyBody({ headers }: FastifyRequest): Promise<void> {
-  const length = headers['content-length'] ?? '0'
-  if (length === '0' && headers['transfer-encoding'] === undefined) delete headers['content-type']
 }

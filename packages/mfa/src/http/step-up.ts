@@ -14,10 +14,11 @@ import {
   PARAPET_MFA_LOGIN_REQUIRED,
   PARAPET_MFA_STEP_UP_REQUIRED,
 } from '../errors.ts'
-import type { DecisionHook, TrustLogin } from '../options.ts'
+import type { DecisionHook, DemandedSince, TrustLogin } from '../options.ts'
 import { decideStepUp, type StepUpContext } from '../step-up/decide-step-up.ts'
 import {
   anyFactor,
+  compileRequirement,
   compileRoleRules,
   compileRule,
   joinRules,
@@ -35,8 +36,12 @@ export interface StepUpParts extends StepUpContext {
   readonly principalOf: ReturnType<typeof usePrincipal>
   readonly roles: Readonly<Record<string, RoleRequirement>>
   readonly trustLogin: TrustLogin | undefined
+  readonly demandedSince: DemandedSince | undefined
   readonly hook: DecisionHook
 }
+
+/** A remembered device does not lift a suspicion: it may be the attacker's. */
+const newFactor = compileRequirement({ maxAgeSeconds: 1 }, null)
 
 /** Checks requests against step-up rules. */
 export class StepUp {
@@ -60,13 +65,20 @@ export class StepUp {
     addGuard(app, parts.hook, (request, reply, done) => this.#check(request, reply, done))
   }
 
-  /** Combines a rule with those of the caller's roles: the strictest in every part. */
+  /** Combines a rule with those of the caller's roles and with a demand: the strictest in every part. */
   withRoles(request: FastifyRequest, rule: CompiledRule): CompiledRule
   withRoles(request: FastifyRequest, rule: CompiledRule | undefined): CompiledRule | null
   withRoles(request: FastifyRequest, rule: CompiledRule | undefined): CompiledRule | null {
-    if (this.#roleRules.size === 0) return rule ?? null
-    const roles = this.#parts.principalOf(request)?.roles ?? []
-    const rules = roles.flatMap((role) => this.#roleRules.get(role) ?? [])
+    const { principalOf, demandedSince, factors } = this.#parts
+    if (this.#roleRules.size === 0 && demandedSince === undefined) return rule ?? null
+    const principal = principalOf(request)
+    if (principal === null) return rule ?? null
+    const rules = principal.roles.flatMap((role) => this.#roleRules.get(role) ?? [])
+    const since = demandedSince?.(principal, request) ?? undefined
+    if (since !== undefined) {
+      // A proof of the same millisecond may be from before.
+      rules.push({ ...newFactor, maxAgeMs: factors.now() - since - 1 })
+    }
     return joinRules(rule === undefined ? rules : [rule, ...rules])
   }
 
@@ -121,7 +133,8 @@ export class StepUp {
     const declared = this.#routeRules.of(request.routeOptions)
     // The route was declared before the plugin was registered, so its rule is unknown.
     if (declared === missedRoute) this.#refuse(request, reply, anyFactor, 'missed')
-    const isFree = declared === null || (declared === undefined && this.#roleRules.size === 0)
+    const isAsked = this.#roleRules.size > 0 || this.#parts.demandedSince !== undefined
+    const isFree = declared === null || (declared === undefined && !isAsked)
     const loading = isFree ? undefined : this.#parts.principalOf.load(request)
     if (loading !== undefined) {
       return loading.then(() => {

@@ -45,11 +45,14 @@ export interface Shown {
 /** The kind of factor behind each value of RFC 8176. */
 const KINDS: ReadonlyMap<string, 'knowledge' | 'possession' | 'inherence'> = new Map([
   ...['pwd', 'pin', 'kba'].map((amr) => [amr, 'knowledge'] as const),
-  ...['otp', 'hwk', 'swk', 'sms', 'tel', 'sc', 'pop'].map((amr) => [amr, 'possession'] as const),
+  // `email` is a link or code in a mailbox: no second kind beside a phone.
+  ...['otp', 'hwk', 'swk', 'sms', 'tel', 'sc', 'pop', 'email'].map(
+    (amr) => [amr, 'possession'] as const,
+  ),
   ...['face', 'fpt', 'iris', 'retina', 'vbm'].map((amr) => [amr, 'inherence'] as const),
 ])
 /** Values that describe a login without naming a factor. They do not raise the level. */
-const CLAIMS = new Set(['mfa', 'mca', 'user', 'rba', 'geo'])
+const CLAIMS = new Set(['mfa', 'mca', 'user', 'rba', 'geo', 'imp'])
 /** A passkey that verified its user, in the form that {@link createProof} writes: `hwk user mfa`. */
 const VERIFICATION = ['user', 'mfa']
 const KEYS = ['hwk', 'swk']

@@ -6,6 +6,7 @@ import type { Devices } from '../devices/remembered-devices.ts'
 import { PARAPET_MFA_INVALID_ARGUMENT, PARAPET_MFA_PASSKEY_REFUSED } from '../errors.ts'
 import type { CodeVerified } from '../factors/code-attempt.ts'
 import type { FactorContext, Origin } from '../factors/context.ts'
+import type { ImportFactors } from './import-factors.ts'
 import { viewPasskey, type Passkey } from '../passkeys/passkey.ts'
 import type { Passkeys } from '../passkeys/passkeys.ts'
 import type { MfaProof } from '../proofs/proof.ts'
@@ -74,6 +75,8 @@ export interface Mfa extends Resets {
    */
   assure(proof: MfaProof, sessionId: string): Promise<void>
   status(userId: string): Promise<MfaStatus>
+  /** Imports authenticator apps and backup codes of another system. Notifies nobody. */
+  readonly importFactors: ImportFactors
   /** Erases everything about a user, whose password is enough from then on. */
   forget(userId: string): Promise<void>
   /**
@@ -97,6 +100,7 @@ export interface MfaParts {
   readonly passkeys: Passkeys | undefined
   readonly devices: Devices
   readonly resets: Resets
+  readonly importFactors: ImportFactors
   readonly deviceMaxAgeSeconds: number
   readonly guessProbability: number
 }
@@ -135,6 +139,7 @@ export function createMfa(parts: MfaParts): Mfa {
       passkeyOptions: async (userId) => requirePasskeys().assertionOptions(userId),
     }),
     ...parts.resets,
+    importFactors: parts.importFactors,
     assure: (proof, sessionId) => assure(context, proof, sessionId),
     status: async (userId) => statusOf(await context.accounts.read(userId), context),
     async forget(userId) {

@@ -1,6 +1,6 @@
 /** Removes all factors of a user: a reset by an administrator, or a recovery with backup codes. */
 import { changeFactors, createAccount } from '../account/account.ts'
-import { parseBackupCode } from '../backup-codes/backup-code.ts'
+import { parseBackupCode, parseImportedCode } from '../backup-codes/backup-code.ts'
 import type { BackupCodes } from '../backup-codes/backup-codes.ts'
 import { PARAPET_MFA_CODE_MISTYPED, PARAPET_MFA_INVALID_ARGUMENT } from '../errors.ts'
 import type { FactorContext, Origin } from '../factors/context.ts'
@@ -61,7 +61,9 @@ export function createResets(
     async recover(userId, [first, second], origin = {}) {
       requireText('first code', first)
       requireText('second code', second)
-      const parsed = [parseBackupCode(first), parseBackupCode(second)]
+      const { backupCodes: set } = await context.accounts.read(userId)
+      const read = set?.isImported === true ? parseImportedCode : parseBackupCode
+      const parsed = [read(first), read(second)]
       if (parsed.includes(null) || parsed[0] === parsed[1]) throw new PARAPET_MFA_CODE_MISTYPED()
       await backupCodes.verify(userId, first, origin)
       await backupCodes.verify(userId, second, origin)

@@ -70,18 +70,21 @@ export function totpUri(
  * Decides whether a code may be used now. Every step of the widest window is computed and compared
  * each time, so that the duration does not depend on the code, the drift or the used steps.
  *
- * @param code exactly `digits` digits; the caller has checked the form.
+ * @param code only digits; the caller has checked the form.
+ * @param defaults apply to an app without a form of its own.
  * @see RFC 6238, sections 5.2 and 6; NIST SP 800-63B-4, section 3.1.4.2
  */
 export function decideTotp(
-  factor: Pick<TotpFactor, 'secret' | 'lastStep' | 'drift' | 'recentSteps'>,
+  factor: Pick<TotpFactor, 'secret' | 'lastStep' | 'drift' | 'recentSteps' | 'form'>,
   code: string,
   now: number,
-  settings: TotpSettings,
+  defaults: TotpSettings,
 ): TotpVerdict {
+  const settings = { ...defaults, ...factor.form }
+  const stepMs = factor.form === undefined ? STEP_MS : factor.form.periodSeconds * 1000
   const secret = Secret.fromBase32(factor.secret)
   const given = Buffer.from(code)
-  const current = stepAt(now)
+  const current = Math.floor(now / stepMs)
   const { recentSteps = [factor.lastStep] } = factor
   const newest = current + settings.window
   // No code of the future is accepted, so a last step of the future was written by a clock that was ahead.
@@ -103,7 +106,7 @@ export function decideTotp(
   if (found !== undefined) {
     const step = current + found
     const recent = [...recentSteps, step].slice(-RECENT_STEPS)
-    const clockAheadSeconds = isFault ? ((factor.lastStep - current) * STEP_MS) / 1000 : null
+    const clockAheadSeconds = isFault ? ((factor.lastStep - current) * stepMs) / 1000 : null
     return { accepted: true, step, drift: found, recentSteps: recent, clockAheadSeconds }
   }
   return { accepted: false, reason: used ? 'used' : 'wrong' }

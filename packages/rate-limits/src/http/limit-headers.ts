@@ -89,7 +89,7 @@ function setStandard(
   let limits = ''
   for (let index = 0; index < slots.length; index++) {
     const { policy } = slots[index]!
-    if (!policy.isEnforced) continue
+    if (!policy.isEnforced || !isTightestOfPolicy(slots, readings, index)) continue
     const names = namesOf(policy)
     const { bounds, blockedUs, outcome } = readings[index]!
     for (let at = 0; at < bounds.length; at++) {
@@ -122,4 +122,25 @@ function namesOf(policy: Policy): readonly (readonly [name: string, window: numb
     knownNames.set(policy, names)
   }
   return names
+}
+
+/** A login that names several accounts has a slot for each; of those of one policy the tightest is shown. */
+function isTightestOfPolicy(
+  slots: readonly Slot[],
+  readings: readonly SlotReading[],
+  index: number,
+): boolean {
+  const { policy } = slots[index]!
+  for (let other = 0; other < slots.length; other++) {
+    if (other === index || slots[other]!.policy !== policy) continue
+    const difference = tightnessOf(readings[other]!) - tightnessOf(readings[index]!)
+    if (difference > 0 || (difference === 0 && other < index)) return false
+  }
+  return true
+}
+
+/** Refused ones first, then those with the least left. */
+function tightnessOf(reading: SlotReading): number {
+  if (!admits(reading)) return waitOf(reading)
+  return -reading.bounds.reduce((least, { remaining }) => Math.min(least, remaining + 1), Infinity)
 }

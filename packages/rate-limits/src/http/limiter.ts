@@ -32,6 +32,8 @@ export interface LimiterSettings {
 /** The check of a request, and what it was decided on. */
 export interface RequestCheck extends Check {
   readonly rule: CompiledRule
+  /** Of each slot: a login that names several accounts has a slot for each in the same tier. */
+  readonly tiers: readonly Tier[]
   readonly slots: readonly Slot[]
   readonly lease: string
 }
@@ -55,11 +57,11 @@ export class Limiter {
 
   /** Decides a request, and calls `next` if it is admitted. */
   judge(rule: CompiledRule, request: FastifyRequest, reply: FastifyReply, next: Next): void {
-    const slots = this.slotsOf(rule.tiers, request)
+    const { tiers, slots } = this.#slotsOfAll(rule.tiers, request)
     const { store } = this.#settings
     const lease = rule.limitsRunning ? `${this.#settings.instance}-${this.#leases++}` : ''
     const decide = (): Verdict | Promise<Verdict> => store.decide(slots, lease)
-    const check: RequestCheck = { rule, slots, lease, verdict: undefined, decide }
+    const check: RequestCheck = { rule, tiers, slots, lease, verdict: undefined, decide }
     ;(request as Checked)[kCheck] = check
     const known = knownRefusals(
       store,
@@ -89,11 +91,39 @@ export class Limiter {
     next()
   }
 
+  /** One slot for each tier. */
   slotsOf(tiers: readonly Tier[], request: FastifyRequest): Slot[] {
-    const { sources, plan } = this.#settings
-    const values = new RequestValues(request, sources)
-    const subject: Subject = { values, plan: readPlan(plan, request), request }
+    const subject = this.#subjectOf(request)
     return tiers.map((tier) => slotOf(tier, subject, readCost))
+  }
+
+  #slotsOfAll(
+    tiers: readonly Tier[],
+    request: FastifyRequest,
+  ): Pick<RequestCheck, 'tiers' | 'slots'> {
+    const subject = this.#subjectOf(request)
+    const isByAccount = tiers.some(countsByAccount)
+    if (!isByAccount || subject.values.accounts.length < 2) {
+      return { tiers, slots: tiers.map((tier) => slotOf(tier, subject, readCost)) }
+    }
+    const subjects = subject.values.accounts.map((account) => this.#subjectOf(request, account))
+    const pairs = tiers.flatMap((tier) =>
+      (countsByAccount(tier) ? subjects : [subject]).map((each) => ({
+        tier,
+        slot: slotOf(tier, each, readCost),
+      })),
+    )
+    return { tiers: pairs.map(({ tier }) => tier), slots: pairs.map(({ slot }) => slot) }
+  }
+
+  #subjectOf(
+    request: FastifyRequest,
+    account?: string,
+  ): Subject & { readonly values: RequestValues } {
+    const { sources, plan } = this.#settings
+    const accounts = account === undefined ? undefined : [account]
+    const values = new RequestValues(request, sources, accounts)
+    return { values, plan: readPlan(plan, request), request }
   }
 
   #admit(check: RequestCheck, request: FastifyRequest, reply: FastifyReply, next: Next): void {
@@ -133,7 +163,7 @@ export class Limiter {
     const free = slots.flatMap((slot, index) => {
       const { outcome, bounds } = verdict!.readings[index]!
       if (outcome !== 'fits' && outcome !== 'proven') return []
-      if (countsResponse(rule.tiers[index]!, reply, request)) return []
+      if (countsResponse(check.tiers[index]!, reply, request)) return []
       // What was consumed is bounded by the limits of then: those of a share, or tightened ones.
       return [{ ...slot, cost: outcome === 'proven' ? 0 : boundedCost(slot.cost, bounds) }]
     })
@@ -144,6 +174,10 @@ export class Limiter {
     const proofs = free.flatMap(({ proof }) => proof ?? [])
     if (proofs.length > 0) await store.prove(proofs, PROOF_MS)
   }
+}
+
+function countsByAccount({ key }: Tier): boolean {
+  return key.names.includes('account')
 }
 
 /** Continues the request, or fails it. */

@@ -2,13 +2,13 @@
 import type { Principal, PrincipalReader } from '@parapet/kit'
 import type { FastifyRequest } from 'fastify'
 import { attempt } from '../tiers/callbacks.ts'
-import { accountNameOf } from '../keys/account.ts'
+import { accountsOf } from '../keys/account.ts'
 import type { KeyValues } from '../keys/identity.ts'
 
 /** How values are read from a request. */
 export interface ValueSources {
   readonly principalOf: PrincipalReader
-  readonly account: (request: FastifyRequest) => string | undefined
+  readonly account: (request: FastifyRequest) => string | readonly string[] | undefined
   readonly apiKeyHeader: string
 }
 
@@ -16,10 +16,13 @@ export class RequestValues implements KeyValues {
   readonly #request: FastifyRequest
   readonly #sources: ValueSources
   #ip: string | undefined
+  #accounts: readonly string[] | undefined
 
-  constructor(request: FastifyRequest, sources: ValueSources) {
+  /** @param accounts instead of those that the request names. */
+  constructor(request: FastifyRequest, sources: ValueSources, accounts?: readonly string[]) {
     this.#request = request
     this.#sources = sources
+    this.#accounts = accounts
   }
 
   get ip(): string {
@@ -35,8 +38,13 @@ export class RequestValues implements KeyValues {
     return this.#principal()?.tenantId
   }
 
+  /** A request that names several accounts proves none of them. */
   get account(): string | undefined {
-    return accountNameOf(attempt(() => this.#sources.account(this.#request)))
+    return this.accounts.length === 1 ? this.accounts[0] : undefined
+  }
+
+  get accounts(): readonly string[] {
+    return (this.#accounts ??= accountsOf(attempt(() => this.#sources.account(this.#request))))
   }
 
   get apiKey(): string | undefined {

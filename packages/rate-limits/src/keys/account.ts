@@ -19,3 +19,15 @@ export function accountNameOf(value: unknown): string | undefined {
 export function normaliseAccount(name: string): string {
   return name.trim().slice(0, MAX_ACCOUNT).normalize('NFKC').toLowerCase().trim()
 }
+
+/** More names are no login; it is counted as one without an account. */
+const MAX_ACCOUNTS = 3
+
+/** The different accounts that a request names: the app may read any of them, so each is counted. */
+export function accountsOf(given: unknown): readonly string[] {
+  const names = (Array.isArray(given) ? given : [given]).flatMap(
+    (each) => accountNameOf(each) ?? [],
+  )
+  const different = [...new Set(names.map(normaliseAccount))]
+  return different.length > MAX_ACCOUNTS ? [] : different
+}

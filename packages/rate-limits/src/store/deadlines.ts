@@ -26,15 +26,29 @@ export class Deadlines {
     this.#nowMs = clock.monotonic ?? clock.now
   }
 
-  /** Waits for `answer` until the deadline. The operation itself is not cancelled. */
-  limit<T>(answer: Promise<T>): Promise<T> {
+  /**
+   * Waits for `answer` until the deadline. The operation itself is not cancelled.
+   *
+   * @param again another operation within the same deadline, where the first one failed so.
+   */
+  limit<T>(answer: Promise<T>, again?: (error: unknown) => Promise<T> | undefined): Promise<T> {
     return new Promise((resolve, reject) => {
       const pending = { endMs: this.#nowMs() + this.#deadlineMs, reject, isSettled: false }
       this.#queue.push(pending)
       if (!this.#isScheduled) this.#schedule(this.#deadlineMs)
-      const settle = (): void => void (pending.isSettled = true)
-      answer.then(settle, settle)
-      answer.then(resolve, reject)
+      const succeed = (value: T): void => {
+        pending.isSettled = true
+        resolve(value)
+      }
+      const fail = (error: unknown): void => {
+        pending.isSettled = true
+        reject(error)
+      }
+      answer.then(succeed, (error: unknown) => {
+        const next = again?.(error)
+        if (next === undefined) fail(error)
+        else next.then(succeed, fail)
+      })
     })
   }
 

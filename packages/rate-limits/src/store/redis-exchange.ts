@@ -69,11 +69,13 @@ export class RedisExchange {
     args: readonly (string | number)[],
     deadlines = this.#deadlines,
   ): Promise<unknown> {
-    return this.#ask(deadlines, () =>
-      this.#client.call('EVALSHA', sha, keys.length, ...keys, ...args).catch((error: unknown) => {
-        if (!messageOf(error).startsWith('NOSCRIPT')) throw error
-        return this.#client.call('EVAL', source, keys.length, ...keys, ...args)
-      }),
+    return this.#ask(
+      deadlines,
+      () => this.#client.call('EVALSHA', sha, keys.length, ...keys, ...args),
+      (error) =>
+        messageOf(error).startsWith('NOSCRIPT')
+          ? this.#client.call('EVAL', source, keys.length, ...keys, ...args)
+          : undefined,
     )
   }
 
@@ -91,7 +93,11 @@ export class RedisExchange {
     return this.#ask(this.#deadlines, () => this.#client.call(name, ...args))
   }
 
-  #ask(deadlines: Deadlines, send: () => Promise<unknown>): Promise<unknown> {
+  #ask(
+    deadlines: Deadlines,
+    send: () => Promise<unknown>,
+    again?: (error: unknown) => Promise<unknown> | undefined,
+  ): Promise<unknown> {
     if (!this.#breaker.tryEnter()) return absent('the circuit breaker is open')
     const { status } = this.#client
     if (status !== 'ready') {
@@ -99,7 +105,7 @@ export class RedisExchange {
       this.#breaker.trip()
       return absent(this.reason)
     }
-    return deadlines.limit(send()).then(
+    return deadlines.limit(send(), again).then(
       (reply) => {
         this.#breaker.succeed()
         return reply

@@ -51,7 +51,12 @@ export class RedisLimits {
     const proven = proof === undefined ? 0 : keys.push(`${this.#prefix}proof ${proof}`)
     const tightenable = address === undefined ? components : [...components, address]
     let numbers = ` ${cost} ${flights} ${proven} ${tightenable.length}`
-    for (const component of tightenable) numbers += ` ${keys.push(this.#factorKey(component))}`
+    for (const component of tightenable) {
+      // Tiers of one request share components, most of all its address.
+      const factor = this.#factorKey(component)
+      const known = keys.indexOf(factor) + 1
+      numbers += ` ${known === 0 ? keys.push(factor) : known}`
+    }
     return numbers + textOf(policy)
   }
 

@@ -19,7 +19,7 @@ export type AttributeType =
   | 'enum'
   | 'date'
 
-/** Attribute names and their types. */
+/** Attribute names and their types. A nested attribute is named by its path, as `address.country`. */
 export type AttributeSchema = Readonly<Record<string, AttributeType>>
 
 interface AttributeValues {
@@ -87,8 +87,12 @@ function readTime(value: unknown): number | undefined {
   if (value instanceof Date) return readTime(value.getTime())
   const time = typeof value === 'string' ? parseTime(value) : value
   if (typeof time !== 'number') return undefined
-  const isInRange = (time >= EARLIEST_TIME && time <= LATEST_TIME) || Math.abs(time) === Infinity
-  return isInRange ? Math.floor(time) : undefined
+  return isTimeInRange(time) ? Math.floor(time) : undefined
+}
+
+/** Whether a number of milliseconds since the epoch is a time that can be stored, or infinite. */
+export function isTimeInRange(time: number): boolean {
+  return (time >= EARLIEST_TIME && time <= LATEST_TIME) || Math.abs(time) === Infinity
 }
 
 /** `Date.parse` reads 30 February as 2 March. */
@@ -107,6 +111,11 @@ export function readMember(source: unknown, name: string): unknown {
   if (typeof source !== 'object' || source === null) return undefined
   const value = (source as Record<string, unknown>)[name]
   return name in Object.prototype && !Object.hasOwn(source, name) ? undefined : value
+}
+
+/** Reads a nested attribute, as {@link readMember} does at each level. */
+export function readPath(source: unknown, names: readonly string[]): unknown {
+  return names.reduce(readMember, source)
 }
 
 /** The names of all attribute types. */

@@ -43,18 +43,15 @@ const ANY_PRINCIPAL: Question = { node: { op: 'all', of: [] }, permissions: [] }
 
 /** Creates the function that decides evaluations. */
 export function createEvaluate(services: EvaluateServices): Evaluate {
-  const { routes, principalOf, loadResource, loadAttributes } = services
+  const { routes, loadResource } = services
   const look = createLookup(services.access)
   return async (evaluation) => {
-    const { subject, resource } = evaluation
-    const found = await look('authzen.subject', () => principalOf(subject))
-    if (found === null) return false
-    const principal = parsePrincipal(found)
-    const attributes = await look('authzen.attributes', () => loadAttributes?.(principal, subject))
-    const access = accessFor(services, principal, attributes, evaluation)
+    const access = await openAccess(services, evaluation)
+    if (access === null) return false
     const question = questionOf(services.policy, routes, evaluation)
     if (typeof question === 'boolean') return question
     const { node, permissions } = question
+    const { resource } = evaluation
     const loaded =
       loadResource === undefined
         ? attributesOf(resource, services.trustedResourceProperties)
@@ -64,8 +61,23 @@ export function createEvaluate(services: EvaluateServices): Evaluate {
   }
 }
 
+/** Returns the decisions of the subject of an evaluation; `null`: it is unknown. */
+export async function openAccess(
+  services: EvaluateServices,
+  evaluation: AuthzenEvaluation,
+): Promise<Access | null> {
+  const { principalOf, loadAttributes } = services
+  const { subject } = evaluation
+  const look = createLookup(services.access)
+  const found = await look('authzen.subject', () => principalOf(subject))
+  if (found === null) return null
+  const principal = parsePrincipal(found)
+  const attributes = await look('authzen.attributes', () => loadAttributes?.(principal, subject))
+  return accessFor(services, principal, attributes, evaluation)
+}
+
 /** Creates a function that limits how long a lookup takes. */
-function createLookup({ factTimeoutMs, clock }: AccessServices) {
+export function createLookup({ factTimeoutMs, clock }: AccessServices) {
   return async <T>(name: string, find: () => T | Promise<T>): Promise<T> => {
     const late = (): Error => new PARAPET_RBAC_LOOKUP_TIMEOUT(name, factTimeoutMs)
     return withDeadline(Promise.resolve(find()), factTimeoutMs, late, clock)

@@ -176,6 +176,7 @@ function pick(value: object): Record<string, unknown> {
   )
 }
 
-function isObject(value: unknown): value is Properties {
+/** Whether a value is a JSON object. */
+export function isObject(value: unknown): value is Properties {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }

@@ -51,6 +51,32 @@ export const evaluationsResponse = {
   properties: { evaluations: { type: 'array', items: evaluationResponse } },
 }
 
+/** A search: an evaluation without what is searched for. @see section 8 */
+export const searchRequest = {
+  type: 'object',
+  properties: {
+    subject: { type: 'object', required: ['type'], properties: { type: text, id: text } },
+    action: {},
+    resource: { type: 'object', required: ['type'], properties: { type: text, id: text } },
+    context: properties,
+    page: { type: 'object', properties: { token: text, limit: { type: 'integer', minimum: 0 } } },
+  },
+}
+
+/** The entities that a search found. @see section 8.3 */
+export const searchResponse = {
+  type: 'object',
+  required: ['results'],
+  properties: {
+    page: {
+      type: 'object',
+      required: ['next_token'],
+      properties: { next_token: text, count: { type: 'integer' } },
+    },
+    results: { type: 'array', items: { type: 'object', additionalProperties: text } },
+  },
+}
+
 /** The addresses of the endpoints. @see section 9 */
 export const discovery = {
   type: 'object',
@@ -59,5 +85,8 @@ export const discovery = {
     policy_decision_point: text,
     access_evaluation_endpoint: text,
     access_evaluations_endpoint: text,
+    search_subject_endpoint: text,
+    search_resource_endpoint: text,
+    search_action_endpoint: text,
   },
 }

@@ -43,6 +43,17 @@ export function compileCondition(node: Node): Evaluate {
     }
     case 'in':
       return compileIn(node.left, node.right)
+    case 'sets':
+    case 'prefix':
+      return compilePair(pairTests[node.op === 'sets' ? node.mode : prefixName(node)], node)
+    case 'related': {
+      const { plan } = node
+      const read = compileTerm(node.left)
+      return (context) => {
+        const id = read(context)
+        return id === undefined ? null : (context.related?.of(plan, String(id)) ?? null)
+      }
+    }
     case 'compare':
       break
   }
@@ -158,6 +169,62 @@ function compileIn(leftTerm: Term, rightTerm: Term): Evaluate {
     if (value === undefined || list === undefined) return null
     return isMember(membersOf(list as readonly unknown[], leftTerm.type), value)
   }
+}
+
+const pairTests = {
+  any: (left: never, right: never) => haveCommonMember(left, right),
+  all: (left: never, right: never) => hasAllMembers(left, right),
+  startsWith: (left: never, right: never) => hasPrefix(left, right),
+  under: (left: never, right: never) => hasPrefix(`${left as string}/`, directoryOf(right)),
+} as const
+
+function prefixName({ isPath }: Extract<Node, { op: 'prefix' }>): 'under' | 'startsWith' {
+  return isPath ? 'under' : 'startsWith'
+}
+
+function compilePair(
+  test: (left: never, right: never) => Truth,
+  sides: { readonly left: Term; readonly right: Term },
+): Evaluate {
+  const left = compileTerm(sides.left)
+  const right = compileTerm(sides.right)
+  return (context) => {
+    const a = left(context)
+    const b = right(context)
+    return a === undefined || b === undefined ? null : test(a as never, b as never)
+  }
+}
+
+/** As `isMember`: if a list has members of another type, a negative answer is unknown. */
+function haveCommonMember(left: readonly unknown[], right: readonly unknown[]): Truth {
+  const members = new Set(left)
+  if (right.some((each) => typeof each === 'string' && members.has(each))) return true
+  return left.every(isText) && right.every(isText) ? false : null
+}
+
+function hasAllMembers(left: readonly unknown[], right: readonly unknown[]): Truth {
+  const members = new Set(left)
+  let truth: Truth = true
+  for (const each of right) {
+    if (isText(each) && members.has(each)) continue
+    if (isText(each) && left.every(isText)) return false
+    truth = null
+  }
+  return truth
+}
+
+function isText(value: unknown): boolean {
+  return typeof value === 'string'
+}
+
+/** A prefix that ends inside a surrogate pair is no prefix for a database. */
+function hasPrefix(text: string, prefix: string): boolean {
+  return prefix.isWellFormed() && text.startsWith(prefix)
+}
+
+/** `/a` and `/a/` are the same directory. */
+export function directoryOf(path: string): string {
+  return path.endsWith('/') ? path : `${path}/`
 }
 
 /** Reads the members of a list as the exact type that they are compared with. */

@@ -5,6 +5,8 @@ declare const kType: unique symbol
 /** A reference to an attribute, for example `resource.ownerId`. `T` exists for the compiler only. */
 export interface Ref<T = unknown> {
   readonly ref: string
+  /** Milliseconds to add to a time, see {@link plus}. */
+  readonly plusMs?: number
   readonly [kType]?: T
 }
 
@@ -17,6 +19,9 @@ export type Operand = Ref | { readonly value: Constant }
 /** The comparison operators. `before` and `after` are stored as `lt` and `gt`. */
 export type Comparison = 'eq' | 'ne' | 'lt' | 'lte' | 'gt' | 'gte' | 'in'
 
+/** The operators of two lists and of two texts. */
+export type PairOperator = 'containsAny' | 'containsAll' | 'startsWith' | 'under'
+
 /** A day of the week. */
 export type Weekday = 'mon' | 'tue' | 'wed' | 'thu' | 'fri' | 'sat' | 'sun'
 
@@ -25,7 +30,8 @@ export type Condition =
   | { readonly op: 'and'; readonly of: readonly Condition[] }
   | { readonly op: 'or'; readonly of: readonly Condition[] }
   | { readonly op: 'not'; readonly of: Condition }
-  | { readonly op: Comparison; readonly left: Operand; readonly right: Operand }
+  | { readonly op: Comparison | PairOperator; readonly left: Operand; readonly right: Operand }
+  | { readonly op: 'related'; readonly relation: string; readonly left: Ref }
   | { readonly op: 'exists'; readonly left: Ref }
   | { readonly op: 'cidr'; readonly left: Ref; readonly blocks: readonly string[] }
   | ({ readonly op: 'during'; readonly left: Ref } & TimeWindow)

@@ -1,13 +1,16 @@
 /** The input of a decision, and how conditions read attributes from it. */
 import type { Principal } from '@parapet/kit'
 import {
+  isTimeInRange,
   readerOf,
   readMember,
+  readPath,
   type AttributeSchema,
   type Normal,
 } from '../attributes/attributes.ts'
+import type { RelationPlan } from '../relations/relation-plan.ts'
 import { readAddress } from './address.ts'
-import type { Reference } from './nodes.ts'
+import type { Reference, Truth } from './nodes.ts'
 
 /** The attributes of the environment of a decision. */
 export interface Environment {
@@ -19,6 +22,14 @@ export interface Environment {
   readonly attributes?: Readonly<Record<string, unknown>> | undefined
 }
 
+/** Whether the principal has relations to objects, as far as they were looked up. */
+export interface RelatedAnswers {
+  /** Returns `null` if it is unknown. */
+  of(plan: RelationPlan, objectId: string): Truth
+  /** Whether the relation to the object was looked up. */
+  knows?(plan: RelationPlan, objectId: string): boolean
+}
+
 /** Everything that a condition can read. */
 export interface DecisionContext {
   readonly principal: Principal
@@ -28,6 +39,8 @@ export interface DecisionContext {
   readonly environment: Environment
   /** Facts that were looked up for this decision, by name. */
   readonly facts: ReadonlyMap<string, unknown> | undefined
+  /** Relations that were looked up for this decision. @default none: they are unknown */
+  readonly related?: RelatedAnswers | undefined
 }
 
 /** Attributes of the principal that every condition can read as `subject.*`. */
@@ -58,13 +71,20 @@ export function compileReader(ref: Reference): (context: DecisionContext) => Nor
     }
   }
   const convert = readerOf(type)
-  return (context) => convert(read(context))
+  const { plusMs } = ref
+  if (plusMs === undefined) return (context) => convert(read(context))
+  return (context) => {
+    const time = convert(read(context))
+    const moved = time === undefined ? undefined : (time as number) + plusMs
+    return moved !== undefined && isTimeInRange(moved) ? moved : undefined
+  }
 }
 
 function compileRawReader(
   root: Reference['root'],
   name: string,
 ): (context: DecisionContext) => unknown {
+  if (name.includes('.')) return compilePathReader(root, name.split('.'))
   if (root === 'resource') return (context) => readMember(context.resource, name)
   if (root === 'fact') return (context) => context.facts?.get(name)
   if (root === 'environment') {
@@ -76,4 +96,13 @@ function compileRawReader(
   return Object.hasOwn(subjectAttributes, name)
     ? (context) => readMember(context.principal, name)
     : (context) => readMember(context.subject, name)
+}
+
+/** The first segment is read as any attribute, and the others from its members. */
+function compilePathReader(
+  root: Reference['root'],
+  [first, ...rest]: readonly string[],
+): (context: DecisionContext) => unknown {
+  const read = compileRawReader(root, first!)
+  return (context) => readPath(read(context), rest)
 }

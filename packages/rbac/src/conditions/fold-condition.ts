@@ -2,7 +2,7 @@
 import { isExact } from '../attributes/attributes.ts'
 import { compileCondition, evaluateSafely, membersOf } from './compile-condition.ts'
 import { compileReader, type DecisionContext } from './context.ts'
-import type { Literal, Node, Term } from './nodes.ts'
+import type { Literal, Node, RelatedNode, Term } from './nodes.ts'
 
 /**
  * Returns what remains of a condition once subject, environment and facts are known. If the context
@@ -25,6 +25,10 @@ function foldLeaf(
   node: Exclude<Node, { op: 'and' | 'or' | 'not' }>,
   context: DecisionContext,
 ): Node {
+  if (node.op === 'related' && context.related === undefined) {
+    const left = foldTerm(node.left, context)
+    return left === null ? { op: 'value', value: null } : { ...node, left }
+  }
   const terms = node.op === 'value' ? [] : 'right' in node ? [node.left, node.right] : [node.left]
   if (!terms.some((term) => isOpen(term, context))) {
     return { op: 'value', value: evaluateSafely(compileCondition(node), context) }
@@ -37,8 +41,26 @@ function foldLeaf(
   return foldList({ ...node, left, right }, isFolded)
 }
 
+/** Replaces every test of a relation, and folds the rest again. */
+export function replaceRelated(
+  node: Node,
+  context: DecisionContext,
+  replace: (node: RelatedNode) => Node,
+): Node {
+  if (node.op === 'related') return replace(node)
+  if (node.op === 'not') {
+    return foldNode({ op: 'not', of: replaceRelated(node.of, context, replace) }, context)
+  }
+  if (node.op !== 'and' && node.op !== 'or') return node
+  return simplify(
+    node.op,
+    node.of.map((part) => replaceRelated(part, context, replace)),
+  )
+}
+
 /** If a list has members of another type, "not in the list" is unknown; see `isMember`. */
 function foldList(node: Extract<Node, { right: Term }>, isFolded: boolean): Node {
+  if (node.op === 'sets') return foldSets(node)
   if (node.op !== 'in' || node.right.kind !== 'literal') return node
   const { type } = node.left
   const list = node.right.value as readonly unknown[]
@@ -51,6 +73,28 @@ function foldList(node: Extract<Node, { right: Term }>, isFolded: boolean): Node
   if (members.length === list.length) return { ...node, right: { ...node.right, value: members } }
   const rest: Node = { ...node, right: { ...node.right, value: members } }
   return { op: 'or', of: [rest, { op: 'value', value: null }] }
+}
+
+/** Members of another type are in no list; without them, only one answer is still certain. */
+function foldSets(node: Extract<Node, { op: 'sets' }>): Node {
+  const unknown: Node = { op: 'value', value: null }
+  const literals = [node.left, node.right].filter((term) => term.kind === 'literal')
+  const isPure = literals.every(({ value }) => (value as readonly unknown[]).every(isText))
+  if (isPure) return node
+  const pure = { ...node, left: pureList(node.left), right: pureList(node.right) }
+  const isLeft = node.left.kind === 'literal'
+  // A member of the right list that is no text may be missing; one of the left list may be anything.
+  const op = node.mode === 'all' && !isLeft ? 'and' : 'or'
+  return { op, of: [pure, unknown] }
+}
+
+function pureList(term: Term): Term {
+  if (term.kind !== 'literal') return term
+  return { ...term, value: (term.value as readonly unknown[]).filter(isText) }
+}
+
+function isText(value: unknown): boolean {
+  return typeof value === 'string'
 }
 
 function foldTerm(term: Term, context: DecisionContext): Term | null {

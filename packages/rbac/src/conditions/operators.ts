@@ -7,7 +7,15 @@
  * grant applies only if its condition is true. A deny rule applies unless its condition is false.
  */
 import { PARAPET_RBAC_INVALID_ARGUMENT } from '../errors.ts'
-import type { Comparison, Condition, Constant, Operand, Ref, TimeWindow } from './condition.ts'
+import type {
+  Comparison,
+  Condition,
+  Constant,
+  Operand,
+  PairOperator,
+  Ref,
+  TimeWindow,
+} from './condition.ts'
 
 type Value<T> = T extends Date ? Date | string : T extends bigint ? bigint | number : T
 /** A bigint can be compared with a string such as `subject.id`, which is read as a bigint. */
@@ -73,6 +81,49 @@ export function has(left: Ref<readonly string[]>, right: Side<string>): Conditio
   return { op: 'in', left: operandOf(right), right: operandOf(left) }
 }
 
+type List = Ref<readonly string[]> | readonly string[]
+
+/** The lists have at least one member in common. */
+export function containsAny(left: Ref<readonly string[]>, right: List): Condition {
+  return compare('containsAny', left, right)
+}
+
+/** The list `left` has every member of `right`. With an empty `right` this is true. */
+export function containsAll(left: List, right: List): Condition {
+  return compare('containsAll', left, right)
+}
+
+/** The text `left` starts with `right`, character by character. */
+export function startsWith(left: Ref<string>, right: Side<string>): Condition {
+  return compare('startsWith', left, right)
+}
+
+/** The path `left` is the path `right` or below it: `/a/b` is under `/a`, and `/ab` is not. */
+export function isUnder(left: Ref<string>, right: Side<string>): Condition {
+  return compare('under', left, right)
+}
+
+/**
+ * Moves a time by a duration: `after(resource.createdAt, plus(environment.time, -86_400_000))`. It
+ * cannot move an attribute of the resource: move the other side.
+ *
+ * @param durationMs whole milliseconds; negative: earlier.
+ */
+export function plus(time: Ref<Date>, durationMs: number): Ref<Date> {
+  return { ref: time.ref, plusMs: durationMs + (time.plusMs ?? 0) }
+}
+
+/**
+ * The principal has a relation to the object whose id is `object`: `related('doc#viewer',
+ * resource.id)`. The relations are those of the option `relations`; `can` does not look them up, and
+ * `authorize`, rules of routes, `list` and `loadFilter` do.
+ *
+ * @param relation a type and a relation that the policy declares under `relations`.
+ */
+export function related(relation: string, object: Ref<string> | Ref<bigint>): Condition {
+  return { op: 'related', relation, left: operandOf(object) as Ref }
+}
+
 /** The attribute is present and has its declared type. This is true or false, never unknown. */
 export function exists(left: Ref): Condition {
   return { op: 'exists', left: { ref: left.ref } }
@@ -122,7 +173,7 @@ export function not(of: Condition): Condition {
   return { op: 'not', of }
 }
 
-function compare(op: Comparison, left: unknown, right: unknown): Condition {
+function compare(op: Comparison | PairOperator, left: unknown, right: unknown): Condition {
   return { op, left: operandOf(left), right: operandOf(right) }
 }
 
@@ -136,8 +187,12 @@ function operandOf(side: unknown): Operand {
     }
     return { value: side.toISOString() }
   }
-  if (typeof side === 'object' && side !== null && 'ref' in side) return { ref: (side as Ref).ref }
+  if (typeof side === 'object' && side !== null && 'ref' in side) return refOf(side as Ref)
   return { value: constantOf(side) }
+}
+
+function refOf({ ref, plusMs }: Ref): Ref {
+  return plusMs === undefined ? { ref } : { ref, plusMs }
 }
 
 /** JSON has no bigint. */

@@ -9,7 +9,7 @@ export function printNode(node: Node, valueOf: (ref: Reference) => string = () =
   const term = (side: Term): string =>
     side.kind === 'literal'
       ? printValue(side.type, side.value)
-      : `${side.root}.${side.name}${valueOf(side)}`
+      : `${side.root}.${side.name}${printShift(side)}${valueOf(side)}`
   switch (node.op) {
     case 'and':
     case 'or':
@@ -24,10 +24,20 @@ export function printNode(node: Node, valueOf: (ref: Reference) => string = () =
       return node.value === null ? 'unknown' : node.value ? 'always' : 'never'
     case 'in':
       return `${term(node.left)} in ${node.right.kind === 'literal' ? printList(node.right, node.left) : term(node.right)}`
+    case 'sets':
+      return `${term(node.left)} contains ${node.mode === 'any' ? 'any' : 'all'} of ${term(node.right)}`
+    case 'prefix':
+      return `${term(node.left)} ${node.isPath ? 'is under' : 'starts with'} ${term(node.right)}`
+    case 'related':
+      return `subject is ${node.plan.relation} of ${node.plan.type} ${term(node.left)}`
     case 'compare':
       break
   }
   return `${term(node.left)} ${SIGNS[node.sign]} ${term(node.right)}`
+}
+
+function printShift({ plusMs }: Reference): string {
+  return plusMs === undefined ? '' : ` ${plusMs < 0 ? '-' : '+'} ${Math.abs(plusMs)} ms`
 }
 
 /** The members of a list have the type of the attribute that they are compared with. */

@@ -4,7 +4,11 @@ import type { ShapeReader } from './shape-reader.ts'
 
 const MAX_DEPTH = 32
 const MAX_PARTS = 1000
-const COMPARISONS = new Set(['eq', 'ne', 'lt', 'lte', 'gt', 'gte', 'in'])
+const COMPARISONS = new Set(
+  'eq ne lt lte gt gte in containsAny containsAll startsWith under'.split(' '),
+)
+const REF = /^[a-z]+(?:\.[A-Za-z][A-Za-z0-9_]*){1,8}$/
+const RELATION = /^[A-Za-z][A-Za-z0-9_]*#[A-Za-z][A-Za-z0-9_]*$/
 const NEVER: Condition = Object.freeze({ op: 'or', of: [] })
 
 /** Reads one condition and returns a frozen copy. */
@@ -50,6 +54,14 @@ function readLeaf(value: unknown, op: unknown, path: string, shape: ShapeReader)
   if (op === 'exists') {
     const source = shape.record(value, path, ['op', 'left'])
     return Object.freeze({ op, left: readRef(source['left'], `${path}.left`, shape) })
+  }
+  if (op === 'related') {
+    const source = shape.record(value, path, ['op', 'relation', 'left'])
+    return Object.freeze({
+      op,
+      relation: shape.text(source['relation'], `${path}.relation`, RELATION),
+      left: readRef(source['left'], `${path}.left`, shape),
+    })
   }
   if (op === 'cidr') {
     const source = shape.record(value, path, ['op', 'left', 'blocks'])
@@ -104,6 +116,11 @@ function isConstant(value: unknown): boolean {
 }
 
 function readRef(value: unknown, path: string, shape: ShapeReader): Ref {
-  const { ref } = shape.record(value, path, ['ref'])
-  return Object.freeze({ ref: shape.text(ref, path, /^[a-z]+\.[A-Za-z][A-Za-z0-9_]*$/) })
+  const { ref, plusMs } = shape.record(value, path, ['ref', 'plusMs'])
+  const name = shape.text(ref, path, REF)
+  if (plusMs === undefined) return Object.freeze({ ref: name })
+  if (!Number.isSafeInteger(plusMs)) {
+    shape.fault(path, `must have a safe integer as "plusMs", got ${JSON.stringify(plusMs)}`)
+  }
+  return Object.freeze({ ref: name, plusMs: plusMs as number })
 }

@@ -1,21 +1,31 @@
 /** Resolves a stored condition: looks up and types every attribute, normalizes every constant. */
 import { isExact, readerOf, type AttributeType, type Normal } from '../attributes/attributes.ts'
 import { createAddressTest, readAddress } from './address.ts'
-import type { Comparison, Condition, Operand, TimeWindow } from './condition.ts'
+import type { RelationPlan } from '../relations/relation-plan.ts'
+import type { Comparison, Condition, Operand, PairOperator, Ref, TimeWindow } from './condition.ts'
 import type { Literal, Node, Reference, Root, Term, Truth } from './nodes.ts'
 import { createTimeWindow } from './time-window.ts'
 
-/** Returns the type of an attribute, or `undefined` if the policy does not declare it. */
-export type TypeLookup = (root: string, name: string) => AttributeType | undefined
+/** What a policy declares; `undefined`: it does not. */
+export interface Declared {
+  /** Returns the type of an attribute. */
+  readonly typeOf: (root: string, name: string) => AttributeType | undefined
+  /** Returns the plan of a relation such as `document#viewer`. */
+  readonly planOf: (relation: string) => RelationPlan | undefined
+}
 
 const ROOTS: readonly string[] = ['subject', 'resource', 'environment', 'fact'] satisfies Root[]
 const ORDERED: readonly AttributeType[] = ['number', 'time', 'bigint', 'decimal', 'date']
+const OBJECT_IDS: readonly AttributeType[] = ['string', 'uuid', 'bigint']
 const MAX_DEPTH = 32
+const MS_PER_HOUR = 3_600_000
+const HOURS_PER_WEEK = 168
+type AnyComparison = Comparison | PairOperator
 
 /** Resolves a condition. @param fault receives every problem of the condition. */
 export function resolveCondition(
   condition: Condition,
-  typeOf: TypeLookup,
+  declared: Declared,
   fault: (problem: string) => void,
   depth = 0,
 ): Node {
@@ -24,20 +34,55 @@ export function resolveCondition(
     fault(`nests conditions more than ${MAX_DEPTH} levels deep`)
     return never
   }
-  const inner = (of: Condition): Node => resolveCondition(of, typeOf, fault, depth + 1)
+  const inner = (of: Condition): Node => resolveCondition(of, declared, fault, depth + 1)
   if (condition.op === 'and' || condition.op === 'or') {
     return { op: condition.op, of: condition.of.map(inner) }
   }
   if (condition.op === 'not') return { op: 'not', of: inner(condition.of) }
   if (condition.op === 'exists' || condition.op === 'cidr' || condition.op === 'during') {
-    const left = resolveRef(condition.left.ref, typeOf, fault)
+    const left = resolveRef(condition.left, declared, fault)
     return left === null ? never : resolveTest(condition, left, fault)
   }
-  const sides = resolveSides(condition, typeOf, fault)
+  if (condition.op === 'related') return resolveRelated(condition, declared, fault) ?? never
+  const sides = resolveSides(condition, declared, fault)
   if (sides === null) return never
-  return condition.op === 'in'
-    ? { op: 'in', ...sides }
-    : { op: 'compare', sign: condition.op, ...sides }
+  switch (condition.op) {
+    case 'in':
+      return { op: 'in', ...sides }
+    case 'containsAny':
+    case 'containsAll':
+      return { op: 'sets', mode: condition.op === 'containsAny' ? 'any' : 'all', ...sides }
+    case 'startsWith':
+    case 'under':
+      return { op: 'prefix', isPath: condition.op === 'under', ...sides }
+    case 'eq':
+    case 'ne':
+    case 'lt':
+    case 'lte':
+    case 'gt':
+    case 'gte':
+      break
+  }
+  return { op: 'compare', sign: condition.op, ...sides }
+}
+
+function resolveRelated(
+  { relation, left }: Extract<Condition, { op: 'related' }>,
+  declared: Declared,
+  fault: (problem: string) => void,
+): Node | null {
+  const object = resolveRef(left, declared, fault)
+  const plan = declared.planOf(relation)
+  if (plan === undefined)
+    fault(`related uses the relation "${relation}", which the policy does not declare`)
+  if (object === null || plan === undefined) return null
+  if (!OBJECT_IDS.includes(object.type) || object.root === 'fact') {
+    fault(
+      `related needs the id of an object, of type ${OBJECT_IDS.join(', ')} and not a fact, got ${show(object)}`,
+    )
+    return null
+  }
+  return { op: 'related', plan, left: object }
 }
 
 function resolveTest(
@@ -53,15 +98,24 @@ function resolveTest(
   if (left.root === 'resource')
     fault(`${condition.op} cannot test an attribute of the resource, got ${show(left)}`)
   try {
-    const [test, text] =
-      condition.op === 'cidr'
-        ? [createAddressTest(condition.blocks), `in ${condition.blocks.join(', ')}`]
-        : [createTimeWindow(condition), describeWindow(condition)]
-    return { op: 'test', left, test: test as (value: Normal) => Truth, text }
+    if (condition.op === 'cidr') {
+      const { blocks } = condition
+      const samples = [...blocks.map((block) => block.split('/', 1)[0]), '203.0.113.77']
+      const test = createAddressTest(blocks)
+      return { op: 'test', left, test, text: `in ${blocks.join(', ')}`, samples }
+    }
+    const test = createTimeWindow(condition) as (value: Normal) => Truth
+    return { op: 'test', left, test, text: describeWindow(condition), samples: samplesOf(test) }
   } catch (error) {
     fault(`${condition.op}: ${(error as Error).message}`)
     return { op: 'value', value: null }
   }
+}
+
+/** A time inside and one outside, of the hours of a week. */
+function samplesOf(test: (value: Normal) => Truth): readonly number[] {
+  const hours = Array.from({ length: HOURS_PER_WEEK }, (_, hour) => hour * MS_PER_HOUR)
+  return [true, false].flatMap((truth) => hours.find((hour) => test(hour) === truth) ?? [])
 }
 
 function describeWindow({ from, until, days, timeZone }: TimeWindow): string {
@@ -69,13 +123,13 @@ function describeWindow({ from, until, days, timeZone }: TimeWindow): string {
 }
 
 function resolveSides(
-  condition: { op: Comparison; left: Operand; right: Operand },
-  typeOf: TypeLookup,
+  condition: { op: AnyComparison; left: Operand; right: Operand },
+  declared: Declared,
   fault: (problem: string) => void,
 ): { left: Term; right: Term } | null {
   const { op } = condition
   const refs = [condition.left, condition.right].map((side) =>
-    'ref' in side ? resolveRef(side.ref, typeOf, fault) : undefined,
+    'ref' in side ? resolveRef(side, declared, fault) : undefined,
   )
   if (refs.includes(null)) return null
   const [left, right] = convertPair(op, refs as [Reference | undefined, Reference | undefined])
@@ -121,7 +175,7 @@ function describeAddress(value: unknown): string {
  * resource is not converted: the database would compare two columns of different types.
  */
 function convertPair(
-  op: Comparison,
+  op: AnyComparison,
   [left, right]: [Reference | undefined, Reference | undefined],
 ): [Reference | undefined, Reference | undefined] {
   if (left === undefined || right === undefined || op === 'in') return [left, right]
@@ -135,10 +189,11 @@ function convert(ref: Reference, { type }: Reference): Reference {
 
 /** Returns the type that a constant must have, given the attribute on the other side. */
 function sideTypes(
-  op: Comparison,
+  op: AnyComparison,
   left: Reference | undefined,
   right: Reference | undefined,
 ): { left: AttributeType; right: AttributeType } {
+  if (op === 'containsAny' || op === 'containsAll') return { left: 'string[]', right: 'string[]' }
   if (op !== 'in') {
     const type = (left ?? right)!.type
     return { left: type, right: type }
@@ -159,7 +214,7 @@ function literal(side: Operand, type: AttributeType): Literal | null {
   return normal === undefined ? null : { kind: 'literal', value: normal, type }
 }
 
-function agree(op: Comparison, left: Term, right: Term): boolean {
+function agree(op: AnyComparison, left: Term, right: Term): boolean {
   if (op === 'in') {
     const isConstantList = right.kind === 'literal' && Array.isArray(right.value)
     if (left.type === 'number') return isConstantList
@@ -171,13 +226,19 @@ function agree(op: Comparison, left: Term, right: Term): boolean {
     }
     return left.type === 'string' && right.type === 'string[]'
   }
+  if (op === 'containsAny' || op === 'containsAll') {
+    return left.type === 'string[]' && right.type === 'string[]'
+  }
+  if (op === 'startsWith' || op === 'under') {
+    return left.type === 'string' && right.type === 'string'
+  }
   if (left.type !== right.type || left.type === 'string[]') return false
   return op === 'eq' || op === 'ne' || ORDERED.includes(left.type)
 }
 
 function resolveRef(
-  ref: string,
-  typeOf: TypeLookup,
+  { ref, plusMs }: Ref,
+  { typeOf }: Declared,
   fault: (problem: string) => void,
 ): Reference | null {
   const dot = ref.indexOf('.')
@@ -188,7 +249,12 @@ function resolveRef(
     fault(`uses the attribute "${ref}", which the policy does not declare`)
     return null
   }
-  return { kind: 'ref', root: root as Root, name, type }
+  const reference = { kind: 'ref', root: root as Root, name, type } as const
+  if (plusMs === undefined) return reference
+  if (type !== 'time' || root === 'resource') {
+    fault(`plus can move a time that is not of the resource, got ${show(reference)}`)
+  }
+  return { ...reference, plusMs }
 }
 
 function show(term: Reference | null): string {

@@ -6,7 +6,7 @@ import type { Principal } from '@parapet/kit'
 import { readMember } from '../attributes/attributes.ts'
 import { compileCondition, evaluateSafely } from '../conditions/compile-condition.ts'
 import type { DecisionContext } from '../conditions/context.ts'
-import { factsOf, type Node } from '../conditions/nodes.ts'
+import { factsOf, relatedNodesOf, type Node } from '../conditions/nodes.ts'
 import { hasBit, mergeBits, setBit, wordsFor } from '../policy/bit-set.ts'
 import { digestOf } from '../policy/encode-policy.ts'
 import { covers, violatedDuty, type PolicyModel } from '../policy/policy-model.ts'
@@ -107,12 +107,14 @@ export class Engine {
     const denies = this.#denies.filter(
       (deny) => deny.permissions.has(permission) && appliesTo(deny, rights.roles),
     )
-    const facts = new Set([...grants, ...denies].flatMap((each) => each.facts))
+    const conditions = [...grants, ...denies]
+    const facts = new Set(conditions.flatMap((each) => each.facts))
     const rule = {
       isGranted: this.#grantsUnconditionally(rights, permission),
       grants,
       denies,
       facts: [...facts],
+      related: conditions.flatMap((each) => each.related),
     }
     if (rights.rules.size >= MAX_CACHED_RULES) rights.rules.clear()
     rights.rules.set(permission, rule)
@@ -238,6 +240,7 @@ function compile(permissions: readonly number[], node: Node): CompiledCondition 
     permissions: new Set(permissions),
     evaluate: compileCondition(node),
     facts: factsOf(node),
+    related: relatedNodesOf(node),
     node,
   }
 }

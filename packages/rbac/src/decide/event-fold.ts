@@ -1,4 +1,8 @@
-/** Folds repeated events, so that one client cannot fill the log: the first at once, the others as a number. */
+/**
+ * Folds repeated events, so that one client cannot fill the log: the first at once, the others as a number.
+ * Kit's `createEventFold` reports that number with the next event of the key; here an audit has it at the end
+ * of the window and when the app closes, although a client that was denied a thousand times never comes back.
+ */
 import type { Clock } from '@parapet/kit'
 
 /** See {@link EventFold}. */

@@ -7,13 +7,20 @@ export interface RequestRbac {
   /** The resource that the rule of the route has loaded; otherwise `undefined`. */
   readonly resource: unknown
   /**
-   * Whether the principal has a permission. Facts are unknown here: if a permission depends on a
-   * fact, use {@link RequestRbac.authorize}.
+   * Whether the principal has a permission. Facts and relations are unknown here: if a permission depends
+   * on one, use {@link RequestRbac.authorize}.
    *
    * @param resource the resource that conditions read. Without it, conditions on it are unknown.
    * @throws PARAPET_RBAC_UNKNOWN_PERMISSION
    */
   can(permission: Permission, resource?: unknown): boolean
+  /**
+   * As {@link RequestRbac.can}, with facts and relations looked up. Unlike {@link RequestRbac.authorize}, it
+   * emits no event: for replies that only show more or less.
+   *
+   * @throws PARAPET_RBAC_UNKNOWN_PERMISSION
+   */
+  check(permission: Permission, resource?: unknown): Promise<boolean>
   /**
    * Resolves if the principal has a permission, and rejects otherwise.
    *
@@ -30,6 +37,17 @@ export interface RequestRbac {
    * @throws PARAPET_RBAC_FACT_IN_FILTER if a fact decides.
    */
   filter(permission: Permission): Filter
+  /**
+   * As {@link RequestRbac.filter}, with relations looked up: they become lists of ids, so that the filter
+   * works in every database and its `matches` decides every row.
+   *
+   * @throws PARAPET_RBAC_UNKNOWN_PERMISSION
+   * @throws PARAPET_RBAC_FACT_IN_FILTER
+   * @throws PARAPET_RBAC_TOO_MANY_RELATIONS if a relation leads the principal to more objects than
+   *   `maxVisited` of the relations.
+   * @throws PARAPET_RBAC_LOOKUP_TIMEOUT
+   */
+  loadFilter(permission: Permission): Promise<Filter>
   /**
    * Returns a copy of a record without the fields that the principal may not read. If the permission
    * itself is refused, the copy is empty.

@@ -1,6 +1,6 @@
 /** The rights of a set of roles: which permissions it has always, under conditions or never. */
 import type { Evaluate } from '../conditions/compile-condition.ts'
-import type { Node } from '../conditions/nodes.ts'
+import type { Node, RelatedNode } from '../conditions/nodes.ts'
 import { hasBit } from '../policy/bit-set.ts'
 
 /** `conditional`: conditions or deny rules decide. */
@@ -12,6 +12,8 @@ export interface CompiledCondition {
   readonly evaluate: Evaluate
   /** The names of the facts that it reads. */
   readonly facts: readonly string[]
+  /** The relations that it tests. */
+  readonly related: readonly RelatedNode[]
   readonly node: Node
 }
 
@@ -23,6 +25,8 @@ export interface ConditionalRule {
   readonly denies: readonly CompiledCondition[]
   /** The names of the facts that its conditions read. */
   readonly facts: readonly string[]
+  /** The relations that its conditions test. */
+  readonly related: readonly RelatedNode[]
 }
 
 /** The rights of a set of roles and permissions. Principals with the same set share one object. */

@@ -1,5 +1,6 @@
 /** Decides the rule of a route: by roles alone where possible, otherwise with conditions. */
 import type { DecisionContext } from '../conditions/context.ts'
+import type { RelatedNode } from '../conditions/nodes.ts'
 import type { Engine } from './engine.ts'
 import { GRANTED, type Decision } from './reasons.ts'
 import { isConditional, type Right, type Rights } from './rights.ts'
@@ -92,19 +93,31 @@ export function decideNode(
   return rights.isScoped ? { allowed: false, reason: 'out_of_scope' } : GRANTED
 }
 
-/** Returns the facts that the conditions of these permissions read, given the rights. */
-export function factsFor(
+/** What has to be looked up before conditions can be evaluated. */
+export interface Lookups {
+  /** The names of facts. */
+  readonly facts: readonly string[]
+  readonly related: readonly RelatedNode[]
+}
+
+/** Returns what the conditions of these permissions read, given the rights; `null`: nothing. */
+export function lookupsFor(
   permissions: readonly string[],
   engine: Engine,
   rights: Rights,
-): readonly string[] {
-  const facts = new Set<string>()
+): Lookups | null {
+  let found: Lookups | null = null
   for (const permission of permissions) {
     const id = engine.permissionIds.get(permission)
     if (id === undefined || !isConditional(rights, id)) continue
-    for (const fact of engine.ruleOf(rights, id).facts) facts.add(fact)
+    const { facts, related } = engine.ruleOf(rights, id)
+    if (facts.length === 0 && related.length === 0) continue
+    found = {
+      facts: found === null ? facts : [...new Set([...found.facts, ...facts])],
+      related: found === null ? related : [...found.related, ...related],
+    }
   }
-  return [...facts]
+  return found
 }
 
 /** Returns what one role may do with a rule. @param scopes limit the credential. */

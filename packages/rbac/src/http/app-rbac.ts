@@ -17,13 +17,17 @@ import { createMatrix, type Matrix } from '../review/matrix.ts'
 import { whoCan, type Holder } from '../review/who-can.ts'
 import type { AccessReport, ReportMode } from '../routes/report-mode.ts'
 import { printScaffold } from '../routes/scaffold.ts'
+import { createAnalysis, type Analysis } from './app-analysis.ts'
+import { createLists, type Lists } from './app-lists.ts'
+import { createRelationWrites, type RelationWrites } from './app-relations.ts'
 import { createChanges, eventOf, type ChangeContext, type RoleChanges } from './changes.ts'
 import { transformRoute, type DescribedRoute } from './openapi.ts'
 import { createPermissionHook } from './permission-hook.ts'
+import type { Candidate } from './request-rbac.ts'
 import type { RouteRules } from './route-rules.ts'
 
 /** The interface of `app.rbac`. */
-export interface Rbac extends RoleChanges {
+export interface Rbac extends RoleChanges, Lists, Analysis, RelationWrites {
   /** The policy in force, as data. */
   readonly policy: PolicyDocument
   /** The SHA-256 of the policy in force. */
@@ -107,6 +111,7 @@ export interface RbacServices {
   readonly rules: RouteRules
   readonly securityEvents: SecurityEvents
   readonly reportMode: ReportMode
+  readonly candidate: Candidate
   readonly settings: RbacSettings
 }
 
@@ -116,6 +121,9 @@ export function createRbac(services: RbacServices): Rbac {
   return Object.freeze<Rbac>({
     ...createChanges(live, securityEvents),
     ...createReview(services),
+    ...createLists(live, settings),
+    ...createAnalysis(services),
+    ...createRelationWrites(live, settings, securityEvents),
     get policy() {
       return live.engine.model.policy
     },
@@ -152,7 +160,7 @@ function publication(
   return {
     live,
     routes: rules.declared,
-    facts: settings.facts,
+    ports: settings,
     waivers: activeWaivers(settings.waivers, settings.clock.now()),
     announce: (details) =>
       securityEvents.emit(

@@ -1,6 +1,6 @@
 /** The routes of AuthZEN 1.0. @see AuthZEN Authorization API 1.0, section 10 */
 import type { FastifyBaseLogger, FastifyError, FastifyInstance, onSendHookHandler } from 'fastify'
-import { createEvaluate, type Evaluate } from '../authzen/evaluate.ts'
+import { createEvaluate, type Evaluate, type EvaluateServices } from '../authzen/evaluate.ts'
 import {
   endsBatch,
   readBatch,
@@ -19,6 +19,7 @@ import type { PolicyInForce } from '../decide/policy-in-force.ts'
 import type { DeclaredRoute } from '../decide/route-rule.ts'
 import { PARAPET_RBAC_MALFORMED_EVALUATION } from '../errors.ts'
 import type { RbacSettings } from '../options.ts'
+import { searchEndpoints, serveSearch } from './authzen-search.ts'
 
 const DISCOVERY_PATH = '/.well-known/authzen-configuration'
 
@@ -72,7 +73,7 @@ export function serveAuthzen(
 ): void {
   const { authzen } = settings
   if (authzen === undefined) return
-  const evaluate = createEvaluate({
+  const services: EvaluateServices = {
     policy,
     access: settings,
     routes,
@@ -81,8 +82,10 @@ export function serveAuthzen(
     loadAttributes: authzen.attributes ?? subjectLoader(settings.subject),
     trustedProperties: authzen.trustedProperties,
     trustedResourceProperties: authzen.trustedResourceProperties,
-  })
+  }
+  const evaluate = createEvaluate(services)
   declareAuthzenRoutes(app, authzen, evaluate)
+  serveSearch(app, services, evaluate, settings, { ...endpointOf(authzen), ...compilers })
 }
 
 /** The option `subject` serves AuthZEN as well, if it does not read the request. */
@@ -96,13 +99,8 @@ function declareAuthzenRoutes(
   settings: NonNullable<RbacSettings['authzen']>,
   evaluate: Evaluate,
 ): void {
-  const { prefix, baseUrl, rule, maxEvaluations } = settings
-  const endpoint = {
-    ...compilers,
-    config: { rbac: rule },
-    onSend: echoRequestId,
-    errorHandler: replaceMediaTypeError,
-  }
+  const { prefix, baseUrl, maxEvaluations } = settings
+  const endpoint = { ...compilers, ...endpointOf(settings) }
   const paths = { evaluation: `${prefix}/evaluation`, evaluations: `${prefix}/evaluations` }
 
   app.post(paths.evaluation, { ...endpoint, schema: schemas.evaluation }, async ({ body }) =>
@@ -127,8 +125,13 @@ function declareAuthzenRoutes(
       policy_decision_point: baseUrl,
       access_evaluation_endpoint: `${baseUrl}${paths.evaluation}`,
       access_evaluations_endpoint: `${baseUrl}${paths.evaluations}`,
+      ...searchEndpoints(settings),
     }),
   )
+}
+
+function endpointOf({ rule }: NonNullable<RbacSettings['authzen']>) {
+  return { config: { rbac: rule }, onSend: echoRequestId, errorHandler: replaceMediaTypeError }
 }
 
 async function answerOne(body: unknown, evaluate: Evaluate): Promise<{ decision: boolean }> {

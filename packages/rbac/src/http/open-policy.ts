@@ -5,7 +5,7 @@ import { Engine } from '../decide/engine.ts'
 import { PARAPET_RBAC_INVALID_OPTION } from '../errors.ts'
 import { LivePolicy } from '../live/live-policy.ts'
 import { createMemoryPolicyStore } from '../live/policy-store-memory.ts'
-import { missingFacts, requireCleanPolicy } from '../live/publish.ts'
+import { missingPorts, requireCleanPolicy } from '../live/publish.ts'
 import type { RbacSettings } from '../options.ts'
 import { compilePolicy } from '../policy/compile-policy.ts'
 import type { PolicyModel } from '../policy/policy-model.ts'
@@ -18,7 +18,7 @@ import { settleDifference } from './policy-difference.ts'
 /**
  * Loads the policy in force and follows it until the app closes.
  *
- * @throws PARAPET_RBAC_INVALID_OPTION if a fact of the policy has no finder.
+ * @throws PARAPET_RBAC_INVALID_OPTION if the options lack what the policy needs.
  * @throws PARAPET_RBAC_POLICY_LINT
  * @throws PARAPET_RBAC_POLICY_DIFFERS
  */
@@ -29,7 +29,7 @@ export async function openPolicy(
 ): Promise<LivePolicy> {
   const seed = readPolicy(settings.policy)
   const model = compilePolicy(seed)
-  requireFacts(seed, settings)
+  requirePorts(seed, settings)
   // A stored policy was checked when it was published; only that of this version can stop the boot.
   requireCleanPolicy(model, settings.waivers)
   reportEndedWaivers(app, model, settings, securityEvents)
@@ -53,12 +53,12 @@ export async function openPolicy(
   app.addHook('onClose', () => live.close())
   if (store !== undefined) useStoreEvents(app, store, { clock })
   await settleDifference(app, live, new Engine(model), settings, securityEvents)
-  requireFacts(live.engine.model.policy, settings)
+  requirePorts(live.engine.model.policy, settings)
   return live
 }
 
-function requireFacts(policy: PolicyDocument, { facts }: RbacSettings): void {
-  const faults = missingFacts(policy, facts)
+function requirePorts(policy: PolicyDocument, settings: RbacSettings): void {
+  const faults = missingPorts(policy, settings)
   if (faults.length > 0) throw new PARAPET_RBAC_INVALID_OPTION('@parapet/rbac', faults.join('\n'))
 }
 

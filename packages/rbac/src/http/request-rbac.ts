@@ -7,6 +7,7 @@ import {
   type SecurityEvents,
 } from '@parapet/kit'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
+import type { Shadow } from '../analysis/shadow.ts'
 import { Access } from '../decide/access.ts'
 import type { PolicyInForce } from '../decide/policy-in-force.ts'
 import { PARAPET_RBAC_LOOKUP_TIMEOUT } from '../errors.ts'
@@ -30,6 +31,11 @@ export interface RequestAccess {
   readonly loadResource: GuardSettings['loadResource']
 }
 
+/** The candidate policy that decides beside the policy in force, if there is one. */
+export interface Candidate {
+  shadow: Shadow | undefined
+}
+
 /** Adds `request.rbac` to the app. */
 export function decorateRequests(
   app: FastifyInstance,
@@ -37,11 +43,12 @@ export function decorateRequests(
   settings: RbacSettings,
   securityEvents: SecurityEvents,
   reportMode: ReportMode,
+  candidate: Candidate,
 ): RequestAccess {
   const { principal: mapping } = settings
   const principalOf = usePrincipal(app, mapping && limitMapping(mapping, settings))
   const report = createDecisionReporter(app, securityEvents, settings, reportMode)
-  const create = accessFactory(policy, settings, report, reportMode)
+  const create = accessFactory(policy, settings, report, reportMode, candidate)
 
   const accessOf = (request: FastifyRequest): Access => {
     const holder = request as { [kAccess]?: Access | null }
@@ -110,8 +117,13 @@ function accessFactory(
   settings: RbacSettings,
   report: DecisionReporter,
   reportMode: ReportMode,
+  candidate: Candidate,
 ): CreateAccess {
-  const services = { ...settings, isReporting: () => reportMode.isActive }
+  const services = {
+    ...settings,
+    isReporting: () => reportMode.isActive,
+    shadow: () => candidate.shadow,
+  }
   return (request, principal) =>
     new Access(policy, services, {
       principal,

@@ -10,7 +10,7 @@ import type {
   RouteOptions,
 } from 'fastify'
 import type { Access } from '../decide/access.ts'
-import { GRANTED, type Reason } from '../decide/reasons.ts'
+import type { Reason } from '../decide/reasons.ts'
 import type { RouteRule } from '../decide/route-rule.ts'
 import type { CompiledRule } from '../decide/rule-guard.ts'
 import type { DecisionHook } from '../options.ts'
@@ -139,7 +139,7 @@ function createDecision(settings: GuardSettings): GuardHook {
     const { rule } = compiled
     const right = compiled.guardOf(engine).rightOf(rights)
     if (right === 'allow') {
-      if (rule.resource === undefined) access.report(rule.permissions, GRANTED)
+      if (rule.resource === undefined) access.reportGranted(rule)
       else if (rule.hides) keepHeaders(request, reply)
       return admit(reply, done)
     }

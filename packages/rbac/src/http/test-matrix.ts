@@ -14,6 +14,11 @@ export interface TestMatrixOptions {
   readonly urls?: Readonly<Record<string, string>>
   /** Headers of every request, for example those that another plugin requires. */
   readonly headers?: Readonly<Record<string, string>>
+  /**
+   * The address of the client, by the number of the request, for apps that limit requests by address.
+   * @default 127.0.0.1 for all
+   */
+  readonly remoteAddress?: (request: number) => string
 }
 
 /** The result of `testMatrix`. */
@@ -114,7 +119,7 @@ async function runMatrix(
   app: FastifyInstance,
   matrix: Matrix,
   probes: MatrixProbes,
-  { urls = {}, headers = {} }: TestMatrixOptions,
+  { urls = {}, headers = {}, remoteAddress = () => '127.0.0.1' }: TestMatrixOptions,
 ): Promise<TestMatrixReport> {
   const mismatches: string[] = []
   let checked = 0
@@ -122,9 +127,10 @@ async function runMatrix(
     for (const { name, principal, isAdmitted } of callersOf(row, matrix)) {
       const probe = probes.begin(principal)
       try {
-        const { statusCode } = await app.inject(
-          requestFor(row, urls, { ...headers, ...probe.headers }),
-        )
+        const { statusCode } = await app.inject({
+          ...requestFor(row, urls, { ...headers, ...probe.headers }),
+          remoteAddress: remoteAddress(checked),
+        })
         checked++
         const isAsExpected = isAdmitted ? statusCode === ADMITTED : REFUSED.includes(statusCode)
         if (!isAsExpected) {

@@ -1,6 +1,6 @@
 /** Finds mistakes that a valid policy can contain. */
 import { wordsFor, hasBit, mergeBits, setBit } from '../policy/bit-set.ts'
-import { closureOf, violatedDuty, type PolicyModel } from '../policy/policy-model.ts'
+import { closureOf, covers, violatedDuty, type PolicyModel } from '../policy/policy-model.ts'
 import { contradictionIn } from './contradictions.ts'
 
 /** What each rule finds, and how to fix it. */
@@ -9,6 +9,8 @@ export const lintRules = {
   CONTRADICTION: 'the condition can never be true: correct it',
   'UNUSED-PERMISSION': 'no role grants the permission: grant it, or remove it',
   'IDLE-DENY': 'no role grants what the rule denies: correct its permissions, or remove it',
+  'UNREACHABLE-GRANT':
+    'a deny rule without a condition refuses it to everybody who has the role: remove one of them',
   'UNREACHABLE-ROLE': 'the role has no effect, or no principal can get it: correct or remove it',
 } as const
 
@@ -53,6 +55,7 @@ export function lintPolicy(
     ...findDeadConditions(model),
     ...findContradictions(model),
     ...findUnused(model),
+    ...findDeniedGrants(model),
     ...findUnreachable(model),
   ]
   return findings.filter(
@@ -96,6 +99,31 @@ function findUnused({ policy, grants, conditionals, denies }: PolicyModel): Poli
     .filter(({ permissions }) => !permissions.some((id) => granted.has(id)))
     .map(({ id }) => finding('IDLE-DENY', `deny.${id}`))
   return [...unused, ...idle]
+}
+
+/** Finds grants whose permissions are always denied to the role, or to a role that it inherits. */
+function findDeniedGrants(model: PolicyModel): PolicyFinding[] {
+  const { policy, roleNames, permissionIds, conditionals } = model
+  const always = model.denies.filter(({ node }) => node === null)
+  const isDenied = (role: string, permissions: readonly number[]): boolean => {
+    const held = closureOf(model, [role])
+    const denied = always.filter(
+      ({ roles }) => roles === null || roles.some((each) => hasBit(held, each)),
+    )
+    return permissions.every((id) => denied.some((rule) => rule.permissions.includes(id)))
+  }
+  if (always.length === 0) return []
+  const grants = roleNames.flatMap((role) =>
+    policy.roles[role]!.grants.flatMap((grant) => {
+      const covered = [...permissionIds].flatMap(([name, id]) => (covers(grant, name) ? [id] : []))
+      const where = `roles.${role}.grants["${grant}"]`
+      return isDenied(role, covered) ? [finding('UNREACHABLE-GRANT', where)] : []
+    }),
+  )
+  const conditional = conditionals
+    .filter(({ role, permissions }) => isDenied(roleNames[role]!, permissions))
+    .map(({ role, grant }) => finding('UNREACHABLE-GRANT', whenPath(model, role, grant)))
+  return [...grants, ...conditional]
 }
 
 function findUnreachable(model: PolicyModel): PolicyFinding[] {

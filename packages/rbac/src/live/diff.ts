@@ -35,6 +35,15 @@ export interface PolicyDiff {
   readonly text: readonly string[]
 }
 
+/** What is in force without a right of its own. */
+const MEMBERS = ['assignment', 'delegation', 'sod', 'fields', 'relations'] as const
+
+/** An empty member is the same as none. */
+function memberText(member: object | undefined): string {
+  const text = JSON.stringify(member ?? {})
+  return text === '[]' ? '{}' : text
+}
+
 /** Compares two policies for the given routes. */
 export function diffPolicies(
   before: Engine,
@@ -57,10 +66,10 @@ export function diffPolicies(
       .map(nameOf),
   }
   const [old, next] = [before.model.policy, after.model.policy]
-  const assignment = (['assignment', 'delegation'] as const)
-    .filter((name) => JSON.stringify(old[name]) !== JSON.stringify(next[name]))
-    .map((name) => `changes the rules of "${name}"`)
-  return { ...diff, text: [...describeDiff(diff), ...assignment] }
+  const members = MEMBERS.filter((name) => memberText(old[name]) !== memberText(next[name])).map(
+    (name) => `changes the rules of "${name}"`,
+  )
+  return { ...diff, text: [...describeDiff(diff), ...members] }
 }
 
 function describeDiff(diff: Omit<PolicyDiff, 'text'>): string[] {
@@ -124,7 +133,12 @@ function conditionText(engine: Engine, rights: Rights, permission: string): stri
 }
 
 function conditionTexts(conditions: readonly CompiledCondition[]): string {
-  return conditions.map(({ node }) => printNode(node)).join(';')
+  // The same name can be another relation.
+  return conditions
+    .map(({ node, related }) =>
+      [printNode(node), ...related.map(({ plan }) => plan.digest)].join(' '),
+    )
+    .join(';')
 }
 
 function compareNames(before: readonly string[], after: readonly string[]) {

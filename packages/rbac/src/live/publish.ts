@@ -21,7 +21,7 @@ export interface PublishServices {
   readonly live: LivePolicy
   /** The routes of this application. A policy that breaks one of them is refused. */
   readonly routes: readonly DeclaredRoute[]
-  readonly facts: Readonly<Record<string, FactFinder>>
+  readonly ports: PolicyPorts
   readonly waivers: readonly PolicyWaiver[]
   /** Emits the event of the publication. */
   readonly announce: (details: SecurityEventTypes['rbac.policy_published']) => void
@@ -39,13 +39,13 @@ export const MAX_CHANGES = 100
  * @throws PARAPET_RBAC_CONFLICT
  */
 export async function publishPolicy(
-  { live, routes, facts, waivers, announce }: PublishServices,
+  { live, routes, ports, waivers, announce }: PublishServices,
   next: Policy,
   ifDigest: string = live.engine.digest,
 ): Promise<PolicyDiff> {
   const engine = createEngine(next)
   const diff = diffPolicies(live.engine, engine, routes)
-  requireUsable(engine.model.policy, diff, facts)
+  requireUsable(engine.model.policy, diff, ports)
   requireCleanPolicy(engine.model, waivers)
   if (ifDigest !== live.engine.digest) throw new PARAPET_RBAC_CONFLICT()
   const previous = await live.publish(engine)
@@ -73,17 +73,28 @@ export function requireCleanPolicy(model: PolicyModel, waivers: readonly PolicyW
   throw new PARAPET_RBAC_POLICY_LINT(findings.map(({ text }) => `  ${text}`).join('\n'))
 }
 
-/** Returns a line for every fact of a policy that has no finder. */
-export function missingFacts(
+/** What the application provides for policies. */
+export interface PolicyPorts {
+  readonly facts: Readonly<Record<string, FactFinder>>
+  readonly relations?: unknown
+}
+
+/** Returns a line for everything that a policy needs and the options do not provide. */
+export function missingPorts(
   policy: PolicyDocument,
-  finders: Readonly<Record<string, FactFinder>>,
-): string[] {
-  return Object.keys(policy.facts)
-    .filter((name) => !Object.hasOwn(finders, name))
+  { facts, relations }: PolicyPorts,
+): readonly string[] {
+  const missing = Object.keys(policy.facts)
+    .filter((name) => !Object.hasOwn(facts, name))
     .map(
       (name) =>
         `  facts.${name}: is declared in the policy but has no finder in the option "facts"`,
     )
+  if (policy.relations === undefined || relations !== undefined) return missing
+  return [
+    ...missing,
+    '  relations: is declared in the policy, but the option "relations" is missing',
+  ]
 }
 
 function createEngine(policy: Policy): Engine {
@@ -94,13 +105,13 @@ function createEngine(policy: Policy): Engine {
 function requireUsable(
   policy: PolicyDocument,
   { brokenRoutes }: PolicyDiff,
-  facts: Readonly<Record<string, FactFinder>>,
+  ports: PolicyPorts,
 ): void {
   const faults = [
     ...brokenRoutes.map(
       (route) => `  ${route}: uses a permission that the policy does not declare`,
     ),
-    ...missingFacts(policy, facts),
+    ...missingPorts(policy, ports),
   ]
   if (faults.length > 0) throw new PARAPET_RBAC_INVALID_POLICY(faults.join('\n'))
 }

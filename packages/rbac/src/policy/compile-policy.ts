@@ -1,6 +1,7 @@
 /** Compiles a policy: resolves every name and checks what depends on more than one member. */
 import { resolveCondition } from '../conditions/resolve-condition.ts'
 import { PARAPET_RBAC_INVALID_POLICY } from '../errors.ts'
+import { relationFaults } from '../relations/check-relations.ts'
 import { mergeBits, setBit, wordsFor } from './bit-set.ts'
 import {
   violatedDuty,
@@ -8,7 +9,7 @@ import {
   type DenyRule,
   type PolicyModel,
 } from './policy-model.ts'
-import { createNames, indexOf, typesFor, type Names } from './policy-names.ts'
+import { createNames, declaredFor, indexOf, type Names } from './policy-names.ts'
 import type { PolicyDocument } from './policy-types.ts'
 import { sortRoles } from './role-order.ts'
 
@@ -47,6 +48,7 @@ export function compilePolicy(policy: PolicyDocument): PolicyModel {
     closure: closeRoles(order, parents, closureWords),
     closureWords,
   }
+  faults.push(...relationFaults(policy.relations ?? {}))
   checkFields(policy, names, faults)
   checkAssignment(policy, names)
   checkIds(policy, faults)
@@ -73,7 +75,7 @@ function resolveGrants(policy: PolicyDocument, names: Names, faults: string[]): 
     Object.entries(when).map(([grant, condition]) => {
       const path = `roles.${role}.when["${grant}"]`
       const permissions = names.cover(grant, path)
-      const node = resolveCondition(condition, typesFor(policy, permissions), (problem) =>
+      const node = resolveCondition(condition, declaredFor(policy, permissions), (problem) =>
         faults.push(`  ${path}: ${problem}`),
       )
       return { role: id, grant, permissions, node }
@@ -101,7 +103,7 @@ function resolveDeny(
     node:
       rule.when === null
         ? null
-        : resolveCondition(rule.when, typesFor(policy, permissions), (problem) =>
+        : resolveCondition(rule.when, declaredFor(policy, permissions), (problem) =>
             faults.push(`  ${path}: ${problem}`),
           ),
   }

@@ -1,7 +1,8 @@
 /** Looks up the names that a policy uses, and reports those that it does not declare. */
 import type { AttributeType } from '../attributes/attributes.ts'
 import { environmentAttributes, subjectAttributes } from '../conditions/context.ts'
-import type { TypeLookup } from '../conditions/resolve-condition.ts'
+import type { Declared } from '../conditions/resolve-condition.ts'
+import { planRelation } from '../relations/relation-plan.ts'
 import type { PolicyDocument } from './policy-types.ts'
 
 /** The declared names of a policy, as numbers. */
@@ -61,12 +62,12 @@ function own(
 }
 
 /**
- * Returns the types of the attributes that a condition on these permissions can use. An attribute of
+ * Returns what a condition on these permissions can use: relations, and the types of attributes. An attribute of
  * the resource must be declared with one type in every resource type covered.
  */
-export function typesFor(policy: PolicyDocument, permissions: readonly number[]): TypeLookup {
+export function declaredFor(policy: PolicyDocument, permissions: readonly number[]): Declared {
   const resources = [...new Set(permissions.map((id) => policy.permissions[id]!.split(':', 1)[0]!))]
-  return (root, name) => {
+  const typeOf: Declared['typeOf'] = (root, name) => {
     if (root === 'subject') return own(subjectAttributes, name) ?? own(policy.subject, name)
     if (root === 'environment') {
       return own(environmentAttributes, name) ?? own(policy.environment, name)
@@ -79,6 +80,7 @@ export function typesFor(policy: PolicyDocument, permissions: readonly number[])
     )
     return types.size === 1 ? [...types][0] : undefined
   }
+  return { typeOf, planOf: (relation) => planRelation(policy.relations ?? {}, relation) }
 }
 
 /** Maps each name to its position. */

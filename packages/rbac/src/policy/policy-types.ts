@@ -1,6 +1,7 @@
 /** The types of a policy: the form that an author writes and the form that is stored. */
 import type { AttributeSchema, AttributeValue } from '../attributes/attributes.ts'
 import type { Condition, Ref } from '../conditions/condition.ts'
+import type { RelationDocument, RelationsDocument } from '../relations/relation-plan.ts'
 import type { environmentAttributes, subjectAttributes } from '../conditions/context.ts'
 
 /** A role as it is stored. */
@@ -56,6 +57,8 @@ export interface PolicyDocument {
   readonly fields: Readonly<Record<string, Readonly<Record<string, string>>>>
   /** Absent if there are no limits. */
   readonly assignment?: AssignmentDocument
+  /** By type of object: its relations. Absent if there are none. */
+  readonly relations?: RelationsDocument
   /** By role: the roles that it may grant and revoke. Absent: the application decides that. */
   readonly delegation?: Readonly<Record<string, readonly string[]>>
 }
@@ -167,6 +170,12 @@ export interface PolicySource<P extends string, R extends string, A extends Attr
     /** By role: roles that a principal must hold before it can get the role. @default none */
     readonly requires?: { readonly [K in NoInfer<R>]?: readonly NoInfer<R>[] }
   }
+  /**
+   * By type of object: its relations, and who has them. `direct` lists subjects that tuples may name:
+   * `user`, `user:*`, `group#member`, or a type such as `folder`. `includes` lists relations that imply it:
+   * `editor`, or `parent.viewer`. @default none
+   */
+  readonly relations?: Readonly<Record<string, Readonly<Record<string, Partial<RelationDocument>>>>>
   /** By role: the roles that it may grant and revoke. @default the application decides that */
   readonly delegation?: { readonly [K in NoInfer<R>]?: readonly NoInfer<R>[] }
 }

@@ -7,6 +7,7 @@ import {
 import { readCondition } from '../conditions/read-condition.ts'
 import { ShapeReader } from '../conditions/shape-reader.ts'
 import { PARAPET_RBAC_INVALID_POLICY } from '../errors.ts'
+import type { RelationsDocument } from '../relations/relation-plan.ts'
 import type {
   AssignmentDocument,
   DenyDocument,
@@ -20,6 +21,13 @@ const PERMISSION = /^[^\s:*"]+(?::[^\s:*"]+)*$/u
 const GRANT = /^(?:\*|[^\s:*"]+(?::[^\s:*"]+)*(?::\*)?)$/u
 const ROLE = /^[^\s\p{Cc}](?:[^\p{Cc}]*[^\s\p{Cc}])?$/u
 const ATTRIBUTE = /^[A-Za-z][A-Za-z0-9_]*$/
+/** An attribute of an object inside, as `address.country`. */
+const NESTED = /^[A-Za-z][A-Za-z0-9_]*(?:\.[A-Za-z][A-Za-z0-9_]*){0,7}$/
+/** `user`, `user:*`, `group#member`. */
+const DIRECT = /^(?:user:\*|[A-Za-z][A-Za-z0-9_]*(?:#[A-Za-z][A-Za-z0-9_]*)?)$/
+/** `editor`, `parent.viewer`. */
+const INCLUDED = /^[A-Za-z][A-Za-z0-9_]*(?:\.[A-Za-z][A-Za-z0-9_]*)?$/
+const MAX_RELATIONS = 100
 const KEYS = {
   policy: [
     'version',
@@ -34,7 +42,9 @@ const KEYS = {
     'fields',
     'assignment',
     'delegation',
+    'relations',
   ],
+  relation: ['direct', 'includes'],
   assignment: ['maxRoles', 'maxHolders', 'requires'],
   role: ['inherits', 'grants', 'when'],
   deny: ['id', 'permissions', 'roles', 'when'],
@@ -76,13 +86,16 @@ export function readPolicy(value: unknown): PolicyDocument {
     ...(source['delegation'] === undefined
       ? undefined
       : { delegation: readRoleLists(source['delegation'], 'delegation', shape) }),
+    ...(source['relations'] === undefined
+      ? undefined
+      : { relations: readRelations(source['relations'], shape) }),
   }
   if (faults.length > 0) throw new PARAPET_RBAC_INVALID_POLICY(faults.join('\n'))
   return Object.freeze(policy)
 }
 
 function readSchema(value: unknown, path: string, shape: ShapeReader): AttributeSchema {
-  return shape.map(value, path, ATTRIBUTE, (type, at) => {
+  return shape.map(value, path, NESTED, (type, at) => {
     if (!attributeTypes.includes(type as AttributeType)) {
       shape.fault(at, `must be one of ${attributeTypes.join(', ')}; got ${JSON.stringify(type)}`)
     }
@@ -149,6 +162,18 @@ function readRoleLists(
   shape: ShapeReader,
 ): Readonly<Record<string, readonly string[]>> {
   return shape.map(value, path, ROLE, (entry, at) => shape.names(entry, at, ROLE, MAX_NAMES))
+}
+
+function readRelations(value: unknown, shape: ShapeReader): RelationsDocument {
+  return shape.map(value, 'relations', ATTRIBUTE, (members, path) =>
+    shape.map(members, path, ATTRIBUTE, (entry, at) => {
+      const source = shape.record(entry, at, KEYS.relation)
+      return Object.freeze({
+        direct: shape.names(source['direct'], `${at}.direct`, DIRECT, MAX_RELATIONS),
+        includes: shape.names(source['includes'], `${at}.includes`, INCLUDED, MAX_RELATIONS),
+      })
+    }),
+  )
 }
 
 function readLimit(value: unknown, path: string, shape: ShapeReader): number {

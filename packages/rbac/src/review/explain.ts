@@ -4,7 +4,7 @@
  */
 import type { Principal } from '@parapet/kit'
 import { readMember } from '../attributes/attributes.ts'
-import type { DecisionContext } from '../conditions/context.ts'
+import type { DecisionContext, RelatedAnswers } from '../conditions/context.ts'
 import { printNode } from '../conditions/print-condition.ts'
 import type { PolicyInForce } from '../decide/policy-in-force.ts'
 import type { Reason } from '../decide/reasons.ts'
@@ -29,6 +29,8 @@ export interface ExplainContext {
   >
   /** @default none: they are unknown */
   readonly facts?: Readonly<Record<string, unknown>>
+  /** By relation, as `document#viewer`: the ids of objects. @default relations are unknown */
+  readonly related?: Readonly<Record<string, readonly string[]>>
 }
 
 /** Why a permission is allowed or denied. It reveals the policy: show it to operators only. */
@@ -167,10 +169,12 @@ export function explainInForce(
   principal: Principal | null,
   permission: string,
   resource?: unknown,
-  { subject, environment: { time = now, ip, ...attributes } = {}, facts = {} }: ExplainContext = {},
+  context: ExplainContext = {},
 ): Explanation {
   const { model } = policy.engine
   if (principal === null) return explain(model, [], permission, null)
+  const { subject, environment = {}, facts = {}, related } = context
+  const { time = now, ip, ...attributes } = environment
   requirePrincipal(principal, '"principal"')
   const roles = [...principal.roles, ...(policy.grantedTo(principal.id) ?? [])]
   const explanation = explain(model, roles, permission, {
@@ -179,8 +183,15 @@ export function explainInForce(
     resource,
     environment: { time, ip, attributes },
     facts: new Map(Object.entries(facts)),
+    related: related && answersOf(related),
   })
   if (!policy.stale) return explanation
   const text = `"${permission}" is denied (stale): the policy store is out of contact`
   return { ...explanation, allowed: false, reason: 'stale', text }
+}
+
+function answersOf(related: NonNullable<ExplainContext['related']>): RelatedAnswers {
+  return {
+    of: ({ key }, id) => (Object.hasOwn(related, key) ? related[key]!.includes(id) : null),
+  }
 }

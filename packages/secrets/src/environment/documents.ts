@@ -1,7 +1,13 @@
 /** Documents of an environment: `.env.example`, a JSON Schema and a table for a README. */
 import type { TObject } from '@sinclair/typebox'
 import type { Environment } from './environment.ts'
-import { choicesOf, type VariableSchema } from './variable.ts'
+import {
+  BOOLEAN_PATTERN,
+  choicesOf,
+  INTEGER_PATTERN,
+  NUMBER_PATTERN,
+  type VariableSchema,
+} from './variable.ts'
 
 interface Described {
   readonly name: string
@@ -69,12 +75,27 @@ function schemaOfText(schema: VariableSchema): object {
   const members = {
     description,
     ...limits,
+    ...formOf(schema),
     enum: choices?.map(String),
     default: schema.default === undefined ? undefined : textOf(schema.default),
     writeOnly: isSecret(schema) ? true : undefined,
   }
   const present = Object.entries(members).filter(([, value]) => value !== undefined)
   return { type: 'string', ...Object.fromEntries(present) }
+}
+
+/** How a text looks that is read as another type. A range of numbers has no form as a text. */
+function formOf({ type, minimum, maximum }: VariableSchema): object {
+  if (type === 'boolean') return { pattern: BOOLEAN_PATTERN }
+  if (type !== 'integer' && type !== 'number') return {}
+  const range = {
+    ...(minimum === undefined ? {} : { minimum }),
+    ...(maximum === undefined ? {} : { maximum }),
+  }
+  return {
+    pattern: type === 'integer' ? INTEGER_PATTERN : NUMBER_PATTERN,
+    'x-read-as': { type, ...range },
+  }
 }
 
 function kindOf(schema: VariableSchema): string {
@@ -100,10 +121,14 @@ function textOf(value: unknown): string {
   return Array.isArray(value) ? value.map(String).join(',') : String(value)
 }
 
-/** What Node's parser reads as the same text. */
+/** What Node's parser reads as the same text; nothing if there is no such spelling. */
 function quote(text: string): string {
   if (/^[\w./:@,+-]*$/.test(text)) return text
-  return text.includes("'") ? `"${text}"` : `'${text}'`
+  // In double quotes, the parser turns `\\n` into a line end.
+  const mark = ["'", '`', ...(text.includes('\\n') ? [] : ['"'])].find(
+    (each) => !text.includes(each),
+  )
+  return mark === undefined ? '' : mark + text + mark
 }
 
 function wrap(text: string, width: number): string[] {

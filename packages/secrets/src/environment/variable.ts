@@ -38,6 +38,16 @@ const MAX_CHARACTERS = 131_072
 const TRUE = new Set(['true', '1', 'yes', 'on'])
 const FALSE = new Set(['false', '0', 'no', 'off'])
 
+/** The spellings of a boolean in any case. */
+export const BOOLEAN_PATTERN = `^(?:${[...TRUE, ...FALSE].map(anyCase).join('|')})$`
+export const INTEGER_PATTERN = String.raw`^-?\d{1,16}$`
+export const NUMBER_PATTERN = String.raw`^-?\d{1,16}(?:\.\d{1,16})?$`
+
+/** JSON Schema has no flag for patterns. */
+function anyCase(word: string): string {
+  return word.replaceAll(/[a-z]/g, (letter) => `[${letter}${letter.toUpperCase()}]`)
+}
+
 /** @throws PARAPET_SECRETS_INVALID_SCHEMA */
 export function compileVariable(name: string, schema: VariableSchema): VariableReader {
   const read = compileValue(name, schema)
@@ -135,8 +145,8 @@ function formatCheck(
   throw new PARAPET_SECRETS_INVALID_SCHEMA(name, `the format "${format}" is not "uri" or "email"`)
 }
 
-const INTEGER = /^-?\d{1,16}$/
-const NUMBER = /^-?\d{1,16}(?:\.\d{1,16})?$/
+const INTEGER = new RegExp(INTEGER_PATTERN)
+const NUMBER = new RegExp(NUMBER_PATTERN)
 
 function compileNumber(schema: VariableSchema): VariableReader {
   const isInteger = schema.type === 'integer'

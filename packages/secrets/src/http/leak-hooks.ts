@@ -1,8 +1,8 @@
 /** Refuses replies that contain a loaded secret. */
-import type { SecurityEvents } from '@parapet/kit'
 import type { FastifyInstance, FastifyReply } from 'fastify'
 import { PARAPET_SECRETS_LEAK } from '../errors.ts'
 import type { LeakGuard } from '../leaks/leak-guard.ts'
+import type { ReportLeak } from '../leaks/leak-reports.ts'
 
 /**
  * Adds the hook. It looks at texts, buffers and headers; a stream passes unread.
@@ -12,7 +12,7 @@ import type { LeakGuard } from '../leaks/leak-guard.ts'
 export function addLeakHooks(
   app: FastifyInstance,
   guard: LeakGuard,
-  events: SecurityEvents,
+  report: ReportLeak,
   mode: 'refuse' | 'report',
 ): void {
   app.addHook('onSend', async (request, reply, payload) => {
@@ -22,7 +22,7 @@ export function addLeakHooks(
     const secret = inReply ?? inHeader
     if (secret === undefined) return payload
     const where = inReply === undefined ? 'header' : 'reply'
-    events.emit('secrets.leak_stopped', { details: { secret, where } }, request)
+    report(secret, where, request)
     request.log.error({ secretName: secret, where, route: request.routeOptions.url }, LEAK)
     if (mode === 'report') return payload
     if (inHeader !== undefined) removeHeaders(guard, reply)

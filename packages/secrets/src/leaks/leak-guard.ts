@@ -1,5 +1,6 @@
 /** Knows the values of all loaded secrets, and finds them in what leaves the service. */
 import type { Secret } from '../value/secret.ts'
+import { numberAround } from './json-number.ts'
 import { compileSearch, type SecretSearch } from './secret-search.ts'
 import { spellingsOf } from './spellings.ts'
 
@@ -15,7 +16,7 @@ interface GuardedValue {
 export interface LeakGuard {
   /** The name of a secret that the text contains. */
   find(text: string | Uint8Array): string | undefined
-  /** Replaces loaded secrets by `[secret]`. */
+  /** Replaces loaded secrets by `[secret]`; in a JSON object, a number with a secret by `"[secret]"`. */
   redact(text: string): string
 }
 
@@ -42,7 +43,11 @@ export function createLeakGuard(onFound: (name: string) => void): TeachableLeakG
       const found = search.find(text)
       if (found === undefined) return text
       onFound(found.name)
-      return search.replace(text, SHOWN)
+      return search.replace(text, ({ start, end }) => {
+        const number = numberAround(text, start, end)
+        if (number === undefined) return { start, end, text: SHOWN }
+        return { start: number[0], end: number[1], text: `"${SHOWN}"` }
+      })
     },
   }
 }

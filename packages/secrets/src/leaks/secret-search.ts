@@ -8,8 +8,15 @@
 export interface SecretSearch {
   /** The first match, or `undefined`. */
   readonly find: (text: string) => SecretMatch | undefined
-  /** Replaces every match. */
-  readonly replace: (text: string, replacement: string) => string
+  /** Replaces every match. @param place what to put where, if the match cannot be replaced alone. */
+  readonly replace: (text: string, place: (match: SecretMatch) => Replacement) => string
+}
+
+/** A part of a text and what takes its place. */
+interface Replacement {
+  readonly start: number
+  readonly end: number
+  readonly text: string
 }
 
 /** Where a pattern is in a text. */
@@ -70,12 +77,13 @@ export function compileSearch(given: readonly Pattern[]): SecretSearch {
   }
   return {
     find: (text) => findFrom(text, 0),
-    replace(text, replacement) {
+    replace(text, place) {
       let result = ''
       let kept = 0
       for (let match = findFrom(text, 0); match !== undefined; match = findFrom(text, kept)) {
-        result += text.slice(kept, match.start) + replacement
-        kept = match.end
+        const { start, end, text: replacement } = place(match)
+        result += text.slice(kept, start) + replacement
+        kept = end
       }
       return kept === 0 ? text : result + text.slice(kept)
     },

@@ -29,17 +29,22 @@ export interface ApiKeyRotationOptions {
   readonly onRotated?: (name: string, version: string, graceMs: number) => void
   readonly onFailed?: (name: string, step: string, error: unknown) => void
   /**
-   * `app.secrets.reports`: emits the events `secrets.rotated` and `secrets.rotation_failed`, and lets the
+   * `app.secrets.reports`: emits the events `secrets.rotated`, `.rotation_advanced` and `.rotation_failed`, and lets the
    * leak guard know all keys of the record, also one that is not current yet. @default none
    */
   readonly reports?: ApiKeyReports
   readonly clock?: Clock
 }
 
+/** What was done last; `retired`: the old key, so that the rotation has ended. */
+type AdvancedStep = 'stored' | 'updated' | 'promoted' | 'retired'
+
 /** Who learns of a rotation besides the callbacks: `app.secrets.reports`. */
 export interface ApiKeyReports {
   rotated(name: string, version: string, overlapMs: number): void
   rotationFailed(name: string, step: string, error: unknown): void
+  /** A step is recorded. */
+  rotationAdvanced(name: string, rotationId: string, step: AdvancedStep): void
   /** The keys that may work from now on, before they are used for the first time. */
   keys(name: string, keys: readonly Secret[]): void
 }

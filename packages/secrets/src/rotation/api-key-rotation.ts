@@ -112,6 +112,7 @@ async function advance(
       const next = { ...(await takeStep(options, state, rotationId)), rotationId }
       reports?.keys(name, [...keysOf(state), ...keysOf(next)])
       await writeKeyState(provider, path, { ...next, since: clock.now() }, { version, others })
+      reports?.rotationAdvanced(name, rotationId, next.step === 'idle' ? 'retired' : next.step)
       if (next.step === 'promoted') {
         options.onRotated?.(name, rotationId, graceMs)
         reports?.rotated(name, rotationId, graceMs)

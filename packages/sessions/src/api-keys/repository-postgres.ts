@@ -1,8 +1,9 @@
 /** Stores API keys in PostgreSQL or PGlite. */
-import { migrate, type Migration, type SqlClient } from '@parapet/kit'
+import type { Migration, SqlClient } from '@parapet/kit'
 import type { ApiKeyRepository, StoredApiKey } from './repository.ts'
 
-const migrations: readonly Migration[] = [
+/** The migrations of the table. */
+export const apiKeyMigrations: readonly Migration[] = [
   {
     id: '0001_create_api_keys',
     sql: `
@@ -26,11 +27,6 @@ const migrations: readonly Migration[] = [
   },
   { id: '0002_seal_api_keys', sql: 'ALTER TABLE sessions_api_keys ADD COLUMN seal text' },
 ]
-
-/** Runs the migrations. Every instance can call it at every start. */
-export async function migrateApiKeys(sql: SqlClient): Promise<void> {
-  await migrate(sql, '@parapet/sessions', migrations)
-}
 
 interface Row {
   readonly id: string
@@ -66,7 +62,7 @@ const REPLACE = `
      SET hash = $4, seal = $5, rotated_at = $6, previous_hash = $7, previous_until = $8
    WHERE id = $1 AND hash = $2 AND seal IS NOT DISTINCT FROM $3`
 
-/** Stores keys in the table that {@link migrateApiKeys} creates. */
+/** Stores keys in the table of the migrations. */
 export function createSqlApiKeys(sql: SqlClient): ApiKeyRepository {
   return {
     async add(record, maxKeys) {

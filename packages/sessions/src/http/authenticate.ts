@@ -2,7 +2,10 @@
 import type { Principal } from '@parapet/kit'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { looksLikeApiKey, parseApiKey } from '../api-keys/key-text.ts'
-import { PARAPET_SESSIONS_UNAUTHENTICATED } from '../errors.ts'
+import {
+  PARAPET_SESSIONS_SECOND_FACTOR_REQUIRED,
+  PARAPET_SESSIONS_UNAUTHENTICATED,
+} from '../errors.ts'
 import type { ApiKeyCaller, Authenticator, CredentialFault } from '../service/authenticator.ts'
 import type { AccessToken } from '../tokens/access-token.ts'
 import type { CredentialReader } from './bearer-token.ts'
@@ -14,6 +17,8 @@ export interface AuthenticateSettings {
   readonly authenticator: Authenticator
   readonly apiKeyPrefix: string
   readonly ruleOf: (request: FastifyRequest) => SessionRule
+  /** Whether a route without a rule needs a login. */
+  readonly requireByDefault: boolean
   readonly readCredential: CredentialReader
   /** `undefined`: cookies are not used. */
   readonly sessionCookie: HostCookie | undefined
@@ -27,7 +32,9 @@ const FOREIGN: ReadonlySet<CredentialFault> = new Set(['malformed', 'unknown_key
 /** Creates the hook. */
 export function createAuthenticate(settings: AuthenticateSettings) {
   const { authenticator, apiKeyPrefix, ruleOf, readCredential, sessionCookie } = settings
-  const { ignoresForeignTokens } = settings
+  const { ignoresForeignTokens, requireByDefault } = settings
+  const needsLogin = (rule: SessionRule): boolean =>
+    rule === 'required' || (rule === 'enrolment' && requireByDefault)
 
   function refuse(
     request: FastifyRequest,
@@ -35,8 +42,11 @@ export function createAuthenticate(settings: AuthenticateSettings) {
     reason: CredentialFault,
     keyId?: string,
   ): never {
-    // Otherwise the browser would be refused on optional routes as well, until the cookie expires.
-    if (sessionCookie?.read(request) !== undefined) sessionCookie.clear(reply)
+    // Otherwise the page itself would be refused on optional routes, until the cookie expires. Requests of
+    // scripts keep it: a late refusal of the old token would delete the one that a refresh has just set.
+    if (isNavigation(request) && sessionCookie?.read(request) !== undefined) {
+      sessionCookie.clear(reply)
+    }
     authenticator.emitRefused(reason, request, keyId)
     return refuseAnonymous(reply)
   }
@@ -48,7 +58,7 @@ export function createAuthenticate(settings: AuthenticateSettings) {
     const rule = ruleOf(request)
     if (rule === 'ignored') return
     const text = readCredential(request)
-    if (text === null) return admitAnonymous(request, reply, rule)
+    if (text === null) return admitAnonymous(request, reply, needsLogin(rule))
     if (looksLikeApiKey(text, apiKeyPrefix)) {
       const caller = await authenticator.checkApiKey(text)
       if (caller === null) {
@@ -61,7 +71,12 @@ export function createAuthenticate(settings: AuthenticateSettings) {
     const token = checked instanceof Promise ? await checked : checked
     if (typeof token === 'string') {
       const isForeign = ignoresForeignTokens && FOREIGN.has(token) && usesHeader(request)
-      return isForeign ? admitAnonymous(request, reply, rule) : refuse(request, reply, token)
+      return isForeign
+        ? admitAnonymous(request, reply, needsLogin(rule))
+        : refuse(request, reply, token)
+    }
+    if (token.isFactorDue === true && rule !== 'enrolment') {
+      throw new PARAPET_SESSIONS_SECOND_FACTOR_REQUIRED()
     }
     request.sessions = token
     request.principal = principalOf(token)
@@ -72,9 +87,14 @@ export function createAuthenticate(settings: AuthenticateSettings) {
  * Another plugin may have authenticated the request. In a context that is older than this plugin, requests
  * lack the decorator, and the principal is `undefined`.
  */
-function admitAnonymous(request: FastifyRequest, reply: FastifyReply, rule: SessionRule): void {
+function admitAnonymous(request: FastifyRequest, reply: FastifyReply, isRequired: boolean): void {
   const isAnonymous = (request.principal ?? null) === null
-  if (rule === 'required' && isAnonymous) refuseAnonymous(reply)
+  if (isRequired && isAnonymous) refuseAnonymous(reply)
+}
+
+/** @see W3C Fetch Metadata Request Headers, section 2.2 */
+function isNavigation({ headers }: FastifyRequest): boolean {
+  return headers['sec-fetch-mode'] === 'navigate'
 }
 
 function usesHeader({ headers }: FastifyRequest): boolean {
@@ -87,8 +107,9 @@ function refuseAnonymous(reply: FastifyReply): never {
   throw new PARAPET_SESSIONS_UNAUTHENTICATED()
 }
 
-function principalOf({ user, sessionId, authenticatedAt, amr }: AccessToken): Principal {
-  return Object.freeze({ ...user, sessionId, authenticatedAt, amr })
+function principalOf({ user, sessionId, authenticatedAt, amr, actorId }: AccessToken): Principal {
+  const actor = actorId === undefined ? undefined : { actorId }
+  return Object.freeze({ ...user, sessionId, authenticatedAt, amr, ...actor })
 }
 
 /** The scopes are a ceiling: the key may do what its owner may do now and the scopes name. */

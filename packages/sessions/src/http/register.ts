@@ -1,11 +1,15 @@
 /** Registers the hook and the routes. */
 import type { FastifyInstance } from 'fastify'
+import type { AccountMessages } from '../accounts/account.ts'
 import type { CookieSettings } from '../options.ts'
+import type { ProviderSettings } from '../oidc/provider.ts'
 import type { CredentialCheck } from '../passwords/password-check.ts'
 import type { SecondFactor } from '../second-factor/second-factor.ts'
 import type { Service } from '../service/create-service.ts'
 import { createAuthenticate } from './authenticate.ts'
 import { createCredentialReader } from './bearer-token.ts'
+import { registerAccountRoutes } from './routes/account-routes.ts'
+import { registerIdentityRoutes } from './routes/identity-routes.ts'
 import { registerJwksRoute } from './routes/jwks-route.ts'
 import { registerLoginRoutes } from './routes/login-routes.ts'
 import { registerOidcRoutes } from './routes/oidc-routes.ts'
@@ -19,13 +23,15 @@ export interface HttpSettings {
   readonly apiKeyPrefix: string
   readonly cookies: CookieSettings | undefined
   readonly credentials: CredentialCheck | undefined
-  /** The providers; only their presence matters here. */
-  readonly oidc: object
+  readonly oidc: Readonly<Record<string, Pick<ProviderSettings, 'responseMode'>>>
   /** `undefined`: there are no routes. */
   readonly prefix: string | undefined
   readonly requireByDefault: boolean
   readonly foreignTokens: 'refused' | 'ignored'
   readonly secondFactor: SecondFactor | undefined
+  readonly account: { readonly messages: AccountMessages } | undefined
+  /** `undefined`: identities are not linked. */
+  readonly linking: object | undefined
 }
 
 /** Adds the authentication hook to the app and, with a prefix, the routes. */
@@ -47,13 +53,22 @@ export async function registerHooksAndRoutes(
   const readCredential = createCredentialReader(cookies, transport.sessionCookie)
   const sessionCookie = cookies === undefined ? undefined : transport.sessionCookie
   const ignoresForeignTokens = settings.foreignTokens === 'ignored'
-  const checks = { authenticator, apiKeyPrefix, ruleOf, readCredential, sessionCookie }
+  const rules = { ruleOf, requireByDefault }
+  const checks = { authenticator, apiKeyPrefix, ...rules, readCredential, sessionCookie }
   app.addHook('onRequest', createAuthenticate({ ...checks, ignoresForeignTokens }))
   if (prefix === undefined) return
   const routes = { prefix, service, transport, secondFactor: settings.secondFactor }
   registerLoginRoutes(app, { ...routes, credentials, readCredential })
   if (settings.secondFactor !== undefined) registerSecondFactorRoutes(app, routes)
   registerOwnSessionsRoutes(app, prefix, service)
+  if (service.account !== undefined) {
+    const hasMagicLinks = settings.account?.messages.sendMagicLink !== undefined
+    registerAccountRoutes(app, { ...routes, account: service.account, hasMagicLinks })
+  }
   registerJwksRoute(app, service.sessions)
-  if (hasProviders) registerOidcRoutes(app, { ...routes, cookies })
+  if (!hasProviders) return
+  const usesForms = Object.values(oidc).some(({ responseMode }) => responseMode === 'form_post')
+  await registerOidcRoutes(app, { ...routes, cookies, usesForms })
+  const hasLinks = settings.linking !== undefined
+  registerIdentityRoutes(app, { ...routes, readCredential, hasLinks })
 }

@@ -7,8 +7,9 @@ import { describeValue } from '../users/describe-value.ts'
 /**
  * Whether a route needs a login. `required`: requests without a valid token are refused. `optional`:
  * anonymous requests pass, requests with an invalid token are refused. `ignored`: tokens are not read.
+ * `enrolment`: as a route without a rule, and also for sessions that may do nothing but enrol a second factor.
  */
-export type SessionRule = 'required' | 'optional' | 'ignored'
+export type SessionRule = 'required' | 'optional' | 'ignored' | 'enrolment'
 
 declare module 'fastify' {
   interface FastifyContextConfig {
@@ -17,7 +18,12 @@ declare module 'fastify' {
   }
 }
 
-const RULES: readonly unknown[] = ['required', 'optional', 'ignored'] satisfies SessionRule[]
+const RULES: readonly unknown[] = [
+  'required',
+  'optional',
+  'ignored',
+  'enrolment',
+] satisfies SessionRule[]
 
 /**
  * Compiles the rules of all routes that are declared after this call.

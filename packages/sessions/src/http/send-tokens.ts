@@ -2,7 +2,10 @@
 import type { Clock } from '@parapet/kit'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { CookieSettings, SiteData } from '../options.ts'
+import type { AccountOperations } from '../service/account-operations.ts'
+import type { IdentityOperations } from '../service/linked-identities.ts'
 import type { SessionOperations } from '../service/operations.ts'
+import type { OperatorHand } from '../service/operator-operations.ts'
 import type { SessionGrant } from '../session/grant.ts'
 import { requireSameOrigin } from './same-origin.ts'
 import {
@@ -22,7 +25,10 @@ export interface HandedTokens {
 }
 
 /** The decorator `app.sessions`. */
-export interface Sessions extends SessionOperations {
+export interface Sessions extends SessionOperations, OperatorHand, IdentityOperations {
+  /** What the application asks of the option `account`. @throws PARAPET_SESSIONS_INVALID_ARGUMENT it is not set */
+  readonly account: AccountOperations
+
   /**
    * Sends the tokens of a grant, for your own login route: sets the cookies, or returns the body.
    *
@@ -37,6 +43,8 @@ export interface Sessions extends SessionOperations {
 /** See {@link createTokenTransport}. */
 export interface TokenTransport extends Pick<Sessions, 'hand' | 'forget'> {
   readonly sessionCookie: HostCookie
+  /** As `hand`, where something else proves that the user of this browser asked for the login. */
+  readonly handProven: (reply: FastifyReply, grant: SessionGrant) => HandedTokens
   /** Whether the tokens for this client are sent in cookies. */
   usesCookies(request: FastifyRequest): boolean
   /** Refuses a request of another site if cookies are used. @throws PARAPET_SESSIONS_CROSS_SITE */
@@ -68,6 +76,17 @@ export function createTokenTransport(settings: TransportSettings): TokenTranspor
     if (cookies === undefined || !usesCookies(request)) return
     requireSameOrigin(request, cookies.trustedOrigins)
   }
+  const handProven = (reply: FastifyReply, grant: SessionGrant): HandedTokens => {
+    const expiresIn = secondsUntil(grant.accessExpiresAt)
+    void reply.header('cache-control', 'no-store')
+    const base = { token_type: 'Bearer', expires_in: expiresIn } as const
+    if (!usesCookies(reply.request)) {
+      return { ...base, access_token: grant.accessToken, refresh_token: grant.refreshToken }
+    }
+    sessionCookie.set(reply, grant.accessToken, expiresIn)
+    refreshCookie.set(reply, grant.refreshToken, secondsUntil(grant.refreshExpiresAt))
+    return base
+  }
 
   return {
     usesCookies,
@@ -75,16 +94,9 @@ export function createTokenTransport(settings: TransportSettings): TokenTranspor
     requireSameOrigin: requireOwnSite,
     hand(reply, grant) {
       requireOwnSite(reply.request)
-      const expiresIn = secondsUntil(grant.accessExpiresAt)
-      void reply.header('cache-control', 'no-store')
-      const base = { token_type: 'Bearer', expires_in: expiresIn } as const
-      if (!usesCookies(reply.request)) {
-        return { ...base, access_token: grant.accessToken, refresh_token: grant.refreshToken }
-      }
-      sessionCookie.set(reply, grant.accessToken, expiresIn)
-      refreshCookie.set(reply, grant.refreshToken, secondsUntil(grant.refreshExpiresAt))
-      return base
+      return handProven(reply, grant)
     },
+    handProven,
     refreshTokenOf(request) {
       const cookie = cookies && refreshCookie.read(request)
       if (cookie !== undefined) return cookie

@@ -60,9 +60,23 @@ export function readKeySet(keys: KeySet, settings: ReadKeySettings): [SigningKey
   return ring
 }
 
+/** Reads one private key for another purpose than access tokens. @throws PARAPET_SESSIONS_INVALID_KEY */
+export function readPrivateKey(
+  input: KeyInput,
+  name: string,
+  acceptRsa2048: boolean,
+): { readonly algorithm: Algorithm; readonly privateKey: KeyObject } {
+  const { privateKey, publicKey } = parsePem(input, name)
+  const algorithm = requireStrongKey(publicKey, name, acceptRsa2048)
+  if (privateKey !== undefined) return { privateKey, algorithm }
+  throw new PARAPET_SESSIONS_INVALID_KEY(name, PUBLIC_KEY)
+}
+
+const PUBLIC_KEY = 'expected a private key, got a public key'
+
 function requirePrivate(key: SigningKey, name: string): SigningKey {
   if (key.privateKey !== undefined) return key
-  throw new PARAPET_SESSIONS_INVALID_KEY(name, 'expected a private key, got a public key')
+  throw new PARAPET_SESSIONS_INVALID_KEY(name, PUBLIC_KEY)
 }
 
 function readKey(input: KeyInput, name: string, settings: ReadKeySettings): SigningKey {

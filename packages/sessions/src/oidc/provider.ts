@@ -1,8 +1,7 @@
-/** OpenID providers: their options, and the discovery of their metadata and keys. */
-import type * as client from 'openid-client'
-import type { ClientAuth, Configuration } from 'openid-client'
-import { PARAPET_SESSIONS_UNAVAILABLE } from '../errors.ts'
+/** OpenID providers: their options, and the reader of these. */
+import { option, optionGroup, type OptionReader } from '@parapet/kit'
 import type { SessionUser } from '../users/user.ts'
+import type { ClientKeyInput } from './client-key.ts'
 
 /** Allows a provider over plain HTTP. What is lost: anybody on the network can read the client secret. */
 export const allowInsecureProvider: unique symbol = Symbol('allowInsecureProvider')
@@ -12,7 +11,10 @@ export interface ProviderProfile {
   /** The name of the provider in the option `oidc`. */
   readonly provider: string
   readonly subject: string
-  /** The claims of the ID token. An `email` is proven only if `email_verified` is true. */
+  /**
+   * The claims of the ID token, with `userinfo` also those of the provider's userinfo endpoint. An `email`
+   * is proven only if `email_verified` is true.
+   */
   readonly claims: Readonly<Record<string, unknown>>
   /** The roles from `roleClaim` and `roleMap`. */
   readonly roles: readonly string[]
@@ -24,16 +26,56 @@ interface TrustedMethods {
   readonly acr?: Readonly<Record<string, readonly string[]>>
 }
 
+/** How the response of a provider comes back: as a redirect, or as a form that the browser sends. */
+export type ResponseMode = 'query' | 'form_post'
+/** OpenID Connect Core 1.0, section 3.1.2.1. */
+type Prompt = 'login' | 'consent' | 'select_account'
+
+/** What a step-up asks of a provider. @see OpenID Connect Core 1.0, section 3.1.2.1; RFC 9470 */
+export interface StepUpOptions {
+  /** The levels that are asked for; at none of them it is refused. */
+  readonly acrValues?: readonly string[] | undefined
+  /** How long ago the user may have authenticated, in milliseconds. */
+  readonly maxAgeMs?: number | undefined
+  readonly prompt?: readonly Prompt[] | undefined
+}
+
 /** One OpenID provider. */
 export interface OidcProviderOptions {
   /** The issuer URL; its metadata are read from `/.well-known/openid-configuration`. */
   readonly issuer: string
   readonly clientId: string
-  readonly clientSecret: string
+  /** Either this or `privateKeyJwt` authenticates this service at the provider. */
+  readonly clientSecret?: string | undefined
+  /** A private key in place of a shared secret: the provider knows only its public key. */
+  readonly privateKeyJwt?: ClientKeyInput | undefined
   /** The public URL of the callback route of this service, as registered with the provider. */
   readonly redirectUri: string
   /** @default ['openid', 'profile', 'email'] */
   readonly scopes?: readonly string[] | undefined
+  /** How the code comes back. `form_post` keeps it out of URLs and their logs. @default 'query' */
+  readonly responseMode?: ResponseMode | undefined
+  /** What the provider asks the user, even if it knows the user already. @default its own choice */
+  readonly prompt?: readonly Prompt[] | undefined
+  /** The levels that are asked for. A login at none of them is refused. @default none */
+  readonly acrValues?: readonly string[] | undefined
+  /** How long ago the user may have authenticated when the login begins. @default any time */
+  readonly maxAgeMs?: number | undefined
+  /** What a step-up asks for. @default `prompt: ['login']`, `maxAgeMs: 0`, `acrValues` of the login */
+  readonly stepUp?: StepUpOptions | undefined
+  /**
+   * The public URL of the route `logged-out`, as registered with the provider: it sends the browser back
+   * there after a logout. @default none: the browser stays at the provider
+   */
+  readonly postLogoutRedirectUri?: string | undefined
+  /**
+   * Whether the ID token of a login is kept, encrypted, in the store to be sent with a logout. Some
+   * providers refuse a logout without it or ask the user. It takes up to 8 KB a session, and is in the
+   * URL that the browser visits. @default false
+   */
+  readonly keepIdToken?: boolean | undefined
+  /** Whether the claims of the userinfo endpoint are loaded as well. @default false */
+  readonly userinfo?: boolean | undefined
   /** The claim that lists groups or roles. @default none: users get no role */
   readonly roleClaim?: string | undefined
   /** The roles for each value of that claim; a value that is not listed gives none. @default {} */
@@ -55,51 +97,71 @@ export interface OidcProviderOptions {
 }
 
 /** The options of a provider with the defaults filled in. */
-export type ProviderSettings = Omit<OidcProviderOptions, typeof allowInsecureProvider> & {
+export type ProviderSettings = Omit<
+  OidcProviderOptions,
+  typeof allowInsecureProvider | 'responseMode' | 'userinfo' | 'keepIdToken'
+> & {
+  readonly responseMode: ResponseMode
+  readonly userinfo: boolean
+  readonly keepIdToken: boolean
   readonly [allowInsecureProvider]: boolean
 }
 
-const TIMEOUT_SECONDS = 5
+const DAY_MS = 86_400_000
 
-type Client = typeof client
+const prompts = option.optional(
+  option.list(option.oneOf<Prompt>(['login', 'consent', 'select_account']), { min: 1 }),
+)
+const levels = option.optional(
+  option.list(option.text({ max: 128, pattern: /^[!-~]+$/, form: 'a level without spaces' }), {
+    min: 1,
+    max: 10,
+  }),
+)
+const age = option.optional(option.milliseconds({ min: 0, max: 365 * DAY_MS }))
 
-/** The library. It is loaded with the first login, because most services have no provider. */
-export function loadClient(): Promise<Client> {
-  return import('openid-client')
-}
-
-/** Reads the provider's metadata. @throws PARAPET_SESSIONS_UNAVAILABLE it does not answer, or lies. */
-export async function discoverProvider(provider: ProviderSettings): Promise<Configuration> {
-  const client = await loadClient()
-  const { issuer, clientId, clientSecret } = provider
-  try {
-    return await client.discovery(
-      new URL(issuer),
-      clientId,
-      undefined,
-      authenticateClient(client, clientSecret),
-      {
-        timeout: TIMEOUT_SECONDS,
-        execute: [
-          // Verifies the signature of the ID token, not only the TLS connection it came over.
-          client.enableNonRepudiationChecks,
-          // oxlint-disable-next-line typescript/no-deprecated -- marked deprecated as a warning only
-          ...(provider[allowInsecureProvider] ? [client.allowInsecureRequests] : []),
-        ],
-      },
-    )
-  } catch (error) {
-    throw new PARAPET_SESSIONS_UNAVAILABLE({ cause: error })
-  }
-}
-
-/** Sends the client secret in the body if the provider supports that, otherwise in the header. */
-function authenticateClient(client: Client, clientSecret: string): ClientAuth {
-  const inBody = client.ClientSecretPost(clientSecret)
-  const inHeader = client.ClientSecretBasic(clientSecret)
-  return (server, ...request) => {
-    // The default of OpenID Connect Discovery 1.0, section 3.
-    const methods = server.token_endpoint_auth_methods_supported ?? ['client_secret_basic']
-    return (methods.includes('client_secret_post') ? inBody : inHeader)(server, ...request)
-  }
+/** The reader of one provider. @param checkUrl says what is wrong with a URL. */
+export function createProviderReader(
+  checkUrl: (value: unknown) => string | undefined,
+): OptionReader<ProviderSettings> {
+  const url = option.custom<string>(checkUrl)
+  return optionGroup({
+    issuer: url,
+    clientId: option.text(),
+    clientSecret: option.optional(option.text()),
+    privateKeyJwt: option.optional(
+      optionGroup({
+        pem: option.text({ max: 16_384 }),
+        passphrase: option.optional(option.text()),
+        keyId: option.optional(option.text()),
+      }),
+    ),
+    redirectUri: url,
+    scopes: option.optional(
+      option.list(option.text({ pattern: /^[\w.:/-]+$/, form: 'a scope such as "openid"' }), {
+        min: 1,
+        max: 50,
+      }),
+    ),
+    responseMode: option.oneOf<ResponseMode>(['query', 'form_post'], { default: 'query' }),
+    prompt: prompts,
+    acrValues: levels,
+    maxAgeMs: age,
+    stepUp: option.optional(optionGroup({ acrValues: levels, maxAgeMs: age, prompt: prompts })),
+    postLogoutRedirectUri: option.optional(url),
+    keepIdToken: option.boolean({ default: false }),
+    userinfo: option.boolean({ default: false }),
+    roleClaim: option.optional(option.text()),
+    roleMap: option.map(option.list(option.text()), { default: {} }),
+    trustedMethods: option.optional(
+      optionGroup({
+        amr: option.map(option.list(option.text(), { min: 1 }), { default: {} }),
+        acr: option.map(option.list(option.text(), { min: 1 }), { default: {} }),
+      }),
+    ),
+    findUser: option.optional(
+      option.callback<(profile: ProviderProfile) => Promise<SessionUser | null>>(),
+    ),
+    [allowInsecureProvider]: option.danger(),
+  })
 }

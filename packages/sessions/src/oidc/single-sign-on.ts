@@ -1,17 +1,25 @@
 /**
- * Login through an OpenID provider: authorization code flow with PKCE, state and nonce.
+ * Visits of browsers to an OpenID provider: authorization code flow with PKCE, state and nonce.
  *
  * @see OpenID Connect Core 1.0, section 3.1; RFC 7636; RFC 9700, section 2.1
  */
-import type { Store } from '@parapet/kit'
-import type { Configuration } from 'openid-client'
-import { PARAPET_SESSIONS_NOT_FOUND, PARAPET_SESSIONS_SSO_REFUSED } from '../errors.ts'
-import type { LoginProof, SessionUser } from '../users/user.ts'
-import { exchangeCode } from './exchange-code.ts'
-import { proofOf, userOf } from './id-token.ts'
+import type { Clock, Store } from '@parapet/kit'
+import { PARAPET_SESSIONS_SSO_REFUSED, PARAPET_SESSIONS_UNAVAILABLE } from '../errors.ts'
+import { createLogoutReader, type LogoutReader } from './logout-reader.ts'
+import { createLogoutRequests, type LogoutRequests } from './logout-request.ts'
+import type { SessionUser } from '../users/user.ts'
+import { requestParameters, settingsFor } from './authorization-request.ts'
+import { createDiscovery, loadClient, type DiscoverySettings } from './discovery.ts'
+import { exchangeCode, type ProviderClaims } from './exchange-code.ts'
+import { originOf, proofOf, trustedMethodsOf, userOf, type FinishedVisit } from './id-token.ts'
 import { isLocalPath } from './local-path.ts'
-import { createTickets, LOGIN_LIFETIME_MS } from './login-ticket.ts'
-import { discoverProvider, loadClient, type ProviderSettings } from './provider.ts'
+import {
+  createTickets,
+  LOGIN_LIFETIME_MS,
+  type LoginTicket,
+  type TicketContent,
+} from './login-ticket.ts'
+import type { ProviderSettings, ResponseMode } from './provider.ts'
 
 /** What the browser needs to go to the provider. */
 export interface StartedLogin {
@@ -20,97 +28,136 @@ export interface StartedLogin {
   readonly state: string
   /** The value of the cookie that the browser sends with the callback. */
   readonly cookie: string
+  readonly responseMode: ResponseMode
 }
 
-/** A login that succeeded. */
-export interface FinishedLogin {
-  readonly user: SessionUser
-  readonly proof: LoginProof
-  /** Whether the provider is trusted to have checked a second factor. */
-  readonly isMultiFactor: boolean
-  /** A path of this service. */
-  readonly returnTo: string
+/** What the browser brings back from the provider. */
+export interface ProviderCallback {
+  readonly provider: string
+  /** How it came. */
+  readonly responseMode: ResponseMode
+  /** The parameters exactly as they were sent. */
+  readonly response: URLSearchParams
+  /** The cookie that {@link SingleSignOn.start} returned. */
+  readonly cookie: string | undefined
 }
 
 /** What {@link createSingleSignOn} needs. */
-export interface SingleSignOnSettings {
-  readonly providers: Readonly<Record<string, ProviderSettings>>
+export interface SingleSignOnSettings extends DiscoverySettings {
   readonly store: Store
+  readonly clock: Clock
   /** The first protects new logins; all of them verify logins that have begun. */
   readonly secrets: readonly string[]
-  readonly now: () => number
+  /** How long a session lives at most, in milliseconds. */
+  readonly sessionMs: number
+  /** The user to whom an identity is linked. `undefined`: to none. `null`: to one who is gone. */
+  readonly findLinkedUser: (
+    provider: string,
+    subject: string,
+  ) => Promise<SessionUser | null | undefined>
 }
 
 /** See {@link createSingleSignOn}. */
-export interface SingleSignOn {
+export interface SingleSignOn extends LogoutReader, Pick<LogoutRequests, 'logoutUrlOf' | 'pathOf'> {
   /**
-   * @param returnTo a path of this service; anything else is replaced by `/`.
+   * @param visit `returnTo` is a path of this service; anything else is replaced by `/`.
    * @throws PARAPET_SESSIONS_NOT_FOUND, PARAPET_SESSIONS_UNAVAILABLE
    */
-  start(provider: string, returnTo: string): Promise<StartedLogin>
+  start(provider: string, visit: TicketContent): Promise<StartedLogin>
   /** @throws PARAPET_SESSIONS_NOT_FOUND there is no provider of this name. */
   requireProvider(provider: string): void
   /** @throws PARAPET_SESSIONS_NOT_FOUND, PARAPET_SESSIONS_SSO_REFUSED, PARAPET_SESSIONS_UNAVAILABLE */
-  finish(
-    provider: string,
-    query: URLSearchParams,
-    cookie: string | undefined,
-  ): Promise<FinishedLogin>
+  finish(callback: ProviderCallback): Promise<FinishedVisit>
 }
 
-/** Creates the logins. A provider is discovered on first use, and again to finish each login. */
+/**
+ * Creates the visits. A provider is discovered on first use, every ten minutes, and to finish each login.
+ *
+ * @throws PARAPET_SESSIONS_INVALID_KEY
+ */
 export function createSingleSignOn(settings: SingleSignOnSettings): SingleSignOn {
-  const { providers, store, secrets, now } = settings
+  const { store, secrets, now } = settings
+  const discovery = createDiscovery(settings)
   const tickets = createTickets(secrets, now)
-  const discovered = new Map<string, Promise<Configuration>>()
+  const requests = createLogoutRequests({ ...settings, discovery })
+  const describe = createDescription(settings, requests)
 
-  function providerOf(name: string): ProviderSettings {
-    // Own members only: `__proto__` is not a provider.
-    if (!Object.hasOwn(providers, name)) throw new PARAPET_SESSIONS_NOT_FOUND()
-    return providers[name]!
-  }
-
-  function discover(name: string): Promise<Configuration> {
-    const found = discoverProvider(providerOf(name))
-    discovered.set(name, found)
-    found.catch(() => discovered.delete(name))
-    return found
+  async function requireTicket(callback: ProviderCallback): Promise<LoginTicket> {
+    const { provider: name, responseMode, response, cookie } = callback
+    const provider = discovery.providerOf(name)
+    const ticket = tickets.open(cookie)
+    if (ticket === null || ticket.provider !== name || response.get('state') !== ticket.state) {
+      throw new PARAPET_SESSIONS_SSO_REFUSED()
+    }
+    // A code in a URL, where it must not be.
+    if (provider.responseMode !== responseMode) throw new PARAPET_SESSIONS_SSO_REFUSED()
+    const isFirst = await store.setIfAbsent(`sessions:oidc:${ticket.id}`, '1', LOGIN_LIFETIME_MS)
+    if (!isFirst) throw new PARAPET_SESSIONS_SSO_REFUSED()
+    return ticket
   }
 
   return {
-    requireProvider: (name) => void providerOf(name),
-    async start(name, returnTo) {
-      const provider = providerOf(name)
-      const configuration = await (discovered.get(name) ?? discover(name))
-      const ticket = tickets.create(name, isLocalPath(returnTo) ? returnTo : '/')
-      const { state, nonce, verifier } = ticket
+    ...createLogoutReader({ store, now, discovery }),
+    logoutUrlOf: (origin, returnTo) => requests.logoutUrlOf(origin, returnTo),
+    pathOf: (state) => requests.pathOf(state),
+    requireProvider: (name) => void discovery.providerOf(name),
+    async start(name, { returnTo, purpose, sessionId }) {
+      const provider = settingsFor(discovery.providerOf(name), purpose)
+      const configuration = await discovery.configurationOf(name)
+      const path = isLocalPath(returnTo) ? returnTo : '/'
+      const ticket = tickets.create(name, { returnTo: path, purpose, sessionId })
+      const { state, cookie } = ticket
       const client = await loadClient()
-      const url = client.buildAuthorizationUrl(configuration, {
-        redirect_uri: provider.redirectUri,
-        scope: (provider.scopes ?? ['openid', 'profile', 'email']).join(' '),
-        code_challenge: await client.calculatePKCECodeChallenge(verifier),
-        code_challenge_method: 'S256',
-        state,
-        nonce,
-      })
-      return { url: url.href, state, cookie: ticket.cookie }
-    },
-    async finish(name, query, cookie) {
-      const provider = providerOf(name)
-      const ticket = tickets.open(cookie)
-      if (ticket === null || ticket.provider !== name || query.get('state') !== ticket.state) {
-        throw new PARAPET_SESSIONS_SSO_REFUSED()
+      const parameters = await requestParameters(client, provider, ticket)
+      try {
+        const url = client.buildAuthorizationUrl(configuration, parameters)
+        return { url: url.href, state, cookie, responseMode: provider.responseMode }
+      } catch (error) {
+        // The metadata name no endpoint, or one that is no HTTPS URL.
+        throw new PARAPET_SESSIONS_UNAVAILABLE({ cause: error })
       }
-      const isFirst = await store.setIfAbsent(`sessions:oidc:${ticket.id}`, '1', LOGIN_LIFETIME_MS)
-      if (!isFirst) throw new PARAPET_SESSIONS_SSO_REFUSED()
+    },
+    async finish(callback) {
+      const ticket = await requireTicket(callback)
+      const { provider: name, response } = callback
+      const provider = settingsFor(discovery.providerOf(name), ticket.purpose)
       // Discovered again for each login, because the library caches a provider's keys for minutes:
       // new keys are accepted and withdrawn keys refused from one login to the next.
-      const claims = await exchangeCode(await discover(name), provider, query, ticket)
-      const user = await userOf(name, provider, claims)
-      if (user === null) throw new PARAPET_SESSIONS_SSO_REFUSED()
-      const proof = proofOf(claims, provider)
-      const isMultiFactor = proof.amr.includes('mfa')
-      return { user, proof, isMultiFactor, returnTo: ticket.returnTo }
+      const configuration = await discovery.discover(name)
+      const said = await exchangeCode(configuration, provider, response, ticket, now())
+      return describe(ticket, provider, said)
     },
+  }
+}
+
+/** Creates what says who came back, with what. */
+function createDescription(
+  { findLinkedUser, clock }: SingleSignOnSettings,
+  requests: LogoutRequests,
+): (
+  ticket: LoginTicket,
+  provider: ProviderSettings,
+  said: ProviderClaims,
+) => Promise<FinishedVisit> {
+  return async (ticket, provider, { claims, profile, idToken }) => {
+    const { provider: name, purpose, returnTo, sessionId } = ticket
+    const origin = originOf(name, claims)
+    const proof = proofOf(claims, provider)
+    if (purpose !== 'login') {
+      await requests.keepIdToken(origin, idToken)
+      const methods = trustedMethodsOf(claims, provider)
+      const { authenticatedAt } = proof
+      // A level that nobody asked for may be lower than that of the session.
+      const acr = provider.acrValues === undefined ? undefined : proof.acr
+      return { purpose, sessionId: sessionId!, origin, methods, acr, authenticatedAt, returnTo }
+    }
+    const linked = await findLinkedUser(name, claims.sub)
+    const user = linked === undefined ? await userOf(name, provider, profile, clock) : linked
+    if (user === null) throw new PARAPET_SESSIONS_SSO_REFUSED()
+    await requests.keepIdToken(origin, idToken)
+    const isMultiFactor = proof.amr.includes('mfa')
+    const isLinked = linked !== undefined
+    const login = { user, isLinked, proof, isMultiFactor, origin }
+    return { purpose, ...login, returnTo, formerSessionId: sessionId }
   }
 }

@@ -2,6 +2,7 @@
 import type { hash, verify } from '@node-rs/argon2'
 import { takeRandom } from '@parapet/kit'
 import { PARAPET_SESSIONS_INVALID_ARGUMENT } from '../errors.ts'
+import { readForeignHash } from './foreign-hash.ts'
 import { hashQueue, type HashQueue } from './hash-queue.ts'
 
 /** The functions of the library; tests pass their own to count the work. */
@@ -54,15 +55,18 @@ export async function hashPassword(
 }
 
 /**
- * Whether a password matches a hash. A text that is not an argon2id hash of sane cost never matches.
+ * Whether a password matches a hash: one of {@link hashPassword}, or a hash of another system (bcrypt,
+ * scrypt, PBKDF2, older argon2). A text that is no hash of sane cost never matches.
  *
  * @throws PARAPET_SESSIONS_BUSY too many passwords are being hashed.
  */
 export async function verifyPassword(passwordHash: string, password: string): Promise<boolean> {
-  if (costOf(passwordHash) === null) return false
-  return hashQueue.run(async () =>
-    (await loadArgon2()).verify(passwordHash, password.normalize('NFKC')),
-  )
+  if (costOf(passwordHash) !== null) {
+    const normalized = password.normalize('NFKC')
+    return hashQueue.run(async () => (await loadArgon2()).verify(passwordHash, normalized))
+  }
+  const foreign = readForeignHash(passwordHash)
+  return foreign === null ? false : hashQueue.run(() => foreign.verify(password))
 }
 
 /** Whether a hash is weaker than the hashes that {@link hashPassword} creates with this cost. */

@@ -1,18 +1,14 @@
 /** The password check of a login. It takes the same work whether the account exists or not. */
-import { takeRandom } from '@parapet/kit'
 import type { SessionUser } from '../users/user.ts'
+import { requireFormer } from './foreign-hash.ts'
 import {
-  costOf,
   DEFAULT_COST,
-  hashWith,
-  MIN_LANE_KIB,
-  needsRehash,
   processHasher,
   requireCost,
-  type Argon2,
   type HashCost,
   type Hasher,
 } from './hash-password.ts'
+import { createVerifier } from './verify-password.ts'
 
 /** The body of a login request. */
 export interface Credentials {
@@ -37,7 +33,7 @@ export type CredentialCheck = (
 /** An account with a password. */
 export interface PasswordAccount {
   readonly user: SessionUser
-  /** The result of {@link hashPassword}. */
+  /** The result of {@link hashPassword}, or a hash of the former system. */
   readonly passwordHash: string
   /** A disabled account is refused in the same way as a missing one. @default false */
   readonly disabled?: boolean
@@ -52,31 +48,57 @@ export interface PasswordCheckOptions {
    * still `previousHash`; otherwise it would undo a password change that happened meanwhile.
    */
   readonly saveHash?: (userId: string, passwordHash: string, previousHash: string) => Promise<void>
+  /** Called if `saveHash` rejects. The login goes on, and the next one tries again. @default nothing */
+  readonly onSaveFailed?: (error: unknown) => void
   /** The cost of new hashes; a weaker hash is replaced at the next login. @default 19 MiB, two passes */
   readonly cost?: HashCost
+  /**
+   * While accounts have hashes of a former system (bcrypt, scrypt, PBKDF2, older argon2): one such hash, of
+   * any password. Every login then verifies one, so that the duration does not show which accounts have
+   * been upgraded or exist. @default none: such accounts answer later than others
+   */
+  readonly former?: string
 }
 
 /**
  * Creates the password check for the option `credentials`. A missing or disabled account, an
  * unusable hash and a weaker hash take the same work as a wrong password.
  *
- * @throws PARAPET_SESSIONS_INVALID_ARGUMENT the cost is below the floor.
+ * @throws PARAPET_SESSIONS_INVALID_ARGUMENT the cost is below the floor, or `former` is no hash.
  */
 export function createPasswordCheck(options: PasswordCheckOptions): CredentialCheck {
   return createCheck(options, processHasher)
 }
 
+/** How many upgrades are remembered, so that logins that began before one do not repeat it. */
+const MAX_UPGRADES = 1000
+
 /** {@link createPasswordCheck} with another library or queue, for tests. */
 export function createCheck(
-  { findAccount, saveHash, cost: target = DEFAULT_COST }: PasswordCheckOptions,
+  { findAccount, saveHash, onSaveFailed, cost = DEFAULT_COST, former }: PasswordCheckOptions,
   { library, queue }: Hasher,
 ): CredentialCheck {
-  requireCost(target)
-  let made: Promise<string> | undefined
-  // The hash of a random password; it is verified where there is no account.
-  const decoy = async (argon2: Argon2): Promise<string> => {
-    made ??= hashWith(argon2, takeRandom(32).toString('base64url'), target)
-    return made
+  requireCost(cost)
+  const verifier = createVerifier({ library, cost, former: requireFormer(former) })
+  // By user: the hash that was replaced, or is being replaced.
+  const upgraded = new Map<string, string>()
+
+  async function upgrade({ user, passwordHash }: PasswordAccount, renewed: string): Promise<void> {
+    try {
+      await saveHash?.(user.id, renewed, passwordHash)
+    } catch (error) {
+      upgraded.delete(user.id)
+      onSaveFailed?.(error)
+    }
+  }
+
+  /** @returns whether this login is the one that replaces the hash. */
+  function claimUpgrade({ user, passwordHash }: PasswordAccount): boolean {
+    if (saveHash === undefined || upgraded.get(user.id) === passwordHash) return false
+    const [oldest] = upgraded.keys()
+    if (upgraded.size >= MAX_UPGRADES && oldest !== undefined) upgraded.delete(oldest)
+    upgraded.set(user.id, passwordHash)
+    return true
   }
 
   return async ({ login, password }) => {
@@ -84,36 +106,11 @@ export function createCheck(
     await queue.requireRoom()
     const account = (await findAccount(login)) ?? null
     // One place in the queue for all the work of a login, so that no login waits twice.
-    const { isRight, renewed } = await queue.run(async () => {
-      const argon2 = await library()
-      const cost = account === null ? null : costOf(account.passwordHash)
-      const spare = await decoy(argon2)
-      const stored = cost === null ? spare : account!.passwordHash
-      const matches = await argon2.verify(stored, password.normalize('NFKC'))
-      if (!matches || cost === null || account?.disabled === true) {
-        if (cost !== null) await addMissingWork(argon2, { cost, target }, password)
-        return { isRight: false }
-      }
-      const isWeak = saveHash !== undefined && needsRehash(stored, target)
-      return isWeak
-        ? { isRight: true, renewed: await hashWith(argon2, password, target) }
-        : { isRight: true }
-    })
+    const { isRight, renewed } = await queue.run(() =>
+      verifier.verify(account, password, claimUpgrade),
+    )
     if (!isRight || account === null) return null
-    if (renewed !== undefined) await saveHash?.(account.user.id, renewed, account.passwordHash)
+    if (renewed !== undefined) await upgrade(account, renewed)
     return { ...account.user, amr: ['pwd'] }
   }
-}
-
-/** Does the work that a weaker hash saves, so that its account does not answer faster. */
-async function addMissingWork(
-  library: Argon2,
-  { cost, target }: { readonly cost: HashCost; readonly target: HashCost },
-  password: string,
-): Promise<void> {
-  const { memoryKib, passes } = target
-  const missing = memoryKib * passes - cost.memoryKib * cost.passes
-  if (missing <= 0) return
-  const memory = Math.max(MIN_LANE_KIB, Math.round(missing / passes))
-  await hashWith(library, password, { memoryKib: memory, passes })
 }

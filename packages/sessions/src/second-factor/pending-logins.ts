@@ -6,6 +6,7 @@ import { createHash } from 'node:crypto'
 import { takeRandom, type Store } from '@parapet/kit'
 import type { TokenEpochs } from '../revocation/epoch.ts'
 import type { RecordSeal } from '../secrets/record-seal.ts'
+import type { SessionOrigin } from '../users/session-origin.ts'
 import type { SessionProof, SessionUser } from '../users/user.ts'
 
 /** A login whose first step succeeded. */
@@ -14,6 +15,7 @@ export interface PendingLogin {
   readonly proof: SessionProof
   /** The epochs at the first step: if the sessions of the user are ended meanwhile, so is the login. */
   readonly born: TokenEpochs
+  readonly origin?: SessionOrigin
 }
 
 /** How long the second step may take, in milliseconds. */

@@ -11,8 +11,8 @@ import { createHmac } from 'node:crypto'
 import { secretsEqual } from '@parapet/kit'
 import { deriveKey } from './derive-key.ts'
 
-/** What is stored: a session, an API key, or a login that waits for its second step. */
-type RecordKind = 'session' | 'api-key' | 'login'
+/** What is stored: a session, an API key, a login that waits for its second step, a link, an account, an identity. */
+type RecordKind = 'session' | 'api-key' | 'login' | 'account-token' | 'account' | 'identity'
 
 /** `unsealed`: there is no tag. `forged`: none of the secrets gives the tag. */
 type SealFault = 'unsealed' | 'forged'

@@ -1,5 +1,6 @@
 /** Checks the credentials of requests. */
 import type { SecurityEvents } from '@parapet/kit'
+import type { AccountGate } from '../accounts/gate.ts'
 import type { ApiKeys } from '../api-keys/api-keys.ts'
 import type { ApiKey } from '../api-keys/repository.ts'
 import { PARAPET_SESSIONS_UNAVAILABLE } from '../errors.ts'
@@ -23,6 +24,7 @@ export interface AuthenticatorSettings {
   readonly apiKeys: ApiKeys
   /** `undefined`: API keys have the roles that they were created with. */
   readonly findUser: FindUser | undefined
+  readonly gate: Pick<AccountGate, 'isLocked'>
   readonly securityEvents: SecurityEvents
 }
 
@@ -50,7 +52,7 @@ export interface Authenticator {
 
 /** Creates the check of credentials. */
 export function createAuthenticator(settings: AuthenticatorSettings): Authenticator {
-  const { verifyToken, revocations, uses, apiKeys, findUser, securityEvents } = settings
+  const { verifyToken, revocations, uses, apiKeys, findUser, gate, securityEvents } = settings
 
   async function askStore(token: AccessToken): Promise<AccessToken | 'revoked'> {
     if (await revocations.askStore(token)) return 'revoked'
@@ -61,6 +63,14 @@ export function createAuthenticator(settings: AuthenticatorSettings): Authentica
   async function verifyKey(text: string): Promise<ApiKey | null> {
     try {
       return await apiKeys.verify(text)
+    } catch (error) {
+      throw new PARAPET_SESSIONS_UNAVAILABLE({ cause: error })
+    }
+  }
+
+  async function isLocked(ownerId: string): Promise<boolean> {
+    try {
+      return await gate.isLocked(ownerId)
     } catch (error) {
       throw new PARAPET_SESSIONS_UNAVAILABLE({ cause: error })
     }
@@ -77,7 +87,7 @@ export function createAuthenticator(settings: AuthenticatorSettings): Authentica
     },
     async checkApiKey(text) {
       const key = await verifyKey(text)
-      if (key === null) return null
+      if (key === null || (await isLocked(key.ownerId))) return null
       if (findUser === undefined) return { key, user: { id: key.ownerId, roles: key.roles } }
       const owner = await lookUpUser(findUser, key.ownerId)
       return owner === null ? null : { key, user: limitedTo(key, owner) }

@@ -1,12 +1,5 @@
 /** The steps behind the login and logout routes. */
-import { createHmac } from 'node:crypto'
-import type { SecurityEvents } from '@parapet/kit'
-import {
-  PARAPET_SESSIONS_LOGIN_FAILED,
-  PARAPET_SESSIONS_NOT_FOUND,
-  PARAPET_SESSIONS_UNAVAILABLE,
-} from '../errors.ts'
-import type { FinishedLogin, SingleSignOn, StartedLogin } from '../oidc/single-sign-on.ts'
+import { PARAPET_SESSIONS_LOGIN_FAILED, PARAPET_SESSIONS_NOT_FOUND } from '../errors.ts'
 import type {
   AuthenticatedUser,
   CredentialCheck,
@@ -14,34 +7,23 @@ import type {
 } from '../passwords/password-check.ts'
 import { requireProof, requireUser, type LoginProof, type SessionUser } from '../users/user.ts'
 import { callPort } from '../second-factor/second-factor.ts'
-import { deriveKey } from '../secrets/derive-key.ts'
-import type { SessionContext } from '../session/context.ts'
+import type { LoginHash } from '../secrets/login-hash.ts'
 import { endSession, endSessionByRefreshToken } from '../session/end-session.ts'
-import type { SessionGrant } from '../session/grant.ts'
 import { ownerOfSession } from '../session/list-sessions.ts'
 import type { TokenVerifier } from '../tokens/verify-jwt.ts'
 import type { RequestLike } from '../users/request-like.ts'
 import { emitEnded } from './emit-revoked.ts'
-import type { PendingTicket, SecondStep, StepContext } from './second-step.ts'
+import {
+  createProviderLogins,
+  type ProviderLogins,
+  type ProviderLoginSettings,
+} from './provider-logins.ts'
+import type { LoginResult, StepContext } from './second-step.ts'
 
 /** What {@link createLoginService} needs. */
-export interface LoginServiceSettings {
-  readonly context: SessionContext
-  readonly secondStep: SecondStep
-  readonly singleSignOn: SingleSignOn
+export interface LoginServiceSettings extends ProviderLoginSettings {
   readonly verifyToken: TokenVerifier
-  /** The first derives the key of the hash of login names in events. */
-  readonly secrets: readonly string[]
-  readonly securityEvents: SecurityEvents
-}
-
-/** The callback of a provider. */
-interface SingleSignOnCallback {
-  readonly provider: string
-  /** The query exactly as it was sent. */
-  readonly query: URLSearchParams
-  /** The cookie that {@link LoginService.startSingleSignOn} returned. */
-  readonly cookie: string | undefined
+  readonly hashLogin: LoginHash
 }
 
 /** The credentials of a logout; each may be absent or invalid. */
@@ -50,11 +32,8 @@ interface LogoutCredentials {
   readonly accessToken: string | null
 }
 
-/** The tokens of a session, or a ticket where the login needs a second step. */
-export type LoginResult = SessionGrant | PendingTicket
-
 /** See {@link createLoginService}. */
-export interface LoginService {
+export interface LoginService extends ProviderLogins {
   /**
    * Checks credentials, and starts a session or a second step.
    *
@@ -64,46 +43,38 @@ export interface LoginService {
   logIn(check: CredentialCheck, credentials: Credentials, step: StepContext): Promise<LoginResult>
   /** Ends the session of the browser, because another login replaces it. */
   endReplaced(refreshToken: string | undefined, request: RequestLike): Promise<void>
-  /** @throws PARAPET_SESSIONS_NOT_FOUND, PARAPET_SESSIONS_UNAVAILABLE */
-  startSingleSignOn(provider: string, returnTo: string): Promise<StartedLogin>
-  /** @throws PARAPET_SESSIONS_NOT_FOUND there is no provider of this name. */
-  requireProvider(provider: string): void
-  /** @throws PARAPET_SESSIONS_NOT_FOUND, PARAPET_SESSIONS_SSO_REFUSED, PARAPET_SESSIONS_UNAVAILABLE */
-  finishSingleSignOn(
-    callback: SingleSignOnCallback,
-    step: StepContext,
-  ): Promise<{
-    readonly result: LoginResult
-    /** A path of this service. */
-    readonly returnTo: string
-  }>
   /** Ends the session of the refresh token, or else that of the access token. Never refuses. */
   logOut(credentials: LogoutCredentials, request: RequestLike): Promise<void>
+  /**
+   * As `logOut`, and says where the browser goes next.
+   *
+   * @returns a URL of the provider from which the session came, or `returnTo`.
+   */
+  logOutAtProvider(
+    credentials: LogoutCredentials,
+    returnTo: string,
+    request: RequestLike,
+  ): Promise<string>
   /** @throws PARAPET_SESSIONS_NOT_FOUND the user has no such session. */
   endOwnSession(userId: string, sessionId: string, request: RequestLike): Promise<void>
 }
 
 /** Creates the steps behind the login and logout routes. */
 export function createLoginService(settings: LoginServiceSettings): LoginService {
-  const { context, secondStep, singleSignOn, verifyToken, secrets, securityEvents } = settings
-  const hashLogin = createLoginHash(secrets[0]!)
+  const { context, secondStep, verifyToken, hashLogin, securityEvents } = settings
 
-  async function finishAtProvider(
-    { provider, query, cookie }: SingleSignOnCallback,
-    { request }: StepContext,
-  ): Promise<FinishedLogin> {
-    try {
-      return await singleSignOn.finish(provider, query, cookie)
-    } catch (error) {
-      // A provider that is down has refused nobody.
-      if (error instanceof PARAPET_SESSIONS_UNAVAILABLE) throw error
-      const details = { method: `oidc:${provider}`, loginHash: null }
-      securityEvents.emit('sessions.login_failed', { details }, request)
-      throw error
-    }
+  const providerLogins = createProviderLogins(settings)
+
+  /** A logout needs to know the session, which an expired token names as well. */
+  function sessionIdOf({ refreshToken, accessToken }: LogoutCredentials): string | null {
+    const refreshed = context.refreshTokens.parse(refreshToken)
+    if (refreshed !== null) return refreshed.sessionId
+    const token = verifyToken(accessToken ?? '', { evenExpired: true })
+    return typeof token === 'object' ? token.sessionId : null
   }
 
-  return {
+  const service: LoginService = {
+    ...providerLogins,
     async logIn(check, credentials, step) {
       const found = await callPort(() => check(credentials), readUser)
       if (found === null) {
@@ -117,12 +88,6 @@ export function createLoginService(settings: LoginServiceSettings): LoginService
       const ended = await endSessionByRefreshToken(context, refreshToken)
       if (ended !== null) emitEnded(securityEvents, ended, 'another login', request)
     },
-    startSingleSignOn: (provider, returnTo) => singleSignOn.start(provider, returnTo),
-    requireProvider: (provider) => singleSignOn.requireProvider(provider),
-    async finishSingleSignOn(callback, step) {
-      const { user, proof, isMultiFactor, returnTo } = await finishAtProvider(callback, step)
-      return { result: await secondStep.begin(user, proof, step, isMultiFactor), returnTo }
-    },
     async logOut({ refreshToken, accessToken }, request) {
       let ended = await endSessionByRefreshToken(context, refreshToken)
       // A logout needs to know the session, which an expired token names as well.
@@ -132,6 +97,12 @@ export function createLoginService(settings: LoginServiceSettings): LoginService
       }
       if (ended !== null) emitEnded(securityEvents, ended, 'logout', request)
     },
+    async logOutAtProvider(credentials, returnTo, request) {
+      const sessionId = sessionIdOf(credentials)
+      const url = await providerLogins.logoutUrlOf(sessionId, returnTo)
+      await service.logOut(credentials, request)
+      return url
+    },
     async endOwnSession(userId, sessionId, request) {
       // The same response for the session of another user and for one that does not exist.
       const owner = await ownerOfSession(context, sessionId)
@@ -140,6 +111,7 @@ export function createLoginService(settings: LoginServiceSettings): LoginService
       emitEnded(securityEvents, { sessionId, userId }, 'by the user', request)
     },
   }
+  return service
 }
 
 /** Reads what the credential check returned; `null`: it refused. */
@@ -151,16 +123,4 @@ function readUser(
   const proof = amr === undefined ? {} : { amr }
   requireProof(proof, 0)
   return { user: requireUser(user), proof }
-}
-
-/**
- * A keyed hash: events show which failed logins used the same name, but not which name it was. Names
- * that differ by case or by spaces around them have the same hash.
- */
-function createLoginHash(secret: string): (login: string) => string {
-  const key = deriveKey(secret, 'login hash')
-  return (login) => {
-    const name = login.normalize('NFKC').trim().toLowerCase()
-    return createHmac('sha256', key).update(name).digest('base64url').slice(0, 22)
-  }
 }

@@ -36,7 +36,8 @@ export interface SessionOperations {
   /**
    * Starts a session for a user who has just authenticated.
    *
-   * @throws PARAPET_SESSIONS_INVALID_ARGUMENT, PARAPET_SESSIONS_TOKEN_TOO_LARGE
+   * @throws PARAPET_SESSIONS_INVALID_ARGUMENT, PARAPET_SESSIONS_TOKEN_TOO_LARGE,
+   *   PARAPET_SESSIONS_ACCOUNT_LOCKED, PARAPET_SESSIONS_PASSWORD_RESET_REQUIRED
    */
   start(user: SessionUser, proof?: LoginProof, request?: RequestLike): Promise<SessionGrant>
   /**
@@ -75,6 +76,13 @@ export interface SessionOperations {
   disableUser(userId: string): Promise<void>
   /** The active sessions of a user, the most recently used first. */
   list(userId: string): Promise<SessionView[]>
+  /**
+   * Names the device of a session, in 1 to 64 characters.
+   *
+   * @returns `false`: the user has no such session.
+   * @throws PARAPET_SESSIONS_INVALID_ARGUMENT
+   */
+  nameDevice(userId: string, sessionId: string, name: string): Promise<boolean>
   /**
    * Replaces the signing keys. A key that was trusted and is left out stays trusted until the tokens it
    * signed have expired, so no request is refused.

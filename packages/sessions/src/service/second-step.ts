@@ -17,33 +17,44 @@ import {
 import { lookUpUser, type SessionContext } from '../session/context.ts'
 import { endSession } from '../session/end-session.ts'
 import type { SessionGrant } from '../session/grant.ts'
+import type { SessionOrigin } from '../users/session-origin.ts'
 import { isNameList } from '../users/names.ts'
 import { joinProofs, type ShownFactor } from '../users/shown-factor.ts'
 import { requireProof, requireUser, type LoginProof, type SessionUser } from '../users/user.ts'
-import type { SessionOperations } from './operations.ts'
+import type { SessionService } from './session-service.ts'
 
 /** A login that waits for its second step. */
-export interface PendingTicket {
+interface PendingTicket {
   readonly ticket: string
   readonly methods: readonly string[]
   readonly expiresInSeconds: number
 }
 
+/** The tokens of a session, or a ticket where the login needs a second step. */
+export type LoginResult = SessionGrant | PendingTicket
+
 /** The request and response of one step. */
 export type StepContext = Omit<SecondFactorContext, 'amr'>
+
+/** What a login at an identity provider has shown. */
+interface FirstStepAtProvider {
+  /** Whether it is trusted to have checked two factors. */
+  readonly isMultiFactor: boolean
+  readonly origin: SessionOrigin
+}
 
 /** See {@link createSecondStep}. */
 export interface SecondStep {
   /**
    * Starts the session, or a second step where the user has a factor.
    *
-   * @param isComplete whether the first step has shown two factors already.
+   * @param provider what a login at an identity provider has shown.
    */
   begin(
     user: SessionUser,
     proof: LoginProof,
     step: StepContext,
-    isComplete?: boolean,
+    provider?: FirstStepAtProvider,
   ): Promise<SessionGrant | PendingTicket>
   /** @throws PARAPET_SESSIONS_TICKET_REFUSED, PARAPET_SESSIONS_UNAVAILABLE */
   options(
@@ -57,7 +68,7 @@ export interface SecondStep {
 /** What {@link createSecondStep} needs. */
 export interface SecondStepSettings {
   readonly context: SessionContext
-  readonly sessions: Pick<SessionOperations, 'start'>
+  readonly sessions: Pick<SessionService, 'start'>
   /** `undefined`: the first step is enough. */
   readonly secondFactor: SecondFactor | undefined
   readonly securityEvents: SecurityEvents
@@ -81,11 +92,13 @@ class PortedSecondStep implements SecondStep {
     given: SessionUser,
     proof: LoginProof,
     step: StepContext,
-    isComplete = false,
+    { isMultiFactor = false, origin }: Partial<FirstStepAtProvider> = {},
   ): Promise<SessionGrant | PendingTicket> {
     const { context, sessions, secondFactor, securityEvents } = this.#settings
     const { request } = step
-    if (secondFactor === undefined || isComplete) return sessions.start(given, proof, request)
+    if (secondFactor === undefined || isMultiFactor) {
+      return sessions.start(given, proof, request, origin)
+    }
     const user = requireUser(given)
     const first = requireProof(proof, context.now())
     const circumstances = { ...step, amr: first.amr }
@@ -93,9 +106,14 @@ class PortedSecondStep implements SecondStep {
       () => secondFactor.methodsOf(user.id, circumstances),
       requireMethods,
     )
-    if (methods.length === 0) return sessions.start(user, proof, request)
+    if (methods.length === 0) return sessions.start(user, proof, request, origin)
     const born = birthOf(await context.epochs.open(user.id))
-    const ticket = await this.#pending.add({ user, proof: first, born })
+    const ticket = await this.#pending.add({
+      user,
+      proof: first,
+      born,
+      ...(origin === undefined ? undefined : { origin }),
+    })
     const fields = { principalId: user.id, details: { methods: [...methods] } }
     securityEvents.emit('sessions.second_factor_requested', fields, request)
     return { ticket, methods, expiresInSeconds: TICKET_LIFETIME_MS / 1000 }
@@ -142,7 +160,7 @@ class PortedSecondStep implements SecondStep {
   }
 
   async #start(
-    { user, proof }: PendingLogin,
+    { user, proof, origin }: PendingLogin,
     shown: ShownFactor,
     { request }: StepContext,
   ): Promise<SessionGrant> {
@@ -150,7 +168,7 @@ class PortedSecondStep implements SecondStep {
     const { findUser, now } = context
     const current = findUser === undefined ? user : await lookUpUser(findUser, user.id)
     if (current === null) throw new PARAPET_SESSIONS_LOGIN_FAILED()
-    const grant = await sessions.start(current, joinProofs(proof, shown, now()), request)
+    const grant = await sessions.start(current, joinProofs(proof, shown, now()), request, origin)
     try {
       await shown.bind?.(grant.sessionId)
       return grant

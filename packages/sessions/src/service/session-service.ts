@@ -22,16 +22,20 @@ import {
   endSession,
 } from '../session/end-session.ts'
 import type { SessionGrant } from '../session/grant.ts'
+import { endImpersonationsBy } from '../session/impersonations.ts'
 import { listSessions, type SessionView } from '../session/list-sessions.ts'
+import { nameSession } from '../session/name-session.ts'
+import type { SessionOrigin } from '../users/session-origin.ts'
 import { refreshSession, type RefreshResult } from '../session/refresh-session.ts'
 import { startSession } from '../session/start-session.ts'
 import type { AccessToken } from '../tokens/access-token.ts'
 import { describeValue } from '../users/describe-value.ts'
-import { isUserId } from '../users/names.ts'
+import { isName } from '../users/names.ts'
 import type { RequestLike } from '../users/request-like.ts'
 import type { ShownFactor } from '../users/shown-factor.ts'
-import type { LoginProof, SessionUser } from '../users/user.ts'
+import { requireUserId, type LoginProof, type SessionUser } from '../users/user.ts'
 import type { Authenticator } from './authenticator.ts'
+import type { DeviceWatch } from './device-watch.ts'
 import { emitEnded, emitRevoked } from './emit-revoked.ts'
 import type { RevocationTarget, SessionOperations, UserTarget } from './operations.ts'
 import { createReportedApiKeys } from './reported-api-keys.ts'
@@ -43,7 +47,10 @@ export interface SessionServiceSettings {
   readonly authenticator: Authenticator
   readonly apiKeys: ApiKeys
   readonly endedListeners: EndedListeners
+  readonly deviceWatch: DeviceWatch
   readonly securityEvents: SecurityEvents
+  /** Forgets the links that were sent to a user, with their addresses. */
+  readonly clearLinks: (userId: string) => Promise<void>
 }
 
 /** The implementation of {@link SessionOperations}. */
@@ -64,14 +71,16 @@ export class SessionService implements SessionOperations {
     user: SessionUser,
     proof: LoginProof = {},
     request?: RequestLike,
+    origin?: SessionOrigin,
   ): Promise<SessionGrant> {
-    const { context, securityEvents } = this.#settings
-    const device = request === undefined ? {} : requestSource(request)
-    const grant = await startSession(context, user, proof, device)
+    const { context, securityEvents, deviceWatch } = this.#settings
+    const device = request === undefined ? {} : await deviceWatch.locate(requestSource(request))
+    const grant = await startSession(context, user, proof, device, { origin })
     const { userId: principalId, sessionId } = grant
     const details = { method: (proof.amr ?? ['pwd']).join(' ') }
     const fields = { principalId, sessionId, details }
     securityEvents.emit('sessions.login_succeeded', fields, request)
+    if (request !== undefined) await deviceWatch.note(grant, device, request)
     return grant
   }
 
@@ -144,14 +153,25 @@ export class SessionService implements SessionOperations {
   }
 
   async disableUser(userId: string): Promise<void> {
-    const { context, securityEvents, apiKeys } = this.#settings
+    const { context, securityEvents, apiKeys, clearLinks } = this.#settings
     await endAllSessions(context, requireUserId(userId))
+    await this.#endImpersonations(userId)
     await apiKeys.revokeAll(userId)
+    await clearLinks(userId)
     emitRevoked(securityEvents, 'user', 'the user was disabled', { principalId: userId })
   }
 
   list(userId: string): Promise<SessionView[]> {
     return listSessions(this.#settings.context, requireUserId(userId))
+  }
+
+  async nameDevice(userId: string, sessionId: string, name: string): Promise<boolean> {
+    if (!isName(name, MAX_DEVICE_NAME)) {
+      const expected = `a string of 1 to ${MAX_DEVICE_NAME} characters`
+      throw new PARAPET_SESSIONS_INVALID_ARGUMENT('name', expected, describeValue(name))
+    }
+    const ids = { userId: requireUserId(userId), sessionId: requireId('sessionId', sessionId) }
+    return nameSession(this.#settings.context, ids, name)
   }
 
   rotateKeys(keys: KeySet): void {
@@ -170,10 +190,20 @@ export class SessionService implements SessionOperations {
     const { context, securityEvents, apiKeys } = this.#settings
     const { exceptSessionId, keepApiKeys = exceptSessionId !== undefined } = target
     const userId = requireUserId(target.userId)
-    if (exceptSessionId === undefined) await endAllSessions(context, userId)
-    else await endOtherSessions(context, userId, requireId('exceptSessionId', exceptSessionId))
+    if (exceptSessionId === undefined) {
+      await endAllSessions(context, userId)
+      await this.#endImpersonations(userId)
+    } else await endOtherSessions(context, userId, requireId('exceptSessionId', exceptSessionId))
     if (!keepApiKeys) await apiKeys.revokeAll(userId)
     emitRevoked(securityEvents, 'user', reason, { principalId: userId })
+  }
+
+  /** The sessions in which the user acts as others are not of this user, so its epoch does not end them. */
+  async #endImpersonations(operatorId: string): Promise<void> {
+    const { context, securityEvents } = this.#settings
+    for (const ended of await endImpersonationsBy(context, operatorId)) {
+      emitEnded(securityEvents, ended, 'the access of the operator ended')
+    }
   }
 
   #emitReuse(
@@ -196,6 +226,8 @@ export class SessionService implements SessionOperations {
   }
 }
 
+const MAX_DEVICE_NAME = 64
+
 function requireId(name: string, id: string): string {
   if (isRandomId(id)) return id
   throw new PARAPET_SESSIONS_INVALID_ARGUMENT(
@@ -203,10 +235,4 @@ function requireId(name: string, id: string): string {
     'an id of 22 base64url characters',
     describeValue(id),
   )
-}
-
-function requireUserId(id: string): string {
-  if (isUserId(id)) return id
-  const expected = 'a string of 1 to 300 characters'
-  throw new PARAPET_SESSIONS_INVALID_ARGUMENT('userId', expected, describeValue(id))
 }

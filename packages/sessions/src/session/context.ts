@@ -1,6 +1,7 @@
 /** What the functions of this folder work with. */
 import { withDeadline, type Store } from '@parapet/kit'
 import { PARAPET_SESSIONS_UNAVAILABLE } from '../errors.ts'
+import type { AccountGate } from '../accounts/gate.ts'
 import type { Epochs } from '../revocation/epochs.ts'
 import type { RevocationList } from '../revocation/revocation-list.ts'
 import type { RecordSeal } from '../secrets/record-seal.ts'
@@ -28,6 +29,9 @@ export interface SessionContext {
   readonly refreshTokens: RefreshTokens
   readonly revocations: RevocationList
   readonly uses: TokenUses
+  readonly gate: AccountGate
+  /** Whether an operator may act as a user now. */
+  readonly mayImpersonate: (operator: SessionUser, user: SessionUser) => Promise<boolean>
 }
 
 /** How long the application's lookup of a user may take, in milliseconds. */

@@ -8,10 +8,13 @@ import { conflict, retryConflicts } from '@parapet/kit'
 import { PARAPET_SESSIONS_UNAVAILABLE } from '../errors.ts'
 import { birthOf, hasEnded, type EpochPair } from '../revocation/epoch.ts'
 import { randomId } from '../secrets/random-id.ts'
+import { isTwoFactors } from '../accounts/gate.ts'
+import type { SessionOrigin } from '../users/session-origin.ts'
 import { joinProofs, type ShownFactor } from '../users/shown-factor.ts'
 import { lookUpUser, type SessionContext } from './context.ts'
 import { endSession } from './end-session.ts'
 import { createGrant, type SessionGrant } from './grant.ts'
+import { addOrigin, removeOrigin } from './provider-session.ts'
 import { addToList } from './user-sessions.ts'
 import {
   openRecord,
@@ -25,6 +28,7 @@ import {
 /**
  * Elevates a session; `null`: it has ended.
  *
+ * @param origin the login at a provider that showed the factor: its session ends this one from now on.
  * @throws PARAPET_SESSIONS_INVALID_ARGUMENT, PARAPET_SESSIONS_TOKEN_TOO_LARGE,
  *   PARAPET_SESSIONS_UNAVAILABLE, and what `shown.bind` throws. The session is unchanged then.
  */
@@ -32,9 +36,10 @@ export function elevateSession(
   context: SessionContext,
   sessionId: string,
   shown: ShownFactor,
+  origin?: SessionOrigin,
 ): Promise<SessionGrant | null> {
   return retryConflicts<SessionGrant | null>(
-    () => tryElevate(context, sessionId, shown),
+    () => tryElevate(context, sessionId, shown, origin),
     () => new PARAPET_SESSIONS_UNAVAILABLE(),
   )
 }
@@ -43,11 +48,14 @@ async function tryElevate(
   context: SessionContext,
   oldId: string,
   shown: ShownFactor,
+  origin: SessionOrigin | undefined,
 ): Promise<SessionGrant | null | typeof conflict> {
   const { store, seal, epochs, lifetimes, findUser, now } = context
   const stored = await store.get(recordKey(oldId))
   const record = stored === null ? null : openRecord(seal, oldId, stored)
   if (stored === null || record === null) return null
+  // An operator must not show factors for the user.
+  if (record.actor !== undefined) return null
   const pair = await epochs.read(record.user.id)
   const at = now()
   if (remainingMs(record, at, lifetimes) <= 0 || hasEnded(oldId, record.born, pair)) return null
@@ -57,8 +65,19 @@ async function tryElevate(
     return null
   }
   const proof = joinProofs(record.proof, shown, at)
-  const next = { ...record, user, proof, born: birthOf(pair), generation: 0, rotatedAt: at }
-  return replace(context, { oldId, stored, next, pair }, shown)
+  const { isFactorDue: wasDue, ...kept } = record
+  const isDue = wasDue === true && !isTwoFactors(proof)
+  const next: SessionRecord = {
+    ...kept,
+    user,
+    proof,
+    born: birthOf(pair),
+    generation: 0,
+    rotatedAt: at,
+    ...(origin === undefined ? undefined : { origin }),
+    ...(isDue ? { isFactorDue: true } : undefined),
+  }
+  return replace(context, { oldId, stored, next, pair, formerOrigin: record.origin }, shown)
 }
 
 interface Replacement {
@@ -67,11 +86,12 @@ interface Replacement {
   readonly stored: string
   readonly next: SessionRecord
   readonly pair: EpochPair
+  readonly formerOrigin: SessionOrigin | undefined
 }
 
 async function replace(
   context: SessionContext,
-  { oldId, stored, next, pair }: Replacement,
+  { oldId, stored, next, pair, formerOrigin }: Replacement,
   shown: ShownFactor,
 ): Promise<SessionGrant | null | typeof conflict> {
   const { store, seal, epochs, lifetimes, revocations } = context
@@ -81,6 +101,7 @@ async function replace(
   const ttlMs = remainingMs(next, next.rotatedAt, lifetimes)
   await store.set(recordKey(newId), sealRecord(seal, newId, next), ttlMs)
   await addToList(context, userId, newId)
+  if (next.origin !== undefined) await addOrigin(context, newId, next.origin)
   try {
     await shown.bind?.(newId)
   } catch (error) {
@@ -94,6 +115,7 @@ async function replace(
   }
   await revocations.add({ kind: 'session', id: oldId })
   await store.removeMember(userSessionsKey(userId), oldId)
+  if (formerOrigin !== undefined) await removeOrigin(context, oldId, formerOrigin)
   // The sessions of the user were ended meanwhile.
   if (!hasEnded(newId, next.born, await epochs.read(userId))) return grant
   await endSession(context, newId)

@@ -2,6 +2,7 @@
 import { hasEnded } from '../revocation/epoch.ts'
 import type { SessionContext } from './context.ts'
 import { listSessions } from './list-sessions.ts'
+import { removeOrigin } from './provider-session.ts'
 import { openRecord, recordKey, userSessionsKey } from './record.ts'
 import { readList } from './user-sessions.ts'
 
@@ -26,6 +27,7 @@ export async function endSession(
   const record = stored === null ? null : openRecord(seal, sessionId, stored)
   if (record === null) return null
   const { id: userId } = record.user
+  if (record.origin !== undefined) await removeOrigin({ store }, sessionId, record.origin)
   await store.removeMember(userSessionsKey(userId), sessionId)
   return { sessionId, userId }
 }

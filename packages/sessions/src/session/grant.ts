@@ -27,13 +27,15 @@ export async function createGrant(
   epochs: EpochPair,
 ): Promise<SessionGrant> {
   const { issueToken, refreshTokens, lifetimes, now } = context
-  const { user, proof, generation } = record
+  const { user, proof, generation, actor, isFactorDue } = record
   const access = await issueToken({
     user,
     sessionId,
     generation,
     epochs: tokenEpochsOf(epochs),
     proof,
+    ...(actor === undefined ? undefined : { actor }),
+    ...(isFactorDue === true ? { isFactorDue } : undefined),
   })
   const at = now()
   return Object.freeze({

@@ -1,5 +1,6 @@
 /** Lists the sessions of a user. */
 import { hasEnded } from '../revocation/epoch.ts'
+import { deviceLabel } from '../users/device-label.ts'
 import type { Device } from '../users/user.ts'
 import type { SessionContext } from './context.ts'
 import { readList } from './user-sessions.ts'
@@ -19,6 +20,12 @@ export interface SessionView extends Device {
   readonly lastSeenAt: number
   readonly expiresAt: number
   readonly amr: readonly string[]
+  /** What kind of device it is: `Firefox on Linux`. */
+  readonly label: string
+  /** What the user calls it. */
+  readonly name?: string
+  /** The operator who acts as the user in this session. */
+  readonly actorId?: string
 }
 
 /** The active sessions of a user, the most recently used first. */
@@ -60,6 +67,9 @@ function viewOf(id: string, record: SessionRecord, expiresAt: number): SessionVi
     lastSeenAt: record.rotatedAt,
     expiresAt,
     amr: record.proof.amr,
+    label: deviceLabel(record.device.userAgent),
     ...record.device,
+    ...(record.name === undefined ? undefined : { name: record.name }),
+    ...(record.actor === undefined ? undefined : { actorId: record.actor.id }),
   })
 }

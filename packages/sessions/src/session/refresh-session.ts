@@ -3,6 +3,7 @@ import { conflict, retryConflicts } from '@parapet/kit'
 import { PARAPET_SESSIONS_UNAVAILABLE } from '../errors.ts'
 import { birthOf, hasEnded } from '../revocation/epoch.ts'
 import { MAX_GENERATION, type RefreshToken } from '../tokens/refresh-token.ts'
+import type { SessionUser } from '../users/user.ts'
 import { lookUpUser, type SessionContext } from './context.ts'
 import { endSession } from './end-session.ts'
 import { createGrant, type SessionGrant } from './grant.ts'
@@ -63,7 +64,8 @@ async function tryRefresh(
   const isOver = decision === 'expired' || hasEnded(sessionId, record.born, pair)
   const user =
     isOver || findUser === undefined ? record.user : await lookUpUser(findUser, record.user.id)
-  if (isOver || user === null || record.generation >= MAX_GENERATION) {
+  const isLost = isOver || user === null || !(await mayContinue(context, record, user))
+  if (isLost || user === null || record.generation >= MAX_GENERATION) {
     await endSession(context, sessionId)
     return { outcome: isOver ? 'expired' : 'ended' }
   }
@@ -88,6 +90,17 @@ async function tryRefresh(
   // An elevation, a logout or a revocation at the same moment has ended these tokens already.
   if (!(await isLive(context, sessionId, next))) return { outcome: 'ended' }
   return { outcome: decision, grant, generation: next.generation }
+}
+
+/** Whether the operator who acts as the user, if there is one, may still do so. */
+async function mayContinue(
+  { findUser, mayImpersonate }: SessionContext,
+  { actor }: SessionRecord,
+  user: SessionUser,
+): Promise<boolean> {
+  if (actor === undefined) return true
+  const operator = findUser === undefined ? null : await lookUpUser(findUser, actor.id)
+  return operator !== null && mayImpersonate(operator, user)
 }
 
 /** Whether a session has its record and has not ended by an epoch. */

@@ -14,6 +14,10 @@ export interface AccessToken {
   readonly acr?: string
   /** How often its session had been refreshed; `undefined` in a token of an older version. */
   readonly generation?: number
+  /** The operator who acts as the user: show a banner. @see RFC 8693, section 4.1 */
+  readonly actorId?: string
+  /** The account needs a second factor; the session can do nothing but enrol one. */
+  readonly isFactorDue?: true
   /** Milliseconds since the Unix epoch, like the other times. */
   readonly authenticatedAt: number
   readonly issuedAt: number

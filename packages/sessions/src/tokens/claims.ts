@@ -26,12 +26,15 @@ export function readClaims(
   evenExpired = false,
 ): ReadClaims | TokenFault {
   const { sub, sid, jti, amr, acr, gen, roles, permissions, tenant, epochs } = claims
+  const { act, factor_due: factorDue } = claims
   if (!isUserId(sub) || !isRandomId(sid) || !isRandomId(jti)) return 'claims'
   if (!isNameList(amr) || amr.length === 0 || !isNameList(roles)) return 'claims'
   if (permissions !== undefined && !isNameList(permissions)) return 'claims'
   if (tenant !== undefined && !isName(tenant)) return 'claims'
   if (acr !== undefined && !isName(acr)) return 'claims'
   if (gen !== undefined && !isCount(gen)) return 'claims'
+  if (act !== undefined && !isActor(act)) return 'claims'
+  if (factorDue !== undefined && factorDue !== true) return 'claims'
   if (!isEpochs(epochs)) return 'claims'
   const issuedAt = timeOf(claims['iat'])
   const expiresAt = timeOf(claims['exp'])
@@ -55,6 +58,8 @@ export function readClaims(
     amr: Object.freeze(amr),
     ...(acr === undefined ? undefined : { acr }),
     ...(gen === undefined ? undefined : { generation: gen }),
+    ...(act === undefined ? undefined : { actorId: act.sub }),
+    ...(factorDue === undefined ? undefined : { isFactorDue: factorDue }),
     authenticatedAt,
     issuedAt,
     expiresAt,
@@ -77,6 +82,10 @@ function timeOf(value: unknown): number {
   if (!Number.isSafeInteger(value)) return NaN
   const ms = (value as number) * 1000
   return ms >= 0 && Number.isSafeInteger(ms) ? ms : NaN
+}
+
+function isActor(value: unknown): value is { readonly sub: string } {
+  return typeof value === 'object' && value !== null && isUserId((value as { sub?: unknown }).sub)
 }
 
 function isEpochs(value: unknown): value is [number, number] {

@@ -14,6 +14,10 @@ interface TokenContent {
   readonly generation: number
   readonly epochs: TokenEpochs
   readonly proof: SessionProof
+  /** An operator acts as the user; the token ends with that. */
+  readonly actor?: { readonly id: string; readonly endsAt: number }
+  /** The session may only enrol a second factor. */
+  readonly isFactorDue?: boolean
 }
 
 /** A new token. */
@@ -39,9 +43,10 @@ export type TokenIssuer = (content: TokenContent) => Promise<IssuedToken>
 /** Creates the issuer of access tokens. @see docs/spec/access-token.md */
 export function createTokenIssuer(settings: TokenIssuerSettings): TokenIssuer {
   const { ring, issuer, audience, lifetimeMs, now } = settings
-  return async ({ user, sessionId, generation, epochs, proof }) => {
+  return async ({ user, sessionId, generation, epochs, proof, actor, isFactorDue }) => {
     const issuedAt = Math.floor(now() / 1000)
-    const expiresAt = issuedAt + Math.floor(lifetimeMs / 1000)
+    const end = actor === undefined ? Infinity : Math.floor(actor.endsAt / 1000)
+    const expiresAt = Math.min(issuedAt + Math.floor(lifetimeMs / 1000), end)
     const text = await ring.sign({
       iss: issuer,
       aud: audience,
@@ -58,6 +63,9 @@ export function createTokenIssuer(settings: TokenIssuerSettings): TokenIssuer {
       roles: user.roles,
       permissions: user.permissions,
       tenant: user.tenantId,
+      // RFC 8693, section 4.1
+      act: actor === undefined ? undefined : { sub: actor.id },
+      factor_due: isFactorDue,
       epochs: [epochs.user, epochs.fleet],
     })
     if (text.length > MAX_TOKEN_LENGTH) {

@@ -24,6 +24,12 @@ export interface LoginProof {
   readonly authenticatedAt?: number
 }
 
+/**
+ * The time of a login of which nobody has proved when it was: so long ago that nothing takes it for fresh.
+ * `undefined` would be read as now.
+ */
+export const UNPROVED_AT = 0
+
 /** How and when the user of a session authenticated. */
 export interface SessionProof {
   readonly amr: readonly string[]
@@ -36,6 +42,8 @@ export interface Device {
   readonly ip?: string
   /** At most 200 characters. */
   readonly userAgent?: string
+  /** Approximately, as the option `placeOf` says it. */
+  readonly place?: string
 }
 
 /**
@@ -59,6 +67,12 @@ export function requireUser(user: SessionUser): SessionUser {
     ...(permissions === undefined ? undefined : { permissions: [...permissions] }),
     ...(tenantId === undefined ? undefined : { tenantId }),
   }
+}
+
+/** Checks the id of a user. @throws PARAPET_SESSIONS_INVALID_ARGUMENT */
+export function requireUserId(id: string): string {
+  if (!isUserId(id)) refuse('userId', 'a string of 1 to 300 characters', id)
+  return id
 }
 
 /** Checks a proof and fills in the defaults. @throws PARAPET_SESSIONS_INVALID_ARGUMENT */

@@ -1,13 +1,12 @@
 /** The routes to log in with a password, to refresh and to log out. */
+import { acceptEmptyBody } from '@parapet/kit'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { PARAPET_SESSIONS_LOGIN_FAILED, PARAPET_SESSIONS_REFRESH_REFUSED } from '../../errors.ts'
 import type { CredentialCheck, Credentials } from '../../passwords/password-check.ts'
 import type { Service } from '../../service/create-service.ts'
-import type { LoginResult } from '../../service/login-service.ts'
-import type { StepContext } from '../../service/second-step.ts'
+import type { LoginResult, StepContext } from '../../service/second-step.ts'
 import type { CredentialReader } from '../bearer-token.ts'
 import type { TokenTransport } from '../send-tokens.ts'
-import { acceptEmptyBody } from './empty-body.ts'
 import { publicRoute } from './route-config.ts'
 import { routeSchemas } from './schemas.ts'
 

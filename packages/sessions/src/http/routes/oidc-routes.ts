@@ -1,12 +1,19 @@
 /** The routes of single sign-on: to the identity provider, and back. */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { LOGIN_LIFETIME_MS } from '../../oidc/login-ticket.ts'
+import type { ResponseMode } from '../../oidc/provider.ts'
+import type { StartedLogin } from '../../oidc/single-sign-on.ts'
 import type { CookieSettings } from '../../options.ts'
 import { TICKET_LIFETIME_MS } from '../../second-factor/pending-logins.ts'
 import type { SecondFactor } from '../../second-factor/second-factor.ts'
 import type { Service } from '../../service/create-service.ts'
 import type { TokenTransport } from '../send-tokens.ts'
-import { createHostCookie, readCookieNames, SINGLE_SIGN_ON_COOKIE } from '../session-cookie.ts'
+import {
+  createHostCookie,
+  readCookieNames,
+  SINGLE_SIGN_ON_COOKIE,
+  type HostCookie,
+} from '../session-cookie.ts'
 import { sendLogin, stepOf } from './login-routes.ts'
 import { publicRoute } from './route-config.ts'
 import { routeSchemas } from './schemas.ts'
@@ -19,59 +26,122 @@ export interface OidcRouteSettings {
   readonly transport: TokenTransport
   readonly cookies: CookieSettings | undefined
   readonly secondFactor: SecondFactor | undefined
+  /** Whether the responses of a provider come as forms. */
+  readonly usesForms: boolean
 }
 
 /** How many logins a browser can have open at once: each has a cookie of up to 2 KB. */
 const MAX_OPEN_LOGINS = 4
 const STATE_LENGTH = 22
+const FORM = 'application/x-www-form-urlencoded'
+const MAX_FORM_BYTES = 16_384
 
-/** Registers `GET /oidc/:provider` and its callback under the prefix. */
-export function registerOidcRoutes(app: FastifyInstance, settings: OidcRouteSettings): void {
-  const { prefix, service, transport } = settings
-  const { logins } = service
+interface Params {
+  readonly provider: string
+}
+
+/** Registers `GET /oidc/:provider` its callbacks and the logout by a provider under the prefix. */
+export async function registerOidcRoutes(
+  app: FastifyInstance,
+  settings: OidcRouteSettings,
+): Promise<void> {
+  const { prefix, service, transport, usesForms } = settings
   const config = publicRoute('single sign-on')
-  interface Params {
-    readonly provider: string
-  }
 
   const start = { schema: routeSchemas.oidcStart, config }
   app.get<{ Params: Params; Querystring: { readonly returnTo?: string } }>(
     `${prefix}/oidc/:provider`,
     start,
     async (request, reply) => {
+      const { returnTo = '/' } = request.query
+      const refreshToken = transport.refreshTokenOf(request)
       const { provider } = request.params
-      const login = await logins.startSingleSignOn(provider, request.query.returnTo ?? '/')
-      for (const name of staleLogins(request)) createHostCookie(name, 'lax').clear(reply)
-      cookieOf(login.state).set(reply, login.cookie, LOGIN_LIFETIME_MS / 1000)
-      return reply.header('cache-control', 'no-store').redirect(login.url, 303)
+      const login = await service.logins.startSingleSignOn(provider, returnTo, refreshToken)
+      rememberLogin(request, reply, login)
+      return reply.redirect(login.url, 303)
     },
   )
 
+  const url = `${prefix}/oidc/:provider/callback`
   const finish = { schema: routeSchemas.oidcFinish, config }
-  app.get<{ Params: Params }>(
-    `${prefix}/oidc/:provider/callback`,
-    finish,
-    async (request, reply) => {
-      const { provider } = request.params
-      logins.requireProvider(provider)
-      const query = rawQueryOf(request.url)
-      const cookie = cookieOf(query.get('state') ?? '')
-      const callback = { provider, query, cookie: cookie.read(request) }
-      if (callback.cookie !== undefined) cookie.clear(reply)
-      const finished = await logins.finishSingleSignOn(callback, stepOf(request, reply))
-      const { result, returnTo } = finished
-      if (!transport.usesCookies(request)) {
-        return sendLogin({ service, transport }, request, reply, result)
-      }
-      if ('ticket' in result) {
-        ticketCookie.set(reply, result.ticket, TICKET_LIFETIME_MS / 1000)
-        const query = new URLSearchParams({ returnTo })
-        return redirect(reply, `${settings.secondFactor?.page}?${query.toString()}`, settings)
-      }
-      await sendLogin({ service, transport }, request, reply, result)
-      return redirect(reply, returnTo, settings)
-    },
+  app.get<{ Params: Params }>(url, finish, (request, reply) =>
+    finishLogin(settings, request, reply, 'query', rawQueryOf(request.url)),
   )
+  // In a context of its own, so that no other route of the application accepts forms because of this one.
+  await app.register(async (forms) => {
+    readFormsAsText(forms)
+    const logout = { schema: routeSchemas.oidcLogout, config, bodyLimit: MAX_FORM_BYTES }
+    forms.post<{ Params: Params; Body: string }>(
+      `${prefix}/oidc/:provider/backchannel-logout`,
+      logout,
+      async (request, reply) => {
+        const sent = new URLSearchParams(request.body).getAll('logout_token')
+        const token = sent.length === 1 ? sent[0]! : null
+        await service.logins.logOutByProvider(request.params.provider, token, request)
+        return reply.header('cache-control', 'no-store').send(null)
+      },
+    )
+    if (!usesForms) return
+    const finishForm = { schema: routeSchemas.oidcFinishForm, config, bodyLimit: MAX_FORM_BYTES }
+    forms.post<{ Params: Params; Body: string }>(url, finishForm, (request, reply) =>
+      finishLogin(settings, request, reply, 'form_post', new URLSearchParams(request.body)),
+    )
+  })
+}
+
+/** Sets the cookie with which the browser comes back. */
+export function rememberLogin(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  { state, cookie: value, responseMode }: StartedLogin,
+): void {
+  for (const name of staleLogins(request)) createHostCookie(name, 'lax').clear(reply)
+  cookieOf(state, responseMode).set(reply, value, LOGIN_LIFETIME_MS / 1000)
+  void reply.header('cache-control', 'no-store')
+}
+
+/**
+ * Finishes a login. A form of the provider comes from another site; the cookie of the login shows that this
+ * browser began it.
+ */
+async function finishLogin(
+  settings: OidcRouteSettings,
+  request: FastifyRequest<{ Params: Params }>,
+  reply: FastifyReply,
+  responseMode: ResponseMode,
+  response: URLSearchParams,
+): Promise<object> {
+  const { service, transport } = settings
+  const { provider } = request.params
+  service.logins.requireProvider(provider)
+  const cookie = cookieOf(response.get('state') ?? '', responseMode)
+  const callback = { provider, responseMode, response, cookie: cookie.read(request) }
+  if (callback.cookie !== undefined) cookie.clear(reply)
+  const refreshToken = transport.refreshTokenOf(request)
+  const step = stepOf(request, reply)
+  const finished = await service.logins.finishSingleSignOn(callback, step, refreshToken)
+  const { result, returnTo } = finished
+  if (result === null) return redirect(reply, returnTo, settings)
+  const proven = { service, transport: { ...transport, hand: transport.handProven } }
+  if (!transport.usesCookies(request)) return sendLogin(proven, request, reply, result)
+  if ('ticket' in result) {
+    ticketCookie.set(reply, result.ticket, TICKET_LIFETIME_MS / 1000)
+    const page = settings.secondFactor?.page ?? '/'
+    const query = new URLSearchParams({ returnTo }).toString()
+    // The path of the application may have a query of its own.
+    return redirect(reply, `${page}${page.includes('?') ? '&' : '?'}${query}`, settings)
+  }
+  await sendLogin(proven, request, reply, result)
+  return redirect(reply, returnTo, settings)
+}
+
+/** The text itself is kept: a parameter that was sent twice must be visible as such. */
+function readFormsAsText(forms: FastifyInstance): void {
+  // Those of the application, which this context inherits.
+  forms.removeAllContentTypeParsers()
+  forms.addContentTypeParser(FORM, { parseAs: 'string' }, (_request, body, done) => {
+    done(null, body)
+  })
 }
 
 /**
@@ -93,11 +163,10 @@ function redirect(reply: FastifyReply, path: string, { cookies }: OidcRouteSetti
 }
 
 /** The cookie of the login with this state. The state of a callback is not trusted yet. */
-function cookieOf(state: string) {
-  return createHostCookie(
-    SINGLE_SIGN_ON_COOKIE + state.replace(/[^\w-]/g, '').slice(0, STATE_LENGTH),
-    'lax',
-  )
+function cookieOf(state: string, responseMode: ResponseMode): HostCookie {
+  const name = SINGLE_SIGN_ON_COOKIE + state.replace(/[^\w-]/g, '').slice(0, STATE_LENGTH)
+  // Browsers send a form of another site with no other cookies.
+  return createHostCookie(name, responseMode === 'form_post' ? 'none' : 'lax')
 }
 
 /** The cookies of logins beyond the newest ones; browsers send older cookies first. */

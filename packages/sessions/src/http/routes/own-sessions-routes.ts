@@ -1,13 +1,17 @@
 /** The routes with which users list and end their own sessions. */
+import { acceptEmptyBody } from '@parapet/kit'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
-import { PARAPET_SESSIONS_UNAUTHENTICATED } from '../../errors.ts'
+import {
+  PARAPET_SESSIONS_IMPERSONATED,
+  PARAPET_SESSIONS_NOT_FOUND,
+  PARAPET_SESSIONS_UNAUTHENTICATED,
+} from '../../errors.ts'
 import type { Service } from '../../service/create-service.ts'
 import type { AccessToken } from '../../tokens/access-token.ts'
-import { acceptEmptyBody } from './empty-body.ts'
 import { ownRoute } from './route-config.ts'
 import { routeSchemas } from './schemas.ts'
 
-/** Registers `GET /sessions`, `DELETE /sessions` and `DELETE /sessions/:id` under the prefix. */
+/** Registers `GET` and `DELETE /sessions`, `PATCH` and `DELETE /sessions/:id` under the prefix. */
 export function registerOwnSessionsRoutes(
   app: FastifyInstance,
   prefix: string,
@@ -31,21 +35,40 @@ export function registerOwnSessionsRoutes(
 
   const endOthers = { schema: routeSchemas.endOthers, config, onRequest: acceptEmptyBody }
   app.delete(`${prefix}/sessions`, endOthers, async (request, reply) => {
-    const { user, sessionId } = requireToken(request)
+    const { user, sessionId } = requireOwnToken(request)
     await sessions.revoke({ userId: user.id, exceptSessionId: sessionId }, 'by the user')
     return reply.code(204).send(null)
   })
+
+  const rename = { schema: routeSchemas.nameDevice, config }
+  app.patch<{ Params: { readonly id: string }; Body: { readonly name: string } }>(
+    `${prefix}/sessions/:id`,
+    rename,
+    async (request, reply) => {
+      const { user } = requireOwnToken(request)
+      const isNamed = await sessions.nameDevice(user.id, request.params.id, request.body.name)
+      if (!isNamed) throw new PARAPET_SESSIONS_NOT_FOUND()
+      return reply.code(204).send(null)
+    },
+  )
 
   const endOne = { schema: routeSchemas.endOne, config, onRequest: acceptEmptyBody }
   app.delete<{ Params: { readonly id: string } }>(
     `${prefix}/sessions/:id`,
     endOne,
     async (request, reply) => {
-      const { user } = requireToken(request)
+      const { user } = requireOwnToken(request)
       await logins.endOwnSession(user.id, request.params.id, request)
       return reply.code(204).send(null)
     },
   )
+}
+
+/** An operator who acts as a user leaves the sessions of the user alone. @throws PARAPET_SESSIONS_IMPERSONATED */
+export function requireOwnToken(request: FastifyRequest): AccessToken {
+  const token = requireToken(request)
+  if (token.actorId !== undefined) throw new PARAPET_SESSIONS_IMPERSONATED()
+  return token
 }
 
 /** An API key, or a login of another plugin, has no session. @throws PARAPET_SESSIONS_UNAUTHENTICATED */

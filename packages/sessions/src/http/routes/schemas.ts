@@ -3,7 +3,7 @@ import { problemMediaType } from '@parapet/kit'
 
 const tags = ['sessions']
 
-const text = (members: object = {}) => ({ type: 'string', ...members })
+export const text = (members: object = {}) => ({ type: 'string', ...members })
 const integer = (description?: string) => ({
   type: 'integer',
   ...(description === undefined ? undefined : { description }),
@@ -17,7 +17,10 @@ const anyObject = (description: string) => ({
 })
 
 /** An object with these members and no others; those in `optional` may be left out. */
-function closed(properties: Readonly<Record<string, object>>, optional: readonly string[] = []) {
+export function closed(
+  properties: Readonly<Record<string, object>>,
+  optional: readonly string[] = [],
+) {
   const required = Object.keys(properties).filter((name) => !optional.includes(name))
   return {
     type: 'object',
@@ -32,7 +35,7 @@ const refusal = (description: string) => ({
   description,
   content: { [problemMediaType]: { schema: { type: 'object', additionalProperties: true } } },
 })
-const refusals = {
+export const refusals = {
   '4xx': refusal('The request is refused'),
   '5xx': refusal('A service that the request needs does not answer'),
 }
@@ -52,7 +55,7 @@ const refreshBody = {
 }
 
 /** The response of a login or a refresh. The names are those of RFC 6749, section 5.1. */
-const tokens = closed(
+export const tokens = closed(
   {
     token_type: { type: 'string', const: 'Bearer' },
     expires_in: integer('Seconds until the access token expires'),
@@ -64,7 +67,7 @@ const tokens = closed(
 
 const methods = texts('The methods with which the user can finish the login')
 const ticket = text({ minLength: 1, maxLength: 128, description: 'From the first step' })
-const pending = {
+export const pending = {
   ...closed({ ticket: text(), expires_in: integer('Seconds until the ticket expires'), methods }),
   description: 'The login needs a second step',
 }
@@ -77,14 +80,29 @@ const session = closed(
     lastSeenAt: integer('The time of the last refresh, or of the login'),
     expiresAt: integer(),
     amr: texts('How the user authenticated (RFC 8176)'),
+    label: text({ description: 'What kind of device it is: Firefox on Linux' }),
+    name: text({ description: 'What the user calls it' }),
+    place: text({ description: 'Approximately' }),
+    actorId: text({ description: 'The operator who acts as the user in this session' }),
     ip: text(),
     userAgent: text(),
   },
-  ['ip', 'userAgent'],
+  ['ip', 'userAgent', 'name', 'place', 'actorId'],
 )
 
-const done = { 204: nothing('Done'), ...refusals }
+export const done = { 204: nothing('Done'), ...refusals }
+const sessionParams = closed({ id: text({ pattern: '^[A-Za-z0-9_-]{22}$' }) })
 const providerParams = closed({ provider: text({ maxLength: 32 }) })
+
+const oidcFinished = {
+  200: {
+    description: 'Logged in. With strict cookies, a page that forwards to `returnTo`',
+    content: { 'application/json': { schema: tokens }, 'text/html': { schema: text() } },
+  },
+  202: pending,
+  303: nothing('Logged in; the tokens are in cookies'),
+  ...refusals,
+}
 
 /** The schema of each route. */
 export const routeSchemas = {
@@ -153,11 +171,21 @@ export const routeSchemas = {
     tags,
     response: done,
   },
+  nameDevice: {
+    operationId: 'nameDevice',
+    summary: 'Name the device of one of the own sessions',
+    tags,
+    params: sessionParams,
+    body: closed({
+      name: text({ minLength: 1, maxLength: 64, pattern: '^[^\\p{Cc}\\p{Cs}]+$' }),
+    }),
+    response: done,
+  },
   endOne: {
     operationId: 'endOwnSession',
     summary: 'End one of the own sessions',
     tags,
-    params: closed({ id: text({ pattern: '^[A-Za-z0-9_-]{22}$' }) }),
+    params: sessionParams,
     response: done,
   },
   jwks: {
@@ -182,19 +210,39 @@ export const routeSchemas = {
     querystring: closed({ returnTo: text({ maxLength: 1024 }) }, ['returnTo']),
     response: { 303: nothing('Redirect to the provider'), ...refusals },
   },
+  oidcLogout: {
+    operationId: 'logOutByProvider',
+    summary: 'End the sessions that came from a session of the identity provider, which calls this',
+    tags,
+    params: providerParams,
+    body: {
+      content: {
+        'application/x-www-form-urlencoded': {
+          schema: text({ description: 'OpenID Connect Back-Channel Logout 1.0: logout_token' }),
+        },
+      },
+    },
+    response: { 200: nothing('Done'), ...refusals },
+  },
+  oidcFinishForm: {
+    operationId: 'finishSingleSignOnByForm',
+    summary: 'Finish a login: the browser sends here a form of the identity provider',
+    tags,
+    params: providerParams,
+    body: {
+      content: {
+        'application/x-www-form-urlencoded': {
+          schema: text({ description: 'OAuth 2.0 Form Post Response Mode' }),
+        },
+      },
+    },
+    response: oidcFinished,
+  },
   oidcFinish: {
     operationId: 'finishSingleSignOn',
     summary: 'Finish a login: the identity provider redirects the browser here',
     tags,
     params: providerParams,
-    response: {
-      200: {
-        description: 'Logged in. With strict cookies, a page that forwards to `returnTo`',
-        content: { 'application/json': { schema: tokens }, 'text/html': { schema: text() } },
-      },
-      202: pending,
-      303: nothing('Logged in; the tokens are in cookies'),
-      ...refusals,
-    },
+    response: oidcFinished,
   },
 } as const

@@ -1,11 +1,11 @@
 /** The routes for the second step of a login. */
+import { acceptEmptyBody } from '@parapet/kit'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { PARAPET_SESSIONS_TICKET_REFUSED } from '../../errors.ts'
 import type { SecondFactorProof } from '../../second-factor/second-factor.ts'
 import type { Service } from '../../service/create-service.ts'
 import type { TokenTransport } from '../send-tokens.ts'
 import { createHostCookie, TICKET_COOKIE } from '../session-cookie.ts'
-import { acceptEmptyBody } from './empty-body.ts'
 import { sendLogin, stepOf } from './login-routes.ts'
 import { publicRoute } from './route-config.ts'
 import { routeSchemas } from './schemas.ts'

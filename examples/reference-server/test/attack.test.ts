@@ -1,0 +1,42 @@
+/** The attack demo: every attack on a fresh server is stopped, and the exit code says so. */
+import { execFile } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
+import { plainNode } from '@parapet/testing'
+import t from 'tap'
+import { send } from './support/client.ts'
+import { startServer } from './support/server-process.ts'
+import { createDataFolder } from './support/test-app.ts'
+
+const main = fileURLToPath(new URL('../attack/main.ts', import.meta.url))
+
+function run(args: readonly string[]): Promise<{ readonly code: number; readonly text: string }> {
+  const [node, given] = plainNode([main, ...args])
+  return new Promise((resolve) => {
+    const child = execFile(node, given, (_error, stdout, stderr) => {
+      resolve({ code: child.exitCode ?? -1, text: stdout + stderr })
+    })
+  })
+}
+
+await t.test('the campaign is stopped at every step', async (t) => {
+  const { code, text } = await run([])
+  t.equal(code, 0, text)
+  t.match(text, /18\/18 ██████████ Edited audit record/)
+  t.match(text, /^18 stopped, 0 failed, 0 skipped in \d+\.\d s$/m)
+  t.notMatch(text, 'FAILED')
+})
+
+await t.test('a server that cannot be reached is a failure, not a success', async (t) => {
+  const { code, text } = await run(['--url', 'http://127.0.0.1:1', '--data', t.testdir()])
+  t.not(code, 0)
+  t.match(text, 'has no password of the demo user')
+})
+
+await t.test('a server that would block the address of this machine is not attacked', async (t) => {
+  const DATA_DIR = createDataFolder(t)
+  const server = await startServer(t, { DATA_DIR })
+  const { code, text } = await run(['--url', server.url, '--data', DATA_DIR])
+  t.equal(code, 1, text)
+  t.match(text, 'nothing was attacked: to the server, every attack would come from 127.0.0.1')
+  t.equal((await send(server, 'GET', '/api/v1/artists')).status, 200)
+})

@@ -1,0 +1,199 @@
+/** What an operator, or a change of the address, has set on an account. One sealed record a user. */
+import { conflict, retryConflicts } from '@parapet/kit'
+import {
+  PARAPET_SESSIONS_ACCOUNT_UNREADABLE,
+  PARAPET_SESSIONS_INVALID_ARGUMENT,
+  PARAPET_SESSIONS_UNAVAILABLE,
+} from '../errors.ts'
+import type { RecordSeal } from '../secrets/record-seal.ts'
+
+/** Why an account is locked. Times are milliseconds since the Unix epoch. */
+interface AccountLock {
+  /** `null`: until it is unlocked. */
+  readonly until: number | null
+  readonly reason: string
+  readonly at: number
+  /** Who locked it, as the caller said; `null`: the service. */
+  readonly by: string | null
+}
+
+/** A way back to an address that was replaced. */
+interface WayBack {
+  readonly email: string
+  /** Of the secret in the link; `null`: no link was sent yet. */
+  readonly hash: string | null
+  readonly expiresAt: number
+}
+
+/** The state of one account. */
+export interface AccountState {
+  /** `null`: it is not locked. A lock whose time is over may still be here. */
+  readonly lock: AccountLock | null
+  /** Since when the password must be replaced; `null`: it need not. */
+  readonly resetRequiredSince: number | null
+  /** Since when every login needs a second factor; `null`: it need not. */
+  readonly secondFactorSince: number | null
+  /** The oldest first. */
+  readonly waysBack: readonly WayBack[]
+}
+
+/** Stores the text of a state. Methods reject with the storage's error. */
+export interface AccountStateRepository {
+  load(userId: string): Promise<string | null>
+  /** Replaces `expected` (`null`: none) by `next` (`null`: delete). @returns whether it did. */
+  save(userId: string, expected: string | null, next: string | null): Promise<boolean>
+  /** The ids of users with a state, in order, after `after`. `undefined`: the storage cannot list them. */
+  list?(after: string | null, limit: number): Promise<readonly string[]>
+}
+
+/** What {@link AccountStates.resealAll} found. */
+export interface ResealedAccounts {
+  /** How many accounts have a record. */
+  readonly accounts: number
+  /** How many were sealed again, because another secret had sealed them. */
+  readonly resealed: number
+  /** How many have a seal that none of the secrets gives. */
+  readonly unreadable: number
+}
+
+/** See {@link createAccountStates}. */
+export interface AccountStates {
+  /**
+   * Reads the state, and seals it by the newest secret, so that an account that is used outlives the older ones.
+   *
+   * @throws PARAPET_SESSIONS_ACCOUNT_UNREADABLE none of the secrets gives its seal.
+   */
+  read(userId: string): Promise<AccountState>
+  /**
+   * Changes the state by compare-and-set. @param change returns `null` to change nothing. @returns the state.
+   *
+   * @throws PARAPET_SESSIONS_ACCOUNT_UNREADABLE
+   */
+  update(
+    userId: string,
+    change: (state: AccountState) => AccountState | null,
+  ): Promise<AccountState>
+  /** As `update`, also where the record cannot be read: for a change that opens nothing. */
+  replace(userId: string, change: (state: AccountState) => AccountState): Promise<AccountState>
+  /** Seals every record by the newest secret; then an older one can be removed. @throws PARAPET_SESSIONS_INVALID_ARGUMENT */
+  resealAll(): Promise<ResealedAccounts>
+  /** Deletes the state of a user who does not exist any more, also one that another writer has forged. */
+  forget(userId: string): Promise<void>
+}
+
+/** The state of nearly every account, for which nothing is stored. */
+const FREE: AccountState = Object.freeze({
+  lock: null,
+  resetRequiredSince: null,
+  secondFactorSince: null,
+  waysBack: Object.freeze([]),
+})
+
+/** Whether a lock holds now. */
+export function isLockedAt({ lock }: AccountState, now: number): boolean {
+  return lock !== null && (lock.until === null || lock.until > now)
+}
+
+const late = (): Error => new PARAPET_SESSIONS_UNAVAILABLE()
+const PAGE = 100
+
+/** Creates the states over a storage. */
+export function createAccountStates(
+  repository: AccountStateRepository,
+  seal: RecordSeal,
+  now: () => number,
+): AccountStates {
+  function parse(userId: string, text: string | null): AccountState {
+    if (text === null) return FREE
+    const json = seal.open('account', userId, text)
+    // Treating a forged record as no record would unlock the account.
+    if (json === null) throw new PARAPET_SESSIONS_ACCOUNT_UNREADABLE()
+    return JSON.parse(json) as AccountState
+  }
+  function parseOrFree(userId: string, text: string | null): AccountState {
+    try {
+      return parse(userId, text)
+    } catch (error) {
+      if (error instanceof PARAPET_SESSIONS_ACCOUNT_UNREADABLE) return FREE
+      throw error
+    }
+  }
+  /** Reads a record and seals it by the newest secret. `resealed: false`: it was, or another writer was first. */
+  async function load(userId: string): Promise<{ state: AccountState; resealed: boolean }> {
+    const stored = await repository.load(userId)
+    const state = parse(userId, stored)
+    if (stored === null) return { state, resealed: false }
+    const text = seal.seal('account', userId, JSON.stringify(state))
+    const resealed = text !== stored && (await repository.save(userId, stored, text))
+    return { state, resealed }
+  }
+  const update = (
+    read: typeof parse,
+    userId: string,
+    change: (state: AccountState) => AccountState | null,
+  ): Promise<AccountState> =>
+    retryConflicts<AccountState>(async () => {
+      const stored = await repository.load(userId)
+      const state = read(userId, stored)
+      const next = change(state)
+      if (next === null) return state
+      const kept = keptOf(next, now())
+      const text = kept === null ? null : seal.seal('account', userId, JSON.stringify(kept))
+      if (text === null && stored === null) return next
+      return (await repository.save(userId, stored, text)) ? next : conflict
+    }, late)
+
+  return {
+    read: async (userId) => (await load(userId)).state,
+    update: (...given) => update(parse, ...given),
+    replace: (...given) => update(parseOrFree, ...given),
+    resealAll: () => resealEach(repository, load),
+    forget: (userId) =>
+      retryConflicts<void>(async () => {
+        const stored = await repository.load(userId)
+        if (stored !== null && !(await repository.save(userId, stored, null))) return conflict
+        return undefined
+      }, late),
+  }
+}
+
+/** Without what is over; `null`: nothing is left to be stored. */
+function keptOf(state: AccountState, now: number): AccountState | null {
+  const waysBack = state.waysBack.filter(({ expiresAt }) => expiresAt > now)
+  const kept = { ...state, lock: isLockedAt(state, now) ? state.lock : null, waysBack }
+  const isFree = kept.lock === null && kept.resetRequiredSince === null
+  return isFree && kept.secondFactorSince === null && waysBack.length === 0 ? null : kept
+}
+
+/** Seals one record by the newest secret. */
+type Reseal = (userId: string) => Promise<{ readonly resealed: boolean }>
+
+async function resealEach(
+  repository: AccountStateRepository,
+  reseal: Reseal,
+): Promise<ResealedAccounts> {
+  if (repository.list === undefined) {
+    throw new PARAPET_SESSIONS_INVALID_ARGUMENT('sql', 'the option to be set', 'nothing')
+  }
+  const count = { accounts: 0, current: 0, resealed: 0, unreadable: 0 }
+  let ids: readonly string[] = []
+  do {
+    ids = await repository.list(ids.at(-1) ?? null, PAGE)
+    for (const id of ids) count[await resealOne(id, reseal)]++
+    count.accounts += ids.length
+  } while (ids.length === PAGE)
+  const { accounts, resealed, unreadable } = count
+  return { accounts, resealed, unreadable }
+}
+
+async function resealOne(
+  userId: string,
+  reseal: Reseal,
+): Promise<'current' | 'resealed' | 'unreadable'> {
+  try {
+    return (await reseal(userId)).resealed ? 'resealed' : 'current'
+  } catch (error) {
+    if (error instanceof PARAPET_SESSIONS_ACCOUNT_UNREADABLE) return 'unreadable'
+    throw error
+  }
+}

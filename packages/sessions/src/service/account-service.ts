@@ -1,0 +1,263 @@
+/** What happens to an account by links in messages: reset, verification, magic links, the way back. */
+import type { SecurityEvents } from '@parapet/kit'
+import type { Account, AccountDirectory } from '../accounts/account.ts'
+import type { AccountStates } from '../accounts/account-state.ts'
+import {
+  hashSecret,
+  readLinkToken,
+  type AccountTokens,
+  type FoundToken,
+  type TokenPurpose,
+} from '../accounts/account-tokens.ts'
+import { findById, type Mailer, type RequestedMail } from '../accounts/mailer.ts'
+import { PARAPET_SESSIONS_LINK_REFUSED, PARAPET_SESSIONS_LOGIN_FAILED } from '../errors.ts'
+import { requireAccepted } from '../password-policy/require-accepted.ts'
+import type { PasswordPolicy } from '../password-policy/password-policy.ts'
+import { hashPassword, verifyPassword } from '../passwords/hash-password.ts'
+import { callPort } from '../second-factor/second-factor.ts'
+import { sourceOf, type RequestLike } from '../users/request-like.ts'
+import type { LinkedIdentities } from './linked-identities.ts'
+import type { SessionOperations } from './operations.ts'
+import type { LoginResult, SecondStep, StepContext } from './second-step.ts'
+
+/** What {@link AccountService} needs. */
+export interface AccountServiceSettings {
+  readonly directory: AccountDirectory
+  readonly policy: PasswordPolicy
+  readonly tokens: AccountTokens
+  readonly states: AccountStates
+  readonly mailer: Mailer
+  readonly sessions: Pick<SessionOperations, 'revoke'>
+  readonly secondStep: SecondStep
+  readonly securityEvents: SecurityEvents
+  readonly hashLogin: (login: string) => string
+  readonly identities: Pick<LinkedIdentities, 'removeSince'>
+  readonly now: () => number
+}
+
+/** A new password, and whether it ends the API keys as well. */
+export interface NewPassword {
+  readonly password: string
+  /** @default false */
+  readonly keepApiKeys?: boolean | undefined
+}
+
+/** The steps behind the public routes of accounts. */
+export class AccountService {
+  readonly #settings: AccountServiceSettings
+
+  constructor(settings: AccountServiceSettings) {
+    this.#settings = settings
+  }
+
+  /** Asks for a message. Does the same work whether there is an account or not. */
+  async request(kind: RequestedMail, email: string, request: RequestLike): Promise<void> {
+    const { mailer, securityEvents, hashLogin } = this.#settings
+    // Databases refuse such text, and no mailbox has such a name.
+    if (!email.isWellFormed() || email.includes('\0')) return
+    await mailer.request(kind, email)
+    const details = { kind, loginHash: hashLogin(email) }
+    securityEvents.emit('sessions.link_requested', { details }, request)
+  }
+
+  /** @throws PARAPET_SESSIONS_LINK_REFUSED, PARAPET_SESSIONS_PASSWORD_REFUSED, PARAPET_SESSIONS_BUSY */
+  async resetPassword(token: string, next: NewPassword, request: RequestLike): Promise<void> {
+    const { directory, identities, securityEvents, mailer } = this.#settings
+    const [found, account] = await this.#open('reset', token)
+    const { id } = account.user
+    // Someone else may have signed up with the address, and have left another way in for its owner's arrival.
+    const keepApiKeys = next.keepApiKeys === true && account.isEmailVerified
+    // Before the token is used up, so that a refused password can be corrected.
+    const passwordHash = await this.hashAccepted(account, next.password)
+    await this.#take('reset', found)
+    const saved = await this.replacePassword(account, passwordHash, () =>
+      this.#endAccess(id, keepApiKeys),
+    )
+    if (!saved) throw new PARAPET_SESSIONS_LINK_REFUSED()
+    if (!account.isEmailVerified) {
+      await identities.removeSince(id, 0, 'the address was verified by a reset')
+      // The link came to this address.
+      await callPort(() => directory.verifyEmail(id, account.email))
+    }
+    securityEvents.emit('sessions.password_reset', { principalId: id, details: {} }, request)
+    await mailer.notify(id, 'password_reset', sourceOf(request))
+  }
+
+  /**
+   * Marks an address as verified, or replaces the address by the new one.
+   *
+   * @param password of an account that signed up: somebody else may have signed up with the address, and
+   *   the owner of the mailbox must not confirm the password of somebody else.
+   * @param sessionUserId the user who is logged in; needs no password.
+   * @throws PARAPET_SESSIONS_LINK_REFUSED, PARAPET_SESSIONS_LOGIN_FAILED
+   */
+  async verifyEmail(
+    token: string,
+    {
+      password,
+      sessionUserId,
+    }: { readonly password?: string | undefined; readonly sessionUserId: string | null },
+    request: RequestLike,
+  ): Promise<void> {
+    if (token.startsWith('change.')) return this.#changeEmail(token, request)
+    const { directory, tokens, securityEvents } = this.#settings
+    const [found, account] = await this.#open('verify', token)
+    const { id } = account.user
+    if (account.passwordHash !== null && sessionUserId !== id) {
+      const isRight =
+        password !== undefined && (await verifyPassword(account.passwordHash, password))
+      if (!isRight) {
+        await tokens.countTry('verify', found)
+        throw new PARAPET_SESSIONS_LOGIN_FAILED()
+      }
+    }
+    await this.#take('verify', found)
+    if (!(await callPort(() => directory.verifyEmail(id, account.email)))) {
+      throw new PARAPET_SESSIONS_LINK_REFUSED()
+    }
+    securityEvents.emit('sessions.email_verified', { principalId: id, details: {} }, request)
+  }
+
+  /** Finishes a login by a magic link. @throws PARAPET_SESSIONS_LINK_REFUSED, and what a login throws. */
+  async finishMagicLink(token: string, step: StepContext): Promise<LoginResult> {
+    const [found, account] = await this.#open('magic', token)
+    await this.#take('magic', found)
+    return this.#settings.secondStep.begin(account.user, { amr: ['email'] }, step)
+  }
+
+  /**
+   * Puts the address before a change back, ends every session and API key, removes the identities that were linked
+   * since the change, and asks for a new password: the person who changed the address may know the old one. @throws PARAPET_SESSIONS_LINK_REFUSED
+   */
+  async undoEmailChange(token: string, request: RequestLike): Promise<void> {
+    const { directory, states, tokens, mailer, identities, securityEvents, now } = this.#settings
+    const link = readLinkToken('undo', token)
+    if (link === null) throw new PARAPET_SESSIONS_LINK_REFUSED()
+    const { userId } = link
+    const hash = hashSecret(link.secret)
+    const { waysBack } = await states.read(userId)
+    const index = waysBack.findIndex((way) => way.hash === hash && way.expiresAt > now())
+    const account = index === -1 ? null : await findById(directory, userId)
+    if (account === null) throw new PARAPET_SESSIONS_LINK_REFUSED()
+    const { email, expiresAt } = waysBack[index]!
+    await tokens.clear(userId)
+    const isBack =
+      account.email === email ||
+      (await callPort(() => directory.saveEmail(userId, email, account.email)))
+    if (!isBack) throw new PARAPET_SESSIONS_LINK_REFUSED()
+    await identities.removeSince(userId, expiresAt - WAY_BACK_MS, 'the address was put back')
+    // The ways back of later changes belong to the person who made them. Last, so that a click after a crash goes on.
+    await states.update(userId, (state) => {
+      const end = state.waysBack.findIndex((way) => way.hash === hash)
+      const left = end === -1 ? state.waysBack : state.waysBack.slice(0, end)
+      return { ...state, resetRequiredSince: now(), waysBack: left }
+    })
+    await this.#endAccess(userId, false)
+    securityEvents.emit(
+      'sessions.email_change_undone',
+      { principalId: userId, details: {} },
+      request,
+    )
+    await mailer.notify(userId, 'email_change_undone', sourceOf(request))
+    await mailer.request('owed-reset', email)
+  }
+
+  /** Hashes a password that the policy accepts. @throws PARAPET_SESSIONS_PASSWORD_REFUSED */
+  async hashAccepted({ email, words = [] }: Account, password: string): Promise<string> {
+    const { policy } = this.#settings
+    await requireAccepted(policy, password, { words: [email, ...words] })
+    return hashPassword(password)
+  }
+
+  /**
+   * Saves a password and ends what the old one gave access to: before, so that a crash leaves no session of
+   * the person who knew the old one, and after, for a login with it in between. A required reset is done by it.
+   *
+   * @returns `false`: the password was changed by another request meanwhile.
+   */
+  async replacePassword(
+    { user, passwordHash: previous }: Account,
+    passwordHash: string,
+    endAccess: () => Promise<void>,
+  ): Promise<boolean> {
+    const { directory, states } = this.#settings
+    await endAccess()
+    const saved = await callPort(() => directory.savePassword(user.id, passwordHash, previous))
+    if (!saved) return false
+    await endAccess()
+    await states.update(user.id, (state) =>
+      state.resetRequiredSince === null ? null : { ...state, resetRequiredSince: null },
+    )
+    return true
+  }
+
+  async #changeEmail(token: string, request: RequestLike): Promise<void> {
+    const { directory, states, mailer, securityEvents, now } = this.#settings
+    const [found, account] = await this.#open('change', token)
+    const { newEmail } = found
+    if (newEmail === null) throw new PARAPET_SESSIONS_LINK_REFUSED()
+    await this.#take('change', found)
+    // The former address may be that of someone else: a way back there would give them the account.
+    if (!account.isEmailVerified) return this.#replaceUnverified(account, newEmail, request)
+    const { id } = account.user
+    const way = { email: account.email, hash: null, expiresAt: now() + WAY_BACK_MS }
+    let isFull = false
+    await states.update(id, (state) => {
+      const kept = state.waysBack.filter(({ expiresAt }) => expiresAt > now())
+      isFull = kept.length >= MAX_WAYS_BACK
+      return isFull ? null : { ...state, waysBack: [...kept, way] }
+    })
+    // Otherwise many changes in a row would push the first address out of the list.
+    if (isFull) throw new PARAPET_SESSIONS_LINK_REFUSED()
+    const notice = await mailer.announceChange(id, account.email)
+    if (!(await callPort(() => directory.saveEmail(id, newEmail, account.email)))) {
+      await notice.withdraw()
+      await states.update(id, (state) => ({
+        ...state,
+        waysBack: state.waysBack.filter(({ email, hash }) => email !== way.email || hash !== null),
+      }))
+      throw new PARAPET_SESSIONS_LINK_REFUSED()
+    }
+    securityEvents.emit('sessions.email_changed', { principalId: id, details: {} }, request)
+    await notice.send()
+  }
+
+  async #replaceUnverified(
+    { user, email }: Account,
+    newEmail: string,
+    request: RequestLike,
+  ): Promise<void> {
+    const { directory, securityEvents } = this.#settings
+    const isSaved = await callPort(() => directory.saveEmail(user.id, newEmail, email))
+    if (!isSaved) throw new PARAPET_SESSIONS_LINK_REFUSED()
+    const fields = { principalId: user.id, details: {} }
+    securityEvents.emit('sessions.email_changed', fields, request)
+  }
+
+  /** @throws PARAPET_SESSIONS_LINK_REFUSED */
+  async #open(purpose: TokenPurpose, token: string): Promise<[FoundToken, Account]> {
+    const { directory, tokens } = this.#settings
+    const found = await tokens.find(purpose, token)
+    const account = found === null ? null : await findById(directory, found.userId)
+    if (found === null || account === null || !(await tokens.isCurrent(found, account))) {
+      throw new PARAPET_SESSIONS_LINK_REFUSED()
+    }
+    return [found, account]
+  }
+
+  /** @throws PARAPET_SESSIONS_LINK_REFUSED another request has used it. */
+  async #take(purpose: TokenPurpose, found: FoundToken): Promise<void> {
+    if (!(await this.#settings.tokens.take(purpose, found))) {
+      throw new PARAPET_SESSIONS_LINK_REFUSED()
+    }
+  }
+
+  async #endAccess(userId: string, keepApiKeys: boolean): Promise<void> {
+    await this.#settings.sessions.revoke({ userId, keepApiKeys }, 'the password was replaced')
+  }
+}
+
+/** How long the way back to an address works, in milliseconds. */
+const WAY_BACK_MS = 259_200_000
+/** How often an address can be changed within that time. */
+const MAX_WAYS_BACK = 5
