@@ -16,6 +16,8 @@ export interface PendingLogin {
   /** The epochs at the first step: if the sessions of the user are ended meanwhile, so is the login. */
   readonly born: TokenEpochs
   readonly origin?: SessionOrigin
+  /** Whether a link of the origin says that it is this user. */
+  readonly isLinked?: boolean
 }
 
 /** How long the second step may take, in milliseconds. */

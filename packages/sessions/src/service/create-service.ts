@@ -12,6 +12,7 @@ import type { SessionContext } from '../session/context.ts'
 import { createLoginHash } from '../secrets/login-hash.ts'
 import { createVerifiedTokens } from '../tokens/verified-tokens.ts'
 import { createTokenVerifier } from '../tokens/verify-jwt.ts'
+import type { SessionOrigin } from '../users/session-origin.ts'
 import { createKnownDevices, type KnownDevices } from '../users/known-devices.ts'
 import {
   createAccountMail,
@@ -144,7 +145,9 @@ function createLogins(
   })
   const visits = { context, singleSignOn, identities, secondFactor, securityEvents }
   const ownIdentities = new OwnIdentities(visits)
-  const secondStep = createSecondStep({ context, sessions, secondFactor, securityEvents })
+  const ownerOf = (origin: SessionOrigin) => identities.ownerOf(origin)
+  const steps = { context, sessions, secondFactor, ownerOf, securityEvents }
+  const secondStep = createSecondStep(steps)
   const hashLogin = createLoginHash(secrets[0]!)
   const shared = { context, secondStep, hashLogin, securityEvents }
   return {

@@ -18,7 +18,7 @@ import type { NoticeDetails } from '../accounts/account.ts'
 import { callPort } from '../second-factor/second-factor.ts'
 import { lookUpUser, type SessionContext } from '../session/context.ts'
 import { endSession } from '../session/end-session.ts'
-import { rememberLogout, sessionsOf } from '../session/provider-session.ts'
+import { sessionsOf } from '../session/provider-session.ts'
 import { describeValue } from '../users/describe-value.ts'
 import { isName } from '../users/names.ts'
 import { sourceOf, type RequestLike } from '../users/request-like.ts'
@@ -222,11 +222,7 @@ export class LinkedIdentities implements IdentityOperations {
     change: LinkChange | undefined,
   ): Promise<void> {
     const { context, securityEvents } = this.#settings
-    // Of logins that wait for their second step. The identity may log in again in this second, as itself.
-    const issuedAt = Math.floor(context.now() / 1000) - 1
-    const logout = { provider, subject, sid: null, issuedAt }
-    await rememberLogout(context, logout)
-    for (const sessionId of await sessionsOf(context, logout)) {
+    for (const sessionId of await sessionsOf(context, { provider, subject, sid: null })) {
       const record = await readRecord(context, sessionId)
       if (record?.user.id !== userId || sessionId === change?.sessionId) continue
       const ended = await endSession(context, sessionId)

@@ -80,11 +80,6 @@ export class OwnIdentities {
     await this.#settings.identities.removeOwn(user.id, id, { sessionId, request })
   }
 
-  /** Whether the identity of a login is linked to its user. */
-  async isLinked({ origin, user }: Pick<SessionRecord, 'user'> & Pick<ShownIdentity, 'origin'>) {
-    return (await this.#settings.identities.ownerOf(origin)) === user.id
-  }
-
   /**
    * Finishes a link or a step-up, for the session that started it.
    *

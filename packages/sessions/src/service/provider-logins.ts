@@ -2,7 +2,6 @@
 import type { SecurityEvents } from '@parapet/kit'
 import {
   PARAPET_SESSIONS_LOGOUT_REFUSED,
-  PARAPET_SESSIONS_SSO_REFUSED,
   PARAPET_SESSIONS_UNAVAILABLE,
 } from '../errors.ts'
 import type { FinishedVisit } from '../oidc/id-token.ts'
@@ -112,11 +111,6 @@ export function createProviderLogins(settings: ProviderLoginSettings): ProviderL
       }
       const { formerSessionId } = visit
       const result = await secondStep.begin(visit.user, visit.proof, step, visit)
-      // The link may have been removed meanwhile: its removal ends the sessions that it finds.
-      if (visit.isLinked && 'sessionId' in result && !(await ownIdentities.isLinked(visit))) {
-        await endSession(context, result.sessionId)
-        throw new PARAPET_SESSIONS_SSO_REFUSED()
-      }
       // The browser sends no cookie of its session with a form of another site, and no `strict` one.
       if ('sessionId' in result && formerSessionId !== null) {
         const ended = await endSession(context, formerSessionId)

@@ -1,6 +1,10 @@
 /** The second step of a login: between the first factor and the session. */
 import type { SecurityEvents } from '@parapet/kit'
-import { PARAPET_SESSIONS_LOGIN_FAILED, PARAPET_SESSIONS_TICKET_REFUSED } from '../errors.ts'
+import {
+  PARAPET_SESSIONS_LOGIN_FAILED,
+  PARAPET_SESSIONS_SSO_REFUSED,
+  PARAPET_SESSIONS_TICKET_REFUSED,
+} from '../errors.ts'
 import { birthOf, hasEnded } from '../revocation/epoch.ts'
 import {
   createPendingLogins,
@@ -41,6 +45,8 @@ interface FirstStepAtProvider {
   /** Whether it is trusted to have checked two factors. */
   readonly isMultiFactor: boolean
   readonly origin: SessionOrigin
+  /** Whether a link says that it is this user. */
+  readonly isLinked: boolean
 }
 
 /** See {@link createSecondStep}. */
@@ -49,6 +55,7 @@ export interface SecondStep {
    * Starts the session, or a second step where the user has a factor.
    *
    * @param provider what a login at an identity provider has shown.
+   * @throws PARAPET_SESSIONS_SSO_REFUSED its link has been removed meanwhile.
    */
   begin(
     user: SessionUser,
@@ -61,7 +68,10 @@ export interface SecondStep {
     ticket: string,
     step: StepContext,
   ): Promise<{ readonly methods: readonly string[]; readonly passkey?: object }>
-  /** @throws PARAPET_SESSIONS_TICKET_REFUSED, PARAPET_SESSIONS_LOGIN_FAILED, and what the port throws. */
+  /**
+   * @throws PARAPET_SESSIONS_TICKET_REFUSED, PARAPET_SESSIONS_LOGIN_FAILED, PARAPET_SESSIONS_SSO_REFUSED, and
+   *   what the port throws.
+   */
   finish(ticket: string, proof: SecondFactorProof, step: StepContext): Promise<SessionGrant>
 }
 
@@ -71,6 +81,8 @@ export interface SecondStepSettings {
   readonly sessions: Pick<SessionService, 'start'>
   /** `undefined`: the first step is enough. */
   readonly secondFactor: SecondFactor | undefined
+  /** The id of the user to whom an identity is linked. */
+  readonly ownerOf: (origin: SessionOrigin) => Promise<string | null>
   readonly securityEvents: SecurityEvents
 }
 
@@ -92,12 +104,13 @@ class PortedSecondStep implements SecondStep {
     given: SessionUser,
     proof: LoginProof,
     step: StepContext,
-    { isMultiFactor = false, origin }: Partial<FirstStepAtProvider> = {},
+    { isMultiFactor = false, origin, isLinked = false }: Partial<FirstStepAtProvider> = {},
   ): Promise<SessionGrant | PendingTicket> {
-    const { context, sessions, secondFactor, securityEvents } = this.#settings
+    const { context, secondFactor, securityEvents } = this.#settings
     const { request } = step
+    const shown = origin && { origin, isLinked }
     if (secondFactor === undefined || isMultiFactor) {
-      return sessions.start(given, proof, request, origin)
+      return this.#startSession(given, proof, request, shown)
     }
     const user = requireUser(given)
     const first = requireProof(proof, context.now())
@@ -106,14 +119,9 @@ class PortedSecondStep implements SecondStep {
       () => secondFactor.methodsOf(user.id, circumstances),
       requireMethods,
     )
-    if (methods.length === 0) return sessions.start(user, proof, request, origin)
+    if (methods.length === 0) return this.#startSession(user, proof, request, shown)
     const born = birthOf(await context.epochs.open(user.id))
-    const ticket = await this.#pending.add({
-      user,
-      proof: first,
-      born,
-      ...(origin === undefined ? undefined : { origin }),
-    })
+    const ticket = await this.#pending.add({ user, proof: first, born, ...shown })
     const fields = { principalId: user.id, details: { methods: [...methods] } }
     securityEvents.emit('sessions.second_factor_requested', fields, request)
     return { ticket, methods, expiresInSeconds: TICKET_LIFETIME_MS / 1000 }
@@ -160,15 +168,16 @@ class PortedSecondStep implements SecondStep {
   }
 
   async #start(
-    { user, proof, origin }: PendingLogin,
+    { user, proof, origin, isLinked = false }: PendingLogin,
     shown: ShownFactor,
     { request }: StepContext,
   ): Promise<SessionGrant> {
-    const { context, sessions } = this.#settings
+    const { context } = this.#settings
     const { findUser, now } = context
     const current = findUser === undefined ? user : await lookUpUser(findUser, user.id)
     if (current === null) throw new PARAPET_SESSIONS_LOGIN_FAILED()
-    const grant = await sessions.start(current, joinProofs(proof, shown, now()), request, origin)
+    const joined = joinProofs(proof, shown, now())
+    const grant = await this.#startSession(current, joined, request, origin && { origin, isLinked })
     try {
       await shown.bind?.(grant.sessionId)
       return grant
@@ -176,6 +185,22 @@ class PortedSecondStep implements SecondStep {
       await endSession(context, grant.sessionId)
       throw error
     }
+  }
+
+  /** The removal of a link ends the sessions that it finds: this one ends itself if it came too late for it. */
+  async #startSession(
+    user: SessionUser,
+    proof: LoginProof,
+    request: StepContext['request'],
+    shown: Pick<FirstStepAtProvider, 'origin' | 'isLinked'> | undefined,
+  ): Promise<SessionGrant> {
+    const { context, sessions, ownerOf } = this.#settings
+    const grant = await sessions.start(user, proof, request, shown?.origin)
+    if (shown?.isLinked && (await ownerOf(shown.origin)) !== grant.userId) {
+      await endSession(context, grant.sessionId)
+      throw new PARAPET_SESSIONS_SSO_REFUSED()
+    }
+    return grant
   }
 
   #emitFailed(principalId: string, { request }: StepContext): void {

@@ -32,7 +32,7 @@ export async function removeOrigin(
 /** The ids of the sessions that a logout may be about; {@link isLoggedOut} decides about each. */
 export function sessionsOf(
   { store }: Pick<SessionContext, 'store'>,
-  logout: ProviderLogout,
+  logout: Omit<ProviderLogout, 'issuedAt'>,
 ): Promise<string[]> {
   return store.members(`${keyOfLogout(logout)}:sessions`)
 }
@@ -70,7 +70,7 @@ function keysOf({ provider, subject, sid }: SessionOrigin): string[] {
   return sid === null ? [bySubject] : [bySubject, keyOf(provider, 'sid', sid)]
 }
 
-function keyOfLogout({ provider, subject, sid }: ProviderLogout): string {
+function keyOfLogout({ provider, subject, sid }: Omit<ProviderLogout, 'issuedAt'>): string {
   return sid === null ? keyOf(provider, 'sub', subject ?? '') : keyOf(provider, 'sid', sid)
 }
 
