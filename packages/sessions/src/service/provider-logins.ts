@@ -1,9 +1,6 @@
 /** Logins at an identity provider: from the start to the session. */
 import type { SecurityEvents } from '@parapet/kit'
-import {
-  PARAPET_SESSIONS_LOGOUT_REFUSED,
-  PARAPET_SESSIONS_UNAVAILABLE,
-} from '../errors.ts'
+import { PARAPET_SESSIONS_LOGOUT_REFUSED, PARAPET_SESSIONS_UNAVAILABLE } from '../errors.ts'
 import type { FinishedVisit } from '../oidc/id-token.ts'
 import { isLocalPath } from '../oidc/local-path.ts'
 import type { ProviderCallback, SingleSignOn, StartedLogin } from '../oidc/single-sign-on.ts'
