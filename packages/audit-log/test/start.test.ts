@@ -8,12 +8,13 @@ import { Pool, type PoolConfig } from 'pg'
 import t, { type Test } from 'tap'
 import { ORIGIN, useFolder } from './support.ts'
 
-async function start(t: Test, config: PoolConfig): Promise<Error> {
+async function start(t: Test, config: PoolConfig, portDeadlineMs?: number): Promise<Error> {
   const pool = new Pool(config)
   pool.on('error', () => {})
   const app = Fastify()
   const sql = createSqlClient(pool)
-  const options = { origin: ORIGIN, directory: useFolder(t), sql, portDeadlineMs: 50 }
+  const deadline = portDeadlineMs === undefined ? {} : { portDeadlineMs }
+  const options = { origin: ORIGIN, directory: useFolder(t), sql, ...deadline }
   t.after(() => void pool.end().catch(() => {}))
   t.after(() => app.close())
   try {
@@ -41,14 +42,14 @@ await t.test('the boot names the reason why the database cannot be used', async 
     change(url)
     return { connectionString: url.href }
   }
-  const cases: [config: PoolConfig, reason: RegExp][] = [
-    [{ host: '127.0.0.1', port }, /did not answer within 50 ms/],
+  const cases: [config: PoolConfig, reason: RegExp, portDeadlineMs?: number][] = [
+    [{ host: '127.0.0.1', port }, /did not answer within 50 ms/, 50],
     [{ host: '127.0.0.1', port: 1 }, /ECONNREFUSED/],
     [elsewhere((url) => url.searchParams.set('options', '-c search_path=nowhere')), /schema/],
     [elsewhere((url) => (url.pathname = '/nowhere')), /nowhere/],
   ]
-  for (const [config, reason] of cases) {
-    const error = await start(t, config)
+  for (const [config, reason, portDeadlineMs] of cases) {
+    const error = await start(t, config, portDeadlineMs)
     t.match(error, { code: 'PARAPET_AUDIT_LOG_UNAVAILABLE', statusCode: 503, message: reason })
     t.ok(error.cause instanceof Error)
   }

@@ -4,7 +4,8 @@ import type { CookieSettings } from '../options.ts'
 import { requireSameOrigin } from './same-origin.ts'
 import type { HostCookie } from './session-cookie.ts'
 
-const BEARER = /^bearer +(\S+)$/i
+/** What follows is read by the checks of tokens and keys, which refuse white space. */
+const BEARER = /^bearer\b */i
 
 /** Reads the credential of a request; `null`: the request is anonymous. */
 export type CredentialReader = (request: FastifyRequest) => string | null
@@ -22,10 +23,9 @@ export function createCredentialReader(
 ): CredentialReader {
   return (request) => {
     const { authorization } = request.headers
-    if (authorization !== undefined && /^bearer\b/i.test(authorization)) {
-      // A malformed bearer header is an invalid token, not an anonymous request.
-      return BEARER.exec(authorization)?.[1] ?? ''
-    }
+    const scheme = authorization === undefined ? null : BEARER.exec(authorization)
+    // A malformed bearer header is an invalid token, not an anonymous request.
+    if (scheme !== null) return authorization!.slice(scheme[0].length)
     const cookie = cookies === undefined ? undefined : sessionCookie.read(request)
     if (cookies === undefined || cookie === undefined) return null
     requireSameOrigin(request, cookies.trustedOrigins)
