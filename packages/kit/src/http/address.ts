@@ -7,6 +7,10 @@ type AddressBytes = Uint8Array
 const MAPPED_PREFIX_BITS = 96
 const CLIENT_PREFIX_BITS = 64
 
+/** No leading zero: some parsers read it as octal and get another address. */
+const OCTET = '(?:25[0-5]|2[0-4]\\d|1\\d\\d|[1-9]?\\d)'
+const V4 = new RegExp(`^${OCTET}(?:\\.${OCTET}){3}$`)
+
 /**
  * The 16 bytes of an IPv4 or IPv6 address, or `null` when the text is neither. `::ffff:192.0.2.1`
  * and `192.0.2.1` give the same bytes; a zone (`%eth0`) is dropped.
@@ -19,15 +23,9 @@ export function parseAddress(text: string): Uint8Array | null {
 }
 
 function parseV4(text: string): AddressBytes | null {
-  const parts = text.split('.')
-  if (parts.length !== 4) return null
+  if (!V4.test(text)) return null
   const bytes = new Uint8Array(16)
-  bytes[10] = bytes[11] = 0xff
-  for (const [index, part] of parts.entries()) {
-    // No leading zero: some parsers read it as octal and get another address.
-    if (!/^(0|[1-9]\d{0,2})$/.test(part) || Number(part) > 255) return null
-    bytes[12 + index] = Number(part)
-  }
+  bytes.set([0xff, 0xff, ...text.split('.').map(Number)], 10)
   return bytes
 }
 
@@ -105,6 +103,7 @@ function isMapped(bytes: AddressBytes): boolean {
  * all without a port. All that is no address (the empty peer of a UNIX socket) shares one key.
  */
 export function clientKey(address: string): string {
+  if (V4.test(address)) return address
   const bytes = parseClientAddress(address)
   if (bytes === null) return 'unknown'
   if (isMapped(bytes)) return bytes.subarray(12).join('.')

@@ -1,5 +1,5 @@
 /** The `onRequest` hook: authenticates requests and sets `request.principal`. */
-import type { Principal } from '@parapet/kit'
+import { parsePrincipal, type Principal } from '@parapet/kit'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { looksLikeApiKey, parseApiKey } from '../api-keys/key-text.ts'
 import {
@@ -107,9 +107,17 @@ function refuseAnonymous(reply: FastifyReply): never {
   throw new PARAPET_SESSIONS_UNAUTHENTICATED()
 }
 
-function principalOf({ user, sessionId, authenticatedAt, amr, actorId }: AccessToken): Principal {
+/** A token that is seen again is the same object, and has the same principal. */
+const principals = new WeakMap<AccessToken, Principal>()
+
+function principalOf(token: AccessToken): Principal {
+  const known = principals.get(token)
+  if (known !== undefined) return known
+  const { user, sessionId, authenticatedAt, amr, actorId } = token
   const actor = actorId === undefined ? undefined : { actorId }
-  return Object.freeze({ ...user, sessionId, authenticatedAt, amr, ...actor })
+  const principal = parsePrincipal({ ...user, sessionId, authenticatedAt, amr, ...actor })
+  principals.set(token, principal)
+  return principal
 }
 
 /** The scopes are a ceiling: the key may do what its owner may do now and the scopes name. */

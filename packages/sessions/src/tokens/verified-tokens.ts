@@ -88,10 +88,10 @@ export function createVerifiedTokens(maxBytes: number): VerifiedTokens {
   }
 }
 
-/** The objects of an entry, its place in the map, and its claims; measured, and rounded up. */
+/** The objects of an entry, its place in the map, its claims and its principal; measured, and rounded up. */
 function sizeOf({ length }: string, { token: { user, amr } }: VerifiedToken): number {
   const names = user.roles.length + (user.permissions?.length ?? 0) + amr.length
-  return 512 + length + 32 * names
+  return 768 + length + 64 * names
 }
 
 /** The token itself is not kept: a dump of the memory must not contain credentials. */
