@@ -59,6 +59,33 @@ await t.test('a key that is known to be blocked is refused without a call', asyn
   t.equal(one.calls(), 1)
 })
 
+await t.test('refusals that are answered from memory count for the report of abuse', async (t) => {
+  const redis = await useRedis(t)
+  if (redis === null) return
+  const clock = createManualClock()
+  const one = await startInstance(t, new Redis(redis.url, clientOptions), 'scraping', {
+    clock,
+    prefix: redis.prefix,
+    recheckMs: 10,
+    abuse: { containAttempts: 50 },
+  })
+  for (let count = 0; count < 30; count++) await one.send()
+  for (let recheck = 0; recheck < 12; recheck++) {
+    clock.advance(11)
+    await one.send()
+  }
+  for (let count = 0; count < 30; count++) await one.send()
+  t.same(
+    one.events.map(({ type, details }) => [type, (details as { attempts?: number }).attempts]),
+    [
+      ['rate_limits.exceeded', undefined],
+      ['rate_limits.abused', 11],
+      ['rate_limits.abused', 50],
+    ],
+    'each step once',
+  )
+})
+
 /** The behaviour that is promised while Redis does not answer, however that comes about. */
 async function whileDown(t: Test, instances: readonly Instance[], shares: number) {
   const slowest = { ms: 0 }
