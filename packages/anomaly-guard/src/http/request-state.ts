@@ -17,7 +17,10 @@ export function isRefused(request: FastifyRequest): boolean {
 /** Whose will a request was, as far as it limits what may be done about it. */
 export function originOf({ headers }: FastifyRequest, { isAllowed }: Client): Signal['origin'] {
   if (isAllowed) return 'allowed'
-  return headers['sec-fetch-site'] === 'cross-site' ? 'cross-site' : undefined
+  // What a page embeds, as an image in a comment, is the will of its author as well.
+  const isForced =
+    headers['sec-fetch-site'] === 'cross-site' || headers['sec-fetch-mode'] === 'no-cors'
+  return isForced ? 'cross-site' : undefined
 }
 
 const MAX_IN_FLIGHT = 20_000
