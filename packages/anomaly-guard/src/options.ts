@@ -136,7 +136,7 @@ export interface AnomalyGuardOptions {
   readonly challenge?: ChallengeOptions
   /** The SHA-256 of a token, in hex: a request with the token in `break-glass` is never contained. */
   readonly breakGlassSha256?: string
-  /** Lowers the limits of a client elsewhere, such as `app.rateLimits.tighten`. @default the guard's own limit */
+  /** Lowers the limits of a client elsewhere: `app.rateLimits.tighten` fits. @default the guard's own limit */
   readonly tighten?: Tighten
   /** Requires a second factor of a principal. @default nothing is done */
   readonly stepUp?: StepUp

@@ -430,6 +430,30 @@ await t.test('another site cannot lock a visitor out', async (t) => {
   t.same(found.toSorted(), ['brute-force', 'inspection', 'payloads'], 'it is recorded')
 })
 
+await t.test('a port tightens single clients, and the guard a block of them', async (t) => {
+  const calls: unknown[] = []
+  const { app, send } = await build(t, {
+    tighten: (...args) => calls.push(args),
+    contain: { tightenedLimit: 2 },
+  })
+  const order = { reason: 'test', by: 'op', ttlMs: 60_000 }
+  const { tighten } = app.anomaly.contain
+  await tighten('address:2001:db8:0:1::/64', order)
+  await tighten('principal:u-1', order)
+  await tighten('address:192.0.2.0/24', order)
+  t.same(calls, [
+    [{ ip: '2001:db8:0:1::' }, 0.1, 60_000],
+    [{ principal: 'u-1' }, 0.1, 60_000],
+  ])
+  const statuses = async (address: string) => {
+    const replies = []
+    for (let count = 0; count < 3; count++) replies.push((await send('/', address)).statusCode)
+    return replies
+  }
+  t.same(await statuses('192.0.2.9'), [200, 200, 429])
+  t.same(await statuses('2001:db8:0:1::7'), [200, 200, 200], 'the port limits it')
+})
+
 await t.test('tighten, stepUp and revoke are carried out by the ports', async (t) => {
   const calls: unknown[][] = []
   const { app, send } = await build(t, {
@@ -445,10 +469,10 @@ await t.test('tighten, stepUp and revoke are carried out by the ports', async (t
   await contain.lift(containment!.id, { by: 'op' })
   await contain.lift(stepUp.containment!.id, { by: 'op' })
   t.same(calls, [
-    ['tighten', 'address:192.0.2.7', 0.5, 60_000],
+    ['tighten', { ip: '192.0.2.7' }, 0.5, 60_000],
     ['stepUp', 'u-1', 60_000],
     ['revoke', 'u-1', 'test'],
-    ['tighten', 'address:192.0.2.7', 1, 0],
+    ['tighten', { ip: '192.0.2.7' }, 1, 1],
     ['stepUp', 'u-1', 0],
   ])
   for (let sent = 0; sent < 40; sent++) await send('/', '192.0.2.7')
