@@ -437,10 +437,10 @@ await t.test('a port tightens single clients, and the guard a block of them', as
     contain: { tightenedLimit: 2 },
   })
   const order = { reason: 'test', by: 'op', ttlMs: 60_000 }
-  const { tighten } = app.anomaly.contain
-  await tighten('address:2001:db8:0:1::/64', order)
-  await tighten('principal:u-1', order)
-  await tighten('address:192.0.2.0/24', order)
+  const { contain } = app.anomaly
+  await contain.tighten('address:2001:db8:0:1::/64', order)
+  await contain.tighten('principal:u-1', order)
+  await contain.tighten('address:192.0.2.0/24', order)
   t.same(calls, [
     [{ ip: '2001:db8:0:1::' }, 0.1, 60_000],
     [{ principal: 'u-1' }, 0.1, 60_000],
