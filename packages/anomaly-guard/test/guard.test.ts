@@ -413,6 +413,21 @@ await t.test('an image in a comment cannot lock its readers out', async (t) => {
   t.same(app.anomaly.contain.list(), [])
 })
 
+await t.test('a client that forges the headers of a browser is contained', async (t) => {
+  const { app, send } = await build(t)
+  const headers = { 'sec-fetch-site': 'cross-site', 'sec-fetch-mode': 'no-cors' }
+  const payload = { account: 'alice', password: 'guess' }
+  for (let attempt = 0; attempt < 5; attempt++) {
+    await send('/login', '203.0.113.6', { method: 'POST', headers, payload })
+  }
+  t.match(app.anomaly.contain.list(), [{ kind: 'block' }], 'no page can send JSON unasked')
+  const sameSite = { ...headers, 'sec-fetch-site': 'same-origin' }
+  for (let attempt = 0; attempt < 5; attempt++) {
+    await send('/login', '203.0.113.7', { method: 'POST', headers: sameSite })
+  }
+  t.equal(app.anomaly.contain.list().length, 2, 'nor does a page embed what it posts')
+})
+
 await t.test('another site cannot lock a visitor out', async (t) => {
   const { app, send } = await build(t)
   const headers = { 'sec-fetch-site': 'cross-site' }
