@@ -68,6 +68,9 @@ export class FleetLimits implements LimitStore {
     await this.#exchange.connect(START_MS)
     await this.#beat()
     await this.#redis.load().catch(() => {})
+    // A server that does not tell is not down.
+    const policy = await this.#redis.evictionPolicy().catch(() => undefined)
+    if (policy !== undefined) this.#settings.listener.evicts(policy)
   }
 
   close(): void {
