@@ -23,6 +23,17 @@ export const PARAPET_ANOMALY_GUARD_INVALID_RULE = createError<[route: string, pr
 )
 
 /**
+ * Fastify's `trustProxy` trusts every proxy, so that each client can choose its address: it would evade every
+ * measure, and have others contained; the boot stops. Fix: Write the addresses of your proxies, as
+ * `Fastify({ trustProxy: ['10.0.0.0/8'] })`, or set the option `[acceptForgedAddresses]`.
+ */
+export const PARAPET_ANOMALY_GUARD_TRUSTS_EVERY_PROXY = createError<[]>(
+  'PARAPET_ANOMALY_GUARD_TRUSTS_EVERY_PROXY',
+  'Fastify trusts the forwarded address of every client (trustProxy), so each client can evade containment, and ' +
+    "have other addresses contained; write the addresses of your proxies, as Fastify({ trustProxy: ['10.0.0.0/8'] })",
+)
+
+/**
  * A function of the plugin was called with a value outside its documented range. Fix: Pass what the
  * message asks for.
  */

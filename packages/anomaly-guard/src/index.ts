@@ -10,6 +10,7 @@ import type { FastifyInstance, FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
 import { createBehaviourScorer } from './behaviour/scorer.ts'
 import { events } from './events.ts'
+import { refuseForgedAddresses } from './http/client.ts'
 import { createEventReporter } from './http/event-reporter.ts'
 import { registerGuard } from './http/register.ts'
 import type { RequestAnomaly } from './http/request-anomaly.ts'
@@ -27,7 +28,7 @@ export { createRedisStore } from '@parapet/kit'
 export type { BehaviourModel, FeatureDefinition } from './behaviour/types.ts'
 export type { Containment, ContainmentKind, Target } from './contain/containment.ts'
 export type { ContainmentResult, Spared } from './contain/containments.ts'
-export type { Revoke, StepUp, Tighten } from './contain/ports.ts'
+export type { Revoke, StepUp, Tighten, TightenedClient } from './contain/ports.ts'
 export * from './errors.ts'
 export { fitForest, IsolationForest } from './forest/forest.ts'
 export { readForest, writeForest, type ForestFile } from './forest/model-file.ts'
@@ -44,6 +45,7 @@ export type { Impact } from './incidents/impact.ts'
 export type { CountryLookup } from './inspect/geo-types.ts'
 export { createInspector } from './inspect/inspector.ts'
 export type * from './inspect/types.ts'
+export { acceptForgedAddresses } from './options.ts'
 export type {
   AnomalyGuardOptions,
   BehaviourOptions,
@@ -79,6 +81,7 @@ async function anomalyGuardPlugin(
   options: AnomalyGuardOptions,
 ): Promise<void> {
   const settings = resolveOptions(options)
+  refuseForgedAddresses(app, settings)
   declarePhase(app, NAME, 'containment')
   const securityEvents = useSecurityEvents(app, events)
   const report = createEventReporter(securityEvents, app.log, settings.clock.now)

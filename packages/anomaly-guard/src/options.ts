@@ -104,6 +104,9 @@ export interface ChallengeOptions {
   readonly passRequests?: number
 }
 
+/** Accepts `trustProxy: true`. Every client can then evade containment, and have any address contained. */
+export const acceptForgedAddresses: unique symbol = Symbol('acceptForgedAddresses')
+
 /** The options of the plugin. */
 export interface AnomalyGuardOptions {
   /** `shadow` records, `alert` also emits events, `enforce` also contains. @default 'shadow' */
@@ -133,7 +136,7 @@ export interface AnomalyGuardOptions {
   readonly challenge?: ChallengeOptions
   /** The SHA-256 of a token, in hex: a request with the token in `break-glass` is never contained. */
   readonly breakGlassSha256?: string
-  /** Lowers the limits of a client elsewhere, such as `app.rateLimits.tighten`. @default the guard's own limit */
+  /** Lowers the limits of a client elsewhere: `app.rateLimits.tighten` fits. @default the guard's own limit */
   readonly tighten?: Tighten
   /** Requires a second factor of a principal. @default nothing is done */
   readonly stepUp?: StepUp
@@ -142,6 +145,7 @@ export interface AnomalyGuardOptions {
   /** How long anomalies are kept, up to 90 days. @default 2 592 000 000 (30 d) */
   readonly retentionMs?: number
   readonly clock?: Clock
+  readonly [acceptForgedAddresses]?: true
 }
 
 const modes = ['shadow', 'alert', 'enforce'] as const
@@ -252,6 +256,7 @@ export const optionTable = {
   revoke: option.optional(option.callback<Revoke>()),
   retentionMs: option.milliseconds({ min: 60_000, max: 90 * DAY, default: 30 * DAY }),
   clock: option.port<Clock>(['now', 'schedule'], { default: systemClock }),
+  [acceptForgedAddresses]: option.danger(),
 } satisfies Record<keyof AnomalyGuardOptions, OptionReader<unknown>>
 
 function isFeature(value: unknown): string | undefined {

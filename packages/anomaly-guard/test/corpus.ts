@@ -115,6 +115,11 @@ function wellFormed(text: string): string {
 /** What people write into a field, much of it with a word that an attack has as well. */
 export const ordinaryTexts: readonly string[] = [
   'We drove along the coast.',
+  'https://idp.example.com/authorize?client_id=1&redirect_uri=https%3A%2F%2Fapp.example.com%2Fcb',
+  'https://example.com/?profile=https://example.org/anna&homepage=https://anna.example',
+  'Did you read https://example.com/a?',
+  'https://cdn.example.com/img/java.png',
+  'Prompt that allows the user to select from a list of options.',
   'coast. house',
   'boast.',
   'roast. chicken',

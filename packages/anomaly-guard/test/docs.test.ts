@@ -17,6 +17,7 @@ await t.test('the README, the docblocks and the exports agree with the code', (t
     plugin: 'anomalyGuard',
     names: [
       'IsolationForest',
+      'acceptForgedAddresses',
       'createInspector',
       'createRedisStore',
       'fitForest',

@@ -25,7 +25,7 @@ async function startInstance(
   })
   client.on('error', () => {})
   const store = createRedisStore({ client, prefix, onError: () => {}, ...pace })
-  const app = Fastify({ trustProxy: true })
+  const app = Fastify({ trustProxy: 'loopback' })
   t.after(async () => {
     await app.close()
     await store.close()

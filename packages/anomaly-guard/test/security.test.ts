@@ -1,7 +1,12 @@
 /** Attacks on the guard itself, and how it lives beside others. */
+import { randomUUID } from 'node:crypto'
+import { once } from 'node:events'
+import { request, type IncomingMessage } from 'node:http'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { createManualClock, declarePhase } from '@parapet/kit'
-import { anomalyGuard, rules } from '@parapet/anomaly-guard'
-import Fastify from 'fastify'
+import { acceptForgedAddresses, anomalyGuard, rules } from '@parapet/anomaly-guard'
+import Fastify, { type FastifyServerOptions } from 'fastify'
 import t from 'tap'
 import { assertRefused, build } from './support.ts'
 
@@ -231,11 +236,58 @@ await t.test('hostile signals break no request', async (t) => {
   for (const id of odd.map((text) => encodeURIComponent(text.toWellFormed().slice(0, 90) || 'x'))) {
     t.match((await app.inject(`/odd/${id}`)).statusCode, /200|403/)
   }
-  t.equal(
-    (await app.inject({ url: '/odd/x', remoteAddress: 'unix' })).statusCode,
-    200,
-    'no address',
+})
+
+await t.test('a server on a UNIX socket serves, although its peers have no address', async (t) => {
+  const app = Fastify()
+  t.after(() => app.close())
+  await app.register(anomalyGuard, {
+    mode: 'enforce',
+    behaviour: { enabled: false },
+    allow: ['192.0.2.1', '2001:db8::1'],
+    geo: { lookup: { countryOf: () => 'DE' }, deny: ['FR'] },
+    rules: [rules.bruteForce()],
+  })
+  app.post('/login', async (request, reply) => {
+    request.anomaly.fail('login', { account: 'alice' })
+    return reply.code(401).send({})
+  })
+  const socketPath = join(tmpdir(), `anomaly-guard-${randomUUID()}.sock`)
+  await app.listen({ path: socketPath })
+  const statuses = []
+  for (let attempt = 0; attempt < 6; attempt++) {
+    const [response] = (await once(
+      request({ socketPath, path: '/login', method: 'POST' }).end(),
+      'response',
+    )) as [IncomingMessage]
+    response.resume()
+    statuses.push(response.statusCode)
+  }
+  t.same(
+    statuses,
+    Array.from({ length: 6 }, () => 401),
+    'and nobody is contained for all',
   )
+  t.same(app.anomaly.contain.list(), [])
+})
+
+await t.test('clients that can choose their address stop the boot', async (t) => {
+  const start = async (
+    trustProxy: NonNullable<FastifyServerOptions['trustProxy']>,
+    options = {},
+  ) => {
+    const app = Fastify({ trustProxy })
+    t.after(() => app.close())
+    await app.register(anomalyGuard, options)
+  }
+  for (const trustProxy of [true, '0.0.0.0/1,128.0.0.0/1', () => true]) {
+    await t.rejects(start(trustProxy), {
+      code: 'PARAPET_ANOMALY_GUARD_TRUSTS_EVERY_PROXY',
+      statusCode: 500,
+    })
+  }
+  await t.resolves(start(['10.0.0.0/8']))
+  await t.resolves(start(true, { [acceptForgedAddresses]: true }))
 })
 
 await t.test('neither accounts nor passwords are in events, anomalies or errors', async (t) => {

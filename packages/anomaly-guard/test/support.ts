@@ -53,7 +53,7 @@ export const principal = (request: {
 /** An app with a login, resources and exports; time moves by the clock only. */
 export async function build(t: Test, options: AnomalyGuardOptions = {}): Promise<Built> {
   const clock = (options.clock as ManualClock | undefined) ?? createManualClock()
-  const app = Fastify({ trustProxy: true })
+  const app = Fastify({ trustProxy: 'loopback' })
   t.after(() => app.close())
   const { principal: own, ...rest } = options
   await app.register(anomalyGuard, {

@@ -175,6 +175,7 @@ await t.test('one client has one key', (t) => {
     ['192.0.2.1%eth0', 'unknown'],
   ]
   for (const [address, key] of cases) t.equal(clientKey(address), key, address)
+  t.equal(clientKey(undefined), 'unknown', 'the peer of a UNIX socket')
   t.end()
 })
 
@@ -244,6 +245,7 @@ await t.test('ambiguous and malformed blocks are refused', (t) => {
   ]
   for (const block of bad) t.throws(() => createCidrMatcher([block]), refused, block)
   const inside = createCidrMatcher(['10.0.0.0/8', '2001:db8::/32', '192.0.2.1'])
+  t.equal(inside(undefined), false)
   t.equal(inside('::ffff:10.9.9.9'), true, 'v4-mapped')
   t.equal(inside('192.0.2.1'), true)
   t.equal(inside('192.0.2.2'), false)

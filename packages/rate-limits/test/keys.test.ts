@@ -1,4 +1,5 @@
 import type { Principal } from '@parapet/kit'
+import type { RouteHandlerMethod } from 'fastify'
 import t from 'tap'
 import { createApp, HOUR, sendMany } from './helpers.ts'
 
@@ -201,6 +202,45 @@ await t.test('rules that are decided later refuse floods of bad tokens and bodie
   t.equal((await send('/export', { ip, ...login })).statusCode, 429)
   await app.rateLimits.reset({ ip }, 'export')
   t.equal((await send('/export', { ip, ...login })).statusCode, 200, 'an operator may reset it')
+})
+
+await t.test('a client that chooses its key is limited by address as well', async (t) => {
+  const limits = [{ limit: 3, windowMs: HOUR }]
+  const { app, handler, send } = await createApp(t, {
+    tiers: {
+      key: { limits, key: 'apiKey' },
+      device: { limits, key: ['ip', 'header:x-device'] },
+      login: { limits, key: 'account' },
+      own: { limits, key: 'principal' },
+    },
+  })
+  app.addHook('onRequest', async ({ url }, reply) => {
+    if (url === '/own') await reply.code(401).send({})
+  })
+  const refuse: RouteHandlerMethod = async ({ headers }, reply) =>
+    headers['x-good'] === undefined ? reply.code(401).send({}) : handler()
+  app.get('/key', { config: { rateLimit: 'key' } }, refuse)
+  app.get('/device', { config: { rateLimit: 'device' } }, refuse)
+  app.post('/login', { config: { rateLimit: 'login' } }, refuse)
+  app.get('/own', { config: { rateLimit: ['key', 'own'] } }, handler)
+  const guess = async (url: string, count: number, ip: string, headers = {}) => {
+    const statuses = await sendMany(count, (index) =>
+      send(url, {
+        ip,
+        method: url === '/login' ? 'POST' : 'GET',
+        headers: { 'x-api-key': `key-${index}`, 'x-device': `device-${index}`, ...headers },
+        ...(url === '/login' ? { payload: { login: `user-${index}` } } : undefined),
+      }),
+    )
+    return [statuses.lastIndexOf(401) + 1, statuses.at(-1)]
+  }
+  t.same(await guess('/key', 32, '192.0.2.1'), [30, 429], 'ten times, for those behind one address')
+  t.same(await guess('/device', 32, '192.0.2.2'), [30, 429])
+  t.same(await guess('/login', 32, '192.0.2.3'), [30, 429])
+  t.same(await guess('/own', 32, '192.0.2.4'), [3, 429], 'a tier by principal has a stricter guard')
+  t.same(await guess('/key', 40, '192.0.2.5', { 'x-good': '1' }), [0, 200], 'only failures count')
+  await guess('/key', 40, '192.0.2.6', { 'x-api-key': 'one' })
+  t.same(await guess('/key', 3, '192.0.2.6', { 'x-api-key': 'two' }), [3, 401], 'nor do refusals')
 })
 
 await t.test('what users do does not use up the guard of their address', async (t) => {

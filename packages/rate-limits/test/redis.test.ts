@@ -1,6 +1,9 @@
 import { EventEmitter, once } from 'node:events'
 import { createManualClock } from '@parapet/kit'
+import fastifyRedis from '@fastify/redis'
+import { rateLimits } from '@parapet/rate-limits'
 import { startRedis, startRedisCluster, useRedis } from '@parapet/testing'
+import Fastify from 'fastify'
 import { Cluster, Redis } from 'ioredis'
 import t, { type Test } from 'tap'
 import { clientOptions, startInstance, startSwitch, emitted, type Instance } from './fleet.ts'
@@ -57,6 +60,54 @@ await t.test('a key that is known to be blocked is refused without a call', asyn
   one.calls()
   t.equal((await one.send()).statusCode, 200)
   t.equal(one.calls(), 1)
+})
+
+await t.test('refusals that are answered from memory count for the report of abuse', async (t) => {
+  const redis = await useRedis(t)
+  if (redis === null) return
+  const clock = createManualClock()
+  const one = await startInstance(t, new Redis(redis.url, clientOptions), 'scraping', {
+    clock,
+    prefix: redis.prefix,
+    recheckMs: 10,
+    abuse: { containAttempts: 50 },
+  })
+  for (let count = 0; count < 30; count++) await one.send()
+  for (let recheck = 0; recheck < 12; recheck++) {
+    clock.advance(11)
+    await one.send()
+  }
+  for (let count = 0; count < 30; count++) await one.send()
+  t.same(
+    one.events.map(({ type, details }) => [type, (details as { attempts?: number }).attempts]),
+    [
+      ['rate_limits.exceeded', undefined],
+      ['rate_limits.abused', 11],
+      ['rate_limits.abused', 50],
+    ],
+    'each step once',
+  )
+})
+
+await t.test('a Redis that drops keys before they end is reported at boot', async (t) => {
+  const redis = await startRedis(t)
+  if (redis === null) return
+  const warnings = async (policy: string) => {
+    const client = new Redis(redis.url, clientOptions)
+    const lines: string[] = []
+    const stream = { write: (line: string) => void lines.push(line) }
+    const app = Fastify({ logger: { level: 'warn', stream } })
+    t.after(() => app.close())
+    await app.register(fastifyRedis, { client, closeClient: true })
+    await client.call('CONFIG', 'SET', 'maxmemory-policy', policy, 'maxmemory', '100mb')
+    await app.register(rateLimits, { redis: app.redis, deadlineMs: 1000 })
+    await app.ready()
+    return lines.map((line) => (JSON.parse(line) as { msg: string }).msg)
+  }
+  t.match(await warnings('allkeys-lru'), [
+    /drop blocks .* \("maxmemory-policy" is allkeys-lru\)\. Set "maxmemory-policy noeviction"/,
+  ])
+  t.same(await warnings('noeviction'), [])
 })
 
 /** The behaviour that is promised while Redis does not answer, however that comes about. */

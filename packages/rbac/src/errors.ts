@@ -188,12 +188,14 @@ export const PARAPET_RBAC_RELATION_IN_FILTER = createError<[relation: string]>(
 /**
  * Thrown by lists and `loadFilter` if the walk from a principal through a relation visits more objects than
  * `maxVisited`, or more than 64 levels of loads; the statement of a `filter` then fails in PostgreSQL, with this
- * code in its message. Fix: raise `maxVisited` of `createPostgresRelations`, `createRelations` or
- * `createMemoryRelations`, or set the option `resources`: a list then decides each resource of its pages.
+ * code in its message. Also thrown if the walks of one page, whose resources are decided one by one, together visit
+ * more than ten times `maxVisited`. Fix: raise `maxVisited` of `createPostgresRelations`, `createRelations` or
+ * `createMemoryRelations`, or set the option `resources`: a list then decides each resource of its pages; ask for
+ * smaller pages.
  */
 export const PARAPET_RBAC_TOO_MANY_RELATIONS = createError<[relation: string, limit: string]>(
   'PARAPET_RBAC_TOO_MANY_RELATIONS',
-  'The relation "%s" leads to more than %s. Raise "maxVisited" of the relations if these are objects, or list with the option "resources"',
+  'The relation "%s" leads to more than %s. Raise "maxVisited" of the relations if these are objects, or list smaller pages with the option "resources"',
 )
 
 /**

@@ -29,6 +29,7 @@ const relations: RelationsDocument = {
 const plan = planRelation(relations, 'doc#viewer')!
 const ask = (...ids: readonly string[]) => ids.map((objectId) => ({ plan, objectId }))
 const ann = { type: 'user', id: 'ann' }
+const group = (id: string) => ({ type: 'group', id, relation: 'member' })
 const tuple = (
   object: string,
   relation: string,
@@ -290,6 +291,45 @@ await t.test('a check is unknown only where a list fails, and both name the opti
     code: '54000',
     message: /PARAPET_RBAC_TOO_MANY_RELATIONS: .* "doc#viewer" leads to more than 30 objects/,
   })
+})
+
+await t.test('the walks of a page share one budget, and answer as single checks do', async (t) => {
+  const ids = Array.from({ length: 40 }, (_, index) => `p${index}`)
+  const tuples = [
+    ...ids.map((id, index) => tuple(`doc:${id}`, 'viewer', group(`g${index % 7}`))),
+    ...Array.from({ length: 300 }, (_, index) =>
+      tuple(`group:g${index % 7}`, 'member', group(`s${index}`)),
+    ),
+    // In one group at the first step, in another one at the last.
+    tuple('group:g0', 'member', ann),
+    tuple('group:s295', 'member', ann),
+    tuple('doc:p3', 'viewer', { type: 'user', everyone: true }),
+  ]
+  const far = Array.from({ length: 900 }, (_, index) =>
+    tuple('group:g1', 'member', group(`far${index}`)),
+  )
+  const fixture = await usePostgres(t)
+  const limits = { maxVisited: 1000, maxCached: 0 }
+  const stores = [createMemoryRelations({ maxVisited: 1000 })]
+  if (fixture !== null) {
+    stores.push(await createPostgresRelations(createSqlClient(fixture.pool), limits))
+  }
+  const few = ids.slice(0, 10)
+  for (const store of stores) {
+    await store.write({ add: tuples })
+    const single: (boolean | null)[] = []
+    for (const id of ids) single.push((await store.check('ann', ask(id)))[0]!)
+    t.same(await store.check('ann', ask(...ids)), single)
+    t.equal(single.filter((answer) => answer === true).length, 13)
+    await store.write({ add: far })
+    t.same(await store.check('ann', ask(...few)), single.slice(0, 10), 'ten walks are not a page')
+    await store.write({ add: ids.map((id) => tuple(`doc:${id}`, 'viewer', group('g1'))) })
+    await t.rejects(store.check('eve', ask(...ids)), {
+      code: 'PARAPET_RBAC_TOO_MANY_RELATIONS',
+      message: /10000 objects for one page of 40 questions/,
+    })
+    t.same(await store.check('eve', ask('p3')), [true], 'a single check goes as far as before')
+  }
 })
 
 await t.test('pages begin after any text', async (t) => {

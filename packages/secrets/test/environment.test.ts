@@ -229,6 +229,44 @@ await t.test('a default with quotes is read back as it is', (t) => {
   t.end()
 })
 
+await t.test('no text of a description or a default begins a variable of its own', (t) => {
+  const text = 'two\n\nEVIL=1\r\nEVIL=2'
+  const texts = compileEnvironment(
+    Type.Object({
+      A: Type.String({ description: text, default: text }),
+      B: Type.Optional(Type.String({ description: text, examples: [text] })),
+      C: Type.String({ description: 'a | b', default: 'a|b' }),
+    }),
+    { rules: [requireWhen(() => false, text, 'A')] },
+  )
+  t.same({ ...parseEnv(renderEnvExample(texts)) }, {})
+  const rows = renderEnvTable(texts).split('\n')
+  t.equal(rows.length, 5)
+  t.equal(rows.at(-1), '| `C` | `a\\|b` | a \\| b |')
+  t.end()
+})
+
+await t.test('a default that its own schema refuses is a mistake', (t) => {
+  const refused = { code: 'PARAPET_SECRETS_INVALID_SCHEMA', message: /its default must / }
+  for (const wrong of [
+    Type.Integer({ default: 70_000, maximum: 65_535 }),
+    Type.Boolean({ default: 'maybe' }),
+    Type.Union([Type.Literal('a'), Type.Literal('b')], { default: 'c' }),
+    Type.String({ default: 'nowhere', format: 'uri' }),
+    Type.Array(Type.Integer({ minimum: 1 }), { default: [1, 0] }),
+  ]) {
+    const schema = Type.Object({ A: wrong })
+    const message = wrong.type === 'array' ? /its default item 2 must / : refused.message
+    t.throws(() => compileEnvironment(schema), { ...refused, message }, JSON.stringify(wrong))
+  }
+  const empty = Type.Object({
+    A: Type.String({ default: '' }),
+    B: Type.Array(Type.String(), { default: [] }),
+  })
+  t.same(compileEnvironment(empty).read({}), { A: '', B: [] }, 'nothing is a default')
+  t.end()
+})
+
 await t.test('the JSON Schema accepts the texts that are read', (t) => {
   const { properties } = renderJsonSchema(environment) as {
     properties: Record<string, { pattern?: string }>

@@ -217,6 +217,28 @@ await t.test('a value that cannot be refreshed is used for a bounded time', asyn
   )
 })
 
+await t.test('a hook that fails for long does not take the value for revoked', async (t) => {
+  const { keeper, state, log, advance } = await open(t)
+  const key = keeper.get('KEY')
+  const stop = keeper.onRotate('KEY', () => {
+    throw new Error('the new password is refused')
+  })
+  Object.assign(state, { values: { key: 'two' }, version: 2 })
+  for (let minute = 0; minute < 10; minute++) await advance(60_000)
+  log.length = 0
+  state.isAway = true
+  await advance(60_000)
+  t.equal(
+    key.use((value) => value),
+    'one',
+  )
+  t.same(log, ['stale KEY 60000'], 'the outage is reported')
+  state.isAway = false
+  stop()
+  await advance(60_000)
+  t.same(shown(keeper), ['two', 'one'])
+})
+
 await t.test('a provider that never answers is bounded, at boot and later', async (t) => {
   const { keeper, state, log, advance, clock } = await open(t)
   state.hangs = true

@@ -25,16 +25,9 @@ export function createAnomalyOptions(
     inspect: { fields: { 'body.body': 'skip', 'body.bio': 'skip' } },
     // A network that many people share is asked for a proof of work instead of being blocked.
     challenge: {},
-    tighten: (key, factor, ttlMs) =>
-      app.rateLimits.tighten(limitedBy(key), factor, Math.max(ttlMs, 1)),
+    tighten: (...given) => app.rateLimits.tighten(...given),
     revoke: (userId, reason) => app.sessions.revoke({ userId }, reason),
   }
-}
-
-/** `address:` and `principal:` of anomaly-guard in the words of rate-limits; a network of IPv6 is one client. */
-function limitedBy(key: string): { ip: string } | { principal: string } {
-  const [, type, value = ''] = /^(address|principal):(.+)$/s.exec(key) ?? []
-  return type === 'principal' ? { principal: value } : { ip: value.replace(/\/\d+$/, '') }
 }
 
 /** A secret of its own, so that what one plugin signs means nothing to another. */

@@ -1,14 +1,17 @@
 /** Measures that other plugins carry out: the options `tighten`, `stepUp` and `revoke`. */
 import { withDeadline, type Clock } from '@parapet/kit'
-import type { Containment } from './containment.ts'
+import type { Containment, Target } from './containment.ts'
+
+/** A single client: an IPv4 address or the first one of an IPv6 /64, or a principal. */
+export type TightenedClient = { readonly ip: string } | { readonly principal: string }
 
 /**
- * Lowers the limits of a client; `tighten` of `@parapet/rate-limits` fits.
+ * Lowers the limits of a client; `app.rateLimits.tighten` fits. Broader blocks of addresses are limited by the
+ * guard itself.
  *
- * @param key `address:192.0.2.7` or `principal:u-1`.
  * @param factor the share of the limit that is left; 1 ends the measure.
  */
-export type Tighten = (key: string, factor: number, ttlMs: number) => unknown
+export type Tighten = (client: TightenedClient, factor: number, ttlMs: number) => unknown
 
 /** Requires a second factor of a principal for a while. @param ttlMs 0 ends the measure. */
 export type StepUp = (principalId: string, ttlMs: number) => unknown
@@ -25,14 +28,16 @@ export interface PortFunctions {
 
 /** Carries measures out. */
 export interface ContainmentPorts {
-  /** Whether another plugin limits tightened clients; else the guard does it. */
-  readonly hasTighten: boolean
+  /** Whether another plugin limits this tightened target; else the guard does it. */
+  limitsElsewhere(target: Target): boolean
   /** @throws what the port throws, or an error after the deadline. */
   apply(containment: Containment): Promise<void>
   undo(containment: Containment): Promise<void>
 }
 
 const DEADLINE_MS = 5000
+/** Limits take no time of 0. */
+const SHORTEST_MS = 1
 /** What a tightened client keeps of its limit. */
 const TIGHTEN_FACTOR = 0.1
 
@@ -46,22 +51,33 @@ export function createPorts(functions: PortFunctions, clock: Clock): Containment
   }
   const { tighten, stepUp, revoke } = functions
   return {
-    hasTighten: tighten !== undefined,
+    limitsElsewhere: (target) => tighten !== undefined && clientOf(target) !== undefined,
     async apply({ kind, target, until, createdAt, factor = TIGHTEN_FACTOR, reason }) {
       const ttlMs = until - createdAt
       const { type, value } = target
-      if (type === 'account') return
-      if (kind === 'tighten') {
-        await call('tighten', () => tighten?.(`${type}:${value}`, factor, ttlMs))
+      const client = clientOf(target)
+      if (kind === 'tighten' && client !== undefined) {
+        await call('tighten', () => tighten?.(client, factor, ttlMs))
       }
       if (type !== 'principal') return
       if (kind === 'step-up') await call('stepUp', () => stepUp?.(value, ttlMs))
       if (kind === 'revoke') await call('revoke', () => revoke?.(value, reason))
     },
-    async undo({ kind, target: { type, value } }) {
-      if (type === 'account') return
-      if (kind === 'tighten') await call('tighten', () => tighten?.(`${type}:${value}`, 1, 0))
+    async undo({ kind, target }) {
+      const { type, value } = target
+      const client = clientOf(target)
+      if (kind === 'tighten' && client !== undefined) {
+        await call('tighten', () => tighten?.(client, 1, SHORTEST_MS))
+      }
       if (kind === 'step-up' && type === 'principal') await call('stepUp', () => stepUp?.(value, 0))
     },
   }
+}
+
+/** @returns `undefined` for an account, the service, and a block of several clients. */
+function clientOf({ type, value }: Target): TightenedClient | undefined {
+  if (type === 'principal') return { principal: value }
+  if (type !== 'address') return undefined
+  const [ip = '', length] = value.split('/')
+  return length === undefined || length === '64' ? { ip } : undefined
 }

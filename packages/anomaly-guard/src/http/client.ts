@@ -1,7 +1,10 @@
 /** Who sends a request: the key and the bits of its address, kept for the addresses that come often. */
-import { clientKey } from '@parapet/kit'
+import { clientKey, readFastifyInternal, trustsEveryProxy } from '@parapet/kit'
+import type { FastifyInstance } from 'fastify'
 import { readAddress, type AddressBits } from '../contain/address.ts'
 import type { Allowlist } from '../contain/allowlist.ts'
+import { PARAPET_ANOMALY_GUARD_TRUSTS_EVERY_PROXY } from '../errors.ts'
+import { acceptForgedAddresses, type AnomalyGuardSettings } from '../options.ts'
 
 /** An address as the guard uses it. Frozen; `bits` is `undefined` where the peer has no address. */
 export interface Client {
@@ -18,9 +21,10 @@ const MAX_CACHED = 20_000
 export function createClientReader(
   hash: (text: string) => number,
   allowlist: Allowlist,
-): (ip: string) => Client {
+): (ip: string | undefined) => Client {
   const cache = new Map<string, Client>()
-  return (ip) => {
+  // The peer of a UNIX socket has no address, whatever the type of `request.ip` says.
+  return (ip = 'unknown') => {
     const known = cache.get(ip)
     if (known !== undefined) return known
     // All at once: the order of use is not worth its cost.
@@ -36,4 +40,14 @@ export function createClientReader(
     cache.set(ip, client)
     return client
   }
+}
+
+/** @throws PARAPET_ANOMALY_GUARD_TRUSTS_EVERY_PROXY each client can choose its address */
+export function refuseForgedAddresses(
+  app: FastifyInstance,
+  settings: Pick<AnomalyGuardSettings, typeof acceptForgedAddresses>,
+): void {
+  const server = readFastifyInternal(app, 'fastify.options') as { readonly trustProxy?: unknown }
+  if (settings[acceptForgedAddresses] || !trustsEveryProxy(server.trustProxy)) return
+  throw new PARAPET_ANOMALY_GUARD_TRUSTS_EVERY_PROXY()
 }

@@ -129,7 +129,8 @@ class Enforcer {
     this.#checked.set(request, id)
     const found = allowlist.hasPrincipal(id) ? undefined : active.ofPrincipal(id, clock.now())
     const isRefused =
-      found?.kind === 'block' || (found?.kind === 'tighten' && this.#isExceeded(hash('p', id)))
+      found?.kind === 'block' ||
+      (found?.kind === 'tighten' && this.#isExceeded(found, hash('p', id)))
     if (found === undefined || !isRefused) done()
     else this.#end(found, request, reply, done)
   }
@@ -178,7 +179,7 @@ class Enforcer {
         this.#note(found, request)
         gate.demand(request, reply, done)
       }
-    } else if (found.kind === 'tighten' && this.#isExceeded(guard.hash('a', client.key))) {
+    } else if (found.kind === 'tighten' && this.#isExceeded(found, guard.hash('a', client.key))) {
       this.#end(found, request, reply, done)
     } else done()
   }
@@ -203,9 +204,9 @@ class Enforcer {
     this.#settings.refusals.note(found.kind, found, request)
   }
 
-  #isExceeded(key: number): boolean {
+  #isExceeded({ target }: Containment, key: number): boolean {
     const { ports, tick } = this.#settings.guard
-    if (ports.hasTighten) return false
+    if (ports.limitsElsewhere(target)) return false
     // Refused requests do not count: the limit is what the client keeps of every minute.
     return !this.#tightened.take(key, tick())
   }

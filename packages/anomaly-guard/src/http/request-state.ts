@@ -15,9 +15,22 @@ export function isRefused(request: FastifyRequest): boolean {
 }
 
 /** Whose will a request was, as far as it limits what may be done about it. */
-export function originOf({ headers }: FastifyRequest, { isAllowed }: Client): Signal['origin'] {
+export function originOf(request: FastifyRequest, { isAllowed }: Client): Signal['origin'] {
   if (isAllowed) return 'allowed'
-  return headers['sec-fetch-site'] === 'cross-site' ? 'cross-site' : undefined
+  return isForced(request) ? 'cross-site' : undefined
+}
+
+/** What a form of another site can send; for all else a browser asks the server first. @see Fetch, section 4.8 */
+const FORM_TYPE = /^\s*(?:application\/x-www-form-urlencoded|multipart\/form-data|text\/plain)\b/i
+
+/** Whether a page could make its visitor send the request: a client that says so of others forges it. */
+function isForced({ method, headers }: FastifyRequest): boolean {
+  const isCrossSite = headers['sec-fetch-site'] === 'cross-site'
+  // What a page embeds, as an image in a comment, is the will of its author as well.
+  if (method === 'GET' || method === 'HEAD') {
+    return isCrossSite || headers['sec-fetch-mode'] === 'no-cors'
+  }
+  return isCrossSite && method === 'POST' && FORM_TYPE.test(headers['content-type'] ?? 'text/plain')
 }
 
 const MAX_IN_FLIGHT = 20_000

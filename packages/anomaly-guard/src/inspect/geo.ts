@@ -53,7 +53,7 @@ export async function openCountryDatabase(path: string): Promise<CountryLookup> 
 export function createGeoRules(
   rules: GeoRules,
   lookup: CountryLookup,
-): (address: string) => GeoDecision {
+): (address: string | undefined) => GeoDecision {
   const { allow, deny = [] } = rules
   const unknown = rules.unknown ?? (allow === undefined ? 'allow' : 'deny')
   const wrong = [...(allow ?? []), ...deny].find((code) => !CODE.test(code))
@@ -71,7 +71,7 @@ export function createGeoRules(
   }
   const [allowed, denied] = [allow && new Set(allow), new Set(deny)]
   return (address) => {
-    const country = lookup.countryOf(address)
+    const country = address === undefined ? undefined : lookup.countryOf(address)
     if (country === undefined) return { country, allowed: unknown === 'allow' }
     return { country, allowed: !denied.has(country) && (allowed?.has(country) ?? true) }
   }

@@ -29,8 +29,8 @@ export interface Signal {
   /** What moved with a session: `client`, `country`, or both. */
   readonly moved?: string | undefined
   /**
-   * `allowed`: the option `allow` names the client, so that nothing is done about it. `cross-site`: a page of
-   * another site made the browser ask; the visitor is challenged at most, and counted apart.
+   * `allowed`: the option `allow` names the client, so that nothing is done about it. `cross-site`: another
+   * site, or what a page embeds, made the browser ask; the visitor is challenged at most, and counted apart.
    */
   readonly origin?: 'allowed' | 'cross-site' | undefined
   /** It happened on another instance. */

@@ -181,7 +181,7 @@ export const code: readonly Signature[] = [
     'code.java-class',
     0.85,
     'java. javax. com.sun. sun.reflect sun.misc org.apache. org.springframework org.omg. org.hibernate com.opensymphony freemarker. ognl. groovy. org.mozilla com.mchange com.bea. javassist. bsh. jdk. org.python org.codehaus',
-    /(?<![\w])(?:java\.(?:io\.(?:file|buffered|input|print)|lang|util\.(?:scanner|hashmap|concurrent|jar)|net\.(?:url|socket)|nio|beans|security|rmi|runtime|evil)|javax\.\w{2,20}\.|java\.[a-z]{2,20}\.?[a-z]{0,20}$|com\.(?:sun|opensymphony|mchange|bea)\.|sun\.(?:reflect|misc)|org\.(?:apache|omg|hibernate|mozilla|python|codehaus)\.|org\.springframework|freemarker\.|ognl\.|groovy\.|javassist\.|bsh\.)/,
+    /(?<![\w])(?:java\.(?:io\.(?:file|buffered|input|print)|lang|util\.(?:scanner|hashmap|concurrent|jar)|net\.(?:url|socket)|nio|beans|security|rmi|runtime|evil)|javax\.\w{2,20}\.|(?<!\/)java\.[a-z]{2,20}\.?[a-z]{0,20}$|com\.(?:sun|opensymphony|mchange|bea)\.|sun\.(?:reflect|misc)|org\.(?:apache|omg|hibernate|mozilla|python|codehaus)\.|org\.springframework|freemarker\.|ognl\.|groovy\.|javassist\.|bsh\.)/,
   ),
   s('code.java-package', 0.4, 'java.', /(?<![\w])java\.(?:io|util|net|sql|awt|text|math)\./),
   s('code.java-gadget', 0.9, JAVA_WORDS),

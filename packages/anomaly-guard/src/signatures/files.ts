@@ -132,7 +132,7 @@ const ssrf: readonly Signature[] = [
     'ssrf.remote-include',
     0.75,
     'http:// https:// ftp:// ftps http? https? ftps?',
-    /(?:https?|ftps?):\/\/[^\s"'<>]{1,120}\?\s?$|^(?:https?|ftps?)\?$|(?<=(?:path|include|config|root|dir|file|page|base|conf|lib|module)\w{0,20}\]?=)(?:https?|ftps?):\/\//,
+    /(?:^|=)(?:https?|ftps?):\/\/[^\s"'<>]{1,120}\?\s?$|^(?:https?|ftps?)\?$|(?<=(?:path|include|config|root|dir(?!ect)|(?<!pro)file|(?<!home)page|base|conf|lib|module)\w{0,20}\]?=)(?:https?|ftps?):\/\//,
     { parts: ['query', 'body', 'cookie'] },
   ),
   s(

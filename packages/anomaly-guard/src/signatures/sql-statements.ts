@@ -191,6 +191,11 @@ export const sqlStatements: readonly Signature[] = [
     /select\s?[^a-z\s]{0,40}[\w@]{0,30}\s?[,('"@*+-].{0,160}?\sfrom\s[\w.`"[\]]{1,60}\s(?:where|limit|order\sby|group\sby|join|union|having|inner|left)(?:\s|$)/,
   ),
   s('sqli.union-end', 0.75, 'union', /(?<=\d\s?|\/)union\s?(?:$|#|--|\/\*|\d{1,8}\s?,)/),
-  s('sqli.select-numbers', 0.85, 'select', /select\s?[\d\s,.*+/()-]{1,60}from[\s[`(][\w.[`]/),
+  s(
+    'sqli.select-numbers',
+    0.85,
+    'select',
+    /select\s?[\s,.+/()-]{0,20}[\d*][\d\s,.*+/()-]{0,60}from[\s[`(][\w.[`]/,
+  ),
   s('sqli.from-where', 0.9, 'from', /from\s?[[`"(][\w.]{1,40}[\]`")]\s?where/),
 ]

@@ -62,11 +62,12 @@ function groupsOf(text: string): number[] | null {
 /**
  * Like {@link parseAddress}, for the address of a client as a proxy may write it: a port is dropped
  * (`192.0.2.1:443`, `[2001:db8::1]:443`), and an IPv4 address in a translated form (NAT64, IPv4-compatible)
- * gives the bytes of the IPv4 address.
+ * gives the bytes of the IPv4 address. The peer of a UNIX socket has none: `undefined`.
  *
  * @see RFC 6052, section 2.1; RFC 4291, section 2.5.5.1
  */
-export function parseClientAddress(text: string): Uint8Array | null {
+export function parseClientAddress(text: string | undefined): Uint8Array | null {
+  if (text === undefined) return null
   const bytes = parseAddress(withoutPort(text))
   return bytes !== null && isTranslated(bytes) ? untranslated(bytes) : bytes
 }
@@ -100,10 +101,10 @@ function isMapped(bytes: AddressBytes): boolean {
 /**
  * The key of a client for counting and blocking: an IPv4 address unchanged, an IPv6 address as its
  * /64 (`2001:db8:0:1::/64`), because one client owns all of it; a v4-mapped or NAT64 address as IPv4,
- * all without a port. All that is no address (the empty peer of a UNIX socket) shares one key.
+ * all without a port. All that is no address (`undefined`, the peer of a UNIX socket) shares one key.
  */
-export function clientKey(address: string): string {
-  if (V4.test(address)) return address
+export function clientKey(address: string | undefined): string {
+  if (address !== undefined && V4.test(address)) return address
   const bytes = parseClientAddress(address)
   if (bytes === null) return 'unknown'
   if (isMapped(bytes)) return bytes.subarray(12).join('.')
@@ -123,9 +124,12 @@ export function clientKey(address: string): string {
  * @throws PARAPET_KIT_INVALID_ARGUMENT a block is malformed, or has bits set after its prefix.
  * @see RFC 4632, section 3.1
  */
-export function createCidrMatcher(blocks: readonly string[]): (address: string) => boolean {
+export function createCidrMatcher(
+  blocks: readonly string[],
+): (address: string | undefined) => boolean {
   const compiled = blocks.map(parseBlock)
   return (address) => {
+    if (address === undefined) return false
     const bytes = parseAddress(withoutPort(address))
     if (bytes === null) return false
     const v4 = isTranslated(bytes) ? untranslated(bytes) : bytes

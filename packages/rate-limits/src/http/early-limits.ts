@@ -1,6 +1,6 @@
 /**
- * What a rule that is decided after the login does before it: it refuses what is known to be over a limit, and
- * counts requests that end before their decision, for instance because their token is invalid.
+ * What a rule does besides its decision: it refuses what is known to be over a limit, and counts by address
+ * requests that end before their decision, for instance because their token is invalid.
  */
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Slot, Verdict } from '../limits/policy.ts'
@@ -36,17 +36,24 @@ export class EarlyLimits {
     )
   }
 
-  /** Counts a request, should it end before `isDecided` is true. */
-  countIfEnded(
+  /**
+   * Counts a request when its response ends.
+   *
+   * @param end.decided whether the decision has admitted it; `undefined`: it ended before.
+   */
+  countAtEnd(
     early: readonly EarlySlot[],
     request: FastifyRequest,
     reply: FastifyReply,
-    { isDecided, lease }: { readonly isDecided: () => boolean; readonly lease: string },
+    { decided, lease }: { readonly decided: () => boolean | undefined; readonly lease: string },
   ): void {
     onResponseEnd(reply, () => {
-      if (isDecided()) return
+      const isAdmitted = decided()
+      // What the decision has refused is counted there.
+      if (isAdmitted === false) return
       // Each by itself: a tier that refuses must not keep the others from counting.
-      for (const { tier, slot } of early) {
+      for (const { tier, slot, countsAdmitted } of early) {
+        if (isAdmitted && !countsAdmitted) continue
         if (countsResponse(tier, reply, request)) void this.#count(slot, lease, request)
       }
     })

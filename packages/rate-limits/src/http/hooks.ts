@@ -24,8 +24,8 @@ export function addPeerHook(app: FastifyInstance, parts: HookParts): void {
     parts.watch.arrived(request)
     const rule = parts.rules!.of(request)
     if (rule.tiers.length === 0) done()
-    else if (rule.moment === 'peer') parts.limiter!.judge(rule, request, reply, done)
     else if (rule.early.length > 0) parts.limiter!.judgeEarly(rule, request, reply, done)
+    else if (rule.moment === 'peer') parts.limiter!.judge(rule, request, reply, done)
     else done()
   })
 }

@@ -78,17 +78,21 @@ export class Limiter {
     )
   }
 
-  /** Refuses what is known before the login, and counts the request if it ends before its decision. */
+  /** Refuses what is known before the decision, and counts what ends before it or must count besides it. */
   judgeEarly(rule: CompiledRule, request: FastifyRequest, reply: FastifyReply, next: Next): void {
     const tiers = rule.early.map(({ tier }) => tier)
     const slots = this.slotsOf(tiers, request)
     const early = rule.early.map((each, index) => ({ ...each, slot: slots[index]! }))
     const known = this.#early.refusalOf(early)
     if (known !== undefined) return this.#refuse(known.slots, known.verdict, request, reply)
-    const isDecided = (): boolean => (request as Checked)[kCheck] !== null
+    const decided = (): boolean | undefined => {
+      const { [kCheck]: check } = request as Checked
+      return check === null ? undefined : check.verdict?.allowed === true
+    }
     const lease = `${this.#settings.instance}-${this.#leases++}`
-    this.#early.countIfEnded(early, request, reply, { isDecided, lease })
-    next()
+    this.#early.countAtEnd(early, request, reply, { decided, lease })
+    if (rule.moment === 'peer') this.judge(rule, request, reply, next)
+    else next()
   }
 
   /** One slot for each tier. */

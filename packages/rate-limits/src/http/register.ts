@@ -87,6 +87,11 @@ function createStore(
         )
         security.emit('rate_limits.degraded', { details: { reason, instances } })
       },
+      evicts(policy) {
+        app.log.warn(
+          `rate-limits: Redis may drop blocks and counts before they end ("maxmemory-policy" is ${policy}). Set "maxmemory-policy noeviction".`,
+        )
+      },
       recovered(downMs, merged) {
         app.log.info(
           { downMs, merged },

@@ -49,6 +49,8 @@ export interface LimitStore {
 export interface StoreListener {
   degraded(reason: string): void
   recovered(downMs: number, merged: number): void
+  /** Redis may drop keys before they expire. @param policy its `maxmemory-policy`. */
+  evicts(policy: string): void
 }
 
 /** The policy with the share that one instance may admit alone. */

@@ -68,6 +68,9 @@ export class FleetLimits implements LimitStore {
     await this.#exchange.connect(START_MS)
     await this.#beat()
     await this.#redis.load().catch(() => {})
+    // A server that does not tell is not down.
+    const policy = await this.#redis.evictionPolicy().catch(() => undefined)
+    if (policy !== undefined) this.#settings.listener.evicts(policy)
   }
 
   close(): void {
@@ -80,23 +83,23 @@ export class FleetLimits implements LimitStore {
   decide(slots: readonly Slot[], lease: string): Verdict | Promise<Verdict> {
     if (this.#breaker.state !== 'closed') return this.#decideLocally(slots, lease)
     return this.#redis.decide(slots, lease).then(
-      (verdict) => {
-        for (const [index, reading] of verdict.readings.entries()) {
-          this.#remember(slots[index]!, reading)
-        }
-        return verdict
-      },
+      (verdict) => ({
+        ...verdict,
+        readings: verdict.readings.map((reading, index) => this.#remember(slots[index]!, reading)),
+      }),
       () => this.#decideLocally(slots, lease),
     )
   }
 
   /** What Redis refuses is refused here too, should Redis go down; what it admits is not. */
-  #remember(slot: Slot, reading: SlotReading): void {
+  #remember(slot: Slot, reading: SlotReading): SlotReading {
     if (admits(reading)) this.#local.liftRefusal(slot)
-    if (admits(reading) || reading.outcome === 'in-flight') return
-    this.#local.noteRefusal(this.#shares.of([slot])[0]!, waitOf(reading), reading.refusals)
+    if (admits(reading) || reading.outcome === 'in-flight') return reading
+    const [share] = this.#shares.of([slot])
+    const refusals = this.#local.noteRefusal(share!, waitOf(reading), reading.refusals)
     const kind = reading.blockedUs > 0 ? 'block' : 'limit'
     this.#confirmed.set(slot.id, kind, this.#settings.recheckMs)
+    return { ...reading, refusals }
   }
 
   #decideLocally(slots: readonly Slot[], lease: string): Verdict {

@@ -111,14 +111,21 @@ export class MemoryLimits implements LimitStore {
     return refused
   }
 
-  /** Keeps a refusal that another store has decided, for as long as it lasts. */
-  noteRefusal(target: Target, refusedUs: number, refusals: number): void {
+  /**
+   * Keeps a refusal that another store has decided, for as long as it lasts.
+   *
+   * @returns the refusals in the window: those that were answered here are not known there.
+   */
+  noteRefusal(target: Target, refusedUs: number, refusals: number): number {
     const now = this.now()
     const entry = this.#states.open(target, now)
-    entry.state.blockedUntil = now + refusedUs
-    if (entry.state.refusals === 0) entry.state.refusedSince = now
-    entry.state.refusals = Math.max(entry.state.refusals, refusals)
+    const { state } = entry
+    prune(state, target.policy, now)
+    state.blockedUntil = now + refusedUs
+    if (state.refusals === 0) state.refusedSince = now
+    state.refusals = Math.max(state.refusals + 1, refusals)
     this.#states.keep(entry)
+    return state.refusals
   }
 
   /** Forgets a refusal of another store, which admits the key again. */

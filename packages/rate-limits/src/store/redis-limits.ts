@@ -125,6 +125,15 @@ export class RedisLimits {
     await this.#redis.run(REFUND, unused, [this.#nowUs(), 0, 0, 0, 0])
   }
 
+  /** The policy by which the server drops keys before they expire; `undefined`: it drops none, or does not say. */
+  async evictionPolicy(): Promise<string | undefined> {
+    const info = String(await this.#redis.command('INFO', 'memory'))
+    const policy = /^maxmemory_policy:(\S+)/m.exec(info)?.[1]
+    // Without a limit nothing is ever dropped.
+    const limit = Number(/^maxmemory:(\d+)/m.exec(info)?.[1] ?? 0)
+    return limit > 0 && policy !== 'noeviction' ? policy : undefined
+  }
+
   /** Adds uses that were counted elsewhere. @param numbers of each key, as the script describes them. */
   async merge(ids: readonly string[], numbers: readonly number[]): Promise<void> {
     const keys = ids.map((id) => this.#prefix + id)

@@ -33,7 +33,7 @@ export interface CompiledRule {
   /** Empty: the route is exempt. */
   readonly tiers: readonly Tier[]
   readonly moment: Moment
-  /** What refuses and counts before the login, if the rule is decided later. */
+  /** What refuses before the decision, and counts what it does not see or what a client can evade. */
   readonly early: readonly EarlyTier[]
   readonly proves: boolean
   /** Whether a tier limits the requests that run at the same time. */
@@ -102,7 +102,7 @@ function ruleOf(
   return {
     tiers: used,
     moment,
-    early: moment === 'peer' ? [] : earlyTiersOf(used),
+    early: earlyTiersOf(used, moment),
     proves,
     limitsRunning,
     hasEnd: limitsRunning || used.some(({ counts }) => counts !== 'all'),

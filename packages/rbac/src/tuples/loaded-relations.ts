@@ -7,6 +7,8 @@ import {
   type RelationStep,
 } from '../relations/relation-plan.ts'
 import {
+  budgetOf,
+  pageTooLong,
   readLimits,
   type RelationLimits,
   type RelationObject,
@@ -41,6 +43,13 @@ interface Visit {
   readonly relation: string
 }
 
+/** How far one walk may go, and what all walks of a check may visit together. */
+interface WalkLimits {
+  readonly maxVisited: number
+  /** @throws PARAPET_RBAC_TOO_MANY_RELATIONS */
+  readonly spend: (objects: number) => void
+}
+
 /** Objects between an object and a principal: each level is a load. */
 const MAX_DEPTH = 64
 
@@ -61,8 +70,14 @@ export function createRelations(loader: TupleLoader, limits: RelationLimits = {}
         lists.set(plan, list)
         return list
       }
+      let budget = budgetOf(questions.length, maxVisited)
+      const spend = (objects: number): void => {
+        budget -= objects
+        if (budget < 0) throw pageTooLong(questions, maxVisited)
+      }
+      const limits = { maxVisited, spend }
       const answers = questions.map(async ({ plan, objectId }) => {
-        const answer = await isRelated(loader, plan, principalId, objectId, maxVisited)
+        const answer = await isRelated(loader, plan, principalId, objectId, limits)
         return answer ?? (await listOnce(plan))?.has(objectId) ?? null
       })
       return Promise.all(answers)
@@ -98,13 +113,14 @@ async function isRelated(
   plan: RelationPlan,
   principalId: string,
   objectId: string,
-  maxVisited: number,
+  { maxVisited, spend }: WalkLimits,
 ): Promise<boolean | null> {
   const start: Visit = { type: plan.type, id: objectId, relation: plan.relation }
   const seen = new Map([[keyOfVisit(start), start]])
   let level: readonly Visit[] = [start]
   for (let depth = 0; level.length > 0; depth++) {
     if (depth > MAX_DEPTH || seen.size > maxVisited) return null
+    spend(level.length)
     const rows = (await loader.tuplesOf(objectsOf(level, plan), principalId)).map(rowOf)
     const byObject = groupRows(rows, ({ objectType, objectId: id }) => keyOf(objectType, id))
     const next = new Map<string, Visit>()

@@ -1,5 +1,7 @@
 /** The tables and the function of relations in PostgreSQL. */
 import type { Migration } from '@parapet/kit'
+import { PAGE_LIMIT } from './postgres-statements.ts'
+import { LEAST_BUDGET, PAGE_WALKS } from './relations.ts'
 
 /**
  * The primary key serves checks: from an object to its usersets and to one subject. The index serves lists:
@@ -193,16 +195,7 @@ const RELATED_FUNCTIONS = `
   $body$;
 `
 
-/**
- * Where the walk from an object is too long, the walk from the principal decides, in the same snapshot: a check
- * is unknown only where a list fails. The loop runs for such answers only, and costs others nothing.
- */
-const CHECK_BOTH_WAYS = `
-  CREATE OR REPLACE FUNCTION ${CHECK_SIGNATURE}  DECLARE
-    unknown record;
-  BEGIN
-${CHECK_WALK}
-    IF array_position(answers, NULL) IS NULL THEN
+const UNKNOWN_ANSWERS = `IF array_position(answers, NULL) IS NULL THEN
       RETURN;
     END IF;
     FOR unknown IN
@@ -220,7 +213,80 @@ ${CHECK_WALK}
             WITH ORDINALITY AS q (type, id, relation, answer, place)
          ORDER BY q.place);
     END LOOP;
-  END
+`
+
+/**
+ * Where the walk from an object is too long, the walk from the principal decides, in the same snapshot: a check
+ * is unknown only where a list fails. The loop runs for such answers only, and costs others nothing.
+ */
+const CHECK_BOTH_WAYS = `
+  CREATE OR REPLACE FUNCTION ${CHECK_SIGNATURE}  DECLARE
+    unknown record;
+  BEGIN
+${CHECK_WALK}
+    ${UNKNOWN_ANSWERS}  END
+  $body$;
+`
+
+/**
+ * The walks of a page share one budget: otherwise a list of 1000 resources could visit a thousand times as much
+ * as a check, and PostgreSQL works on after the caller has given up. A walk that finds the principal costs what
+ * it has visited until then.
+ */
+const CHECK_PAGE = `
+  CREATE OR REPLACE FUNCTION ${CHECK_SIGNATURE}  DECLARE
+    unknown record;
+    budget bigint := greatest(${PAGE_WALKS}::bigint * max_visited, ${LEAST_BUDGET});
+    answer boolean;
+    visited int;
+  BEGIN
+    IF cardinality(ids) <= ${PAGE_WALKS} THEN
+${CHECK_WALK}    ELSE
+      SELECT sum(r.revision)::text || '.' || sum(r.nonce)::text INTO token FROM rbac_relation_revisions r;
+      IF token = known THEN
+        RETURN;
+      END IF;
+      answers := '{}';
+      FOR place IN 1 .. cardinality(ids) LOOP
+        WITH RECURSIVE reach (type, id, relation) AS (
+          SELECT types[place], ids[place] COLLATE "C", relations[place]
+          UNION
+          SELECT s.subject_type, r.subject_id, s.next
+            FROM reach
+            JOIN unnest($5, $6, $7, $8, $9, $10)
+              AS s (type, target, relation, subject_type, subject_relation, next)
+              ON s.type = reach.type AND s.target = reach.relation AND s.next <> ''
+           CROSS JOIN LATERAL (
+             SELECT t.subject_id FROM rbac_relations t
+              WHERE t.object_type = s.type AND t.object_id = reach.id AND t.relation = s.relation
+                AND t.subject_relation = s.subject_relation AND t.subject_type = s.subject_type
+             OFFSET 0) r
+        ), bounded AS MATERIALIZED (
+          SELECT row_number() OVER () AS number, reach.* FROM reach LIMIT least($12, budget) + 1
+        ), found AS MATERIALIZED (
+          SELECT bounded.number FROM bounded
+            JOIN unnest($5, $6, $7, $8, $9, $10)
+              AS s (type, target, relation, subject_type, subject_relation, next)
+              ON s.type = bounded.type AND s.target = bounded.relation AND s.next = ''
+           CROSS JOIN LATERAL (
+             SELECT FROM rbac_relations t
+              WHERE t.object_type = s.type AND t.object_id = bounded.id AND t.relation = s.relation
+                AND t.subject_relation = s.subject_relation AND t.subject_type = s.subject_type
+                AND t.subject_id = CASE s.subject_relation WHEN '*' THEN '' ELSE $11 END
+             OFFSET 0) r
+           LIMIT 1)
+        SELECT CASE WHEN f.number IS NOT NULL THEN TRUE WHEN f.visited <= $12 THEN FALSE END, f.visited
+          INTO answer, visited
+          FROM (SELECT found.number, coalesce(found.number, (SELECT count(*) FROM bounded)) AS visited
+                  FROM (SELECT) AS one LEFT JOIN found ON TRUE) f;
+        budget := budget - visited;
+        IF budget < 0 THEN
+          RAISE EXCEPTION '${PAGE_LIMIT}' USING ERRCODE = 'program_limit_exceeded';
+        END IF;
+        answers := answers || answer;
+      END LOOP;
+    END IF;
+    ${UNKNOWN_ANSWERS}  END
   $body$;
 `
 
@@ -228,4 +294,5 @@ export const relationMigrations: readonly Migration[] = [
   { id: '0001_create_relations', sql: TABLES },
   { id: '0002_check_relations', sql: `${CHECK_FUNCTION}${REVISION_TRIGGER}` },
   { id: '0003_check_both_ways', sql: `${RELATED_FUNCTIONS}${CHECK_BOTH_WAYS}` },
+  { id: '0004_check_pages', sql: CHECK_PAGE },
 ]

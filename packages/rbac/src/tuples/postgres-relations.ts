@@ -7,6 +7,7 @@ import {
   CHECK,
   INSERT,
   LIST,
+  PAGE_LIMIT,
   READ,
   relatedValues,
   REMOVE,
@@ -15,6 +16,7 @@ import {
   subselectOf,
 } from './postgres-statements.ts'
 import {
+  pageTooLong,
   readLimits,
   type RelationChanges,
   type RelationLimits,
@@ -93,10 +95,7 @@ async function check(
 ): Promise<readonly (boolean | null)[]> {
   const known = cache.get(principalId, questions)
   const plans = [...new Map(questions.map(({ plan }) => [plan.key, plan])).values()]
-  const { rows } = await sql.query<{
-    readonly token: string | null
-    readonly answers: readonly (boolean | null)[] | null
-  }>(CHECK, [
+  const values = [
     known?.revision ?? null,
     questions.map(({ plan }) => plan.type),
     questions.map(({ objectId }) => storable(objectId)),
@@ -104,7 +103,16 @@ async function check(
     ...stepColumns(plans),
     storable(principalId),
     maxVisited,
-  ])
+  ]
+  const { rows } = await sql
+    .query<{
+      readonly token: string | null
+      readonly answers: readonly (boolean | null)[] | null
+    }>(CHECK, values)
+    .catch((error: unknown) => {
+      if (!(error instanceof Error && error.message.includes(PAGE_LIMIT))) throw error
+      throw pageTooLong(questions, maxVisited)
+    })
   const { token, answers } = rows[0]!
   if (answers === null) return known?.answers ?? []
   // Without a revision nobody could tell that an answer is out of date.

@@ -15,6 +15,10 @@ export const CHECK = `
   SELECT token, answers
     FROM rbac_check_relations($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`
 
+/** The message of a check whose walks together exceed their budget. */
+export const PAGE_LIMIT =
+  'PARAPET_RBAC_TOO_MANY_RELATIONS: the walks of one page exceed their budget'
+
 /** The ids are NULL beyond the limit. */
 export const LIST = `
   SELECT found.ids IS NOT NULL AS "isComplete",

@@ -1,6 +1,6 @@
 /** The port for relations: who is related to what. */
 import { option, readOptions, type OptionReader, type SqlQueryable } from '@parapet/kit'
-import { PARAPET_RBAC_INVALID_OPTION } from '../errors.ts'
+import { PARAPET_RBAC_INVALID_OPTION, PARAPET_RBAC_TOO_MANY_RELATIONS } from '../errors.ts'
 import type { RelationPlan } from '../relations/relation-plan.ts'
 
 /** An object, by its type and id. */
@@ -50,6 +50,9 @@ export interface Relations {
    * Answers questions about one principal, in their order, from one state of the tuples that is not older
    * than the call; `null`: unknown, because both walks, from the object and from the principal, exceed a
    * limit. Then `list` fails.
+   *
+   * @throws PARAPET_RBAC_TOO_MANY_RELATIONS if more than ten questions together visit more than ten times
+   *   `maxVisited`.
    */
   check(
     principalId: string,
@@ -98,11 +101,29 @@ export interface RelationStore extends Relations {
 /** How far an answer may go before it is unknown. */
 export interface RelationLimits {
   /**
-   * The number of objects that one walk may visit, 1 to 1 000 000: the one limit of checks, lists and filters.
+   * The number of objects that one walk may visit, 1 to 1 000 000: the one limit of checks, lists and filters. The
+   * walks of a page, whose rows are decided one by one, may together visit ten times as many, at least 10 000.
    *
    * @default 10_000
    */
   readonly maxVisited?: number
+}
+
+/** More questions at once are those of a page, whose walks share one budget: that of so many walks. */
+export const PAGE_WALKS = 10
+/** The least budget of a page, so that short walks of many rows fit. */
+export const LEAST_BUDGET = 10_000
+
+/** The objects that the walks of so many questions may visit together. */
+export function budgetOf(questions: number, maxVisited: number): number {
+  return questions > PAGE_WALKS ? Math.max(PAGE_WALKS * maxVisited, LEAST_BUDGET) : Infinity
+}
+
+/** The error of a check whose walks together exceed their budget. */
+export function pageTooLong(questions: readonly RelationQuestion[], maxVisited: number): Error {
+  const { length } = questions
+  const limit = `${budgetOf(length, maxVisited)} objects for one page of ${length} questions`
+  return new PARAPET_RBAC_TOO_MANY_RELATIONS(questions[0]!.plan.key, limit)
 }
 
 /** The largest {@link RelationLimits.maxVisited}, and so the length of the longest list. */

@@ -29,15 +29,22 @@ function describe({ schema }: Environment<TObject>): Described[] {
 /** Makes the text of `.env.example`: every variable with its description; optional ones are commented out. */
 export function renderEnvExample(environment: Environment<TObject>): string {
   const blocks = describe(environment).map(({ name, schema, isRequired }) => {
-    const lines = wrap(schema.description ?? '', 96).map((line) => `# ${line}`)
     const value = schema.default ?? schema.examples?.[0] ?? ''
-    lines.push(`# ${kindOf(schema)}${isRequired ? ', required' : ''}`)
-    lines.push(`${isRequired ? '' : '# '}${name}=${isSecret(schema) ? '' : quote(textOf(value))}`)
-    return lines.join('\n')
+    const line = `${name}=${isSecret(schema) ? '' : quote(textOf(value))}`
+    return [
+      ...wrap(schema.description ?? '', 96).map(comment),
+      comment(`${kindOf(schema)}${isRequired ? ', required' : ''}`),
+      isRequired ? line : comment(line),
+    ].join('\n')
   })
-  const rules = environment.rules.map(({ description }) => `# - ${description}.`)
+  const rules = environment.rules.map(({ description }) => comment(`- ${description}.`))
   const head = rules.length === 0 ? [] : [['# Rules:', ...rules].join('\n')]
   return `${[...head, ...blocks].join('\n\n')}\n`
+}
+
+/** Each line of it: a line of its own would be read as a variable. */
+function comment(text: string): string {
+  return text.replaceAll(/^/gm, '# ')
 }
 
 /** Makes a JSON Schema (2020-12) of the variables as texts, for editors and deployment checks. */
@@ -62,9 +69,13 @@ export function renderEnvTable(environment: Environment<TObject>): string {
           ? 'required'
           : '–'
         : `\`${textOf(schema.default)}\``
-    return `| \`${name}\` | ${fallback} | ${(schema.description ?? '').replaceAll('|', '\\|')} |`
+    return `| \`${name}\` | ${cell(fallback)} | ${cell(schema.description ?? '')} |`
   })
   return ['| variable | default | what it is |', '|---|---|---|', ...rows].join('\n')
+}
+
+function cell(text: string): string {
+  return text.replaceAll('|', '\\|').replaceAll(/\s*\n\s*/g, ' ')
 }
 
 function schemaOfText(schema: VariableSchema): object {
@@ -133,7 +144,7 @@ function quote(text: string): string {
 
 function wrap(text: string, width: number): string[] {
   const lines: string[] = []
-  for (const word of text.split(' ').filter((each) => each !== '')) {
+  for (const word of text.split(/\s/).filter((each) => each !== '')) {
     const last = lines.at(-1)
     if (last !== undefined && last.length + word.length < width)
       lines[lines.length - 1] = `${last} ${word}`

@@ -1,6 +1,6 @@
 /** Reads the configuration of a service from environment variables, by a TypeBox schema. */
 import type { Static, TObject, TUnsafe } from '@sinclair/typebox'
-import { PARAPET_SECRETS_INVALID_ENVIRONMENT } from '../errors.ts'
+import { PARAPET_SECRETS_INVALID_ENVIRONMENT, PARAPET_SECRETS_INVALID_SCHEMA } from '../errors.ts'
 import type { Secret } from '../value/secret.ts'
 import { compileVariable, type VariableReader, type VariableSchema } from './variable.ts'
 
@@ -93,8 +93,8 @@ export interface Environment<Schema extends TObject> {
 /**
  * Compiles the schema once.
  *
- * @throws PARAPET_SECRETS_INVALID_SCHEMA a variable has a schema that no text can have, or a secret has a
- *   default.
+ * @throws PARAPET_SECRETS_INVALID_SCHEMA a variable has a schema that no text can have, a default that it would
+ *   refuse as a text, or a secret has a default.
  */
 export function compileEnvironment<Schema extends TObject>(
   schema: Schema,
@@ -106,7 +106,9 @@ export function compileEnvironment<Schema extends TObject>(
     const variable = schema.properties[name] as VariableSchema
     const { default: fallback } = variable
     const isRequired = fallback === undefined && required.has(name)
-    variables.push({ name, read: compileVariable(name, variable), fallback, isRequired })
+    const read = compileVariable(name, variable)
+    requireValidDefault(name, read, fallback)
+    variables.push({ name, read, fallback, isRequired })
   }
   return {
     schema,
@@ -128,6 +130,14 @@ export function compileEnvironment<Schema extends TObject>(
       return Object.freeze(values) as Static<Schema>
     },
   }
+}
+
+/** What is empty stands for "none". */
+function requireValidDefault(name: string, read: VariableReader, fallback: unknown): void {
+  const text = [fallback ?? []].flat().map(String).join(',')
+  const reading = text === '' ? undefined : read(text)
+  if (reading === undefined || !('problem' in reading)) return
+  throw new PARAPET_SECRETS_INVALID_SCHEMA(name, `its default ${reading.problem}`)
 }
 
 interface CompiledVariable {

@@ -30,7 +30,10 @@ export interface Entry {
   readonly hooks: RotationHook[]
   readonly group: Group
   refreshedAt: number
+  /** Of the provider and of hooks, one after another. */
   failures: number
+  /** Whether the provider did not answer the last time. */
+  isUnanswered: boolean
   warnedFor: string | undefined
   readonly overlaps: Set<() => void>
 }

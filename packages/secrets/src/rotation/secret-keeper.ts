@@ -128,6 +128,7 @@ export class SecretKeeper {
       hooks: [],
       refreshedAt: this.#settings.clock.now(),
       failures: 0,
+      isUnanswered: false,
       warnedFor: undefined,
       overlaps: new Set(),
       group: groupOf(this.#groups, kept),
@@ -184,6 +185,7 @@ export class SecretKeeper {
     }
     const found = (await Promise.all(entries.map(read))).flat()
     if (this.#isClosed) return errors
+    for (const { entry } of found) this.#noteAnswer(entry)
     const changes = found.filter(({ entry, provided }) => !entry.slot.last.equals(provided.value))
     for (const [entry, error] of await rotateTogether(changes, this.#settings))
       errors.set(entry, error)
@@ -193,12 +195,17 @@ export class SecretKeeper {
     return errors
   }
 
+  /** The provider answers; a hook that fails is no reason to take the value for revoked. */
+  #noteAnswer(entry: Entry): void {
+    entry.refreshedAt = this.#settings.clock.now()
+    entry.isUnanswered = false
+    entry.slot.isStale = false
+  }
+
   #noteSuccess(entry: Entry, { version, expiresAt }: ProvidedSecret): void {
     entry.slot.version = version
     entry.slot.expiresAt = expiresAt
-    entry.refreshedAt = this.#settings.clock.now()
     entry.failures = 0
-    entry.slot.isStale = false
     this.#warnOfExpiry(entry)
   }
 
@@ -207,10 +214,12 @@ export class SecretKeeper {
     const ageMs = clock.now() - entry.refreshedAt
     entry.failures += 1
     const { slot, kept } = entry
-    const wasStale = slot.isStale
+    const { isStale: wasStale } = slot
+    const { isUnanswered: wasUnanswered } = entry
     slot.isStale = ageMs >= kept.maxStaleMs
+    entry.isUnanswered = true
     // Once when it begins, and once when the value is no longer used.
-    if (entry.failures === 1 || slot.isStale !== wasStale) reports.stale(entry.name, ageMs, error)
+    if (!wasUnanswered || slot.isStale !== wasStale) reports.stale(entry.name, ageMs, error)
   }
 
   #warnOfExpiry(entry: Entry): void {
