@@ -180,12 +180,13 @@ export const PARAPET_PRIVACY_TIMEOUT = createError<[part: string, ms: number]>(
 )
 
 /**
- * A step of a request failed; the job tries it again.
- * Fix: read `cause` in the log; `GET /privacy/admin/requests/:id` names the parts that failed.
+ * A function of the options or of a source failed. Only the code or the name of its error is told: the message may
+ * quote personal data, and the error is logged and stored with the job.
+ * Fix: let the function that the message names log its own errors, and read them there.
  */
-export const PARAPET_PRIVACY_INCOMPLETE = createError<[request: string, parts: string]>(
-  'PARAPET_PRIVACY_INCOMPLETE',
-  'The request %s is not complete; these parts failed: %s',
+export const PARAPET_PRIVACY_FAILED = createError<[part: string, reason: string]>(
+  'PARAPET_PRIVACY_FAILED',
+  '%s failed: %s',
   503,
 )
 

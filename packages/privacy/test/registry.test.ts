@@ -172,17 +172,18 @@ await t.test('a sweep removes what is too old, leaves what is held, and reports'
       sources: [
         { source: 'logs', before, found: 2, removed: 0 },
         { source: 'broken', error: 'TypeError' },
+        { source: 'privacy', found: 0 },
       ],
     },
   })
   t.equal(rows.length, 3)
-  t.match(await sweep(false), { body: { sources: [{ found: 2, removed: 1 }, {}] } })
+  t.match(await sweep(false), { body: { sources: [{ found: 2, removed: 1 }, {}, {}] } })
   t.same(
     rows.map(({ subject }) => subject),
     ['ann', 'bob'],
   )
   t.equal((await app.send('officer', '/privacy/admin/sweeps')).body.items.length, 2)
-  t.match(app.events.at(-2), {
+  t.match(app.events.at(-3), {
     type: 'privacy.swept',
     details: { source: 'logs', removed: 1, dryRun: false },
   })
