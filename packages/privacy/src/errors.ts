@@ -180,6 +180,16 @@ export const PARAPET_PRIVACY_TIMEOUT = createError<[part: string, ms: number]>(
 )
 
 /**
+ * The storage of requests, consents and holds failed.
+ * Fix: send the request again later; `cause` in the log says what happened.
+ */
+export const PARAPET_PRIVACY_UNAVAILABLE = createError<[options?: { readonly cause: unknown }]>(
+  'PARAPET_PRIVACY_UNAVAILABLE',
+  'The storage of requests and consents failed. Try again later',
+  503,
+)
+
+/**
  * A function of the options or of a source failed. Only the code or the name of its error is told: the message may
  * quote personal data, and the error is logged and stored with the job.
  * Fix: let the function that the message names log its own errors, and read them there.

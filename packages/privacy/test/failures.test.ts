@@ -1,8 +1,11 @@
 /** What fails is tried again, seen by officers, and never quotes the subject. */
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { createSqlClient } from '@parapet/kit'
 import { createMemoryRecords, signWebhook, type SubjectMessage } from '@parapet/privacy'
+import { Pool } from 'pg'
 import t from 'tap'
+import { createSqlRecords } from '../src/storage/records-postgres.ts'
 import {
   createApp,
   createTable,
@@ -289,4 +292,20 @@ await t.test('requests are kept for ever where the application wants it', async 
   const { app } = await createApp(t, { requestsKeptDays: 0 })
   t.same((await app.privacy.sweep({ dryRun: false })).sources, [])
   t.match(app.privacy.register().activities.at(-1), { retention: 'as long as the account' })
+})
+
+await t.test('a database that is away is a 503, and says nothing of where it is', async (t) => {
+  const pool = new Pool({ connectionString: 'postgres://nobody@127.0.0.1:1/none' })
+  t.after(() => pool.end())
+  const news = { title: 'News', noticeVersion: '1', noticeText: 'x' }
+  const app = await createApp(
+    t,
+    { records: createSqlRecords(createSqlClient(pool)), purposes: { news } },
+    (routes) => routes.get('/letter', { config: { consent: 'news' } }, async () => 'sent'),
+  )
+  for (const url of ['/letter', '/privacy/requests', '/privacy/consents']) {
+    const reply = await app.send('ann', url)
+    t.match(reply, { status: 503, body: { code: 'PARAPET_PRIVACY_UNAVAILABLE' } })
+    t.notMatch(reply.raw.toString(), /127/)
+  }
 })

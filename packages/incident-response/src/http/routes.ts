@@ -1,5 +1,5 @@
 /** Guarded routes for people: the queue of incidents, and what can be done with one. */
-import { withDeadline, type Clock } from '@parapet/kit'
+import { acceptEmptyBody, withDeadline, type Clock } from '@parapet/kit'
 import type { FastifyPluginAsync, FastifyRequest } from 'fastify'
 import {
   PARAPET_INCIDENT_RESPONSE_FORBIDDEN,
@@ -46,6 +46,7 @@ export function createRoutes(
     app.addHook('onRequest', async (_request, reply) => {
       reply.header('cache-control', 'no-store')
     })
+    app.addHook('onRequest', acceptEmptyBody)
     const reading = {
       bodyLimit: MAX_BODY_BYTES,
       config: config('read'),
