@@ -1,4 +1,4 @@
-/** What people change, who is told of it, and what they may write. */
+/** What people change, who gets messages about it, and what people may write. */
 import type { Finding, Link, Message } from '@parapet/incident-response'
 import t, { type Test } from 'tap'
 import { openMemoryFleet, openPostgresFleet, type OpenFleet } from './support/fleet.ts'
@@ -47,7 +47,7 @@ for (const [name, open] of [
   ['PostgreSQL', openPostgresFleet],
 ] as const) {
   await t.test(
-    `${name}: who has to answer is told when a person raises the severity`,
+    `${name}: a person raises the severity: those who have to answer get a message`,
     async (t) => {
       const told = await openTold(t, open, { playbooks: [LEGAL] })
       if (told === null) return
@@ -81,7 +81,7 @@ for (const [name, open] of [
 }
 
 await t.test(
-  'what a playbook promised is told of the incident that it was merged into',
+  'a message that a playbook promised is about the incident that its own was merged into',
   async (t) => {
     const { fleet, app, sent } = (await openTold(t, openMemoryFleet, { playbooks: [LEGAL] }))!
     const source = await app.incidents.report({ type: 'breach', severity: 'critical' })
@@ -112,7 +112,7 @@ await t.test('what was merged into a false alarm is not told', async (t) => {
   t.notOk(sent.some(({ to }) => to === 'legal'))
 })
 
-await t.test('others are told that an incident was opened again', async (t) => {
+await t.test('others get a message when an incident is opened again', async (t) => {
   const { fleet, app, lines } = (await openTold(t, openMemoryFleet))!
   const { id } = await app.incidents.report({ type: 'a', severity: 'low' })
   for (const round of [1, 2]) {

@@ -190,7 +190,7 @@ export const PARAPET_PRIVACY_UNAVAILABLE = createError<[options?: { readonly cau
 )
 
 /**
- * A function of the options or of a source failed. Only the code or the name of its error is told: the message may
+ * A function of the options or of a source failed. Only the code or the name of its error is given: the message may
  * quote personal data, and the error is logged and stored with the job.
  * Fix: let the function that the message names log its own errors, and read them there.
  */

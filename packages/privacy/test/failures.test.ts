@@ -121,7 +121,7 @@ await t.test('no job and no response quotes what a function says of the subject'
   t.notMatch(JSON.stringify([logged(), app.events]), /acme/)
 })
 
-await t.test('a processor that answers while it is told is not forgotten', async (t) => {
+await t.test('the answer of a processor counts also while its notice is being sent', async (t) => {
   const secret = 'x'.repeat(40)
   let app: TestApp | undefined
   const answered: number[] = []

@@ -73,7 +73,7 @@ async function recordSent(
 
 const MAX_MERGES = 20
 
-/** What a playbook promised to tell of an incident is told of the one that it was merged into. */
+/** Messages that a playbook promised about an incident are about the one that it was merged into. */
 async function subjectOf(
   { store }: Service,
   incident: Incident,

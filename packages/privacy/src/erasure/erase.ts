@@ -117,7 +117,7 @@ async function attemptPart(
   return undefined
 }
 
-/** A processor may have answered while it was told: then its part is done already. */
+/** A processor may have answered before the notice was through: then its part is done already. */
 function withUnanswered(body: RequestBody, part: RequestPart): RequestBody | null {
   const current = body.parts.find(({ name, kind }) => name === part.name && kind === part.kind)
   return current?.status === 'done' ? null : withPart(body, part)
