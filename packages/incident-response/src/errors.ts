@@ -100,6 +100,11 @@ export const PARAPET_INCIDENT_RESPONSE_NOT_DELIVERED = createError<
   [notifier: string, reason: string]
 >('PARAPET_INCIDENT_RESPONSE_NOT_DELIVERED', 'The message of "%s" was not delivered: %s', 503)
 
+/** The database failed. Fix: Send the request again later; `cause` in the log says what happened. */
+export const PARAPET_INCIDENT_RESPONSE_UNAVAILABLE = createError<
+  [options?: { readonly cause: unknown }]
+>('PARAPET_INCIDENT_RESPONSE_UNAVAILABLE', 'The storage of incidents failed. Try again later', 503)
+
 /** An action or a check did not end within its time. Fix: Raise its `timeoutMs`, or find out what it waits for. */
 export const PARAPET_INCIDENT_RESPONSE_TIMEOUT = createError<[what: string, limitMs: number]>(
   'PARAPET_INCIDENT_RESPONSE_TIMEOUT',

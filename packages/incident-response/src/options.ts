@@ -255,6 +255,11 @@ export function resolveOptions(options: unknown): IncidentResponseSettings {
     if (Object.hasOwn(read.actions, action) || ownActionNames.includes(action)) continue
     faults.push(`  "responses[${index}].do" names "${action}", which is no member of "actions"`)
   }
+  // A response is recorded under the name of its rule: the second one would never be given.
+  for (const [index, { name }] of responses.entries()) {
+    if (responses.findIndex((rule) => rule.name === name) === index) continue
+    faults.push(`  "responses[${index}].name" is "${name}" again; each rule needs its own name`)
+  }
   const escalation = Object.fromEntries(
     severities.map((severity) => [severity, escalationOf(severity)]),
   ) as unknown as IncidentResponseSettings['escalation']

@@ -52,8 +52,8 @@ for (const [name, open] of fleets) {
       t.ok(statusCode < 500, `GET ${url}: ${statusCode}`)
     }
     t.equal((await ask('POST', '/dead-letters/notify:%00/retry')).statusCode, 404)
-    const deep = JSON.parse(`${'['.repeat(50_000)}${']'.repeat(50_000)}`) as unknown
-    const odd: unknown[] = ['a\0b', '\ud800', { 'k\0': 1 }, ['\udfff'], deep, 'x'.repeat(100_000)]
+    const deep = JSON.parse(`${'['.repeat(30_000)}${']'.repeat(30_000)}`) as unknown
+    const odd: unknown[] = ['a\0b', '\ud800', { 'k\0': 1 }, ['\udfff'], deep, 'x'.repeat(60_000)]
     for (const address of odd) {
       const { statusCode, body } = await app.inject({
         method: 'POST',
@@ -61,11 +61,13 @@ for (const [name, open] of fleets) {
         headers: { 'content-type': 'application/json' },
         payload:
           address === deep
-            ? `{"action":"BLOCK_IP","with":{"a":${'['.repeat(50_000)}${']'.repeat(50_000)}}}`
+            ? `{"action":"BLOCK_IP","with":{"a":${'['.repeat(30_000)}${']'.repeat(30_000)}}}`
             : JSON.stringify({ action: 'BLOCK_IP', with: { address } }),
       })
       t.match({ statusCode, body }, { statusCode: 400, body: /INVALID_ARGUMENT/ })
     }
+    const long = { action: 'BLOCK_IP', with: { address: 'x'.repeat(65_536) } }
+    t.equal((await ask('POST', `/${id}/actions`, long)).statusCode, 413)
     t.same(await app.incidents.runs(id), [], 'no run was begun')
     const step = await ask('POST', `/${id}/runs/${id}/steps/%00`, { result: 'done' })
     t.equal(step.statusCode, 404)

@@ -314,6 +314,56 @@ await t.test('quiet hours delay messages, also over a change of the clocks', (t)
     Date.parse('2026-10-25T06:00:00Z'),
     'autumn',
   )
+  // 02:30 does not exist in that night.
+  const short = { from: '22:00', to: '02:30', timeZone: 'Europe/Berlin' }
+  t.equal(
+    afterQuietHours(Date.parse('2026-03-28T22:30:00Z'), short),
+    Date.parse('2026-03-29T01:00:00Z'),
+    'the clocks skip the end',
+  )
+  const always = { from: '07:00', to: '07:00' }
+  t.equal(
+    afterQuietHours(Date.parse('2026-01-02T07:01:00Z'), always),
+    Date.parse('2026-01-03T06:59:00Z'),
+    'once a day',
+  )
+  t.end()
+})
+
+await t.test('a message comes with the first minute behind the quiet hours', (t) => {
+  const zones = ['Europe/Berlin', 'Australia/Lord_Howe', 'America/Sao_Paulo', 'Africa/Cairo']
+  const nights = [
+    '2026-03-28',
+    '2026-10-24',
+    '2026-04-04',
+    '2018-11-03',
+    '2018-02-17',
+    '2026-04-23',
+  ]
+  const times = [
+    ['22:00', '07:00'],
+    ['22:00', '02:30'],
+    ['01:00', '03:00'],
+    ['22:00', '00:30'],
+  ] as const
+  for (const timeZone of zones) {
+    const format = new Intl.DateTimeFormat('en-GB', { timeZone, timeStyle: 'short' })
+    for (const night of nights) {
+      const start = Date.parse(`${night}T00:00:00Z`)
+      const clock = Array.from({ length: 60 * 60 }, (_, n) => format.format(start + n * 60_000))
+      for (const [from, to] of times) {
+        const isQuiet = (n: number) =>
+          from < to ? clock[n]! >= from && clock[n]! < to : clock[n]! >= from || clock[n]! < to
+        for (let n = 0; n < 36 * 60; n += 97) {
+          const found =
+            (afterQuietHours(start + n * 60_000, { from, to, timeZone }) - start) / 60_000
+          const isEnd = found === n ? !isQuiet(n) : !isQuiet(found) && isQuiet(found - 1)
+          if (!isEnd)
+            t.fail(`${timeZone} ${from} to ${to}: ${clock[n]} waits until ${clock[found]}`)
+        }
+      }
+    }
+  }
   t.end()
 })
 
@@ -335,4 +385,34 @@ await t.test('quiet hours hold for their severity only', async (t) => {
   await app.incidents.settle()
   t.equal(sent.length, 1)
   await fleet.until(() => sent.some((title) => title.includes('LOW')), 600_000)
+})
+
+await t.test('a secret of a webhook has as many bytes as it looks', (t) => {
+  const url = 'https://hooks.example.com/'
+  for (const short of [
+    'x'.repeat(23),
+    `whsec_${'!'.repeat(40)}`,
+    `whsec_${Buffer.alloc(23).toString('base64')}`,
+    `whsec_${Buffer.alloc(24).toString('base64')}!`,
+  ]) {
+    t.throws(
+      () => createWebhookNotifier({ url, secrets: [short] }),
+      { message: /"secrets"/ },
+      short,
+    )
+  }
+  createWebhookNotifier({ url, secrets: [`whsec_${Buffer.alloc(24).toString('base64')}`] })
+  t.end()
+})
+
+await t.test('a title that is cut stays text', async (t) => {
+  const { got, url } = await openReceiver(t)
+  const fleet = (await openMemoryFleet(t))!
+  const app = await fleet.open({
+    builtIn: [],
+    notifiers: { team: createSlackNotifier({ url, ...local }) },
+  })
+  await app.incidents.report({ type: 'a', title: `${'x'.repeat(100)}${'😀'.repeat(50)}` })
+  await fleet.until(() => got.length === 1)
+  t.notMatch(got[0]!.body, /\\ud83d(?!\\ude00)/)
 })

@@ -342,6 +342,83 @@ await t.test('CACAO of other tools: people and HTTP are read, code is refused', 
   await reject(`{"a":"${'x'.repeat(2_000_000)}"}`, /is larger than/)
 })
 
+await t.test('CACAO of any form is read, or refused with file and place', async (t) => {
+  const whole = exportCacao({
+    name: 'x',
+    severity: 'low',
+    variables: { v: 'y' },
+    phases: {
+      containment: {
+        duration: '1h',
+        actions: [
+          { g: ['a', { manual: 'm' }] },
+          { http: 'GET https://a.example/', headers: { a: 'b' }, body: 'c' },
+          { parallel: ['a', 'b'] },
+          { switch: 'v', cases: { y: ['a'] }, default: ['b'] },
+          { if: "v = 'y'", then: ['a'] },
+        ],
+      },
+    },
+  })
+  const paths: (string | number)[][] = []
+  const collect = (value: unknown, path: (string | number)[]): void => {
+    paths.push(path)
+    if (typeof value !== 'object' || value === null) return
+    for (const [name, each] of Object.entries(value)) collect(each, [...path, name])
+  }
+  collect(whole, [])
+  for (const path of paths.slice(1)) {
+    for (const odd of [null, 5, 'odd', [], [null], {}, true]) {
+      const copy = structuredClone(whole) as unknown as Record<string, unknown>
+      const parent = path.slice(0, -1).reduce((each, name) => each[name] as typeof copy, copy)
+      parent[path.at(-1)!] = odd
+      const error = await importCacao(copy, { file: 'c.json' }).catch(
+        (each: unknown) => each as Error,
+      )
+      const isStated = /c\.json/.test((error as Error).message ?? '') || !(error instanceof Error)
+      if (!isStated) t.fail(`${path.join('.')} = ${JSON.stringify(odd)}: ${String(error)}`)
+    }
+  }
+  const circular: Record<string, unknown> = { ...whole }
+  circular['self'] = circular
+  await t.rejects(importCacao(circular, { file: 'c.json' }), { message: /c\.json: is no JSON/ })
+  const misspelt = JSON.stringify(whole).replaceAll('"phase":"containment"', '"phase":"contanment"')
+  await t.rejects(importCacao(misspelt), { message: /phase\): must be one of detection,/ })
+})
+
+const double = (n: number) =>
+  Array.from({ length: n }, (_, at) => {
+    const inner = at === n - 1 ? 'a' : { playbook: `p${at + 1}` }
+    const phases = { containment: { actions: [inner, inner] } }
+    return { playbook: { name: `p${at}`, severity: 'low', phases } }
+  })
+
+await t.test('a few playbooks that run each other are not millions of steps', async (t) => {
+  const open = async (n: number) => {
+    const app = Fastify()
+    t.after(() => app.close())
+    await app.register(incidentResponse, { actions, builtIn: [], playbooks: double(n) as never })
+  }
+  await open(10)
+  await t.rejects(open(100), {
+    code: 'PARAPET_INCIDENT_RESPONSE_INVALID_PLAYBOOK',
+    message: /steps, with those of the playbooks in it; at most 2000/,
+  })
+})
+
+await t.test('a drill says what the playbooks in a playbook lack', async (t) => {
+  const yaml = `name: outer
+severity: low
+phases:
+  containment:
+    actions: [{playbook: data_breach}]
+`
+  const { incidents } = await load(t, yaml, { builtIn: ['data_breach'] })
+  const drill = await incidents.drill('outer')
+  t.notOk(drill.ok)
+  t.match(drill.problems, [/The action "[a-z_]+" is not registered: a person must do it/])
+})
+
 function isSame(a: Playbook, b: Playbook): boolean {
   const sorted = (value: unknown): unknown =>
     Array.isArray(value)

@@ -2,8 +2,9 @@
 import { request } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { incidentResponse } from '@parapet/incident-response'
-import { createManualClock } from '@parapet/kit'
+import { createManualClock, createSqlClient } from '@parapet/kit'
 import Fastify from 'fastify'
+import { Pool } from 'pg'
 import t, { type Test } from 'tap'
 
 type Access = 'none' | 'read' | 'write'
@@ -275,3 +276,43 @@ await t.test('the feed shows what happens, and continues where a client was', as
   state.isOver = true
   await moving
 })
+
+await t.test('a database that is away is a 503, and says nothing of where it is', async (t) => {
+  const pool = new Pool({ connectionString: 'postgres://nobody@127.0.0.1:1/none' })
+  const app = Fastify()
+  t.after(() => app.close())
+  t.after(() => pool.end())
+  const sql = createSqlClient(pool)
+  await app.register(incidentResponse, {
+    sql,
+    migrate: false,
+    clock: createManualClock(),
+    builtIn: [],
+  })
+  await app.register(app.incidents.routes, { prefix: '/incidents', guard: () => true })
+  const asked = [
+    app.inject('/incidents'),
+    app.inject('/incidents/feed'),
+    app.inject({ method: 'POST', url: '/incidents', payload: { type: 'x' } }),
+  ]
+  for (const reply of await Promise.all(asked)) {
+    t.equal(reply.statusCode, 503)
+    t.match(reply.json(), { code: 'PARAPET_INCIDENT_RESPONSE_UNAVAILABLE' })
+    t.notMatch(reply.body, /127\.0\.0\.1/)
+  }
+})
+
+await t.test(
+  'a request whose body is optional needs none, also where it announces JSON',
+  async (t) => {
+    const { app } = await open(t)
+    const { id } = await app.incidents.report({ type: 'x' })
+    for (const headers of [{}, { 'content-type': 'application/json' }]) {
+      const post = (what: string) =>
+        app.inject({ method: 'POST', url: `/incidents/${id}/${what}`, headers })
+      t.equal((await post('acknowledge')).statusCode, 200)
+      await app.incidents.close(id, 'false_positive', { by: 'alice' })
+      t.equal((await post('reopen')).statusCode, 200)
+    }
+  },
+)

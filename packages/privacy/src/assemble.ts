@@ -22,7 +22,7 @@ import {
   type PrivacyContext,
 } from './service/context.ts'
 import { identify } from './service/open-request.ts'
-import { sendMessage, type MessageJob } from './service/outbox.ts'
+import { runMessageJob, type MessageJob } from './service/outbox.ts'
 import { createOwnSource } from './service/own-source.ts'
 import { runSweep } from './service/privacy.ts'
 import { RUN_TIMEOUT_MS } from './service/lease.ts'
@@ -124,7 +124,7 @@ export function defineJobs(context: PrivacyContext, { sweepDryRun }: PrivacySett
   )
   jobs.define<{ sealed: string } | MessageJob>(
     jobNames.tell,
-    ({ data }) => ('sealed' in data ? deliverSealed(context, data) : sendMessage(context, data)),
+    ({ data }) => ('sealed' in data ? deliverSealed(context, data) : runMessageJob(context, data)),
     { ...options, retries: TELL_RETRIES },
   )
   jobs.define(jobNames.tick, ({ signal }) => tick(context, signal), {

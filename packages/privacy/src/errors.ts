@@ -180,12 +180,23 @@ export const PARAPET_PRIVACY_TIMEOUT = createError<[part: string, ms: number]>(
 )
 
 /**
- * A step of a request failed; the job tries it again.
- * Fix: read `cause` in the log; `GET /privacy/admin/requests/:id` names the parts that failed.
+ * The storage of requests, consents and holds failed.
+ * Fix: send the request again later; `cause` in the log says what happened.
  */
-export const PARAPET_PRIVACY_INCOMPLETE = createError<[request: string, parts: string]>(
-  'PARAPET_PRIVACY_INCOMPLETE',
-  'The request %s is not complete; these parts failed: %s',
+export const PARAPET_PRIVACY_UNAVAILABLE = createError<[options?: { readonly cause: unknown }]>(
+  'PARAPET_PRIVACY_UNAVAILABLE',
+  'The storage of requests and consents failed. Try again later',
+  503,
+)
+
+/**
+ * A function of the options or of a source failed. Only the code or the name of its error is given: the message may
+ * quote personal data, and the error is logged and stored with the job.
+ * Fix: let the function that the message names log its own errors, and read them there.
+ */
+export const PARAPET_PRIVACY_FAILED = createError<[part: string, reason: string]>(
+  'PARAPET_PRIVACY_FAILED',
+  '%s failed: %s',
   503,
 )
 

@@ -9,6 +9,13 @@ declare module '@parapet/kit' {
     'privacy.archive_sent': { request: string; bytes: number }
     'privacy.erased': { request: string; sources: number; processors: number }
     'privacy.erasure_failed': { request: string; part: string; attempts: number; reason: string }
+    'privacy.part_failed': {
+      request: string
+      type: string
+      part: string
+      attempts: number
+      reason: string
+    }
     'privacy.removed': { request: string; sources: number }
     'privacy.consent_changed': { purpose: string; state: string; version: number }
     'privacy.consent_refused': {
@@ -54,6 +61,11 @@ export const events = {
     severity: 'high',
     outcome: 'failure',
     description: 'A part of an erasure failed; it is tried again.',
+  },
+  'privacy.part_failed': {
+    severity: 'high',
+    outcome: 'failure',
+    description: 'A part of another request, or of a removal, failed; it is tried again.',
   },
   'privacy.removed': {
     severity: 'info',

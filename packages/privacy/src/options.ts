@@ -109,6 +109,8 @@ export interface PrivacyOptions {
   readonly removeAfterDays?: number
   /** After how many days backups are deleted, as receipts say; 0 to 3650. @default 90 */
   readonly backupsKeptDays?: number
+  /** After how many days requests that have ended are deleted, with their receipts; 0 to 3650, 0: never. @default 1095 */
+  readonly requestsKeptDays?: number
   /** How long an answer about consent is kept, 0 to 60 000. @default 5000 */
   readonly consentCacheMs?: number
   /** How long functions of the options may take, 1 to 60 000. @default 10 000 */
@@ -174,10 +176,12 @@ export const optionTable = {
     ),
   ),
   sql: option.optional(option.port<SqlClient>(['query', 'transaction'])),
-  records: option.optional(option.port<Records>(['insert', 'find', 'save', 'list', 'missing'])),
+  records: option.optional(
+    option.port<Records>(['insert', 'find', 'save', 'list', 'missing', 'remove']),
+  ),
   archives: option.optional(option.port<ArchiveParts>(['write', 'read', 'removeAll'])),
   ledger: option.optional(option.port<Ledger>(['append', 'read'])),
-  store: option.optional(option.port<Store>(['publish', 'subscribe'])),
+  store: option.optional(option.port<Store>(['publish', 'subscribe', 'count'])),
   jobs: option.optional(option.port<Jobs>(['define', 'enqueue', 'every', 'find'])),
   sources: option.list(
     option.custom<PrivacySource>(() => undefined),
@@ -214,6 +218,7 @@ export const optionTable = {
   archiveTtlMs: option.milliseconds({ min: 60_000, max: 30 * DAY_MS, default: 7 * DAY_MS }),
   removeAfterDays: option.integer({ max: 3650, default: 30 }),
   backupsKeptDays: option.integer({ max: 3650, default: 90 }),
+  requestsKeptDays: option.integer({ max: 3650, default: 1095 }),
   consentCacheMs: option.milliseconds({ min: 0, max: 60_000, default: 5000 }),
   portDeadlineMs: option.milliseconds({ max: 60_000, default: 10_000 }),
   partDeadlineMs: option.milliseconds({ max: 600_000, default: 60_000 }),

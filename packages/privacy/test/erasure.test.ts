@@ -221,8 +221,10 @@ await t.test('consents and other requests of the subject are erased as well', as
   ).body
   const id = await openConfirmed(app, 'ann', 'erasure')
   await app.until(id, 'completed')
-  const [consent] = await app.app.privacy.consents.history('ann')
-  t.match(consent, { state: 'granted', sealed: null })
+  t.match(await app.app.privacy.consents.history('ann'), [
+    { state: 'withdrawn', by: 'erasure', sealed: null },
+    { state: 'granted', by: 'subject', sealed: null },
+  ])
   t.equal((await app.app.privacy.findRequest(access))!.state, 'completed')
   t.equal((await app.send(null, post('/privacy/archives', { link }))).status, 404)
 })

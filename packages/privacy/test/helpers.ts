@@ -76,6 +76,8 @@ export interface TestApp {
   readonly app: FastifyInstance
   readonly clock: ManualClock
   readonly jobs: Jobs
+  /** What failed in jobs, as it is logged. */
+  readonly jobErrors: readonly unknown[]
   readonly events: SecurityEvent[]
   readonly messages: SubjectMessage[]
   readonly tables: { readonly users: TestTable; readonly orders: TestTable }
@@ -125,7 +127,13 @@ export async function createApp(
   routes: (app: FastifyInstance) => void = () => undefined,
 ): Promise<TestApp> {
   const clock = createManualClock(Date.UTC(2026, 0, 31, 12))
-  const jobs = createMemoryJobs({ clock, pollMs: 1000, onNotice: () => undefined })
+  const jobErrors: unknown[] = []
+  const jobs = createMemoryJobs({
+    clock,
+    pollMs: 1000,
+    onNotice: () => undefined,
+    onError: (error) => void jobErrors.push(error),
+  })
   const messages: SubjectMessage[] = []
   const tables = { users: createTable('users'), orders: createTable('orders') }
   const app = Fastify()
@@ -160,6 +168,7 @@ export async function createApp(
     app,
     clock,
     jobs,
+    jobErrors,
     events,
     messages,
     tables,

@@ -119,6 +119,7 @@ const scenarios: Record<string, Scenario> = {
     type: 'restriction',
     settings: { approve: [] },
   },
+  'an erasure is announced': { kind: 'running', type: 'erasure' },
   'an erasure is completed': { kind: 'completed', type: 'erasure' },
   'an erasure is held': {
     kind: 'held',

@@ -89,6 +89,57 @@ await t.test(
   },
 )
 
+const mark = (name: string) => personal(Type.String(), { category: `user.${name}` })
+
+await t.test('a mark is found wherever a schema may have it', async (t) => {
+  const Address = { $id: 'Address', ...Type.Object({ street: mark('street') }) }
+  const schema = {
+    $defs: { Phone: { type: 'object', properties: { number: mark('phone') } } },
+    type: 'object',
+    properties: {
+      settings: Type.Record(Type.String(), mark('setting')),
+      extra: Type.Object({}, { additionalProperties: mark('extra') }),
+      pair: Type.Tuple([mark('pair'), Type.Number()]),
+      both: Type.Intersect([Type.Object({ one: mark('one') }), Type.Object({ two: mark('two') })]),
+      home: Type.Ref('Address'),
+      phone: { $ref: '#/$defs/Phone' },
+      mobile: { $ref: 'Phone' },
+      parent: { $ref: '#' },
+      nothing: { $ref: '#/$defs/Missing' },
+    },
+    else: { properties: { late: mark('late') } },
+  }
+  const schemas = [
+    { name: 'people', schema },
+    { name: 'address', schema: Address },
+    { name: 'words', schema: Type.Record(Type.String(), mark('word')) },
+  ]
+  const app = await boot(t, { sources: [], schemas, lint: 'warn' })
+  const found = app.privacy.inventory().filter(({ foundIn }) => foundIn === 'people')
+  const fields = new Set(
+    found.map(({ field }) => field).filter((field) => !field.startsWith('parent')),
+  )
+  t.same([...fields].toSorted(), [
+    'both.one',
+    'both.two',
+    'extra',
+    'home.street',
+    'late',
+    'mobile.number',
+    'pair',
+    'phone.number',
+    'settings',
+  ])
+  t.ok(found.length < 40, 'a recursive schema is searched once')
+  t.match(app.privacy.inventory().at(-1), { foundIn: 'words', field: '*' })
+
+  // Each names all others: there are more ways through them than could be searched.
+  const names = Array.from({ length: 20 }, (_, n) => `S${n}`)
+  const properties = Object.fromEntries(names.map((each) => [each, { $ref: each }]))
+  const $defs = Object.fromEntries(names.map((each) => [each, { properties }]))
+  await boot(t, { sources: [], schemas: [{ name: 'mesh', schema: { $defs, properties } }] })
+})
+
 await t.test('a source that is described wrongly is refused by name', async (t) => {
   const { source } = createTable('users')
   const wrong: [object, RegExp][] = [
@@ -172,17 +223,18 @@ await t.test('a sweep removes what is too old, leaves what is held, and reports'
       sources: [
         { source: 'logs', before, found: 2, removed: 0 },
         { source: 'broken', error: 'TypeError' },
+        { source: 'privacy', found: 0 },
       ],
     },
   })
   t.equal(rows.length, 3)
-  t.match(await sweep(false), { body: { sources: [{ found: 2, removed: 1 }, {}] } })
+  t.match(await sweep(false), { body: { sources: [{ found: 2, removed: 1 }, {}, {}] } })
   t.same(
     rows.map(({ subject }) => subject),
     ['ann', 'bob'],
   )
   t.equal((await app.send('officer', '/privacy/admin/sweeps')).body.items.length, 2)
-  t.match(app.events.at(-2), {
+  t.match(app.events.at(-3), {
     type: 'privacy.swept',
     details: { source: 'logs', removed: 1, dryRun: false },
   })

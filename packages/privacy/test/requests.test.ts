@@ -306,7 +306,7 @@ await t.test('a message that cannot be sent leaves no request behind', async (t)
     deliver: () => Promise.reject(new Error('the mail server is away')),
   })
   const refused = await send('ann', post('/privacy/requests', { type: 'restriction' }))
-  t.equal(refused.status, 500)
+  t.match(refused, { status: 503, body: { code: 'PARAPET_PRIVACY_FAILED' } })
   t.match(await send('ann', '/privacy/requests'), { body: { items: [] } })
 })
 

@@ -8,6 +8,7 @@ import {
   type Scalar,
 } from '../playbooks/playbook.ts'
 import { PlaybookFaults, refuseDocument, showPath } from '../playbooks/playbook-faults.ts'
+import { checkCacao } from './cacao-schema.ts'
 import { EXTENSION, type CacaoPlaybook, type CacaoVariable } from './cacao.ts'
 import { regroup } from './placed-steps.ts'
 import { readWorkflow, type ReadStep } from './read-workflow.ts'
@@ -38,6 +39,7 @@ export async function importCacao(
 ): Promise<Playbook> {
   const { file = 'cacao', phase = 'containment', playbooks = {} } = options
   const document = parse(source, file)
+  await checkCacao(document, file)
   const steps = readWorkflow(document, { file, playbooks })
   const playbook = assemble(document, steps, phase)
   const faults = new PlaybookFaults((path) =>
@@ -49,7 +51,7 @@ export async function importCacao(
 }
 
 function parse(source: string | object, file: string): CacaoPlaybook {
-  const text = typeof source === 'string' ? source : JSON.stringify(source)
+  const text = typeof source === 'string' ? source : jsonOf(source, file)
   if (Buffer.byteLength(text) > MAX_BYTES) refuseDocument(file, `is larger than ${MAX_BYTES} bytes`)
   let document: unknown
   try {
@@ -72,6 +74,14 @@ function parse(source: string | object, file: string): CacaoPlaybook {
     refuseDocument(file, 'needs "name", "workflow" and "workflow_start"')
   }
   return document as CacaoPlaybook
+}
+
+function jsonOf(source: object, file: string): string {
+  try {
+    return JSON.stringify(source)
+  } catch (error) {
+    return refuseDocument(file, `is no JSON: ${(error as Error).message.split('\n', 1)[0]}`)
+  }
 }
 
 interface OwnMembers {

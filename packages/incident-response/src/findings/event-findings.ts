@@ -116,7 +116,7 @@ function findingOf(
         kind: 'event',
         id,
       },
-      ...(typeof anomalyId === 'string'
+      ...(typeof anomalyId === 'string' && anomalyId !== ''
         ? [
             {
               kind: 'anomaly' as const,

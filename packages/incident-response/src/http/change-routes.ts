@@ -1,5 +1,5 @@
 /** Routes that change one incident. */
-import type { FastifyInstance } from 'fastify'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { IncidentSeverity, Link, Phase, Resolution } from '../incidents/incident.ts'
 import { show, type IdParams, type Routes } from './route-parts.ts'
 import { schemas } from './schemas.ts'
@@ -52,11 +52,19 @@ export function addChangeRoutes(app: FastifyInstance, { incidents, writing, by }
     return show(await incidents.close(request.params.id, resolution, by(request, note)))
   })
   type Note = IdParams & { Body: { note?: string } }
-  app.post<Note>('/:id/reopen', { ...writing, schema: schemas.reopen }, async (request) =>
-    show(await incidents.reopen(request.params.id, by(request, request.body.note))),
+  app.post<Note>(
+    '/:id/reopen',
+    { ...writing, schema: schemas.reopen, preValidation: acceptNoBody },
+    async (request) =>
+      show(await incidents.reopen(request.params.id, by(request, request.body.note))),
   )
   type Merge = IdParams & { Body: { into: string } }
   app.post<Merge>('/:id/merge', { ...writing, schema: schemas.merge }, async (request) =>
     show(await incidents.merge(request.params.id, request.body.into, by(request))),
   )
+}
+
+/** Every member of the body may be left out, and so may the body. */
+async function acceptNoBody(request: FastifyRequest): Promise<void> {
+  request.body ??= {}
 }

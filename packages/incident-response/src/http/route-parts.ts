@@ -13,10 +13,16 @@ export interface RouteParts {
   readonly programs: ReadonlyMap<string, Program>
 }
 
+interface Guarded {
+  readonly bodyLimit: number
+  readonly config: object
+  readonly preHandler: Hook
+}
+
 /** What every route gets: the guard of its kind, and who acts. */
 export interface Routes extends RouteParts {
-  readonly reading: { readonly config: object; readonly preHandler: Hook }
-  readonly writing: { readonly config: object; readonly preHandler: Hook }
+  readonly reading: Guarded
+  readonly writing: Guarded
   readonly by: (request: FastifyRequest, note?: string) => { by: string; note: string | undefined }
 }
 

@@ -1,5 +1,5 @@
 /** Guarded routes for people: the queue of incidents, and what can be done with one. */
-import { withDeadline, type Clock } from '@parapet/kit'
+import { acceptEmptyBody, withDeadline, type Clock } from '@parapet/kit'
 import type { FastifyPluginAsync, FastifyRequest } from 'fastify'
 import {
   PARAPET_INCIDENT_RESPONSE_FORBIDDEN,
@@ -12,6 +12,7 @@ import { addPlaybookRoutes } from './playbook-routes.ts'
 import { addReadRoutes } from './read-routes.ts'
 import type { Hook, RouteParts } from './route-parts.ts'
 import { addRunRoutes } from './run-routes.ts'
+import { personOf } from '../service/texts.ts'
 
 /** What a request wants to do. */
 export type IncidentAccess = 'read' | 'write'
@@ -25,6 +26,9 @@ export interface IncidentRoutesOptions {
   /** Route config for every route, for instance the rule of another plugin, by what the route does. */
   readonly config?: (access: IncidentAccess) => Readonly<Record<string, unknown>>
 }
+
+/** Bodies are read before the guard asks: many apps find the caller in preHandler. */
+const MAX_BODY_BYTES = 65_536
 
 /** How long the guard may take. */
 interface GuardDeadline {
@@ -42,9 +46,18 @@ export function createRoutes(
     app.addHook('onRequest', async (_request, reply) => {
       reply.header('cache-control', 'no-store')
     })
-    const reading = { config: config('read'), preHandler: guardOf(guard, 'read', deadline) }
-    const writing = { config: config('write'), preHandler: guardOf(guard, 'write', deadline) }
-    const by = (request: FastifyRequest, note?: string) => ({ by: actor(request), note })
+    app.addHook('onRequest', acceptEmptyBody)
+    const reading = {
+      bodyLimit: MAX_BODY_BYTES,
+      config: config('read'),
+      preHandler: guardOf(guard, 'read', deadline),
+    }
+    const writing = {
+      bodyLimit: MAX_BODY_BYTES,
+      config: config('write'),
+      preHandler: guardOf(guard, 'write', deadline),
+    }
+    const by = (request: FastifyRequest, note?: string) => ({ by: personOf(actor(request)), note })
     const routes = { ...parts, reading, writing, by }
     addListRoutes(app, routes)
     addOverviewRoutes(app, routes)
@@ -69,5 +82,5 @@ function guardOf(
 }
 
 function actorOf({ principal }: FastifyRequest): string {
-  return principal?.id.replaceAll(':', '_').slice(0, 200) ?? 'unknown'
+  return principal?.id.slice(0, 200).toWellFormed() ?? 'unknown'
 }

@@ -1,6 +1,7 @@
 /** A finding: something that looks like an attack. Findings with one fingerprint make one incident. */
 import { PARAPET_INCIDENT_RESPONSE_INVALID_ARGUMENT } from '../errors.ts'
 import { severities, type IncidentSeverity, type Link } from './incident.ts'
+import { readLink } from './link.ts'
 
 /** What `app.incidents.report` takes. */
 export interface Finding {
@@ -38,9 +39,14 @@ export interface KnownFinding extends Required<
 export const TYPE = /^[a-z][a-z0-9_]{0,63}$/
 const MAX_TEXT = 200
 const MAX_LINKS = 20
+/** What a `Date` can be: reports show it. */
+const MAX_TIME = 8_640_000_000_000_000
 
 /** Checks a finding and fills in the defaults. @throws PARAPET_INCIDENT_RESPONSE_INVALID_ARGUMENT */
 export function readFinding(finding: Finding, now: number): KnownFinding {
+  if (typeof finding !== 'object' || (finding as unknown) === null) {
+    refuse('"finding"', 'must be an object')
+  }
   const { type, severity = 'medium', at = now, attempts = null, records = 0 } = finding
   if (typeof type !== 'string' || !TYPE.test(type)) {
     refuse(
@@ -54,6 +60,7 @@ export function readFinding(finding: Finding, now: number): KnownFinding {
     if (!Number.isSafeInteger(value) || value < 0)
       refuse(`"${name}"`, 'must be an integer from 0 on')
   }
+  if (at > MAX_TIME) refuse('"at"', `must be at most ${MAX_TIME} (milliseconds)`)
   const title = textOf('title', finding.title) ?? titleOf(type)
   const fingerprint = textOf('fingerprint', finding.fingerprint) ?? type
   const principalId = textOf('principalId', finding.principalId) ?? null
@@ -74,10 +81,7 @@ export function readFinding(finding: Finding, now: number): KnownFinding {
     attempts,
     records,
     by,
-    links: links.map((link) => ({
-      kind: link.kind,
-      id: textOf('id of a link', link.id) ?? '',
-    })),
+    links: links.map(readLink),
   })
 }
 

@@ -176,7 +176,7 @@ export function reopen(
 export function merge(
   source: Incident,
   target: Incident,
-  change: Change,
+  change: Change & { readonly respondBy: number },
 ): { readonly source: Incident; readonly target: Incident; readonly entries: readonly NewEntry[] } {
   requireOpen(source)
   requireOpen(target)
@@ -185,6 +185,7 @@ export function merge(
   const merged: Incident = {
     ...target,
     severity: isWorse ? source.severity : target.severity,
+    respondBy: isWorse ? Math.min(target.respondBy, change.respondBy) : target.respondBy,
     firstSeenAt: Math.min(source.firstSeenAt, target.firstSeenAt),
     lastFindingAt: Math.max(source.lastFindingAt, target.lastFindingAt),
     findings: target.findings + source.findings,

@@ -9,6 +9,7 @@ export type MessageReason =
   | 'overdue'
   | 'needs_person'
   | 'playbook'
+  | 'reopened'
   | 'closed'
 
 /** A message. It names no secret, but principals and addresses. */

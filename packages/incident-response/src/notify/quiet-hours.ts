@@ -24,21 +24,32 @@ export const TIME_OF_DAY = /^(?:[01]\d|2[0-3]):[0-5]\d$/
 export function afterQuietHours(at: number, hours: QuietHours | undefined): number {
   if (hours === undefined) return at
   const { from, to, timeZone = 'UTC' } = hours
-  const [start, end, now] = [minutesOf(from), minutesOf(to), minuteOfDay(at, timeZone)]
-  const length = (end - start + DAY_MINUTES) % DAY_MINUTES || DAY_MINUTES
-  const passed = (now - start + DAY_MINUTES) % DAY_MINUTES
-  if (passed >= length) return at
-  const wake = Math.floor(at / MINUTE_MS) * MINUTE_MS + (length - passed) * MINUTE_MS
-  // The clocks may be changed in that night.
-  const missedBy = (end - minuteOfDay(wake, timeZone) + DAY_MINUTES) % DAY_MINUTES
-  const isEarly = missedBy < DAY_MINUTES / 2
-  return wake + (isEarly ? missedBy : missedBy - DAY_MINUTES) * MINUTE_MS
+  const [start, end] = [minutesOf(from), minutesOf(to)]
+  // The whole day: messages come once a day.
+  const length = (end - start + DAY_MINUTES) % DAY_MINUTES || DAY_MINUTES - 1
+  const minuteOfDay = clockOf(timeZone)
+  const leftAt = (time: number) =>
+    Math.max(0, length - ((minuteOfDay(time) - start + DAY_MINUTES) % DAY_MINUTES))
+  let left = leftAt(at)
+  if (left === 0) return at
+  // The clocks may be changed in that night: the end is looked for between a quiet minute and one that is not.
+  let [quiet, awake] = [Math.floor(at / MINUTE_MS), Math.floor(at / MINUTE_MS)]
+  for (; left > 0; left = leftAt(awake * MINUTE_MS)) {
+    quiet = awake
+    awake += left
+  }
+  while (awake - quiet > 1) {
+    const middle = Math.floor((quiet + awake) / 2)
+    if (leftAt(middle * MINUTE_MS) > 0) quiet = middle
+    else awake = middle
+  }
+  return awake * MINUTE_MS
 }
 
 /** Whether a time zone is known. */
 export function isTimeZone(timeZone: string): boolean {
   try {
-    minuteOfDay(0, timeZone)
+    clockOf(timeZone)
     return true
   } catch {
     return false
@@ -50,12 +61,13 @@ function minutesOf(text: string): number {
   return hours * 60 + minutes
 }
 
-function minuteOfDay(at: number, timeZone: string): number {
+/** Tells the minute of the day in a time zone. */
+function clockOf(timeZone: string): (at: number) => number {
   const format = new Intl.DateTimeFormat('en-GB', {
     timeZone,
     hour: '2-digit',
     minute: '2-digit',
     hourCycle: 'h23',
   })
-  return minutesOf(format.format(at))
+  return (at) => minutesOf(format.format(at))
 }

@@ -37,9 +37,13 @@ export function createWebhookNotifier(options: WebhookOptions): Notifier {
   if (
     !Array.isArray(secrets) ||
     secrets.length === 0 ||
-    secrets.some((each) => each.length < MIN_SECRET)
+    secrets.some((each) => typeof each !== 'string' || keyOf(each).length < MIN_SECRET)
   ) {
-    refuse('"secrets"', `must be a list of texts of at least ${MIN_SECRET} characters`)
+    const form = `"whsec_" and the Base64 of at least ${MIN_SECRET} bytes`
+    refuse(
+      '"secrets"',
+      `must be a list of texts of at least ${MIN_SECRET} characters, or of ${form}`,
+    )
   }
   const keys = secrets.map(keyOf)
   return createTarget('webhook', url, options, (message) => {
@@ -58,11 +62,14 @@ export function createWebhookNotifier(options: WebhookOptions): Notifier {
   })
 }
 
+/** Empty, where the Base64 is malformed: a lenient decoder would make a short key of it. */
 function keyOf(secret: string): Buffer {
   const PREFIX = 'whsec_'
-  return secret.startsWith(PREFIX)
-    ? Buffer.from(secret.slice(PREFIX.length), 'base64')
-    : Buffer.from(secret)
+  if (!secret.startsWith(PREFIX)) return Buffer.from(secret)
+  const encoded = secret.slice(PREFIX.length)
+  const key = Buffer.from(encoded, 'base64')
+  const isSound = key.toString('base64').replaceAll('=', '') === encoded.replaceAll('=', '')
+  return isSound ? key : Buffer.alloc(0)
 }
 
 function webhookBody({ reason, title, text, url, sentAt, incident }: Message): object {
@@ -89,14 +96,19 @@ export function createSlackNotifier(options: SlackOptions): Notifier {
     const link =
       url === null ? [] : [{ type: 'mrkdwn', text: `<${escapeSlack(url)}|Open the incident>` }]
     const blocks = [
-      { type: 'header', text: { type: 'plain_text', text: title.slice(0, 150) } },
-      { type: 'section', text: { type: 'plain_text', text: text.slice(0, 3000) } },
+      { type: 'header', text: { type: 'plain_text', text: cut(title, 150) } },
+      { type: 'section', text: { type: 'plain_text', text: cut(text, 3000) } },
       ...(link.length === 0 ? [] : [{ type: 'context', elements: link }]),
     ]
     // Plain text: names in it must not become mentions of a whole channel.
     const body = { text: escapeSlack(title), attachments: [{ color: COLOURS[severity], blocks }] }
     return { body: JSON.stringify(body), headers: {} }
   })
+}
+
+/** A character that is cut in two would make the JSON invalid for some receivers. */
+function cut(text: string, max: number): string {
+  return text.slice(0, max).toWellFormed()
 }
 
 function escapeSlack(text: string): string {
@@ -120,7 +132,7 @@ const PAGERDUTY_SEVERITY: Readonly<Record<IncidentSeverity, string>> = {
   critical: 'critical',
 }
 
-/** Triggers, acknowledges and resolves one alert of PagerDuty for each incident. @see Events API v2 */
+/** Triggers and resolves one alert of PagerDuty for each incident. @see Events API v2 */
 export function createPagerDutyNotifier(options: PagerDutyOptions): Notifier {
   const {
     routingKey,
@@ -138,7 +150,7 @@ export function createPagerDutyNotifier(options: PagerDutyOptions): Notifier {
       client: '@parapet/incident-response',
       ...(link !== null && { client_url: link, links: [{ href: link, text: 'The incident' }] }),
       payload: {
-        summary: title.slice(0, 1024),
+        summary: cut(title, 1024),
         source,
         severity: PAGERDUTY_SEVERITY[severity],
         timestamp: new Date(sentAt).toISOString(),

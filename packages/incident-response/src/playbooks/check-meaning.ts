@@ -41,16 +41,10 @@ export function checkMeaning(playbook: Playbook, known: KnownNames, faults: Play
     }
   }
   let steps = 0
-  const visit = (step: Step, path: DocumentPath): void => {
+  eachStep(playbook, (step, path) => {
     if (++steps === MAX_STEPS + 1) faults.add([], `has more than ${MAX_STEPS} steps`)
     checkStep(step, path, { known, names, faults })
-    for (const [child, childPath] of childrenOf(step, path)) visit(child, childPath)
-  }
-  for (const [phase, plan] of Object.entries(playbook.phases)) {
-    for (const [index, step] of (plan.actions ?? []).entries()) {
-      visit(step, ['phases', phase, 'actions', index])
-    }
-  }
+  })
   for (const [when, list] of Object.entries(playbook.notifications ?? {})) {
     for (const [index, name] of (list as readonly string[]).entries()) {
       if (known.notifiers.has(name)) continue
@@ -61,7 +55,50 @@ export function checkMeaning(playbook: Playbook, known: KnownNames, faults: Play
   if (circle !== undefined) {
     const [, path] = playbookSteps(playbook).find(([name]) => name === circle[1]) ?? []
     faults.add(path ?? [], `playbooks run each other in a circle: ${circle.join(' → ')}`)
+    return
   }
+  const total = sizeOf(playbook, known.playbooks, new Map())
+  if (total > MAX_TOTAL) {
+    faults.add([], `has ${total} steps, with those of the playbooks in it; at most ${MAX_TOTAL}`)
+  }
+}
+
+/** A few playbooks that run each other twice are millions of steps. */
+const MAX_TOTAL = 2000
+
+/** Counts the steps of a playbook and of those that it runs, each as often as it runs. */
+function sizeOf(
+  playbook: Playbook,
+  playbooks: ReadonlyMap<string, Playbook>,
+  known: Map<string, number>,
+): number {
+  const size = known.get(playbook.name)
+  if (size !== undefined) return size
+  // Of a circle, which is refused.
+  known.set(playbook.name, 0)
+  let total = 0
+  eachStep(playbook, (step) => {
+    const inner =
+      kindOf(step) === 'playbook' ? playbooks.get((step as PlaybookStep).playbook) : null
+    total += inner ? sizeOf(inner, playbooks, known) : 1
+  })
+  known.set(playbook.name, total)
+  return total
+}
+
+/** A playbook and those that it runs, at any depth. */
+export function withInner(
+  playbook: Playbook,
+  playbooks: ReadonlyMap<string, Playbook>,
+): ReadonlySet<Playbook> {
+  const found = new Set([playbook])
+  for (const each of found) {
+    for (const [name] of playbookSteps(each)) {
+      const inner = playbooks.get(name)
+      if (inner !== undefined) found.add(inner)
+    }
+  }
+  return found
 }
 
 interface StepContext {
@@ -148,10 +185,18 @@ function childrenOf(step: Step, path: DocumentPath): (readonly [Step, DocumentPa
 /** The playbooks that a playbook runs, and where. */
 function playbookSteps(playbook: Playbook): [string, DocumentPath][] {
   const found: [string, DocumentPath][] = []
-  const visit = (step: Step, path: DocumentPath): void => {
+  eachStep(playbook, (step, path) => {
     if (kindOf(step) === 'playbook') {
       found.push([(step as PlaybookStep).playbook, [...path, 'playbook']])
     }
+  })
+  return found
+}
+
+/** Visits every step, also those in others. */
+function eachStep(playbook: Playbook, see: (step: Step, path: DocumentPath) => void): void {
+  const visit = (step: Step, path: DocumentPath): void => {
+    see(step, path)
     for (const child of childrenOf(step, path)) visit(...child)
   }
   for (const [phase, plan] of Object.entries(playbook.phases)) {
@@ -159,7 +204,6 @@ function playbookSteps(playbook: Playbook): [string, DocumentPath][] {
       visit(step, ['phases', phase, 'actions', index])
     }
   }
-  return found
 }
 
 /** @returns the names on a way from the playbook back to itself. */

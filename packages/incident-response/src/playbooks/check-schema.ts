@@ -8,11 +8,11 @@ import { playbookSchema } from './playbook-schema.ts'
 let compiled: Promise<ValidateFunction> | undefined
 
 /** Ajv is loaded with the first playbook. */
-async function compileSchema(): Promise<ValidateFunction> {
+export async function compileSchema(schema: object): Promise<ValidateFunction> {
   const { Ajv } = await import('ajv')
   // Verbose, for the descriptions of the members.
   const ajv = new Ajv({ allErrors: true, verbose: true, strictTypes: false, strictRequired: false })
-  return ajv.compile(playbookSchema)
+  return ajv.compile(schema)
 }
 
 /** Adds what does not fit. */
@@ -20,7 +20,7 @@ export async function checkSchema(
   document: unknown,
   faults: PlaybookFaults,
 ): Promise<Playbook | undefined> {
-  compiled ??= compileSchema()
+  compiled ??= compileSchema(playbookSchema)
   const validate = await compiled
   if (validate(document)) return document as Playbook
   for (const error of validate.errors ?? []) {
@@ -93,7 +93,7 @@ function sentenceOf(
 }
 
 /** A JSON Pointer as a path. @see RFC 6901 */
-function pathOf(pointer: string): DocumentPath {
+export function pathOf(pointer: string): DocumentPath {
   return pointer
     .split('/')
     .slice(1)

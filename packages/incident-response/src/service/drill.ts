@@ -8,6 +8,7 @@ import {
 import { readFinding } from '../incidents/finding.ts'
 import { openIncident } from '../incidents/fold-finding.ts'
 import type { Incident } from '../incidents/incident.ts'
+import { withInner } from '../playbooks/check-meaning.ts'
 import type { Playbook } from '../playbooks/playbook.ts'
 import { leavesOf, type Leaf } from '../playbooks/program.ts'
 import type { Service } from './context.ts'
@@ -53,9 +54,10 @@ export async function drill(service: Service, name: string): Promise<Drill> {
   const steps: DrilledStep[] = []
   for (const leaf of leavesOf(program.root)) steps.push(await drillStep(service, leaf, incident))
   const notifiers = await drillNotifiers(service, playbook, incident)
+  const written = JSON.stringify([...withInner(playbook, library.playbooks)])
   const problems = [
     ...library.missing.actions
-      .filter((action) => JSON.stringify(playbook).includes(`"${action}"`))
+      .filter((action) => written.includes(`"${action}"`))
       .map((action) => `The action "${action}" is not registered: a person must do it.`),
     ...steps
       .filter(({ outcome }) => outcome === 'fails')

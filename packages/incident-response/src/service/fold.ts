@@ -91,5 +91,5 @@ export function describeFolded(others: readonly Task[]): string {
   const listed = ids.slice(0, MAX_LISTED).join(', ')
   const messages = others.length === 1 ? 'message' : 'messages'
   const rest = more > 0 ? ` and ${more} more` : ''
-  return `\nWith it come ${others.length} other ${messages} of this kind, about the incidents ${listed}${rest}.`
+  return `With it come ${others.length} other ${messages} of this kind, about the incidents ${listed}${rest}.`
 }

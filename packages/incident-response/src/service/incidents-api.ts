@@ -24,6 +24,7 @@ import type { Intake } from './intake.ts'
 import { createPersonOperations, type By, type PersonOperations } from './person.ts'
 import { simulate, type Simulation } from './simulate.ts'
 import { startAction, startPlaybook } from './start-run.ts'
+import { personOf } from './texts.ts'
 
 /** A message that could not be delivered. */
 export interface DeadLetter {
@@ -119,8 +120,9 @@ export function createIncidents(
       await requireIncident(service, id)
       return store.runsOf(id)
     },
-    run: (id, playbook, { by }) => startPlaybook(service, id, playbook, by),
-    act: (id, action, parameters, { by }) => startAction(service, id, action, parameters, by),
+    run: async (id, playbook, { by }) => startPlaybook(service, id, playbook, personOf(by)),
+    act: async (id, action, parameters, { by }) =>
+      startAction(service, id, action, parameters, personOf(by)),
     postMortem,
     render: async (id, format) => render(await postMortem(id), format),
     metrics: async (since = 0, until = Number.MAX_SAFE_INTEGER) =>

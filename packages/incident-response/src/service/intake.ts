@@ -171,7 +171,7 @@ function addResponses(
 }
 
 /** Playbooks, messages and the deadline of an incident that is new or has become worse. */
-function planOpening(
+export function planOpening(
   service: Service,
   known: Incident | null,
   incident: Incident,

@@ -14,23 +14,27 @@ export interface PlannedMessage {
   readonly occasion: string
   readonly to: readonly string[]
   readonly at: number
+  /** Quiet hours do not delay it beyond this time. */
+  readonly latest?: number
 }
 
 /** Plans a message to each notifier. */
 export function planMessages(
   { settings, notifiers }: Service,
   incident: Incident,
-  { reason, note, occasion, to, at }: PlannedMessage,
+  { reason, note, occasion, to, at, latest = Infinity }: PlannedMessage,
 ): NewTask[] {
   const { id: incidentId, severity } = incident
   const hours = severity === 'critical' ? undefined : settings.quietHours[severity]
+  const awake = Math.round(afterQuietHours(at, hours))
+  const dueAt = awake > latest ? at : awake
   return [...new Set(to)]
     .filter((name) => notifiers.has(name))
     .map((notifier) => ({
       id: `notify:${incidentId}:${occasion}:${notifier}`,
       incidentId,
       kind: 'notify',
-      dueAt: Math.round(afterQuietHours(at, hours)),
+      dueAt,
       data: { notifier, reason, note },
     }))
 }

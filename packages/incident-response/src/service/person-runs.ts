@@ -10,11 +10,11 @@ import type { Versioned } from '../store/incident-store.ts'
 import { changeStep, type StepChange } from './change-step.ts'
 import { change, nextVersion, requireIncident } from './commit.ts'
 import type { Service } from './context.ts'
-import { nameOf, refuse, textOf } from './texts.ts'
+import { personOf, refuse, textOf } from './texts.ts'
 
 /** Who does it. */
 export interface By {
-  /** The id of the principal, at most 200 characters without `:`. */
+  /** The id of the principal, at most 200 characters; a `:` is stored as `_`. */
   readonly by: string
   /** For the timeline, at most 2 000 characters. */
   readonly note?: string | undefined
@@ -32,7 +32,7 @@ export async function endStep(
   if (!['done', 'skipped', 'retry'].includes(result)) {
     refuse('"result"', 'must be one of done, skipped, retry')
   }
-  const who = nameOf('by', by)
+  const who = personOf(by)
   const run = await requireRun(service, runId)
   const step = run.steps.find(({ id }) => id === stepId)
   if (step === undefined) throw new PARAPET_INCIDENT_RESPONSE_NOT_FOUND('step')
@@ -100,7 +100,7 @@ export async function cancelRun(service: Service, runId: string, by: By): Promis
     const versioned = stopped(current, now)
     const needed = Math.max(0, incident.needsPerson - countNeedsPerson(current))
     const text = `${current.playbook} was cancelled`
-    const entry = machine.entryOf(incident, 'run_ended', { by: nameOf('by', by.by), now }, text, {
+    const entry = machine.entryOf(incident, 'run_ended', { by: personOf(by.by), now }, text, {
       run: runId,
       state: 'cancelled',
     })

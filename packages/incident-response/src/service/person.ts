@@ -1,6 +1,7 @@
 /** What a person does with an incident. */
 import { PARAPET_INCIDENT_RESPONSE_CONFLICT } from '../errors.ts'
 import {
+  rankOf,
   type Entry,
   type Incident,
   type IncidentSeverity,
@@ -8,15 +9,17 @@ import {
   type Phase,
   type Resolution,
 } from '../incidents/incident.ts'
+import { readLink } from '../incidents/link.ts'
 import * as machine from '../incidents/transitions.ts'
 import type { Run } from '../runs/run.ts'
 import type { Write } from '../store/incident-store.ts'
+import type { NewTask } from '../tasks/task.ts'
 import { change, nextVersion, requireIncident, type Decision } from './commit.ts'
 import type { Service } from './context.ts'
-import { respondTask } from './intake.ts'
+import { planOpening, respondTask } from './intake.ts'
 import { firstOf, planMessages } from './messages.ts'
 import { cancelled, cancelRun, endStep, requireRun, type By } from './person-runs.ts'
-import { nameOf, refuse, textOf } from './texts.ts'
+import { nameOf, personOf, refuse, textOf } from './texts.ts'
 import { undoSteps } from './undo.ts'
 
 export type { By } from './person-runs.ts'
@@ -50,16 +53,16 @@ export function createPersonOperations(service: Service): PersonOperations {
     id: string,
     { by, note }: By,
     decide: (incident: Incident, change: machine.Change) => machine.Changed,
-    more?: (next: Incident) => Promise<Write> | Write,
+    more?: (next: Incident, before: Incident) => Promise<Write> | Write,
   ) =>
     editIncident(service, id, async (incident) => {
       const changed = decide(incident, {
-        by: nameOf('by', by),
+        by: personOf(by),
         now: clock.now(),
         note: textOf(note),
       })
       if (changed === null) return null
-      const { tasks = [], runs = [] } = (await more?.(changed.next)) ?? {}
+      const { tasks = [], runs = [] } = (await more?.(changed.next, incident)) ?? {}
       return { ...changed, tasks, runs }
     })
   const respondBy = (severity: IncidentSeverity) => clock.now() + settings.respondMs[severity]
@@ -75,10 +78,10 @@ export function createPersonOperations(service: Service): PersonOperations {
         by,
         (incident, made) =>
           machine.setSeverity(incident, severity, { ...made, respondBy: respondBy(severity) }),
-        (next) => ({ tasks: next.acknowledgedAt === null ? [respondTask(next)] : [] }),
+        (next, before) => ({ tasks: tasksOfSeverity(service, before, next) }),
       ),
     link: (id, given, by) =>
-      edit(id, by, (incident, made) => machine.link(incident, linkOf(given), made)),
+      edit(id, by, (incident, made) => machine.link(incident, readLink(given), made)),
     transition: (id, to, by) =>
       edit(id, by, (incident, made) => machine.transition(incident, to, made)),
     close: (id, resolution, by) => closeIncident(service, edit, id, resolution, by),
@@ -90,7 +93,7 @@ export function createPersonOperations(service: Service): PersonOperations {
           machine.reopen(incident, { ...made, respondBy: respondBy(incident.severity) }),
         async (next) => {
           await requireFree(service, next)
-          return {}
+          return { tasks: messagesOfReopening(service, next) }
         },
       ),
     comment: (id, text, by) => addComment(service, id, text, by),
@@ -98,7 +101,7 @@ export function createPersonOperations(service: Service): PersonOperations {
     endStep: (...given) => endStep(service, ...given),
     async undo(runId, { by }) {
       await requireRun(service, runId)
-      await undoSteps(service, runId, 'all', { by: nameOf('by', by), signal: service.closing })
+      await undoSteps(service, runId, 'all', { by: personOf(by), signal: service.closing })
       return requireRun(service, runId)
     },
     cancelRun: (runId, by) => cancelRun(service, runId, by),
@@ -109,8 +112,31 @@ type Edit = (
   id: string,
   by: By,
   decide: (incident: Incident, change: machine.Change) => machine.Changed,
-  more?: (next: Incident) => Promise<Write> | Write,
+  more?: (next: Incident, before: Incident) => Promise<Write> | Write,
 ) => Promise<Incident>
+
+/** A higher severity is for others to answer, and perhaps for other playbooks. */
+function tasksOfSeverity(service: Service, before: Incident, next: Incident): readonly NewTask[] {
+  if (rankOf(next.severity) > rankOf(before.severity)) {
+    return planOpening(service, before, next, service.clock.now())
+  }
+  return next.acknowledgedAt === null ? [respondTask(next)] : []
+}
+
+function messagesOfReopening(service: Service, next: Incident): readonly NewTask[] {
+  const at = service.clock.now()
+  const message = { reason: 'reopened', note: `Reopened: ${next.title}`, at } as const
+  const to = firstOf(service, next)
+  return planMessages(service, next, { ...message, occasion: `reopened:${next.version}`, to })
+}
+
+/** Some receivers close their alert by it. */
+function messagesOfClosing(service: Service, closed: Incident): readonly NewTask[] {
+  const note = `Closed as ${String(closed.resolution).replace('_', ' ')}`
+  const message = { reason: 'closed', note, occasion: `closed:${closed.closedAt}` } as const
+  const to = firstOf(service, closed)
+  return planMessages(service, closed, { ...message, to, at: service.clock.now() })
+}
 
 /** Changes one incident. `null` from `decide`: it is as wanted already. */
 async function editIncident(
@@ -146,13 +172,10 @@ async function closeIncident(
       const closed = machine.close(incident, resolution, made)
       return closed && { ...closed, next: { ...closed.next, needsPerson: 0 } }
     },
-    async (next) => {
-      const to = firstOf(service, next)
-      const note = `Closed as ${resolution.replace('_', ' ')}`
-      const message = { reason: 'closed', note, occasion: `closed:${next.closedAt}`, to } as const
-      const tasks = planMessages(service, next, { ...message, at: service.clock.now() })
-      return { tasks, runs: await cancelled(service, id) }
-    },
+    async (next) => ({
+      tasks: messagesOfClosing(service, next),
+      runs: await cancelled(service, id),
+    }),
   )
 }
 
@@ -168,7 +191,7 @@ async function requireFree({ store }: Service, incident: Incident): Promise<void
 async function addComment(service: Service, id: string, text: string, by: By): Promise<Entry> {
   const note = textOf(text)
   if (note === undefined || note.trim() === '') refuse('"text"', 'must be a non-empty text')
-  const who = { by: nameOf('by', by.by), now: service.clock.now() }
+  const who = { by: personOf(by.by), now: service.clock.now() }
   let entry: Entry | undefined
   const stored = (entries: readonly Entry[]): void => {
     entry = entries[0]
@@ -196,22 +219,18 @@ async function mergeInto(
       await requireIncident(service, into),
     ]
     const now = service.clock.now()
-    const made = machine.merge(source, target, { by: nameOf('by', by), now })
+    const respondBy = now + service.settings.respondMs[source.severity]
+    const made = machine.merge(source, target, { by: personOf(by), now, respondBy })
     const incidents = [
       nextVersion(source, { ...made.source, needsPerson: 0 }),
       nextVersion(target, made.target),
     ]
     const runs = await cancelled(service, id)
-    return { write: { incidents, runs, entries: made.entries }, result: incidents[1]!.next }
+    const tasks = [
+      ...messagesOfClosing(service, made.source),
+      ...planOpening(service, target, made.target, now),
+    ]
+    return { write: { incidents, runs, entries: made.entries, tasks }, result: incidents[1]!.next }
   })
   return merged!
-}
-
-function linkOf({ kind, id }: Link): Link {
-  if (!['anomaly', 'audit', 'event', 'url'].includes(kind)) {
-    refuse('"kind"', 'must be one of anomaly, audit, event, url')
-  }
-  // It is shown as a link: a script must not hide in it.
-  if (kind === 'url' && !/^https?:\/\//.test(id)) refuse('"id"', 'must be an http or https URL')
-  return { kind, id: nameOf('id', id, 2000) }
 }

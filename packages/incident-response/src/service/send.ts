@@ -32,7 +32,8 @@ export async function sendMessage(
   if (incident === null) return
   const name = textIn(task.data, 'notifier')
   const notifier = service.notifiers.get(name)
-  if (notifier === undefined || !isWanted(incident, task)) {
+  const subject = await subjectOf(service, incident, task)
+  if (notifier === undefined || !isWanted(subject, task)) {
     await service.store.commit({ ended: [{ id: task.id, state: 'done' }] })
     return
   }
@@ -42,7 +43,8 @@ export async function sendMessage(
   const about =
     lead.incidentId === task.incidentId ? incident : await pendingIncident(service, lead)
   if (about === null) return
-  const message = messageOf(service, about, lead, describeFolded(others))
+  const shown = await subjectOf(service, about, lead)
+  const message = messageOf(service, shown, lead, describeFolded(others))
   try {
     await deliver(service, name, notifier, message, signal)
   } catch (error) {
@@ -69,6 +71,23 @@ async function recordSent(
   }))
 }
 
+const MAX_MERGES = 20
+
+/** Messages that a playbook promised about an incident are about the one that it was merged into. */
+async function subjectOf(
+  { store }: Service,
+  incident: Incident,
+  { data }: Task,
+): Promise<Incident> {
+  let subject = incident
+  for (let merges = 0; merges < MAX_MERGES && data['reason'] === 'playbook'; merges++) {
+    const next = subject.mergedInto === null ? null : await store.find(subject.mergedInto)
+    if (next === null) break
+    subject = next
+  }
+  return subject
+}
+
 /** What was planned for later is not sent any more when it was no incident. */
 function isWanted(incident: Incident, { data }: Task): boolean {
   return data['reason'] !== 'playbook' || isOpen(incident) || incident.resolution === 'resolved'
@@ -84,7 +103,8 @@ function messageOf(
   return createMessage(incident, {
     key: task.id,
     reason: reason as MessageReason,
-    note: `${textIn(task.data, 'note')}${folded}`,
+    note: textIn(task.data, 'note'),
+    more: folded,
     url: linkOf(settings.incidentUrl, incident, report.error),
     sentAt: clock.now(),
   })

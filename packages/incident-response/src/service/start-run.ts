@@ -77,6 +77,8 @@ const LATEST_MS = {
   within_24_hours: 23 * 3_600_000,
 } as const satisfies Record<keyof Notifications, number>
 
+const PROMISED_MS = { within_1_hour: 3_600_000, within_24_hours: 86_400_000 } as const
+
 function planNotifications(
   service: Service,
   incident: Incident,
@@ -96,7 +98,11 @@ function planNotifications(
       ? incident.title
       : `${incident.title}: to be told ${when.replaceAll('_', ' ')} by the playbook ${name}`
     const reason = isImmediate ? 'opened' : 'playbook'
-    return planMessages(service, incident, { reason, note, occasion, to, at: now + delayMs })
+    const promised = isImmediate
+      ? {}
+      : { latest: now + PROMISED_MS[when as keyof typeof PROMISED_MS] }
+    const at = now + delayMs
+    return planMessages(service, incident, { reason, note, occasion, to, at, ...promised })
   })
 }
 

@@ -12,6 +12,11 @@ export function nameOf(what: string, value: string, max = MAX_NAME): string {
   return refuse(`"${what}"`, `must be a non-empty text of at most ${max} characters`)
 }
 
+/** The id of a person. In the timeline a `:` marks what rules and playbooks do. */
+export function personOf(by: string): string {
+  return nameOf('by', by).replaceAll(':', '_')
+}
+
 /** A text that a person writes. @throws PARAPET_INCIDENT_RESPONSE_INVALID_ARGUMENT */
 export function textOf(note: string | undefined): string | undefined {
   if (note === undefined) return undefined

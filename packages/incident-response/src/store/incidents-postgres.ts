@@ -4,6 +4,7 @@ import type { Entry, Incident } from '../incidents/incident.ts'
 import type { Run, StoredRun } from '../runs/run.ts'
 import type { Task } from '../tasks/task.ts'
 import { applyWrite, isConflict } from './apply-write.ts'
+import { withKnownErrors } from './available.ts'
 import { CLAIMED, HELD_BACK, type IncidentFilter, type IncidentStore } from './incident-store.ts'
 import { migrations } from './migrations.ts'
 import { isStorable } from './storable.ts'
@@ -30,7 +31,7 @@ export async function createPostgresIncidents(
   if (shouldMigrate) await migrate(sql, '@parapet/incident-response', migrations)
   const one = async <T>(text: string, values: readonly unknown[]): Promise<T | null> =>
     (await sql.query<Document<T>>(text, values)).rows[0]?.document ?? null
-  return {
+  return withKnownErrors({
     isDurable: true,
     async commit(write) {
       try {
@@ -71,7 +72,7 @@ export async function createPostgresIncidents(
       )
       return rowCount
     },
-  }
+  })
 }
 
 /** A number of a client as a bigint of PostgreSQL. */

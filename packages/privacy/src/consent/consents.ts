@@ -21,7 +21,7 @@ export interface ConsentBody {
   readonly noticeHash: string
   readonly at: number
   readonly expiresAt?: number
-  /** `subject`, `officer`, or `objection`. */
+  /** `subject`, `officer`, `objection`, or `erasure`. */
   readonly by: string
   /** Address and user agent, sealed; `null`: none was given, or the subject was erased. */
   readonly sealed: string | null

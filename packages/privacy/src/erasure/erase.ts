@@ -1,6 +1,7 @@
 /** Runs an erasure: part by part, each one recorded as it ends, so that any attempt goes on where the last one stopped. */
-import { withDeadline, type Clock } from '@parapet/kit'
-import { PARAPET_PRIVACY_TIMEOUT } from '../errors.ts'
+import type { Clock } from '@parapet/kit'
+import { bounded } from '../bounded-call.ts'
+import { PARAPET_PRIVACY_FAILED } from '../errors.ts'
 import type { Pseudonyms } from '../identity/pseudonyms.ts'
 import type { PrivacyReceipt, ReceiptSigner } from '../identity/receipts.ts'
 import type { Holds } from '../requests/holds.ts'
@@ -106,14 +107,20 @@ async function attemptPart(
     const result = await runPart(ports, body, part, attempt)
     const { error: _former, ...rest } = part
     const done = { ...rest, ...result, attempts, at: clock.now() }
-    await requests.change(body.id, (current) => withPart(current, done))
+    await requests.change(body.id, (current) => withUnanswered(current, done))
   } catch (error) {
     if (attempt.signal.aborted) throw error
     const failed: RequestPart = { ...part, status: 'failed', attempts, error: reasonOf(error) }
-    await requests.change(body.id, (current) => withPart(current, failed))
-    ports.onFailed(body, failed, error)
+    const { parts } = await requests.change(body.id, (current) => withUnanswered(current, failed))
+    if (parts.includes(failed)) ports.onFailed(body, failed, error)
   }
   return undefined
+}
+
+/** A processor may have answered before the notice was through: then its part is done already. */
+function withUnanswered(body: RequestBody, part: RequestPart): RequestBody | null {
+  const current = body.parts.find(({ name, kind }) => name === part.name && kind === part.kind)
+  return current?.status === 'done' ? null : withPart(body, part)
 }
 
 async function runPart(
@@ -175,13 +182,15 @@ export async function eraseSource(
  * Removes for good what the erasure left anonymised. A source that fails does not stop the others.
  *
  * @returns how many sources did so; `null`: a legal hold stopped the rest.
+ * @throws PARAPET_PRIVACY_FAILED
  */
 export async function removeErased(
   ports: Pick<ErasurePorts, 'sources' | 'holds'> & SourcePorts,
   { id, reference, subject, signal }: SourceErasure & { readonly reference: string },
+  onFailed: (source: string, error: unknown) => void,
 ): Promise<number | null> {
   const sources = ports.sources().filter(({ remove }) => remove !== undefined)
-  const errors: unknown[] = []
+  const failed: string[] = []
   for (const source of sources) {
     signal.throwIfAborted()
     if (await ports.holds.isHeld(reference)) return null
@@ -192,34 +201,17 @@ export async function removeErased(
         remove(subject, plan, { signal: own }),
       )
     } catch (error) {
-      errors.push(error)
+      if (signal.aborted) throw error
+      failed.push(source.name)
+      onFailed(source.name, error)
     }
   }
-  if (errors.length > 0) throw errors[0]
+  if (failed.length > 0) throw new PARAPET_PRIVACY_FAILED('The removal', failed.join(', '))
   return sources.length
 }
 
 class LeftoverError extends Error {
   readonly code = 'DATA_LEFT'
-}
-
-/** Calls a function of the application within its time, and tells it to stop when the time is over. */
-async function bounded<T>(
-  { clock, deadlineMs }: Pick<ErasurePorts, 'clock' | 'deadlineMs'>,
-  name: string,
-  signal: AbortSignal,
-  call: (signal: AbortSignal) => T | Promise<T>,
-): Promise<T> {
-  const own = new AbortController()
-  const late = () => new PARAPET_PRIVACY_TIMEOUT(name, deadlineMs)
-  try {
-    // Async: an application without types may give a function that returns no promise.
-    const running = (async () => call(AbortSignal.any([signal, own.signal])))()
-    return await withDeadline(running, deadlineMs, late, clock)
-  } catch (error) {
-    own.abort(error)
-    throw error
-  }
 }
 
 /** Closes an erasure whose parts are all settled, and signs its receipt. @param message about that, to the subject */

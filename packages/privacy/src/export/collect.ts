@@ -1,6 +1,6 @@
 /** Collects the records of a source into sealed parts, and goes on where a killed process stopped. */
 import { withDeadline, type Cipher, type Clock } from '@parapet/kit'
-import { PARAPET_PRIVACY_TIMEOUT } from '../errors.ts'
+import { PARAPET_PRIVACY_INVALID_SOURCE, PARAPET_PRIVACY_TIMEOUT } from '../errors.ts'
 import type { SourceProgress } from '../requests/request.ts'
 import type { RegisteredSource, SourceRecord } from '../sources/source.ts'
 import type { ArchiveParts, PartKey } from './archive-parts.ts'
@@ -51,13 +51,13 @@ export async function collectSource(ports: CollectPorts, collection: Collection)
   // Without cursors the parts are written again, from the first one.
   let progress = cursorOf === undefined ? noProgress(source.name) : collection.progress
   const after = progress.cursor === undefined ? undefined : { after: progress.cursor }
-  const iterator = iteratorOf(source.collect!(subject, { signal, ...after }))
+  const iterator = iteratorOf(source.name, source.collect!(subject, { signal, ...after }))
   const columns = new Set(progress.columns)
   const late = () => new PARAPET_PRIVACY_TIMEOUT(`The source "${source.name}"`, ports.deadlineMs)
   try {
     for (;;) {
       signal.throwIfAborted()
-      const read = readPart(iterator, columns)
+      const read = readPart(source.name, iterator, columns)
       const { text, records, last, isLast } = await withDeadline(
         read,
         ports.deadlineMs,
@@ -87,10 +87,19 @@ export async function collectSource(ports: CollectPorts, collection: Collection)
 
 type RecordIterator = AsyncIterator<SourceRecord, unknown> | Iterator<SourceRecord, unknown>
 
-function iteratorOf(records: AsyncIterable<SourceRecord> | Iterable<SourceRecord>): RecordIterator {
-  return Symbol.asyncIterator in records
-    ? records[Symbol.asyncIterator]()
-    : records[Symbol.iterator]()
+function iteratorOf(
+  name: string,
+  records: AsyncIterable<SourceRecord> | Iterable<SourceRecord>,
+): RecordIterator {
+  // An application without types may return anything, for instance a promise of an array.
+  const given = Object(records) as Partial<AsyncIterable<SourceRecord> & Iterable<SourceRecord>>
+  const iterator = given[Symbol.asyncIterator]?.() ?? given[Symbol.iterator]?.()
+  if (iterator !== undefined) return iterator
+  return refuse(name, 'returns something else than an array or another iterable from "collect"')
+}
+
+function refuse(name: string, problem: string): never {
+  throw new PARAPET_PRIVACY_INVALID_SOURCE(name, problem)
 }
 
 interface Part {
@@ -100,7 +109,11 @@ interface Part {
   readonly isLast: boolean
 }
 
-async function readPart(iterator: RecordIterator, columns: Set<string>): Promise<Part> {
+async function readPart(
+  name: string,
+  iterator: RecordIterator,
+  columns: Set<string>,
+): Promise<Part> {
   const lines: string[] = []
   let characters = 0
   let last: SourceRecord | undefined
@@ -110,14 +123,26 @@ async function readPart(iterator: RecordIterator, columns: Set<string>): Promise
     const { done, value } = step instanceof Promise ? await step : step
     if (done === true) return { text: lines.join(''), records: lines.length, last, isLast: true }
     last = value
-    const line = `${JSON.stringify(last)}\n`
+    if (typeof last !== 'object' || (last as unknown) === null || Array.isArray(last)) {
+      refuse(name, 'collects a record that is no object')
+    }
+    const line = lineOf(name, last)
     lines.push(line)
     characters += line.length
-    for (const name of Object.keys(last)) {
-      if (columns.size < MAX_COLUMNS) columns.add(name)
+    for (const column of Object.keys(last)) {
+      if (columns.size < MAX_COLUMNS) columns.add(column)
     }
   }
   return partOf(lines, last, false)
+}
+
+function lineOf(name: string, record: SourceRecord): string {
+  try {
+    return `${JSON.stringify(record)}\n`
+  } catch {
+    // Its message may quote the record.
+    return refuse(name, 'collects a record that is no JSON, for instance because of a BigInt')
+  }
 }
 
 function partOf(lines: readonly string[], last: SourceRecord | undefined, isLast: boolean): Part {

@@ -9,7 +9,7 @@ import {
   releaseHold,
   retryRequest,
 } from '../service/officer.ts'
-import { callPort } from '../service/context.ts'
+import { askPort } from '../service/context.ts'
 import { renderRegister } from '../sources/processing-register.ts'
 import { requireCaller, type RouteParts } from './route-tools.ts'
 import { officerRoutes as routes } from './schemas.ts'
@@ -27,9 +27,7 @@ export function addOfficerRoutes(app: FastifyInstance, parts: RouteParts): void 
   app.addHook('onRequest', async (request) => {
     requireCaller(parts, request)
     // Anything but `true` refuses, also what a guard without a type returns.
-    const isOfficer: unknown = await callPort(parts.context, 'officer', () =>
-      parts.officer(request),
-    )
+    const isOfficer: unknown = await askPort(parts.context, 'officer', () => parts.officer(request))
     if (isOfficer !== true) throw new PARAPET_PRIVACY_FORBIDDEN()
   })
   addDecisionRoutes(app, parts)

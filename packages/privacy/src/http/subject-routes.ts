@@ -8,7 +8,7 @@ import {
 import type { RequestDetails, RequestType } from '../requests/request.ts'
 import { createLink } from '../service/archive-link.ts'
 import { recordConsent } from '../service/consent-changes.ts'
-import { callPort } from '../service/context.ts'
+import { askPort } from '../service/context.ts'
 import { openRequest, requireOwn, withdrawRequest } from '../service/open-request.ts'
 import { requireCaller, type RouteParts } from './route-tools.ts'
 import { subjectRoutes as routes } from './schemas.ts'
@@ -73,7 +73,7 @@ async function requireStepUp(
 ): Promise<void> {
   if (context.settings.verify[type] === 'token') return
   const principal = principalOf(request)!
-  const isProved: unknown = await callPort(context, 'stepUp', () => stepUp!(request, principal))
+  const isProved: unknown = await askPort(context, 'stepUp', () => stepUp!(request, principal))
   if (isProved !== true) throw new PARAPET_PRIVACY_STEP_UP_REQUIRED()
 }
 

@@ -152,6 +152,8 @@ export interface RequestBody {
   /** When what was anonymised is removed for good. */
   readonly removeAt?: number
   readonly receipt?: string
+  /** The id of the message that announces an erasure. */
+  readonly announcement?: string
   /** Messages that are to be sent. */
   readonly outbox?: readonly PendingMessage[]
   readonly history: readonly RequestStep[]

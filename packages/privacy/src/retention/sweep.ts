@@ -1,6 +1,6 @@
 /** The sweep: finds and removes what is older than its retention period, source by source. */
-import { uuidV7, withDeadline, type Clock } from '@parapet/kit'
-import { PARAPET_PRIVACY_TIMEOUT } from '../errors.ts'
+import { uuidV7, type Clock } from '@parapet/kit'
+import { bounded } from '../bounded-call.ts'
 import type { RegisteredSource } from '../sources/source.ts'
 import type { Records } from '../storage/records.ts'
 
@@ -52,14 +52,18 @@ export async function sweep(ports: SweepPorts, dryRun: boolean): Promise<SweepRe
 }
 
 async function sweepSource(
-  { clock, deadlineMs, isHeld, reasonOf, signal }: SweepPorts,
+  ports: SweepPorts,
   { name, sweep: run }: RegisteredSource,
   { before, dryRun }: { before: number; dryRun: boolean },
 ): Promise<SourceSweep> {
-  const late = () => new PARAPET_PRIVACY_TIMEOUT(`The source "${name}"`, deadlineMs)
+  const { isHeld, reasonOf } = ports
   try {
-    const running = (async () => run!({ before, dryRun, isHeld, signal }))()
-    const { found, removed } = await withDeadline(running, deadlineMs, late, clock)
+    const { found, removed } = await bounded(
+      ports,
+      `The source "${name}"`,
+      ports.signal,
+      (signal) => run!({ before, dryRun, isHeld, signal }),
+    )
     return { source: name, before, found, removed }
   } catch (error) {
     return { source: name, before, found: 0, removed: 0, error: reasonOf(error) }

@@ -3,8 +3,8 @@ import { withDeadline, type Cipher, type Clock, type Jobs, type Store } from '@p
 import type { ConsentCache } from '../consent/consent-cache.ts'
 import type { Consents } from '../consent/consents.ts'
 import type { ConsentPurpose } from '../consent/purpose.ts'
-import { PARAPET_PRIVACY_TIMEOUT } from '../errors.ts'
-import type { ForgetKeys } from '../erasure/erase.ts'
+import { PARAPET_PRIVACY_FAILED, PARAPET_PRIVACY_TIMEOUT } from '../errors.ts'
+import { reasonOf, type ForgetKeys } from '../erasure/erase.ts'
 import type { Processor } from '../erasure/processor.ts'
 import type { ArchiveParts } from '../export/archive-parts.ts'
 import type { Pseudonyms } from '../identity/pseudonyms.ts'
@@ -101,6 +101,7 @@ interface PrivacyServiceSettings {
   readonly archiveTtlMs: number
   readonly removeAfterDays: number
   readonly backupsKeptDays: number
+  readonly requestsKeptDays: number
   readonly portDeadlineMs: number
   readonly partDeadlineMs: number
 }
@@ -114,8 +115,23 @@ export const jobNames = {
   sweep: 'privacy.sweep',
 } as const
 
-/** Calls a port of the application within its deadline. @throws PARAPET_PRIVACY_TIMEOUT */
+/** Calls a port of the application within its deadline. @throws PARAPET_PRIVACY_TIMEOUT, PARAPET_PRIVACY_FAILED */
 export function callPort<T>(
+  context: Pick<PrivacyContext, 'clock' | 'settings'>,
+  name: string,
+  call: () => T | Promise<T>,
+): Promise<T> {
+  return askPort(context, name, async () => {
+    try {
+      return await call()
+    } catch (error) {
+      throw new PARAPET_PRIVACY_FAILED(`The option "${name}"`, reasonOf(error))
+    }
+  })
+}
+
+/** As {@link callPort}, for a port whose error is the response. @throws PARAPET_PRIVACY_TIMEOUT, and what it throws */
+export function askPort<T>(
   { clock, settings }: Pick<PrivacyContext, 'clock' | 'settings'>,
   name: string,
   call: () => T | Promise<T>,
@@ -123,17 +139,6 @@ export function callPort<T>(
   const { portDeadlineMs } = settings
   const late = () => new PARAPET_PRIVACY_TIMEOUT(`The option "${name}"`, portDeadlineMs)
   return withDeadline((async () => call())(), portDeadlineMs, late, clock)
-}
-
-/** Tells a subject something that may be lost: a failure is logged. */
-export async function notify(context: PrivacyContext, message: SubjectMessage): Promise<void> {
-  const { deliver } = context.settings
-  if (deliver === undefined) return
-  try {
-    await callPort(context, 'deliver', () => deliver(message))
-  } catch (error) {
-    context.onError(error, 'privacy could not notify a subject: the option "deliver" failed')
-  }
 }
 
 /** The context of the seal of a message in a job. */

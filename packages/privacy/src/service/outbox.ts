@@ -55,6 +55,14 @@ export async function sendMessage(context: PrivacyContext, job: MessageJob): Pro
   await forgetMessage(context, job)
 }
 
+/** The job of a message. An erasure waits for its announcement, and goes on here. */
+export async function runMessageJob(context: PrivacyContext, job: MessageJob): Promise<void> {
+  await sendMessage(context, job)
+  const body = await context.requests.find(job.request)
+  if (body?.announcement !== job.message || body.state !== 'running') return
+  await context.jobs.enqueue(jobNames.run, { id: body.id })
+}
+
 /** Gives those to the jobs again whose jobs were lost, and gives up those that all attempts have failed to send. */
 export async function tendMessages(context: PrivacyContext, body: RequestBody): Promise<void> {
   const { id: request, type, outbox = [] } = body

@@ -1,24 +1,24 @@
 /** The source of what this plugin itself keeps of a subject: requests and consents. */
 import { hasEnded, inState, isLeased, type RequestBody } from '../requests/request.ts'
+import { sweepRequests } from '../requests/sweep-requests.ts'
 import type { PrivacySource, SourceRecord } from '../sources/source.ts'
+import { recordConsent } from './consent-changes.ts'
 import type { PrivacyContext } from './context.ts'
 
 class ExportRunsError extends Error {
   readonly code = 'EXPORT_RUNS'
 }
 
-type OwnPorts = Pick<PrivacyContext, 'requests' | 'consents' | 'pseudonyms' | 'parts' | 'clock'>
-
 /** Makes the source. It is the last one: the erasure itself is a request. */
-export function createOwnSource(context: OwnPorts): PrivacySource {
-  const { requests, consents, pseudonyms } = context
+export function createOwnSource(context: PrivacyContext): PrivacySource {
+  const { requests, consents, pseudonyms, settings } = context
   const requestsOf = (subject: string) => requests.of(pseudonyms.referenceOf(subject))
   return {
     name: 'privacy',
     purpose: 'Answering requests of data subjects, and proving consent',
     legalBasis: 'legal-obligation',
     categories: ['user.consent', 'user.device.ip_address'],
-    retentionDays: null,
+    retentionDays: settings.requestsKeptDays === 0 ? null : settings.requestsKeptDays,
     storedIn: 'privacy_records',
     encrypted: true,
     fields: {
@@ -47,11 +47,12 @@ export function createOwnSource(context: OwnPorts): PrivacySource {
       }
       return { remaining: open + (await consents.anonymise(subject)) }
     },
+    sweep: (sweeping) => sweepRequests(context, sweeping),
   }
 }
 
-/** Ends the other requests of a subject, removes their archives, and anonymises the consents. */
-async function eraseOwn(context: OwnPorts, subject: string, key: string): Promise<void> {
+/** Ends the other requests of a subject, removes their archives, and withdraws and anonymises the consents. */
+async function eraseOwn(context: PrivacyContext, subject: string, key: string): Promise<void> {
   const { requests, consents, pseudonyms, parts, clock } = context
   let runs = false
   for await (const body of requests.of(pseudonyms.referenceOf(subject))) {
@@ -62,11 +63,24 @@ async function eraseOwn(context: OwnPorts, subject: string, key: string): Promis
     if (isLeased(ended, clock.now())) runs = true
     else await parts.removeAll(ended.id)
   }
+  await withdrawConsents(context, subject)
   await consents.anonymise(subject)
   if (runs) throw new ExportRunsError()
 }
 
-function endRequest({ requests, clock }: OwnPorts, { id }: RequestBody): Promise<RequestBody> {
+/** What a consent allowed must end with the data. */
+async function withdrawConsents(context: PrivacyContext, subject: string): Promise<void> {
+  const { consents, settings } = context
+  for (const purpose of Object.keys(settings.purposes)) {
+    if (!consents.isGranted(await consents.current(subject, purpose))) continue
+    await recordConsent(context, { subject, purpose, state: 'withdrawn', by: 'erasure' })
+  }
+}
+
+function endRequest(
+  { requests, clock }: PrivacyContext,
+  { id }: RequestBody,
+): Promise<RequestBody> {
   const step = { at: clock.now(), by: 'system', reason: 'the subject was erased' }
   return requests.change(id, (body) => {
     // Messages name the subject.

@@ -3,7 +3,6 @@ import {
   attemptErasure,
   completeErasure,
   partsOfErasure,
-  reasonOf,
   removeErased,
   type ErasurePorts,
 } from '../erasure/erase.ts'
@@ -11,10 +10,12 @@ import { writeEntry } from '../ledger/ledger.ts'
 import { markReplayed } from '../ledger/replay.ts'
 import { inState, withMessage, type RequestBody, type RequestPart } from '../requests/request.ts'
 import type { RequestSecrets } from '../requests/request-repository.ts'
-import { callPort, notify, type PrivacyContext } from './context.ts'
+import { announceErasure } from './announce.ts'
+import { callPort, type PrivacyContext } from './context.ts'
 import { retryLater } from './lease.ts'
 import { emitClosed } from './open-request.ts'
 import { dispatchMessages, sealMessage } from './outbox.ts'
+import { reportFailure, withoutData } from './part-failures.ts'
 
 const DAY_MS = 86_400_000
 
@@ -27,6 +28,8 @@ export async function runErasure(
 ): Promise<void> {
   const { id, reference, type } = body
   if (await context.holds.isHeld(reference)) return holdErasure(context, body, secrets)
+  // Before the first part: afterwards the address of the subject may be gone.
+  if (!(await announceErasure(context, body, secrets.subject))) return
   const complete = await withHandles(context, body, secrets)
   const { parts } = await withNewParts(context, id)
   // From here on the erasure is carried out, whatever is restored.
@@ -35,10 +38,6 @@ export async function runErasure(
     context.ledger.append(id, writeEntry(entry, context.pseudonyms)),
   )
   await markReplayed({ ...context, now: context.clock.now }, entry)
-  // Before the first part: afterwards the address of the subject may be gone.
-  if (parts.every(({ attempts }) => attempts === 0)) {
-    await notify(context, { kind: 'running', subject: secrets.subject, type, requestId: id })
-  }
   const ports = erasurePorts(context)
   const outcome = await attemptErasure(ports, id, complete, signal)
   if (outcome === 'held') return holdErasure(context, body, secrets)
@@ -71,14 +70,9 @@ export function erasurePorts(context: PrivacyContext): ErasurePorts {
     backupsKeptMs: settings.backupsKeptDays * DAY_MS,
     onFailed: ({ id }, { name, attempts, error: reason = 'unknown' }, error) => {
       emit('privacy.erasure_failed', { request: id, part: name, attempts, reason })
-      // The error itself may quote personal data, so only its kind is logged.
-      onError(new PartFailedError(reasonOf(error)), `privacy: the part "${name}" of ${id} failed`)
+      onError(withoutData(error), `privacy: the part "${name}" of ${id} failed`)
     },
   }
-}
-
-class PartFailedError extends Error {
-  override readonly name = 'PartFailedError'
 }
 
 /** Adds what was registered after the request was opened. */
@@ -133,11 +127,14 @@ async function holdErasure(
 /** Removes for good what was anonymised, unless a hold stops it. */
 export async function runRemoval(
   context: PrivacyContext,
-  { id, reference }: RequestBody,
+  { id, reference, type }: RequestBody,
   { subject }: RequestSecrets,
   signal: AbortSignal,
 ): Promise<void> {
-  const sources = await removeErased(erasurePorts(context), { id, reference, subject, signal })
+  const erasure = { id, reference, subject, signal }
+  const sources = await removeErased(erasurePorts(context), erasure, (part, error) =>
+    reportFailure(context, { id, type }, { name: part, attempts: 1 }, error),
+  )
   if (sources === null) return
   await context.requests.change(id, ({ removeAt: _done, ...body }) => ({ ...body, sealed: null }))
   context.emit('privacy.removed', { request: id, sources })

@@ -1,12 +1,20 @@
 /** Runs the collection of an archive: source by source, part by part. */
+import { reasonOf, withPart } from '../erasure/erase.ts'
 import { collectSource, noProgress } from '../export/collect.ts'
 import { createToken } from '../identity/one-time-token.ts'
-import { inState, withMessage, type RequestBody, type SourceProgress } from '../requests/request.ts'
+import {
+  inState,
+  withMessage,
+  type RequestBody,
+  type RequestPart,
+  type SourceProgress,
+} from '../requests/request.ts'
 import type { RegisteredSource } from '../sources/source.ts'
 import { endArchive } from './archive-link.ts'
 import { jobNames, type PrivacyContext } from './context.ts'
-import { release } from './lease.ts'
+import { release, retryLater } from './lease.ts'
 import { dispatchMessages, sealMessage } from './outbox.ts'
+import { reportFailure } from './part-failures.ts'
 
 /** After this time an export lets the next job go on. */
 const SLICE_MS = 240_000
@@ -19,7 +27,7 @@ function sourcesOf({ registry }: PrivacyContext, type: RequestBody['type']): Reg
   return all.filter((source) => source.collect !== undefined && isPortable(source))
 }
 
-/** Collects what is not collected yet. */
+/** Collects what is not collected yet. A source that fails is tried again later, and does not stop the others. */
 export async function runExport(
   context: PrivacyContext,
   body: RequestBody,
@@ -30,7 +38,7 @@ export async function runExport(
   const { parts, cipher, clock, settings, jobs } = context
   const ports = { parts, cipher, clock, deadlineMs: settings.partDeadlineMs }
   const beganAt = clock.now()
-  let [isSliceOver, isOwner] = [false, true]
+  let [isSliceOver, isOwner, hasFailed] = [false, true, false]
   for (const source of sourcesOf(context, type)) {
     const current = await context.requests.find(id)
     const known = current?.archive?.sources.find(({ name }) => name === source.name)
@@ -42,7 +50,13 @@ export async function runExport(
       isSliceOver = clock.now() - beganAt > SLICE_MS && source.cursorOf !== undefined
       return isOwner && !(isSliceOver && !next.isComplete)
     }
-    await collectSource(ports, { request: id, subject, source, progress, signal, save })
+    try {
+      await collectSource(ports, { request: id, subject, source, progress, signal, save })
+    } catch (error) {
+      if (signal.aborted) throw error
+      hasFailed = true
+      await noteFailure(context, body, source.name, error)
+    }
     if (!isOwner) return
     if (isSliceOver) {
       await release(context, id, leaseUntil)
@@ -50,12 +64,39 @@ export async function runExport(
       return
     }
   }
+  if (hasFailed) return retryLater(context, id)
   await finishExport(context, body, subject)
+}
+
+/** A source that has failed is a part of the request, for those who look after it. */
+async function noteFailure(
+  context: PrivacyContext,
+  { id, type, leaseUntil }: RequestBody,
+  name: string,
+  error: unknown,
+): Promise<void> {
+  let failed: RequestPart | undefined
+  await context.requests.change(id, (body) => {
+    const known = body.parts.find((part) => part.name === name)
+    const isOwner = body.leaseUntil === leaseUntil && body.state === 'running'
+    failed = isOwner
+      ? {
+          name,
+          kind: 'source',
+          status: 'failed',
+          attempts: (known?.attempts ?? 0) + 1,
+          error: reasonOf(error),
+        }
+      : undefined
+    if (failed === undefined) return null
+    return known ? withPart(body, failed) : { ...body, parts: [...body.parts, failed] }
+  })
+  if (failed !== undefined) reportFailure(context, { id, type }, failed, error)
 }
 
 /** @returns whether this job still holds the lease. */
 async function saveProgress(
-  { requests }: PrivacyContext,
+  { requests, clock }: PrivacyContext,
   id: string,
   leaseUntil: number,
   next: SourceProgress,
@@ -66,9 +107,16 @@ async function saveProgress(
     if (!isOwner) return null
     const sources = body.archive?.sources ?? []
     const others = sources.filter(({ name }) => name !== next.name)
-    return { ...body, archive: { isComplete: false, sources: [...others, next] } }
+    const parts = next.isComplete ? body.parts.map(recovered(next.name, clock.now())) : body.parts
+    return { ...body, parts, archive: { isComplete: false, sources: [...others, next] } }
   })
   return isOwner
+}
+
+/** A part that had failed, and has succeeded now. */
+function recovered(name: string, at: number): (part: RequestPart) => RequestPart {
+  return ({ error, ...part }) =>
+    part.name === name ? { ...part, status: 'done', at } : { ...part, ...(error && { error }) }
 }
 
 async function finishExport(

@@ -1,14 +1,16 @@
 /** Runs a request in a job. Any attempt may be killed at any point; the next one goes on from what is stored. */
+import { bounded } from '../bounded-call.ts'
 import { PARAPET_PRIVACY_NOT_FOUND } from '../errors.ts'
 import { isSettled, reasonOf, withPart } from '../erasure/erase.ts'
 import { inState, isLeased, withMessage, type RequestBody } from '../requests/request.ts'
 import type { RequestSecrets } from '../requests/request-repository.ts'
 import { recordConsent } from './consent-changes.ts'
-import { callPort, type PrivacyContext } from './context.ts'
+import type { PrivacyContext } from './context.ts'
 import { release, retryLater, RUN_TIMEOUT_MS } from './lease.ts'
 import { emitClosed } from './open-request.ts'
 import { dispatchMessages, sealMessage } from './outbox.ts'
-import { erasurePorts, runErasure, runRemoval } from './run-erasure.ts'
+import { reportFailure } from './part-failures.ts'
+import { runErasure, runRemoval } from './run-erasure.ts'
 import { runExport } from './run-export.ts'
 
 /** Runs the request, unless another job works on it. */
@@ -105,21 +107,24 @@ async function runRectification(
   secrets: RequestSecrets,
   signal: AbortSignal,
 ): Promise<void> {
-  const { requests, registry, clock } = context
+  const { requests, registry, clock, settings } = context
+  const limits = { clock, deadlineMs: settings.partDeadlineMs }
   const { subject, details } = secrets
   for (const part of parts.filter((each) => !isSettled(each))) {
     const attempts = part.attempts + 1
     try {
       const rectify = registry.find(part.name)!.rectify!
       const changes = details.changes![part.name]!
-      await callPort(context, `source ${part.name}`, () => rectify(subject, changes, { signal }))
+      await bounded(limits, `The source "${part.name}"`, signal, (own) =>
+        rectify(subject, changes, { signal: own }),
+      )
       const done = { ...part, status: 'done', attempts, at: clock.now() } as const
       await requests.change(id, (body) => withPart(body, done))
     } catch (error) {
       if (signal.aborted) throw error
       const failed = { ...part, status: 'failed', attempts, error: reasonOf(error) } as const
       await requests.change(id, (body) => withPart(body, failed))
-      erasurePorts(context).onFailed({ id } as RequestBody, failed, error)
+      reportFailure(context, { id, type: 'rectification' }, failed, error)
     }
   }
   const body = (await requests.find(id))!

@@ -5,7 +5,7 @@
  * surrogate, which names and reasons may contain. A row that is deleted, or replaced by an older version of
  * itself, is not noticed.
  */
-import { PARAPET_PRIVACY_RECORD_DAMAGED } from '../errors.ts'
+import { PARAPET_PRIVACY_RECORD_DAMAGED, PARAPET_PRIVACY_UNAVAILABLE } from '../errors.ts'
 import type { Pseudonyms } from '../identity/pseudonyms.ts'
 import type { RecordFilter, RecordKind, Records, StoredRecord } from './records.ts'
 
@@ -26,12 +26,13 @@ export class SignedRecords implements Records {
   }
 
   insert(record: Omit<StoredRecord, 'version'>): Promise<boolean> {
-    return this.#records.insert({ ...record, body: this.#sign({ ...record, version: 1 }) })
+    const signed = { ...record, body: this.#sign({ ...record, version: 1 }) }
+    return ask(() => this.#records.insert(signed))
   }
 
   /** @throws PARAPET_PRIVACY_RECORD_DAMAGED */
   async find<Body>(kind: RecordKind, id: string): Promise<StoredRecord<Body> | null> {
-    const record = await this.#records.find<SignedBody>(kind, id)
+    const record = await ask(() => this.#records.find<SignedBody>(kind, id))
     // An adapter that returns another row is no better than one whose row was changed.
     if (record !== null && (record.kind !== kind || record.id !== id)) throw damaged(record)
     return record === null ? null : this.#open<Body>(record)
@@ -39,12 +40,13 @@ export class SignedRecords implements Records {
 
   save(record: StoredRecord): Promise<boolean> {
     const next = { ...record, version: record.version + 1 }
-    return this.#records.save({ ...record, body: this.#sign(next) })
+    const signed = { ...record, body: this.#sign(next) }
+    return ask(() => this.#records.save(signed))
   }
 
   /** @throws PARAPET_PRIVACY_RECORD_DAMAGED */
   async list<Body>(kind: RecordKind, filter: RecordFilter): Promise<StoredRecord<Body>[]> {
-    const records = await this.#records.list<SignedBody>(kind, filter)
+    const records = await ask(() => this.#records.list<SignedBody>(kind, filter))
     return records.map((record) => this.#open<Body>(record))
   }
 
@@ -57,10 +59,8 @@ export class SignedRecords implements Records {
     const sound: StoredRecord<Body>[] = []
     let { after } = filter
     for (;;) {
-      const page = await this.#records.list<SignedBody>(kind, {
-        ...filter,
-        ...(after && { after }),
-      })
+      const next = { ...filter, ...(after && { after }) }
+      const page = await ask(() => this.#records.list<SignedBody>(kind, next))
       for (const record of page) {
         try {
           sound.push(this.#open<Body>(record))
@@ -77,11 +77,11 @@ export class SignedRecords implements Records {
   }
 
   missing(kind: RecordKind, ids: readonly string[]): Promise<string[]> {
-    return this.#records.missing(kind, ids)
+    return ask(() => this.#records.missing(kind, ids))
   }
 
   remove(kind: RecordKind, id: string): Promise<boolean> {
-    return this.#records.remove(kind, id)
+    return ask(() => this.#records.remove(kind, id))
   }
 
   #sign(record: StoredRecord): SignedBody {
@@ -97,6 +97,17 @@ export class SignedRecords implements Records {
       this.#pseudonyms.verify(signedText(record, text), mac)
     if (!isSound) throw damaged(record)
     return { ...record, body: JSON.parse(text) as Body }
+  }
+}
+
+/** The errors of a driver name the database, and are no 503. */
+async function ask<T>(call: () => Promise<T>): Promise<T> {
+  try {
+    return await call()
+  } catch (cause) {
+    const { code } = (cause ?? {}) as { readonly code?: unknown }
+    if (typeof code === 'string' && code.startsWith('PARAPET_')) throw cause
+    throw new PARAPET_PRIVACY_UNAVAILABLE({ cause })
   }
 }
 
