@@ -371,6 +371,29 @@ await t.test('uniqueItems reads each item once', async (t) => {
   }
 })
 
+await t.test('lengths are counted in characters, with and without a check', async (t) => {
+  const { app } = await build(t)
+  const plain = Type.String({ minLength: 2, maxLength: 3 })
+  const text = SafeText({ minLength: 2, maxLength: 3 })
+  app.post('/', { schema: { body: Type.Object({ plain, text }) } }, async () => ({}))
+  const verdicts = {
+    '': 400,
+    'a😀': 200,
+    '😀': 400,
+    ab: 200,
+    '😀a': 200,
+    '😀😀😀': 200,
+    'abc😀': 400,
+    abcd: 400,
+  }
+  for (const [value, status] of Object.entries(verdicts)) {
+    const reply = await post(app, '/', { plain: value, text: value })
+    const code = value.length < 3 ? 'min_length' : 'max_length'
+    const errors = ['/plain', '/text'].map((pointer) => ({ pointer, code }))
+    t.match([reply.statusCode, reply.json()], [status, status === 200 ? {} : { errors }], value)
+  }
+})
+
 await t.test('a type at the root of a body is checked, changed and reported', async (t) => {
   const { app, events } = await build(t)
   app.post('/', { schema: { body: SafeHtml() } }, ({ body, inputGuard: { sanitized } }) => ({
