@@ -772,6 +772,7 @@ await t.test('settings outside their range stop the boot', async (t) => {
     () => SafeText({ maxLength: 10_001, normalize: 'NFKC' }),
     () => SafeText({ maxLength: 5001, confusables: 'reject' }),
     () => SafeHtml({ allow: { tags: ['script'], attributes: {}, schemes: [] } }),
+    () => SafeHtml({ allow: { tags: ['xmp'], attributes: {}, schemes: [] } }),
     () => SafeHtml({ allow: { tags: ['a'], attributes: { a: ['onclick'] }, schemes: [] } }),
     () =>
       SafeHtml({ allow: { tags: ['a'], attributes: { a: ['href'] }, schemes: ['javascript'] } }),
