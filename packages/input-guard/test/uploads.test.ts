@@ -216,6 +216,33 @@ const zip = (files: Record<string, Uint8Array>) => ({
   content: Buffer.from(zipSync(files, { level: 9 })),
 })
 
+await t.test('a form that is damaged is a fault of the client', async (t) => {
+  const { app, received, directory } = await receiver(t, { types: ['text/plain'] })
+  const part = `--b\r\ncontent-disposition: form-data; name="f"; filename="a.txt"\r\ncontent-type: text/plain\r\n\r\n`
+  const whole = `${part}hello\r\n--b--\r\n`
+  const send = (payload: string, type = 'multipart/form-data; boundary=b') =>
+    app.inject({ method: 'POST', url: '/', headers: { 'content-type': type }, payload })
+  t.equal((await send(whole)).statusCode, 200)
+  const damaged = [
+    'junk',
+    '--b\r\n',
+    part.slice(0, 40),
+    part,
+    `${part}hello`,
+    `${part}hello\r\n--b`,
+    `${part}hello\r\n${part}`,
+    part.concat('x'.repeat(500_000)),
+  ]
+  for (const payload of damaged) {
+    const reply = await send(payload)
+    const problem = { code: 'PARAPET_INPUT_GUARD_UPLOAD_REFUSED', detail: /the form is damaged/ }
+    t.match([reply.statusCode, reply.json()], [400, problem], payload.slice(-40))
+    t.same(readdirSync(directory), [])
+  }
+  t.ok((await send(whole, 'multipart/form-data')).statusCode < 500, 'no boundary')
+  t.equal(received.length, 1)
+})
+
 await t.test('archives that unpack to too much are refused', async (t) => {
   const archive = { maxEntries: 3, maxRatio: 50, maxUnpackedBytes: 20_000_000 }
   const { refused, send } = await receiver(t, { types: ['application/zip'], archive })
