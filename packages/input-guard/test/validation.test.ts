@@ -371,6 +371,32 @@ await t.test('uniqueItems reads each item once', async (t) => {
   }
 })
 
+await t.test('a time that Date cannot read is no time, whatever ajv-formats says', async (t) => {
+  const { app } = await build(t)
+  const formats = ['date-time', 'time', 'iso-date-time', 'iso-time']
+  for (const format of formats) {
+    const schema = { body: Type.Object({ v: Type.String({ format, maxLength: 40 }) }) }
+    app.post(`/${format}`, { schema }, async () => 'ok')
+  }
+  const verdicts = {
+    '23:59:59Z': 200,
+    '00:00:00.123456789+23:59': 200,
+    '23:59:60Z': 400,
+    '23:60:00+00:01': 400,
+    '24:59:00+01:00': 400,
+    '12:00:00+0100': 400,
+    '12:00:00+01': 400,
+  }
+  for (const format of formats) {
+    const date = format.includes('date') ? '2016-12-31T' : ''
+    const send = async (time: string) => post(app, `/${format}`, { v: `${date}${time}` })
+    for (const [time, status] of Object.entries(verdicts)) {
+      t.equal((await send(time)).statusCode, status, `${format}: ${time}`)
+    }
+    t.equal((await send('12:00:00')).statusCode, format.startsWith('iso') ? 200 : 400, format)
+  }
+})
+
 await t.test('lengths are counted in characters, with and without a check', async (t) => {
   const { app } = await build(t)
   const plain = Type.String({ minLength: 2, maxLength: 3 })

@@ -113,6 +113,11 @@ function momentOf(text: string, format: 'date' | 'date-time'): number {
   return Date.parse(text.toUpperCase().replace(' ', 'T'))
 }
 
+/** Whether a text is a moment that `Date` and databases read: no leap second, no offset without minutes. */
+export function isDateTime(text: string): boolean {
+  return !Number.isNaN(momentOf(text, 'date-time'))
+}
+
 /** The number that two digits are. */
 function digitsAt(text: string, at: number): number {
   return 10 * (text.charCodeAt(at) - ZERO) + text.charCodeAt(at + 1) - ZERO
