@@ -3,11 +3,14 @@ import { copyFile, readFile, writeFile } from 'node:fs/promises'
 import { EventEmitter, once } from 'node:events'
 import { connect, type AddressInfo, type Socket } from 'node:net'
 import { join } from 'node:path'
+import { Readable } from 'node:stream'
 import { deflateRawSync, gzipSync } from 'node:zlib'
 import multipart from '@fastify/multipart'
 import { downloadHeaders, type UploadRules } from '@parapet/input-guard'
 import { strToU8, zipSync } from 'fflate'
 import t, { type Test } from 'tap'
+import { receiveFiles } from '../src/uploads/receive-files.ts'
+import { resolveUploadRules } from '../src/uploads/settings.ts'
 import { build } from './helpers.ts'
 
 const PNG = Buffer.from(
@@ -416,6 +419,24 @@ await t.test('what a killed process left is deleted, what others use is not', as
   t.equal((await send([png])).statusCode, 200)
   await until(() => readdirSync(directory).length === 2)
   t.same(readdirSync(directory), ['other', 'parapet-upload-new'])
+})
+
+await t.test('a process that runs for days deletes what others left once a day', async (t) => {
+  const directory = t.testdir({})
+  const rules = resolveUploadRules({ types: ['image/png'], directory })
+  const lefts: number[] = []
+  for (const hours of [0, 23, 25, 26]) {
+    mkdirSync(join(directory, `parapet-upload-${hours}`))
+    utimesSync(join(directory, `parapet-upload-${hours}`), 1, 1)
+    const { discard } = await receiveFiles(
+      Readable.from([]),
+      rules,
+      () => Date.now() + hours * 3_600_000,
+    )
+    await discard()
+    lefts.push(readdirSync(directory).length)
+  }
+  t.same(lefts, [0, 1, 0, 1])
 })
 
 await t.test('a scanner decides, and its failure refuses the file', async (t) => {
