@@ -226,6 +226,7 @@ await t.test('a form that is damaged is a fault of the client', async (t) => {
   const send = (payload: string, type = 'multipart/form-data; boundary=b') =>
     app.inject({ method: 'POST', url: '/', headers: { 'content-type': type }, payload })
   t.equal((await send(whole)).statusCode, 200)
+  await until(() => readdirSync(directory).length === 0)
   const damaged = [
     'junk',
     '--b\r\n',
