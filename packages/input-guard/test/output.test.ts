@@ -1,11 +1,11 @@
-import { encodeFor } from '@parapet/input-guard'
+import { encodeFor, inputGuard } from '@parapet/input-guard'
 import { Type } from '@sinclair/typebox'
 import fc from 'fast-check'
-import type { FastifyReply } from 'fastify'
+import Fastify, { type FastifyReply } from 'fastify'
 import { get } from 'node:http'
 import { Readable, Stream } from 'node:stream'
 import { runInNewContext } from 'node:vm'
-import { gzipSync } from 'node:zlib'
+import { gunzipSync, gzipSync } from 'node:zlib'
 import t from 'tap'
 import { build, clock } from './helpers.ts'
 
@@ -316,8 +316,10 @@ await t.test(
       'web stream': (reply) => reply.type(json).send(new Blob([leak]).stream()),
       response: () => Response.json(JSON.parse(leak)),
       'response of text': () => new Response(leak),
-      'response with length': () =>
-        new Response(leak, { headers: { 'content-type': json, 'content-length': '43' } }),
+      'response of fetch': () =>
+        new Response(leak, {
+          headers: { 'content-type': json, 'content-length': '43', 'content-encoding': 'gzip' },
+        }),
       'response of another status': (reply) =>
         reply.send(Response.json(JSON.parse(leak), { status: 404 })),
     }
@@ -335,6 +337,7 @@ await t.test(
       const reply = await app.inject(url)
       t.equal(reply.body, name === 'list' ? '[{"id":1}]' : '{"id":1}', name)
       t.equal(reply.headers['content-length'], String(reply.body.length), name)
+      t.notOk(reply.headers['content-encoding'])
       const field = name === 'list' ? '/*/hash' : '/hash'
       t.match(events, [{ type: 'input_guard.field_removed', details: { field } }], name)
       t.notMatch((await app.inject({ method: 'HEAD', url })).headers, { 'content-length': '48' })
@@ -427,6 +430,38 @@ await t.test('a JSON type that a route does not declare has the schema of its JS
     t.equal((await app.inject(url)).body, '{"id":1}', url)
   }
 })
+
+await t.test(
+  'what an earlier plugin has compressed is refused, unless it was filtered',
+  async (t) => {
+    const app = Fastify()
+    t.after(() => app.close())
+    app.addHook('onSend', async (_request, reply, payload) => {
+      if (reply.statusCode !== 200) return payload
+      reply.header('content-encoding', 'gzip')
+      return Readable.from([gzipSync(payload as string)])
+    })
+    await app.register(inputGuard, { audit: 'off' })
+    const schema = { response: { 200: Type.Object({ id: Type.Integer() }) } }
+    app.get('/value', { schema }, leakyValue)
+    app.get('/text', { schema }, () => JSON.stringify(leakyValue()))
+    app.get('/json', { schema }, (_request, reply) =>
+      reply.type('application/json').send(JSON.stringify(leakyValue()) as never),
+    )
+    app.get('/page', { schema }, (_request, reply) => reply.type('text/html').send('<p>'))
+    for (const [url, body] of [
+      ['/value', '{"id":1}'],
+      ['/page', '<p>'],
+    ] as const) {
+      t.equal(gunzipSync((await app.inject(url)).rawPayload).toString(), body)
+    }
+    for (const url of ['/text', '/json']) {
+      const reply = await app.inject(url)
+      t.match([reply.statusCode, reply.json()], [500, { message: /compressed/ }], url)
+      t.notOk(reply.headers['content-encoding'])
+    }
+  },
+)
 
 await t.test(
   'streams that are no JSON are sent whole, and what cannot be checked is not',

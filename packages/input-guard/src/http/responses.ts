@@ -8,6 +8,7 @@ import type {
   preSerializationHookHandler,
   RouteOptions,
 } from 'fastify'
+import { PARAPET_INPUT_GUARD_RESPONSE_REFUSED } from '../errors.ts'
 import type { ResolveRef } from '../validation/schema-tools.ts'
 import {
   headOf,
@@ -24,6 +25,7 @@ import {
   isResponse,
   isStream,
   isTextPayload,
+  isUnreadable,
 } from './text-responses.ts'
 
 /** Filters what a route sends as JSON by itself. */
@@ -98,9 +100,15 @@ function createGuard(schemas: ResponseSchemas): ResponseGuard {
       maxBytes: schemas.maxBytes,
       serialize: (value: object) => schemas.serialize(schema, request, reply, status, value),
     }
-    if (isTextPayload(payload)) return filterText(payload, filter)
     if (response !== undefined) return filterResponse(reply, response, filter)
-    return isStream(payload) ? filterStream(reply, payload, filter) : payload
+    const isText = isTextPayload(payload)
+    if (!isText && !isStream(payload)) return payload
+    if (isUnreadable(reply, type)) {
+      // The error is not.
+      reply.removeHeader('content-encoding')
+      throw new PARAPET_INPUT_GUARD_RESPONSE_REFUSED('compressed')
+    }
+    return isText ? filterText(payload, filter) : filterStream(reply, payload, filter)
   }
 }
 

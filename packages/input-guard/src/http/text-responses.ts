@@ -63,6 +63,15 @@ export function filterText(
 const MAYBE_JSON = new Set(['', 'text/plain', 'application/octet-stream'])
 
 /**
+ * Whether a response is or may be JSON, and compressed by a plugin that is registered before this one: it cannot be
+ * read any more.
+ */
+export function isUnreadable(reply: FastifyReply, type: string): boolean {
+  const encoding = reply.getHeader('content-encoding') ?? 'identity'
+  return encoding !== 'identity' && (isJsonType(type) || MAYBE_JSON.has(mediaTypeOf(type)))
+}
+
+/**
  * The text of a stream that may be sent. A stream of a type that is not JSON, or that does not begin as JSON, is sent
  * as it is.
  *
@@ -92,6 +101,9 @@ async function untilClosed<T>({ raw }: FastifyReply, stream: Readable, read: Pro
   }
 }
 
+/** What a text that was read does not have any more. */
+const CODINGS = new Set(['content-encoding', 'content-length'])
+
 /** As {@link filterStream}; status and headers are moved to the reply, as Fastify does. */
 export async function filterResponse(
   reply: FastifyReply,
@@ -103,9 +115,11 @@ export async function filterResponse(
   if (body === null || bodyUsed) return response
   const filtered = await filterStream(reply, body as BodyStream, filter)
   if (filtered === body) return response
+  // `fetch` decodes a body and keeps its header.
+  const isText = isTextPayload(filtered)
   reply.code(status)
   for (const [name, value] of headers) {
-    if (name !== 'content-length') reply.header(name, value)
+    if (!isText || !CODINGS.has(name)) reply.header(name, value)
   }
   return filtered
 }
