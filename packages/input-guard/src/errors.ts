@@ -187,9 +187,9 @@ export const PARAPET_INPUT_GUARD_ENGINE_FAILED = createError<[]>(
 )
 
 /**
- * A handler sent text with a JSON type on a route with a response schema, and it could not be checked by the
- * schema: it is not JSON, is compressed, or is longer than `maxTextResponseBytes`. Fix: Return the value instead of
- * its JSON, or remove the response schema of the route.
+ * A handler sent text, a stream or a `Response` with a JSON type on a route with a response schema, and it could not
+ * be checked by the schema: it is not JSON, is compressed, or is longer than `maxTextResponseBytes`. Fix: Return the
+ * value instead of its JSON, or remove the response schema of the route.
  */
 export const PARAPET_INPUT_GUARD_RESPONSE_REFUSED = createError<[problem: string]>(
   'PARAPET_INPUT_GUARD_RESPONSE_REFUSED',

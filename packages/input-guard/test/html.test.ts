@@ -259,6 +259,37 @@ await t.test('a text loses nothing without saying so', async (t) => {
   }
 })
 
+await t.test('every attribute that is a URL has an allowed scheme', async (t) => {
+  const names =
+    'action background cite data formaction href icon longdesc manifest ping poster src srcset xlink:href'.split(
+      ' ',
+    )
+  const allow = {
+    tags: ['button', 'img'],
+    attributes: { button: names, img: names },
+    schemes: ['https'],
+  }
+  const check = await createChecker(t, SafeHtml({ allow }))
+  const bad = [
+    'javascript:x',
+    'java\tscript:x',
+    '&#106;avascript:x',
+    'data:text/html,x',
+    '//a.com/x',
+  ]
+  for (const name of names) {
+    for (const url of bad) {
+      t.same(
+        await check(`<button ${name}="${url}">x</button>`),
+        { value: '<button>x</button>' },
+        url,
+      )
+    }
+    const kept = { value: `<img ${name}="https://a.com/x" />` }
+    t.same(await check(`<img ${name}="https://a.com/x">`), kept, name)
+  }
+})
+
 await t.test('maxLength is that of the HTML as it is sent, and tags are limited', async (t) => {
   const check = await createChecker(t, SafeHtml({ maxLength: 100 }))
   t.same(await check('&'.repeat(100)), { value: '&amp;'.repeat(100) })

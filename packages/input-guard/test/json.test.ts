@@ -48,6 +48,29 @@ await t.test('a key that is sent twice in one object is found, in any notation',
     '{"constructor":{"points":10}}',
   ]
   for (const text of free) t.equal(scan(text), null, text)
+  const scanner = new JsonScanner(LIMITS)
+  const written = [
+    'a',
+    String.raw`\u0061`,
+    String.raw`a\"`,
+    String.raw`a\\`,
+    String.raw`\u0061\u0022`,
+  ]
+  const pairs = written.flatMap((first) => written.map((second) => [first, second] as const))
+  for (let turn = 0; turn < 3; turn++) {
+    for (const [first, second] of pairs) {
+      const isTwice = JSON.parse(`"${first}"`) === JSON.parse(`"${second}"`)
+      const text = `[{"${first}":1},{"${first}":1,"${second}":{"${first}":2}}]`
+      t.equal(scanner.scan(Buffer.from(text)), isTwice ? 'duplicate_key' : null, text)
+    }
+    for (const [text, fault] of [
+      [String.raw`{"a":1,"\u005f_proto__":1}`, 'prototype_key'],
+      [String.raw`{"a":1,"\u0000":1}`, 'nul'],
+      [String.raw`{"a":1,"\ud800":1}`, 'lone_surrogate'],
+    ] as const) {
+      t.equal(scanner.scan(Buffer.from(text)), fault, text)
+    }
+  }
 })
 
 await t.test('a scanner that has seen other texts decides as a new one', async (t) => {

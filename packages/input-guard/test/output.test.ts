@@ -1,9 +1,11 @@
-import { encodeFor } from '@parapet/input-guard'
+import { encodeFor, inputGuard } from '@parapet/input-guard'
 import { Type } from '@sinclair/typebox'
 import fc from 'fast-check'
-import type { FastifyReply } from 'fastify'
+import Fastify, { type FastifyReply } from 'fastify'
+import { get } from 'node:http'
+import { Readable, Stream } from 'node:stream'
 import { runInNewContext } from 'node:vm'
-import { gzipSync } from 'node:zlib'
+import { gunzipSync, gzipSync } from 'node:zlib'
 import t from 'tap'
 import { build, clock } from './helpers.ts'
 
@@ -265,47 +267,83 @@ await t.test('names that clients invent make no more than 21 events', async (t) 
   t.match(events.at(-1)?.details, { field: '/*' })
 })
 
-await t.test('JSON that a handler sends as text is filtered by the response schema', async (t) => {
-  const { app, events } = await build(t)
-  const user = Type.Object({
-    id: Type.Integer(),
-    password: Type.Optional(Type.String({ writeOnly: true })),
-  })
-  const leak = JSON.stringify({ id: 1, password: 'SECRET', hash: 'SECRET' })
-  const schema = { response: { 200: user, '4xx': user } }
-  const json = 'application/json'
-  const routes: Record<string, (reply: FastifyReply) => unknown> = {
-    text: (reply) => reply.type(json).send(leak),
-    returned: (reply) => (reply.type(json), leak),
-    buffer: (reply) => reply.type(json).send(Buffer.from(leak)),
-    bytes: (reply) => reply.type('application/hal+json').send(new Uint8Array(Buffer.from(leak))),
-    mark: (reply) => reply.type(json).send(`\uFEFF${leak}`),
-    untyped: () => leak,
-    'untyped bytes': (reply) => reply.send(Buffer.from(`\uFEFF ${leak}`)),
-    spaces: () => `${' '.repeat(300)}${leak}`,
-    html: (reply) => reply.type('text/html').send(leak),
-    lines: (reply) => reply.type('application/x-ndjson').send(leak),
-    'with length': (reply) => reply.type(json).header('content-length', leak.length).send(leak),
-    status: (reply) => reply.code(404).type(json).send(leak),
-    serializer: (reply) => reply.type(json).serializer(JSON.stringify).send(JSON.parse(leak)),
+/** A stream from before `Readable`. */
+class OldStream extends Stream {
+  constructor(text: string) {
+    super()
+    setImmediate(() => {
+      this.emit('data', Buffer.from(text))
+      this.emit('end')
+    })
   }
-  for (const [name, handler] of Object.entries(routes)) {
-    app.get(`/${name.replaceAll(' ', '-')}`, { schema }, async (_request, reply) => handler(reply))
-  }
-  app.get('/list', { schema: { response: { 200: Type.Array(user) } } }, (_request, reply) =>
-    reply.type(json).send(`[${leak}]` as never),
-  )
-  for (const name of [...Object.keys(routes), 'list']) {
-    events.length = 0
-    const url = `/${name.replaceAll(' ', '-')}`
-    const reply = await app.inject(url)
-    t.equal(reply.body, name === 'list' ? '[{"id":1}]' : '{"id":1}', name)
-    t.equal(reply.headers['content-length'], String(reply.body.length), name)
-    const field = name === 'list' ? '/*/hash' : '/hash'
-    t.match(events, [{ type: 'input_guard.field_removed', details: { field } }], name)
-    t.notMatch((await app.inject({ method: 'HEAD', url })).headers, { 'content-length': '48' })
-  }
-})
+}
+
+await t.test(
+  'JSON that a handler sends by itself is filtered by the response schema',
+  async (t) => {
+    const { app, events } = await build(t)
+    const user = Type.Object({
+      id: Type.Integer(),
+      password: Type.Optional(Type.String({ writeOnly: true })),
+    })
+    const leak = JSON.stringify({ id: 1, password: 'SECRET', hash: 'SECRET' })
+    const schema = { response: { 200: user, '4xx': user } }
+    const json = 'application/json'
+    const routes: Record<string, (reply: FastifyReply) => unknown> = {
+      text: (reply) => reply.type(json).send(leak),
+      returned: (reply) => (reply.type(json), leak),
+      buffer: (reply) => reply.type(json).send(Buffer.from(leak)),
+      bytes: (reply) => reply.type('application/hal+json').send(new Uint8Array(Buffer.from(leak))),
+      mark: (reply) => reply.type(json).send(`\uFEFF${leak}`),
+      untyped: () => leak,
+      'untyped bytes': (reply) => reply.send(Buffer.from(`\uFEFF ${leak}`)),
+      spaces: () => `${' '.repeat(300)}${leak}`,
+      html: (reply) => reply.type('text/html').send(leak),
+      lines: (reply) => reply.type('application/x-ndjson').send(leak),
+      'with length': (reply) => reply.type(json).header('content-length', leak.length).send(leak),
+      status: (reply) => reply.code(404).type(json).send(leak),
+      serializer: (reply) => reply.type(json).serializer(JSON.stringify).send(JSON.parse(leak)),
+      stream: (reply) => reply.type(json).send(Readable.from([leak.slice(0, 9), leak.slice(9)])),
+      'stream without a type': () => Readable.from([' ', Buffer.from(leak)], { objectMode: false }),
+      'stream of bytes': (reply) =>
+        reply.type('application/octet-stream').send(Readable.from([Buffer.from(leak)])),
+      'stream with length': (reply) =>
+        reply
+          .type(json)
+          .header('content-length', leak.length)
+          .send(Readable.from([leak])),
+      'old stream': (reply) => reply.type(json).send(new OldStream(leak)),
+      'web stream': (reply) => reply.type(json).send(new Blob([leak]).stream()),
+      response: () => Response.json(JSON.parse(leak)),
+      'response of text': () => new Response(leak),
+      'response of fetch': () =>
+        new Response(leak, {
+          headers: { 'content-type': json, 'content-length': '43', 'content-encoding': 'gzip' },
+        }),
+      'response of another status': (reply) =>
+        reply.send(Response.json(JSON.parse(leak), { status: 404 })),
+    }
+    for (const [name, handler] of Object.entries(routes)) {
+      app.get(`/${name.replaceAll(' ', '-')}`, { schema }, async (_request, reply) =>
+        handler(reply),
+      )
+    }
+    app.get('/list', { schema: { response: { 200: Type.Array(user) } } }, (_request, reply) =>
+      reply.type(json).send(`[${leak}]` as never),
+    )
+    for (const name of [...Object.keys(routes), 'list']) {
+      events.length = 0
+      const url = `/${name.replaceAll(' ', '-')}`
+      const reply = await app.inject(url)
+      t.equal(reply.body, name === 'list' ? '[{"id":1}]' : '{"id":1}', name)
+      t.equal(reply.headers['content-length'], String(reply.body.length), name)
+      t.notOk(reply.headers['content-encoding'])
+      const field = name === 'list' ? '/*/hash' : '/hash'
+      t.match(events, [{ type: 'input_guard.field_removed', details: { field } }], name)
+      t.notMatch((await app.inject({ method: 'HEAD', url })).headers, { 'content-length': '48' })
+    }
+  },
+)
 
 await t.test(
   'text that is no JSON object is sent as it is, and what cannot be checked is not',
@@ -353,6 +391,146 @@ await t.test(
     t.equal((await app.inject('/other-type')).statusCode, 500, 'a required member is missing')
   },
 )
+
+const leakyValue = () => ({ id: 1, hash: 'SECRET' })
+
+await t.test('a serializer of the app gets what the response schema leaves', async (t) => {
+  const { app, events } = await build(t)
+  const schema = { response: { 200: Type.Object({ id: Type.Integer() }) } }
+  app.get('/csv', { schema }, (_request, reply) =>
+    reply
+      .type('text/csv')
+      .serializer((value: object) => Object.values(value).join())
+      .send(leakyValue()),
+  )
+  await app.register(async (child) => {
+    child.setReplySerializer((data) => JSON.stringify({ data }))
+    child.get('/envelope', { schema }, leakyValue)
+    child.get('/free', { schema: { response: { 200: Type.Any() } } }, leakyValue)
+  })
+  t.equal((await app.inject('/csv')).body, '1')
+  t.equal((await app.inject('/envelope')).body, '{"data":{"id":1}}')
+  t.equal(events.length, 2)
+  t.equal((await app.inject('/free')).body, '{"data":{"id":1,"hash":"SECRET"}}')
+})
+
+await t.test('a JSON type that a route does not declare has the schema of its JSON', async (t) => {
+  const { app } = await build(t)
+  const content = { 'application/json': { schema: Type.Object({ id: Type.Integer() }) } }
+  const leak = { id: 1, hash: 'SECRET' }
+  const send = (url: string, type: string | undefined, payload: unknown) =>
+    app.get(url, { schema: { response: { 200: { content } } } }, (_request, reply) => {
+      if (type !== undefined) void reply.type(type)
+      return reply.send(payload)
+    })
+  send('/object', 'application/hal+json', leak)
+  send('/case', 'Application/JSON', leak)
+  send('/text', undefined, JSON.stringify(leak))
+  for (const url of ['/object', '/case', '/text']) {
+    t.equal((await app.inject(url)).body, '{"id":1}', url)
+  }
+})
+
+await t.test(
+  'what an earlier plugin has compressed is refused, unless it was filtered',
+  async (t) => {
+    const app = Fastify()
+    t.after(() => app.close())
+    app.addHook('onSend', async (_request, reply, payload) => {
+      if (reply.statusCode !== 200) return payload
+      reply.header('content-encoding', 'gzip')
+      return Readable.from([gzipSync(payload as string)])
+    })
+    await app.register(inputGuard, { audit: 'off' })
+    const schema = { response: { 200: Type.Object({ id: Type.Integer() }) } }
+    app.get('/value', { schema }, leakyValue)
+    app.get('/text', { schema }, () => JSON.stringify(leakyValue()))
+    app.get('/json', { schema }, (_request, reply) =>
+      reply.type('application/json').send(JSON.stringify(leakyValue()) as never),
+    )
+    app.get('/page', { schema }, (_request, reply) => reply.type('text/html').send('<p>'))
+    for (const [url, body] of [
+      ['/value', '{"id":1}'],
+      ['/page', '<p>'],
+    ] as const) {
+      t.equal(gunzipSync((await app.inject(url)).rawPayload).toString(), body)
+    }
+    for (const url of ['/text', '/json']) {
+      const reply = await app.inject(url)
+      t.match([reply.statusCode, reply.json()], [500, { message: /compressed/ }], url)
+      t.notOk(reply.headers['content-encoding'])
+    }
+  },
+)
+
+await t.test(
+  'streams that are no JSON are sent whole, and what cannot be checked is not',
+  async (t) => {
+    const { app } = await build(t, { maxTextResponseBytes: 1000 })
+    const schema = { response: { '2xx': Type.Object({ id: Type.Integer() }) } }
+    const large = ['{"id":1,"hash":"', 'SECRET'.repeat(200), '"}']
+    const streams: Record<string, [send: (reply: FastifyReply) => unknown, body: string]> = {
+      lines: [
+        (reply) => reply.type('application/x-ndjson').send(Readable.from(large)),
+        large.join(''),
+      ],
+      text: [() => Readable.from(['  ', 'a', 'b'.repeat(2000)]), `  a${'b'.repeat(2000)}`],
+      encoded: [() => Readable.from([Buffer.from('é'), 'x']).setEncoding('utf8'), 'éx'],
+      web: [() => new Blob(['plain', 'text']).stream(), 'plaintext'],
+      response: [() => new Response('<p>'), '<p>'],
+      'no-body': [() => new Response(null, { status: 204 }), ''],
+      empty: [() => Readable.from([]), ''],
+    }
+    const cookies = new Headers([
+      ['set-cookie', 'a=1'],
+      ['set-cookie', 'b=2'],
+    ])
+    app.get('/cookies', { schema }, () => Response.json({ id: 1 }, { headers: cookies }))
+    for (const [name, [send]] of Object.entries(streams)) {
+      app.get(`/${name}`, { schema }, (_request, reply) => send(reply))
+    }
+    const destroyed = Readable.from(large)
+    const refused: Record<string, () => unknown> = {
+      'too-long': () => destroyed,
+      'long-response': () => new Response(large.join(''), { headers: { 'x-own': '1' } }),
+      broken: () => new Response('{"id":', { headers: { 'content-type': 'text/json' } }),
+      failed: () =>
+        new Readable({
+          read() {
+            this.destroy(new Error('lost'))
+          },
+        }),
+    }
+    for (const [name, send] of Object.entries(refused)) app.get(`/${name}`, { schema }, send)
+    for (const [name, [, body]] of Object.entries(streams)) {
+      const reply = await app.inject(`/${name}`)
+      t.match([reply.statusCode, reply.body], [name === 'no-body' ? 204 : 200, body], name)
+    }
+    t.same((await app.inject('/cookies')).headers['set-cookie'], ['a=1', 'b=2'])
+    for (const name of Object.keys(refused)) {
+      const reply = await app.inject(`/${name}`)
+      t.equal(reply.statusCode, 500, name)
+      t.notMatch(reply.body, /SECRET/, name)
+    }
+    t.ok(destroyed.destroyed)
+  },
+)
+
+await t.test('a client that leaves ends a stream that is being read', async (t) => {
+  const { app } = await build(t)
+  const schema = { response: { 200: Type.Object({ id: Type.Integer() }) } }
+  const stream = new Readable({ read() {} })
+  const read = new Promise((resolve) => stream.once('newListener', resolve))
+  stream.push('{"id"')
+  app.get('/', { schema }, (_request, reply) => reply.type('application/json').send(stream))
+  const client = get(await app.listen({ host: '127.0.0.1', port: 0 }))
+  client.on('error', () => {})
+  await read
+  const closed = new Promise((resolve) => stream.once('close', resolve))
+  client.destroy()
+  await closed
+  t.ok(stream.destroyed)
+})
 
 await t.test('an error handler that sends text itself is filtered, and ends', async (t) => {
   const { app } = await build(t)

@@ -26,6 +26,7 @@ import { readVectors, readVectorText } from '@parapet/testing'
 import { Type } from '@sinclair/typebox'
 import fc from 'fast-check'
 import t from 'tap'
+import { hasLongMarks, isPlain } from '../src/text/characters.ts'
 import { build, createChecker, post, verdicts } from './helpers.ts'
 
 await t.test('an e-mail address keeps its local part and gets an ASCII domain', async (t) => {
@@ -337,6 +338,23 @@ await t.test('a letter has at most 30 marks, in every type that normalises', asy
   t.same(await url(`https://${marks(40)}.com/`), { code: 'url' })
   const redirect = await createChecker(t, SafeRedirect({ origin: 'https://a.com' }))
   t.same(await redirect(`//${marks(40)}.com/`), { code: 'redirect' })
+})
+
+await t.test('the short cuts for ordinary text find what the exact checks find', async (t) => {
+  const forbidden = /[\p{Cc}\p{Default_Ignorable_Code_Point}\p{Bidi_Control}]/u
+  for (let code = 0; code < 0x300; code++) {
+    const text = String.fromCodePoint(code)
+    if (isPlain(text)) t.equal(text.normalize('NFC'), text)
+    if (isPlain(text) === forbidden.test(text)) t.fail(`U+${code.toString(16)}`)
+    if (isPlain(text, true) !== (isPlain(text) || '\t\n\r'.includes(text))) t.fail('with lines')
+  }
+  t.notOk(isPlain('a\u0300'), 'a mark may be out of order')
+  // A mark is one of two units of a pair, too.
+  const pair = '\u{1d165}'
+  t.notOk(hasLongMarks('a'.concat('\u0301'.repeat(14), pair.repeat(16))))
+  t.ok(hasLongMarks('a'.concat('\u0301'.repeat(15), pair.repeat(16))))
+  t.notOk(hasLongMarks('\u{1f600}'.repeat(40)))
+  t.notOk(hasLongMarks('a'.repeat(40)))
 })
 
 await t.test('texts that imitate others are refused on request', async (t) => {
@@ -754,6 +772,7 @@ await t.test('settings outside their range stop the boot', async (t) => {
     () => SafeText({ maxLength: 10_001, normalize: 'NFKC' }),
     () => SafeText({ maxLength: 5001, confusables: 'reject' }),
     () => SafeHtml({ allow: { tags: ['script'], attributes: {}, schemes: [] } }),
+    () => SafeHtml({ allow: { tags: ['xmp'], attributes: {}, schemes: [] } }),
     () => SafeHtml({ allow: { tags: ['a'], attributes: { a: ['onclick'] }, schemes: [] } }),
     () =>
       SafeHtml({ allow: { tags: ['a'], attributes: { a: ['href'] }, schemes: ['javascript'] } }),

@@ -3,11 +3,14 @@ import { copyFile, readFile, writeFile } from 'node:fs/promises'
 import { EventEmitter, once } from 'node:events'
 import { connect, type AddressInfo, type Socket } from 'node:net'
 import { join } from 'node:path'
+import { Readable } from 'node:stream'
 import { deflateRawSync, gzipSync } from 'node:zlib'
 import multipart from '@fastify/multipart'
 import { downloadHeaders, type UploadRules } from '@parapet/input-guard'
 import { strToU8, zipSync } from 'fflate'
 import t, { type Test } from 'tap'
+import { receiveFiles } from '../src/uploads/receive-files.ts'
+import { resolveUploadRules } from '../src/uploads/settings.ts'
 import { build } from './helpers.ts'
 
 const PNG = Buffer.from(
@@ -216,6 +219,34 @@ const zip = (files: Record<string, Uint8Array>) => ({
   content: Buffer.from(zipSync(files, { level: 9 })),
 })
 
+await t.test('a form that is damaged is a fault of the client', async (t) => {
+  const { app, received, directory } = await receiver(t, { types: ['text/plain'] })
+  const part = `--b\r\ncontent-disposition: form-data; name="f"; filename="a.txt"\r\ncontent-type: text/plain\r\n\r\n`
+  const whole = `${part}hello\r\n--b--\r\n`
+  const send = (payload: string, type = 'multipart/form-data; boundary=b') =>
+    app.inject({ method: 'POST', url: '/', headers: { 'content-type': type }, payload })
+  t.equal((await send(whole)).statusCode, 200)
+  await until(() => readdirSync(directory).length === 0)
+  const damaged = [
+    'junk',
+    '--b\r\n',
+    part.slice(0, 40),
+    part,
+    `${part}hello`,
+    `${part}hello\r\n--b`,
+    `${part}hello\r\n${part}`,
+    part.concat('x'.repeat(500_000)),
+  ]
+  for (const payload of damaged) {
+    const reply = await send(payload)
+    const problem = { code: 'PARAPET_INPUT_GUARD_UPLOAD_REFUSED', detail: /the form is damaged/ }
+    t.match([reply.statusCode, reply.json()], [400, problem], payload.slice(-40))
+    t.same(readdirSync(directory), [])
+  }
+  t.ok((await send(whole, 'multipart/form-data')).statusCode < 500, 'no boundary')
+  t.equal(received.length, 1)
+})
+
 await t.test('archives that unpack to too much are refused', async (t) => {
   const archive = { maxEntries: 3, maxRatio: 50, maxUnpackedBytes: 20_000_000 }
   const { refused, send } = await receiver(t, { types: ['application/zip'], archive })
@@ -389,6 +420,24 @@ await t.test('what a killed process left is deleted, what others use is not', as
   t.equal((await send([png])).statusCode, 200)
   await until(() => readdirSync(directory).length === 2)
   t.same(readdirSync(directory), ['other', 'parapet-upload-new'])
+})
+
+await t.test('a process that runs for days deletes what others left once a day', async (t) => {
+  const directory = t.testdir({})
+  const rules = resolveUploadRules({ types: ['image/png'], directory })
+  const lefts: number[] = []
+  for (const hours of [0, 23, 25, 26]) {
+    mkdirSync(join(directory, `parapet-upload-${hours}`))
+    utimesSync(join(directory, `parapet-upload-${hours}`), 1, 1)
+    const { discard } = await receiveFiles(
+      Readable.from([]),
+      rules,
+      () => Date.now() + hours * 3_600_000,
+    )
+    await discard()
+    lefts.push(readdirSync(directory).length)
+  }
+  t.same(lefts, [0, 1, 0, 1])
 })
 
 await t.test('a scanner decides, and its failure refuses the file', async (t) => {

@@ -371,6 +371,55 @@ await t.test('uniqueItems reads each item once', async (t) => {
   }
 })
 
+await t.test('a time that Date cannot read is no time, whatever ajv-formats says', async (t) => {
+  const { app } = await build(t)
+  const formats = ['date-time', 'time', 'iso-date-time', 'iso-time']
+  for (const format of formats) {
+    const schema = { body: Type.Object({ v: Type.String({ format, maxLength: 40 }) }) }
+    app.post(`/${format}`, { schema }, async () => 'ok')
+  }
+  const verdicts = {
+    '23:59:59Z': 200,
+    '00:00:00.123456789+23:59': 200,
+    '23:59:60Z': 400,
+    '23:60:00+00:01': 400,
+    '24:59:00+01:00': 400,
+    '12:00:00+0100': 400,
+    '12:00:00+01': 400,
+  }
+  for (const format of formats) {
+    const date = format.includes('date') ? '2016-12-31T' : ''
+    const send = async (time: string) => post(app, `/${format}`, { v: `${date}${time}` })
+    for (const [time, status] of Object.entries(verdicts)) {
+      t.equal((await send(time)).statusCode, status, `${format}: ${time}`)
+    }
+    t.equal((await send('12:00:00')).statusCode, format.startsWith('iso') ? 200 : 400, format)
+  }
+})
+
+await t.test('lengths are counted in characters, with and without a check', async (t) => {
+  const { app } = await build(t)
+  const plain = Type.String({ minLength: 2, maxLength: 3 })
+  const text = SafeText({ minLength: 2, maxLength: 3 })
+  app.post('/', { schema: { body: Type.Object({ plain, text }) } }, async () => ({}))
+  const verdicts = {
+    '': 400,
+    'a😀': 200,
+    '😀': 400,
+    ab: 200,
+    '😀a': 200,
+    '😀😀😀': 200,
+    'abc😀': 400,
+    abcd: 400,
+  }
+  for (const [value, status] of Object.entries(verdicts)) {
+    const reply = await post(app, '/', { plain: value, text: value })
+    const code = value.length < 3 ? 'min_length' : 'max_length'
+    const errors = ['/plain', '/text'].map((pointer) => ({ pointer, code }))
+    t.match([reply.statusCode, reply.json()], [status, status === 200 ? {} : { errors }], value)
+  }
+})
+
 await t.test('a type at the root of a body is checked, changed and reported', async (t) => {
   const { app, events } = await build(t)
   app.post('/', { schema: { body: SafeHtml() } }, ({ body, inputGuard: { sanitized } }) => ({

@@ -8,33 +8,31 @@ import type {
   preSerializationHookHandler,
   RouteOptions,
 } from 'fastify'
-import { applyResponsePlan } from '../output/apply-plan.ts'
+import { PARAPET_INPUT_GUARD_RESPONSE_REFUSED } from '../errors.ts'
+import type { ResolveRef } from '../validation/schema-tools.ts'
 import {
-  allowsEverything,
-  compileResponsePlan,
-  type ResponsePlan,
-} from '../output/response-plan.ts'
-import type { ResolveRef, SchemaNode } from '../validation/schema-tools.ts'
-import type { Recorder } from './recorder.ts'
-import { responseSchemaOf } from './response-schema.ts'
-import { filterText, isTextPayload, type TextPayload } from './text-responses.ts'
+  headOf,
+  jsonSchemaOf,
+  responseSchemaOf,
+  ResponseSchemas,
+  type ResponseHead,
+  type ResponseSettings,
+} from './response-schema.ts'
+import {
+  filterResponse,
+  filterStream,
+  filterText,
+  isResponse,
+  isStream,
+  isTextPayload,
+  isUnreadable,
+} from './text-responses.ts'
 
-/** What is reported of responses, and how much may be parsed. */
-export interface ResponseSettings {
-  /** Reports members that are not declared; hidden ones are left out without it, too. */
-  readonly recorder: Recorder | undefined
-  readonly maxTextBytes: number
-}
+/** Filters what a route sends as JSON by itself. */
+type ResponseGuard = (request: FastifyRequest, reply: FastifyReply, payload: unknown) => unknown
 
-/** Filters the texts that a route sends. */
-type ResponseGuard = (
-  request: FastifyRequest,
-  reply: FastifyReply,
-  payload: TextPayload,
-) => TextPayload
-
-/** Replies whose payload Fastify serializes by its schema. */
-const serialized = new WeakSet<FastifyReply>()
+/** Replies whose payload was filtered as a value. */
+const filtered = new WeakSet<FastifyReply>()
 
 /** By request, because Fastify makes `routeOptions` anew each time. */
 const guards = new WeakMap<FastifyRequest, ResponseGuard>()
@@ -42,39 +40,21 @@ const guards = new WeakMap<FastifyRequest, ResponseGuard>()
 /** Guards the responses of a route, if it declares a schema for them. */
 export function guardResponses(
   route: RouteOptions,
-  { recorder, maxTextBytes }: ResponseSettings,
+  context: FastifyInstance,
+  settings: ResponseSettings,
   resolver: () => ResolveRef,
 ): void {
   const responses = (route.schema as { readonly response?: Record<string, unknown> } | undefined)
     ?.response
   if (responses === undefined) return
-  const plans = new Map<SchemaNode, ResponsePlan>()
-  const planOf = (schema: SchemaNode) => {
-    const plan = plans.get(schema) ?? compileResponsePlan(schema, resolver())
-    plans.set(schema, plan)
-    return plan
-  }
-  const apply = (request: FastifyRequest, value: unknown, plan: ResponsePlan) => {
-    if (recorder === undefined && !plan.hidesSomething) return value
-    return applyResponsePlan(value, plan, (field) => recorder?.fieldRemoved(request, field))
-  }
-  const hook: preSerializationHookHandler = (request, reply, payload, done) => {
-    if (!hasSerializer(reply)) serialized.add(reply)
-    const schema = responseSchemaOf(responses, reply)
-    done(null, schema === undefined ? payload : apply(request, payload, planOf(schema)))
-  }
+  const schemas = new ResponseSchemas(responses, settings, resolver)
+  const hasSerializer = isFunction(context, 'fastify.replySerializerDefault')
   // A hook of the route runs after those of its contexts.
   route.preSerialization = [
     route.preSerialization ?? [],
-    hook,
+    filterValues(schemas, hasSerializer),
   ].flat() as preSerializationHookHandler[]
-  const guard: ResponseGuard = (request, reply, payload) => {
-    const schema = responseSchemaOf(responses, reply)
-    if (schema === undefined) return payload
-    const plan = planOf(schema)
-    if (allowsEverything(plan)) return payload
-    return filterText(reply, payload, schema, maxTextBytes, (value) => apply(request, value, plan))
-  }
+  const guard = createGuard(schemas)
   const mark: onRequestHookHandler = (request, _reply, done) => {
     guards.set(request, guard)
     done()
@@ -82,26 +62,99 @@ export function guardResponses(
   route.onRequest = [mark, ...([route.onRequest ?? []].flat() as onRequestHookHandler[])]
 }
 
-/** Filters texts that handlers send, before hooks that are added later, such as compression, change them. */
-export function filterTextResponses(app: FastifyInstance): void {
-  app.addHook('onSend', (request, reply, payload, done) => {
-    if (serialized.has(reply) || !isTextPayload(payload)) return done(null, payload)
-    let filtered: unknown = payload
+/** @param hasSerializer the app has chosen one for the context */
+function filterValues(
+  schemas: ResponseSchemas,
+  hasSerializer: boolean,
+): preSerializationHookHandler {
+  return (request, reply, payload, done) => {
+    const head = headOf(reply)
+    const schema = responseSchemaOf(schemas.responses, head)
+    // A type that the route does not declare is serialized without a schema, and filtered as text.
+    if (schema === undefined) return done(null, payload)
+    filtered.add(reply)
+    const isOwn = hasSerializer || isFunction(reply, 'fastify.reply.serializer')
+    if (!isOwn || !isObject(payload) || schemas.allowEverything(schema)) {
+      return done(null, schemas.apply(schema, request, payload))
+    }
+    // A serializer of the app does not know the schema, so it gets what the schema leaves.
+    let value: unknown
     try {
-      filtered = guards.get(request)?.(request, reply, payload) ?? payload
+      value = JSON.parse(schemas.serialize(schema, request, reply, head.status, payload))
     } catch (error) {
       return done(error as Error)
     }
-    done(null, filtered)
+    done(null, value)
+  }
+}
+
+function createGuard(schemas: ResponseSchemas): ResponseGuard {
+  return (request, reply, payload) => {
+    const response = isResponse(payload) ? payload : undefined
+    const { status, type } =
+      response === undefined ? headOf(reply) : headOfResponse(reply, response)
+    const schema = jsonSchemaOf(schemas.responses, { status, type })
+    if (schema === undefined || schemas.allowEverything(schema)) return payload
+    const filter = {
+      type,
+      maxBytes: schemas.maxBytes,
+      serialize: (value: object) => schemas.serialize(schema, request, reply, status, value),
+    }
+    if (response !== undefined) return filterResponse(reply, response, filter)
+    const isText = isTextPayload(payload)
+    if (!isText && !isStream(payload)) return payload
+    if (isUnreadable(reply, type)) {
+      // The error is not.
+      reply.removeHeader('content-encoding')
+      throw new PARAPET_INPUT_GUARD_RESPONSE_REFUSED('compressed')
+    }
+    return isText ? filterText(payload, filter) : filterStream(reply, payload, filter)
+  }
+}
+
+/** Filters what handlers send, before hooks that are added later, such as compression, change it. */
+export function filterResponses(app: FastifyInstance): void {
+  app.addHook('onSend', (request, reply, payload, done) => {
+    const guard = filtered.has(reply) ? undefined : guards.get(request)
+    if (guard === undefined) return done(null, payload)
+    let found: unknown
+    try {
+      found = guard(request, reply, payload)
+    } catch (error) {
+      return done(error as Error)
+    }
+    if (found instanceof Promise) void settle(found, done)
+    else done(null, found)
   })
   // If a value could not be serialized, an error handler sends another.
   app.addHook('onError', (_request, reply, _error, done) => {
-    serialized.delete(reply)
+    filtered.delete(reply)
     done()
   })
 }
 
-/** Whether a handler has chosen a serializer, which does not know the schema. */
-function hasSerializer(reply: FastifyReply): boolean {
-  return typeof readFastifyInternal(reply, 'fastify.reply.serializer') === 'function'
+async function settle(
+  found: Promise<unknown>,
+  done: (error: Error | null, payload?: unknown) => void,
+): Promise<void> {
+  let payload: unknown
+  try {
+    payload = await found
+  } catch (error) {
+    return done(error as Error)
+  }
+  done(null, payload)
+}
+
+function isObject(payload: unknown): payload is object {
+  return typeof payload === 'object' && payload !== null
+}
+
+function headOfResponse(reply: FastifyReply, { status, headers }: Response): ResponseHead {
+  return { status, type: headers.get('content-type') ?? headOf(reply).type }
+}
+
+/** Whether the app has chosen a serializer, for one reply or for a context. */
+function isFunction(holder: object, internal: string): boolean {
+  return typeof readFastifyInternal(holder, internal) === 'function'
 }

@@ -14,7 +14,8 @@ import { findGaps } from '../validation/audit.ts'
 import { listParameters } from '../validation/list-parameters.ts'
 import { createResolver, isNode, type ResolveRef } from '../validation/schema-tools.ts'
 import { unscannedTypes } from './json-guard.ts'
-import { filterTextResponses, guardResponses, type ResponseSettings } from './responses.ts'
+import type { ResponseSettings } from './response-schema.ts'
+import { filterResponses, guardResponses } from './responses.ts'
 import { hasGuardedSchemas } from './schemas.ts'
 
 const NAME = '@parapet/input-guard'
@@ -58,7 +59,7 @@ export class GuardedRoutes {
     createCompiler: (context: FastifyInstance) => FastifySchemaCompiler<unknown>,
   ) {
     this.#app = app
-    filterTextResponses(app)
+    filterResponses(app)
     const compilers = new WeakMap<FastifyInstance, FastifySchemaCompiler<unknown>>()
     this.#rules = compileRouteRule<GuardedRoute>(app, {
       plugin: NAME,
@@ -78,7 +79,7 @@ export class GuardedRoutes {
           isUnguarded: readRule(raw, name),
           isMissed: false,
         }
-        guardResponses(route, responses, () => this.#resolverOf(context))
+        guardResponses(route, context, responses, () => this.#resolverOf(context))
         this.#declaresTypes ||= isNode(schema?.body) && isNode(schema.body['content'])
         this.#routes.push(guarded)
         return guarded

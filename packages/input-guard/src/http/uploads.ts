@@ -12,6 +12,7 @@ import { events } from '../events.ts'
 import type { InputGuardSettings } from '../options.ts'
 import { bodyProblems } from '../request/problems.ts'
 import { findParameterFault, type ParameterFault } from '../request/query.ts'
+import { fromClient } from '../uploads/from-client.ts'
 import { receiveFiles } from '../uploads/receive-files.ts'
 import type { ReceivedForm, UploadPart, UploadRules } from '../uploads/rules.ts'
 import type { Recorder } from './recorder.ts'
@@ -92,7 +93,7 @@ async function* guardFields(
 ): AsyncGenerator<UploadPart> {
   const rules = { ...parameterRules(settings), lists: null }
   const names = new Set<string>()
-  for await (const part of parts) {
+  for await (const part of fromClient(parts)) {
     if (part.type !== 'file') {
       const { fieldname, value } = part
       const isRepeated = settings.duplicateParameters === 'reject' && names.has(fieldname)

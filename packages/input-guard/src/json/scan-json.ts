@@ -259,8 +259,8 @@ export class JsonScanner {
   /** What encloses the value of a key that was not guessed, or {@link FAULT}. */
   #placeAfter(place: number, view: DataView, start: number, end: number, isEscaped: boolean) {
     const size = end - start + KEY_MARKS
-    const isPlain = !isEscaped && view.getUint8(end + 1) === COLON
-    if (place >= 0 && isPlain) {
+    const isTight = view.getUint8(end + 1) === COLON
+    if (place >= 0 && isTight) {
       const known = this.#shapes.find(place, view, start - 1, size)
       if (known !== 0) return known
     }
@@ -271,7 +271,7 @@ export class JsonScanner {
       return FAULT
     }
     if (place >= 0) {
-      const isKept = isPlain && !PROTOTYPE_NAMES.has(name)
+      const isKept = isTight && !PROTOTYPE_NAMES.has(name)
       const grown = isKept ? this.#shapes.grow(place, view, start - 1, size, name) : 0
       if (grown !== 0) return grown
       this.#names.push(this.#shapes.namesOf(place))

@@ -30,8 +30,10 @@ const MAX_MARKS = 30
 /** Some marks in a row; the most that one match can have is too many. */
 const MARKS = new RegExp(`\\p{M}{5,${MAX_MARKS + 1}}`, 'gu')
 
-/** Most texts are of these characters, and none of them is forbidden. */
 const PRINTABLE_ASCII = /^[\x20-\x7e]*$/
+/** The characters below U+0300 of which none is forbidden, and the same with line breaks and tabs. */
+const PLAIN = /^[\x20-\x7e\xa0-\xac\xae-\u02ff]*$/
+const PLAIN_LINES = /^[\t\n\r\x20-\x7e\xa0-\xac\xae-\u02ff]*$/
 
 /** What {@link findForbiddenCharacter} finds. */
 export type CharacterFault =
@@ -47,7 +49,7 @@ export type CharacterFault =
  * @param lines whether line breaks and tabs are allowed.
  */
 export function findForbiddenCharacter(text: string, lines: boolean): CharacterFault | undefined {
-  if (PRINTABLE_ASCII.test(text)) return undefined
+  if (isPlain(text, lines)) return undefined
   if (hasLoneSurrogate(text)) return 'lone_surrogate'
   if ((lines ? CONTROL_IN_LINES : CONTROL).test(text)) return 'control_character'
   if (BIDI_CONTROL.test(text)) return 'bidi_character'
@@ -58,12 +60,40 @@ export function findForbiddenCharacter(text: string, lines: boolean): CharacterF
   return hasLongMarks(text) ? 'combining_marks' : undefined
 }
 
+/** Whether a text has ordinary characters below U+0300 only. It is in NFC. @see UAX 15, section 9 */
+export function isPlain(text: string, lines = false): boolean {
+  return PRINTABLE_ASCII.test(text) || (lines ? PLAIN_LINES : PLAIN).test(text)
+}
+
 /** Whether a text must not be normalised, because that could take long. */
 export function hasLongMarks(text: string): boolean {
+  if (!mayHaveLongMarks(text)) return false
   for (const [marks] of text.matchAll(MARKS)) {
     if (marks.length > MAX_MARKS && Array.from(marks).length > MAX_MARKS) return true
   }
   return false
+}
+
+/** The test of each character by an expression for all marks would take most of the time of a check. */
+function mayHaveLongMarks(text: string): boolean {
+  if (text.length <= MAX_MARKS) return false
+  let marks = 0
+  for (let at = 0; at < text.length; at++) {
+    const unit = text.charCodeAt(at)
+    const page = pages[unit >> 8] ?? readPage(unit >> 8)
+    marks = page[unit & 0xff] === 1 ? marks + 1 : 0
+    if (marks > MAX_MARKS) return true
+  }
+  return false
+}
+
+/** Which units of UTF-16 are marks, or half of a character that may be one; each page is read when a text needs it. */
+const pages: (Uint8Array | undefined)[] = Array.from({ length: 256 }, () => undefined)
+const MARK_OR_HALF = /[\p{M}\p{Cs}]/u
+
+function readPage(page: number): Uint8Array {
+  const units = Array.from({ length: 256 }, (_, at) => String.fromCharCode((page << 8) + at))
+  return (pages[page] = Uint8Array.from(units, (unit) => Number(MARK_OR_HALF.test(unit))))
 }
 
 /** Whether a text contains half of a surrogate pair: no UTF-8 and no database can store it. */

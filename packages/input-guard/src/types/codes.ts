@@ -57,7 +57,7 @@ export function Phone(options: PhoneOptions = {}): TString {
   )
 }
 
-const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i
+const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/
 const NOT_A_UUID = fault('uuid', 'must be a UUID')
 const NOT_A_PHONE = fault('phone', 'must be a telephone number with its country code')
 const PHONE_COUNTRY = fault('phone_country', 'must be a number of a country that is allowed here')
@@ -65,10 +65,10 @@ const PHONE_CHARACTERS = /^\+?[\d\s()./\u2010\u2011–-]+$/
 
 export function compileUuid({ version }: UuidOptions): TextCheck {
   return (text) => {
-    if (!UUID.test(text) || (version !== undefined && text[14] !== String(version))) {
-      return NOT_A_UUID
-    }
-    return text.toLowerCase()
+    const isLower = UUID.test(text)
+    const id = isLower ? text : text.toLowerCase()
+    if (!isLower && !UUID.test(id)) return NOT_A_UUID
+    return version === undefined || id[14] === String(version) ? id : NOT_A_UUID
   }
 }
 

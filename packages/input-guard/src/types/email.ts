@@ -37,11 +37,14 @@ export function SafeEmail(options: SafeEmailOptions = {}): TString {
   )
 }
 
-const MAX_LOCAL = 64
-const LOCAL = /^[a-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[a-z0-9!#$%&'*+/=?^_`{|}~-]+)*$/i
+const [MAX_LOCAL, MAX_DOMAIN] = [64, 253]
+const LOCAL_PART = "[a-zA-Z0-9!#$%&'*+/=?^_`{|}~-]+(?:\\.[a-zA-Z0-9!#$%&'*+/=?^_`{|}~-]+)*"
 /** Labels of letters, digits and inner hyphens; the last one is no number. */
-const DOMAIN =
-  /^(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+(?!\d+$)[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/
+const DOMAIN_NAME = String.raw`(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+(?!\d+$)[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?`
+const LOCAL = new RegExp(`^${LOCAL_PART}$`)
+const DOMAIN = new RegExp(`^${DOMAIN_NAME}$`)
+/** Most addresses have a domain in lower-case ASCII already. */
+const NORMAL = new RegExp(`^(?=[^@]{1,${MAX_LOCAL}}@)${LOCAL_PART}@${DOMAIN_NAME}$`)
 const NOT_ASCII = /\P{ASCII}/u
 /** Characters that `domainToASCII` would drop or read as a dot or as the end of the host. */
 const NOT_IN_DOMAIN = /[\s\p{Cc}\p{Cf}/\\?#@:%[\]<>^|。．｡]/u
@@ -50,13 +53,22 @@ const NOT_AN_EMAIL = fault('email', 'must be an e-mail address')
 const DISPOSABLE = fault('email_disposable', 'must not be an address of a throw-away mailbox')
 const NO_MAIL = fault('email_domain', 'must have a domain that receives mail')
 
-/** The domain as DNS has it, or `undefined` if it is none. */
+/** The address with its domain as DNS has it, or `undefined` if it is none. */
+function normalizeAddress(text: string): string | undefined {
+  if (text.length <= MAX_DOMAIN && NORMAL.test(text)) return text
+  const at = text.lastIndexOf('@')
+  if (at < 1 || at > MAX_LOCAL) return undefined
+  const local = text.slice(0, at)
+  const domain = normalizeDomain(text.slice(at + 1))
+  return domain !== undefined && LOCAL.test(local) ? `${local}@${domain}` : undefined
+}
+
 function normalizeDomain(text: string): string | undefined {
   const isForeign = NOT_ASCII.test(text)
   if (isForeign && NOT_IN_DOMAIN.test(text)) return undefined
   if (isForeign && (hasLoneSurrogate(text) || hasLongMarks(text))) return undefined
   const ascii = isForeign ? domainToASCII(text) : text.toLowerCase()
-  return ascii.length <= 253 && DOMAIN.test(ascii) ? ascii : undefined
+  return ascii.length <= MAX_DOMAIN && DOMAIN.test(ascii) ? ascii : undefined
 }
 
 export function compileEmail({ disposable, mx }: SafeEmailOptions, tools: CheckTools): TextCheck {
@@ -66,16 +78,15 @@ export function compileEmail({ disposable, mx }: SafeEmailOptions, tools: CheckT
   }
   if (disposable === 'reject') libraries.need('disposable-email-domains-js')
   return (text, report) => {
-    const at = text.lastIndexOf('@')
-    const local = text.slice(0, at)
-    if (at < 1 || local.length > MAX_LOCAL) return NOT_AN_EMAIL
-    const domain = normalizeDomain(text.slice(at + 1))
-    if (domain === undefined || !LOCAL.test(local)) return NOT_AN_EMAIL
+    const address = normalizeAddress(text)
+    if (address === undefined) return NOT_AN_EMAIL
+    if (disposable !== 'reject' && mx !== true) return address
+    const domain = address.slice(address.lastIndexOf('@') + 1)
     if (disposable === 'reject' && isDisposable(domain, tools)) return DISPOSABLE
     if (mx === true && mailDomain !== undefined) {
       report.later(async () => ((await mailDomain(domain)) ? undefined : NO_MAIL))
     }
-    return `${local}@${domain}`
+    return address
   }
 }
 

@@ -64,23 +64,18 @@ const RICH: AllowedHtml = {
 }
 const PRESETS = { comment: COMMENT, rich: RICH } as const
 
-/** Elements and attributes that run code or load pages, whatever a list says. */
-const NEVER_TAGS = [
-  'script',
-  'style',
-  'iframe',
-  'object',
-  'embed',
-  'base',
-  'meta',
-  'link',
-  'svg',
-  'math',
-  'template',
-  'noscript',
-  'form',
-]
+/** Elements that run code, load pages, or whose content browsers read as raw text, whatever a list says. */
+const NEVER_TAGS = (
+  'script style iframe object embed base meta link svg math template noscript form frame frameset fencedframe ' +
+  'portal applet xmp plaintext noembed noframes textarea title'
+).split(' ')
 const NEVER_SCHEMES = ['javascript', 'vbscript', 'data', 'blob', 'file']
+
+/** Every attribute whose value browsers read, or have read, as a URL; the engine checks `srcset` by itself. */
+const URL_ATTRIBUTES = (
+  'action archive attributionsrc background cite classid codebase data dynsrc formaction href icon itemid longdesc ' +
+  'lowsrc manifest ping poster profile src usemap xlink:href'
+).split(' ')
 
 /** HTML that is sanitized once, when it arrives, and stored clean. */
 export function SafeHtml(options: SafeHtmlOptions = {}): TString {
@@ -208,7 +203,7 @@ function createDefaultEngine({ libraries }: CheckTools, allowed: AllowedHtml): H
     allowedTags: [...tags],
     allowedAttributes: { ...attributes, a: [...(attributes['a'] ?? []), 'rel'] },
     allowedSchemes: [...schemes],
-    allowedSchemesAppliedToAttributes: ['href', 'src', 'cite'],
+    allowedSchemesAppliedToAttributes: URL_ATTRIBUTES,
     allowProtocolRelative: false,
   }
   const keepAll = {

@@ -8,7 +8,7 @@ import {
   type CommonOptions,
   type TextCheck,
 } from './check.ts'
-import { characterFault, transform } from './text.ts'
+import { cleanText } from './text.ts'
 
 /** Options of the types in this file. */
 export interface NameOptions extends CommonOptions {
@@ -52,19 +52,23 @@ export function Slug(options: NameOptions = {}): TString {
 }
 
 // U+2019 and U+02BC are apostrophes in many languages; U+30FB and U+00B7 separate names.
-// oxlint-disable-next-line no-misleading-character-class -- the joiners are single characters here
-const NAME_CHARACTERS = /^[\p{L}\p{M}\u200c\u200d '’ʼ‘`´.,·・\u2010\u2011–-]*$/u
-const STAGE_CHARACTERS =
-  // oxlint-disable-next-line no-misleading-character-class -- as above
-  /^[\p{L}\p{M}\p{N}\u200c\u200d '’ʼ‘`´.,·・\u2010\u2011–!?$&+/():#*@°=\p{So}-]*$/u
-const HAS_LETTER = /\p{L}/u
-const HAS_LETTER_OR_DIGIT = /[\p{L}\p{N}!]/u
+/** Has no forbidden characters and is in NFC, as most names. */
+const LATIN_NAME = /^[ '.-]*[A-Za-zÀ-ÖØ-öø-ʸ][A-Za-zÀ-ÖØ-öø-ʸ '.-]*$/
+const BESIDE_LETTERS = String.raw`\p{M}\u200c\u200d '’ʼ‘\x60´.,·・\u2010\u2011–\-`
+const PERSON_NAME = namesWith(String.raw`\p{L}`, BESIDE_LETTERS)
+const STAGE_NAME = namesWith(
+  String.raw`\p{L}\p{N}!`,
+  String.raw`${BESIDE_LETTERS}?$&+/():#*@°=\p{So}`,
+)
 const SEARCH_CHARACTERS =
   // oxlint-disable-next-line no-misleading-character-class -- as above
   /^[\p{L}\p{M}\p{N}\p{Sc}\u200c\u200d '’‘‚"“”„«»‹›.,:&+#@!?¡¿%/()_…—–、。・，！？：「」『』（）-]*$/u
 /** Comments of SQL and shells, which no search needs. */
 const COMMENT = /--|\/\*|\/\//
 const SLUG = /^[a-z0-9]+(?:-[a-z0-9]+)*$/
+
+/** The default transforms. */
+const NFC = {}
 
 const NOT_A_NAME = fault(
   'person_name',
@@ -73,22 +77,25 @@ const NOT_A_NAME = fault(
 const NOT_A_SEARCH = fault('search_query', 'must have words and ordinary punctuation only')
 const NOT_A_SLUG = fault('slug', 'must have lower-case letters, digits and single hyphens only')
 
+/** Names of some characters, of which at least one must be there, and of others. */
+function namesWith(required: string, others: string): RegExp {
+  return new RegExp(`^[${others}]*[${required}][${required}${others}]*$`, 'u')
+}
+
 export function compilePersonName({ stage = false }: PersonNameOptions): TextCheck {
-  const characters = stage ? STAGE_CHARACTERS : NAME_CHARACTERS
-  const required = stage ? HAS_LETTER_OR_DIGIT : HAS_LETTER
+  const expression = stage ? STAGE_NAME : PERSON_NAME
   return (text) => {
-    const forbidden = characterFault(text)
-    if (forbidden !== undefined) return forbidden
-    const name = transform(text, {})
-    return characters.test(name) && required.test(name) ? name : NOT_A_NAME
+    if (LATIN_NAME.test(text)) return text.trim()
+    const name = cleanText(text, NFC)
+    if (typeof name !== 'string') return name
+    return expression.test(name) ? name : NOT_A_NAME
   }
 }
 
 export function compileSearchQuery(): TextCheck {
   return (text) => {
-    const forbidden = characterFault(text)
-    if (forbidden !== undefined) return forbidden
-    const query = transform(text, {})
+    const query = cleanText(text, NFC)
+    if (typeof query !== 'string') return query
     return SEARCH_CHARACTERS.test(query) && !COMMENT.test(query) ? query : NOT_A_SEARCH
   }
 }

@@ -1,7 +1,7 @@
 /** Free text: trimmed, normalised and without characters that hide or reorder text. */
 import type { TString } from '@sinclair/typebox'
 import { isImitation } from '../text/confusables.ts'
-import { findForbiddenCharacter, type CharacterFault } from '../text/characters.ts'
+import { findForbiddenCharacter, isPlain, type CharacterFault } from '../text/characters.ts'
 import {
   checkSettings,
   commonOf,
@@ -89,12 +89,17 @@ const FORBIDDEN: Readonly<Record<CharacterFault, Fault>> = {
   combining_marks: fault('combining_marks', 'must not have more than 30 marks on one letter'),
 }
 const CONFUSABLE = fault('confusable', 'must not mix letters that look alike')
-const NOT_ASCII = /\P{ASCII}/u
 
-/** Applies transforms. An ASCII text is its own normal form. */
-export function transform(text: string, { trim, normalize, lower }: TextTransforms): string {
+/** Applies transforms to a text without forbidden characters. @returns its fault if it has some */
+export function cleanText(text: string, transforms: TextTransforms, lines = false): string | Fault {
+  const { trim, normalize = 'NFC', lower } = transforms
+  const isNormal = isPlain(text, lines)
+  const forbidden = isNormal ? undefined : characterFault(text, lines)
+  if (forbidden !== undefined) return forbidden
   let result = trim === false ? text : text.trim()
-  if (normalize !== 'none' && NOT_ASCII.test(result)) result = result.normalize(normalize ?? 'NFC')
+  if (normalize === 'NFKC' || (normalize === 'NFC' && !isNormal)) {
+    result = result.normalize(normalize)
+  }
   return lower === true ? result.toLowerCase() : result
 }
 
@@ -110,10 +115,8 @@ export function compileText(settings: SafeTextOptions, tools: CheckTools): TextC
   const checksImitation = confusables === 'reject'
   if (checksImitation) tools.libraries.need('unicode-confusables')
   return (text) => {
-    const forbidden = characterFault(text, multiline)
-    if (forbidden !== undefined) return forbidden
-    const result = transform(text, settings)
-    if (!checksImitation) return result
+    const result = cleanText(text, settings, multiline)
+    if (!checksImitation || typeof result !== 'string') return result
     const library = tools.libraries.get('unicode-confusables')
     const isFalse = isImitation(result, (each) => library.rectifyConfusion(each))
     return isFalse ? CONFUSABLE : result

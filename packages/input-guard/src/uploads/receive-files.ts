@@ -20,7 +20,8 @@ const PREFIX = 'parapet-upload-'
 /** No request takes so long, so the process that made the folder was killed. Process ids say nothing across containers. */
 const ABANDONED_AFTER_MS = 86_400_000
 const MAX_DIRECTORIES = 1000
-const cleanedDirectories = new Set<string>()
+/** When each directory was cleaned. */
+const cleanedDirectories = new Map<string, number>()
 const MAX_FIELD_CHARACTERS = 100_000
 const PROTOTYPE_NAMES = new Set(['__proto__', 'constructor', 'prototype'])
 
@@ -33,9 +34,10 @@ const PROTOTYPE_NAMES = new Set(['__proto__', 'constructor', 'prototype'])
 export async function receiveFiles(
   parts: AsyncIterable<UploadPart>,
   rules: UploadSettings,
+  now = systemClock.now,
 ): Promise<StagedForm> {
   const directory = rules.directory ?? tmpdir()
-  await deleteAbandoned(directory)
+  await deleteAbandoned(directory, now())
   const folder = await stored(() => mkdtemp(join(directory, PREFIX)))
   const discard = () => rm(folder, { recursive: true, force: true })
   try {
@@ -46,12 +48,13 @@ export async function receiveFiles(
   }
 }
 
-/** Deletes what killed processes left, once for each directory. */
-async function deleteAbandoned(directory: string): Promise<void> {
-  if (cleanedDirectories.has(directory)) return
+/** Deletes what killed processes left, once a day for each directory. */
+async function deleteAbandoned(directory: string, now: number): Promise<void> {
+  const cleanedAt = cleanedDirectories.get(directory) ?? Number.NEGATIVE_INFINITY
+  if (now - cleanedAt < ABANDONED_AFTER_MS) return
   const names = await stored(() => readdir(directory))
   if (cleanedDirectories.size >= MAX_DIRECTORIES) cleanedDirectories.clear()
-  cleanedDirectories.add(directory)
+  cleanedDirectories.set(directory, now)
   for (const name of names) {
     if (!name.startsWith(PREFIX)) continue
     const path = join(directory, name)
@@ -60,7 +63,7 @@ async function deleteAbandoned(directory: string): Promise<void> {
       ({ mtimeMs }) => mtimeMs,
       () => Number.POSITIVE_INFINITY,
     )
-    if (systemClock.now() - changedAt < ABANDONED_AFTER_MS) continue
+    if (now - changedAt < ABANDONED_AFTER_MS) continue
     await rm(path, { recursive: true, force: true }).catch(() => {})
   }
 }

@@ -11,6 +11,7 @@ import {
 import { checkFileName } from '../types/file-name.ts'
 import { archiveKindOf, checkArchive, type ArchiveKind } from './archive.ts'
 import { canonicalType, findType, SAMPLE_BYTES, type FoundType } from './content-type.ts'
+import { fromClient } from './from-client.ts'
 import type { ReceivedFile, StagedFile, UploadPart } from './rules.ts'
 import type { UploadSettings } from './settings.ts'
 import { stored } from './stored.ts'
@@ -59,7 +60,7 @@ async function write(part: UploadPart, path: string, writing: Writing) {
   const file = await stored(() => open(path, 'wx', 0o600))
   let bytes = 0
   try {
-    for await (const chunk of part.file!) {
+    for await (const chunk of fromClient(part.file!)) {
       bytes += chunk.length
       writing.budget.left -= chunk.length
       if (bytes > maxFileBytes || writing.budget.left < 0) tooLarge('a file has too many bytes')

@@ -2,6 +2,7 @@
 import { Ajv, type Options } from 'ajv'
 import addFormats from 'ajv-formats'
 import type { CheckTools } from '../types/check.ts'
+import { isDateTime } from '../types/dates.ts'
 import { addGuardKeywords, refuseReadOnly } from './keywords.ts'
 import type { ValidationRun } from './run.ts'
 
@@ -18,6 +19,14 @@ const OPTIONS: Options = {
 }
 /** What ajv-formats accepts and PostgreSQL does not: `urn:uuid:`. */
 const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i
+const isTime = (text: string) => isDateTime(`2000-01-01T${text}`)
+/** What it accepts and `Date` does not: `23:60:00+00:01`, `23:59:60Z`. */
+const TIMES: Readonly<Record<string, (text: string) => boolean>> = {
+  'date-time': isDateTime,
+  time: isTime,
+  'iso-date-time': (text) => isDateTime(text) || isDateTime(`${text}Z`),
+  'iso-time': (text) => isTime(text) || isTime(`${text}Z`),
+}
 
 /** What {@link createAjv} takes. */
 export interface AjvSettings {
@@ -34,6 +43,7 @@ export function createAjv({ tools, run, externals, configure }: AjvSettings, isB
   const ajv = new Ajv(OPTIONS)
   addFormats.default(ajv)
   ajv.addFormat('uuid', UUID)
+  for (const [name, test] of Object.entries(TIMES)) ajv.addFormat(name, test)
   addGuardKeywords(ajv, tools, run)
   if (isBody) refuseReadOnly(ajv)
   configure?.(ajv)

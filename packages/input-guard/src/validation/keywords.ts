@@ -1,26 +1,26 @@
 /** The keywords of this package, and those of Ajv that must not run on texts beyond their `maxLength`. */
-import type {
-  Ajv,
-  AnySchemaObject,
-  CodeKeywordDefinition,
-  Format,
-  FuncKeywordDefinition,
-  KeywordCxt,
+import {
+  _,
+  type Ajv,
+  type AnySchemaObject,
+  type CodeKeywordDefinition,
+  type Format,
+  type FuncKeywordDefinition,
 } from 'ajv'
-import { GUARD, fault, refuseType, type CheckTools, type Fault } from '../types/check.ts'
+import { GUARD, refuseType, type CheckTools, type Fault } from '../types/check.ts'
 import { RANGE_GUARD, compileRange } from '../types/dates.ts'
 import { JSON_GUARD, compileJson } from '../types/json.ts'
 import { NUMBER_GUARD, compileDecimals } from '../types/numbers.ts'
 import { checkBoundsFirst } from './bounds-first.ts'
 import { keepBranchesApart } from './branches.ts'
 import type { ValidationRun } from './run.ts'
-import { compileTextCheck } from './text-checks.ts'
+import { addTextKeyword, mostUnitsOf } from './text-keyword.ts'
 
 type DataValidateFunction = ReturnType<NonNullable<FuncKeywordDefinition['compile']>>
 
 /** Adds the keywords to an instance of Ajv. @param run receives what checks report */
 export function addGuardKeywords(ajv: Ajv, tools: CheckTools, run: ValidationRun): void {
-  ajv.addKeyword(textKeyword(tools, run))
+  addTextKeyword(ajv, tools, run)
   ajv.addKeyword(faultKeyword(JSON_GUARD, undefined, compileJson))
   ajv.addKeyword(faultKeyword(NUMBER_GUARD, 'number', compileDecimals))
   ajv.addKeyword(faultKeyword(RANGE_GUARD, 'object', compileRange))
@@ -28,24 +28,6 @@ export function addGuardKeywords(ajv: Ajv, tools: CheckTools, run: ValidationRun
   ajv.removeKeyword('format').addKeyword(formatKeyword(ajv))
   checkBoundsFirst(ajv)
   keepBranchesApart(ajv, run)
-  skipMaxLength(ajv)
-}
-
-/** HTML is as long as it was sent; sanitizing may make it longer. */
-function skipMaxLength(ajv: Ajv): void {
-  const rule = ajv.RULES.all['maxLength']
-  if (rule === undefined || typeof rule === 'boolean') return
-  const definition = rule.definition as CodeKeywordDefinition
-  rule.definition = {
-    ...definition,
-    code(context: KeywordCxt) {
-      if (!isHtml(context.parentSchema[GUARD])) definition.code(context)
-    },
-  } as typeof rule.definition
-}
-
-function isHtml(settings: unknown): boolean {
-  return (settings as { readonly type?: unknown } | undefined)?.type === 'html'
 }
 
 /** Refuses members with `readOnly` in the body of a request. @see OpenAPI 3.1, section 4.8.24 */
@@ -56,40 +38,6 @@ export function refuseReadOnly(ajv: Ajv): void {
     validate: (isReadOnly: boolean) => !isReadOnly,
     error: { message: 'must not be sent, because it is read-only' },
   })
-}
-
-/** Runs before `maxLength`, so that the bounds apply to the text that the handler gets. */
-function textKeyword(tools: CheckTools, run: ValidationRun): FuncKeywordDefinition {
-  return {
-    keyword: GUARD,
-    type: 'string',
-    schemaType: 'object',
-    modifying: true,
-    before: 'maxLength',
-    compile(settings: unknown, node, { errSchemaPath: place }) {
-      const check = compileTextCheck(settings, tools)
-      const most = mostUnits(node)
-      if (most === undefined) refuseType('"x-guard"', 'the schema needs "maxLength"')
-      const longHtml = isHtml(settings)
-        ? fault('max_length', `must NOT have more than ${most / 2} characters`)
-        : undefined
-      const validate: DataValidateFunction = (text: string, cxt) => {
-        if (longHtml !== undefined && isLonger(text, most / 2)) return refuse(validate, longHtml)
-        // `maxLength` refuses it; no check must read it.
-        if (text.length > most) return true
-        run.pointer = cxt!.instancePath
-        run.place = place
-        const result = check(text, run)
-        if (typeof result !== 'string') return refuse(validate, result)
-        const parent = cxt!.parentData as Record<string | number, unknown> | undefined
-        if (result !== text && parent !== undefined) {
-          run.change(parent, cxt!.parentDataProperty, result)
-        }
-        return true
-      }
-      return validate
-    },
-  }
 }
 
 function faultKeyword(
@@ -119,7 +67,7 @@ const patternKeyword: FuncKeywordDefinition = {
   schemaType: 'string',
   compile(pattern: string, parent) {
     const expression = new RegExp(pattern, 'u')
-    const most = mostUnits(parent) ?? Number.POSITIVE_INFINITY
+    const most = unitsOf(parent)
     const found = { code: 'pattern', message: `must match pattern "${pattern}"` }
     const validate: DataValidateFunction = (text: string) =>
       text.length > most || expression.test(text) || refuse(validate, found)
@@ -128,19 +76,26 @@ const patternKeyword: FuncKeywordDefinition = {
 }
 
 /** A text with a check of this package needs no second one for its format. */
-function formatKeyword(ajv: Ajv): FuncKeywordDefinition {
+function formatKeyword(ajv: Ajv): CodeKeywordDefinition {
   return {
     keyword: 'format',
     type: ['string', 'number'],
     schemaType: 'string',
-    compile(name: string, parent) {
-      if (GUARD in parent) return () => true
+    error: {
+      message: ({ schema }) => `must match format "${schema}"`,
+      params: _`{ code: "format" }`,
+    },
+    code(context) {
+      const { gen, data, parentSchema } = context
+      if (GUARD in parentSchema) return
+      const name = context.schema as string
       const test = readFormat(name, ajv.formats[name])
-      const most = mostUnits(parent) ?? Number.POSITIVE_INFINITY
-      const found = { code: 'format', message: `must match format "${name}"` }
-      const validate: DataValidateFunction = (value: string | number) =>
-        (typeof value === 'string' && value.length > most) || test(value) || refuse(validate, found)
-      return validate
+      const most = unitsOf(parentSchema)
+      const isFormat = gen.scopeValue('func', {
+        ref: (value: string | number) =>
+          (typeof value === 'string' && value.length > most) || test(value),
+      })
+      context.fail(_`!${isFormat}(${data})`)
     },
   }
 }
@@ -164,14 +119,8 @@ function expressionOf(pattern: unknown): RegExp {
   return pattern instanceof RegExp ? pattern : new RegExp(String(pattern), 'u')
 }
 
-/** `maxLength` counts characters, of which each has at most two units. */
-function mostUnits({ maxLength }: AnySchemaObject): number | undefined {
-  return typeof maxLength === 'number' ? 2 * maxLength : undefined
-}
-
-function isLonger(text: string, maxLength: number): boolean {
-  if (text.length <= maxLength) return false
-  return text.length > 2 * maxLength || Array.from(text).length > maxLength
+function unitsOf({ maxLength }: AnySchemaObject): number {
+  return typeof maxLength === 'number' ? mostUnitsOf(maxLength) : Number.POSITIVE_INFINITY
 }
 
 function refuse(validate: DataValidateFunction, { code, message }: Fault): false {

@@ -19,30 +19,41 @@ interface Entry {
   readonly undo?: () => void
 }
 
+type LateCheck = () => Promise<Fault | undefined>
+
 /** Collects reports between {@link ValidationRun.start} and {@link ValidationRun.end}. */
 export class ValidationRun implements Report {
-  /** JSON Pointer of the value that is being checked. */
-  pointer = ''
-  /** Its place in the schema. */
-  place = ''
+  /** Whether a check reported something whose place is not known yet. */
+  hasNews = false
+  #news: ('sanitized' | LateCheck)[] = []
   #entries: Entry[] = []
 
   start(): void {
+    this.hasNews = false
+    this.#news = []
     this.#entries = []
   }
 
   sanitized(): void {
-    this.#entries.push({ field: { pointer: this.pointer, place: this.place } })
+    this.#news.push('sanitized')
+    this.hasNews = true
   }
 
-  later(check: () => Promise<Fault | undefined>): void {
-    const { pointer } = this
-    this.#entries.push({
-      check: async () => {
-        const found = await check()
-        return found && { ...found, pointer }
-      },
-    })
+  later(check: LateCheck): void {
+    this.#news.push(check)
+    this.hasNews = true
+  }
+
+  /** Says where the check has read that has just reported. @param place its place in the schema */
+  place(pointer: string, place: string): void {
+    for (const report of this.#news.splice(0)) {
+      this.#entries.push(
+        report === 'sanitized'
+          ? { field: { pointer, place } }
+          : { check: checkAt(report, pointer) },
+      )
+    }
+    this.hasNews = false
   }
 
   /** Changes a member; {@link rollback} restores it. */
@@ -73,5 +84,12 @@ export class ValidationRun implements Report {
     const sanitized = this.#entries.flatMap(({ field }) => field ?? [])
     const later = this.#entries.flatMap(({ check }) => check ?? [])
     return sanitized.length === 0 && later.length === 0 ? undefined : { sanitized, later }
+  }
+}
+
+function checkAt(check: LateCheck, pointer: string): () => Promise<LateFault | undefined> {
+  return async () => {
+    const found = await check()
+    return found && { ...found, pointer }
   }
 }
