@@ -5,11 +5,12 @@ import fp from 'fastify-plugin'
 const SECONDS = '5'
 
 async function retryAfterPlugin(app: FastifyInstance): Promise<void> {
-  app.addHook('onSend', async (_request, reply) => {
+  app.addHook('onSend', (_request, reply, _payload, done) => {
     // A plugin may know a better time.
     if (reply.statusCode === 503 && !reply.hasHeader('retry-after')) {
       reply.header('retry-after', SECONDS)
     }
+    done()
   })
 }
 
