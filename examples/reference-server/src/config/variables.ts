@@ -204,7 +204,7 @@ const schema = Type.Object({
   DEMO: Type.Union([Type.Literal('on'), Type.Literal('off')], {
     default: 'on',
     description:
-      '`off`: the first start of the embedded database creates no demo users and content.',
+      '`off`: the first start of the embedded database creates no demo users and content. [5]',
   }),
   MAX_EVENT_LOOP_DELAY_MS: Type.Integer({
     minimum: 0,
