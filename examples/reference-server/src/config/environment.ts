@@ -56,6 +56,8 @@ export interface Config {
   readonly auditKey: string | undefined
   /** Folder of the audit log's spool. Absolute. `undefined`: a temporary folder, without a key. */
   readonly auditDir: string | undefined
+  /** The name of the audit log. It must stay when the public URL changes. */
+  readonly auditOrigin: string
   /** Folder of files with secrets, which replace the variables and may change. Absolute. */
   readonly secretsDir: string | undefined
   /** Every secret of the variables, by name. */
@@ -122,6 +124,7 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>): C
     privacyLedgerDir: pathOf(variables.PRIVACY_LEDGER_DIR),
     auditKey: textOf(variables.AUDIT_KEY, readPem),
     auditDir: auditDirOf(variables, DATA_DIR),
+    auditOrigin: variables.AUDIT_ORIGIN ?? `${new URL(variables.PUBLIC_URL).host}/audit`,
     secretsDir: pathOf(SECRETS_DIR),
     secrets: secretsOf(variables),
     isProduction: variables.NODE_ENV === 'production',

@@ -156,6 +156,14 @@ const schema = Type.Object({
       description: "Folder of the audit log's spool, a different one for each instance. [3]",
     }),
   ),
+  AUDIT_ORIGIN: optional(
+    Type.String({
+      maxLength: 255,
+      pattern: String.raw`^[^\s+]+$`,
+      description:
+        'Name of the audit log, which never changes. Unset: the host of `PUBLIC_URL` and `/audit`.',
+    }),
+  ),
   MFA_KEYS: optional(
     secretText({
       maxLength: 4096,
