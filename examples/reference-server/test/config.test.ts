@@ -162,12 +162,13 @@ await t.test('every variable is read', async (t) => {
 })
 
 await t.test('the demo is for this machine only', async (t) => {
-  const demo = (env: Readonly<Record<string, string>>) => readConfig({ DEMO: 'on', ...env }).demo
-  t.equal(demo({}), true)
-  t.equal(demo({ DEMO: 'off' }), false)
-  t.equal(demo({ NODE_ENV: 'production' }), false)
-  t.equal(demo({ HOST: '0.0.0.0' }), false)
-  t.equal(demo({ PUBLIC_URL: 'https://api.example.com' }), false)
+  t.equal(readConfig({ DEMO: 'on' }).demo, true)
+  const others: readonly Readonly<Record<string, string>>[] = [
+    { NODE_ENV: 'production' },
+    { HOST: '0.0.0.0' },
+    { PUBLIC_URL: 'https://api.example.com' },
+  ]
+  for (const env of others) t.equal(readConfig({ DEMO: 'on', ...env }).demo, false)
 })
 
 await t.test('the spool is in the data folder if the audit log has a key of its own', async (t) => {
