@@ -20,10 +20,13 @@ const DEADLINE_MS = 20_000
 /** One attacker, or one honest user. */
 export class Client {
   readonly #url: string
+  readonly #onToken: (token: string) => void
   readonly address: string
 
-  constructor(url: string, address: string) {
+  /** @param onToken called with every access token that the server gives */
+  constructor(url: string, address: string, onToken: (token: string) => void = () => {}) {
     this.#url = url
+    this.#onToken = onToken
     this.address = address
   }
 
@@ -45,7 +48,9 @@ export class Client {
       signal: AbortSignal.timeout(DEADLINE_MS),
     })
     const text = await response.text()
-    return { status: response.status, headers: response.headers, text, body: parse(text) }
+    const parsed = parse(text)
+    if (typeof parsed['access_token'] === 'string') this.#onToken(parsed['access_token'])
+    return { status: response.status, headers: response.headers, text, body: parsed }
   }
 
   logIn(login: string, password: string): Promise<Answer> {

@@ -3,7 +3,8 @@
  * is 0 if every attack was stopped, else 1.
  *
  * Without arguments it starts a server of its own on a temporary database. `--url` and `--data` attack a
- * server that runs with the demo users and trusts this process to name addresses.
+ * server that runs with the demo users and trusts this process to name addresses; what the campaign changed
+ * there is undone at the end, also after an interrupt.
  */
 import { parseArgs } from 'node:util'
 import { createProgress } from './progress.ts'
@@ -44,16 +45,26 @@ progress.say(
   values.url === undefined ? 'starting a server of its own …' : `attacking ${values.url}`,
 )
 const target = await openTarget(values)
+let isInterrupted = false
+for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+  process.once(signal, () => {
+    isInterrupted = true
+    progress.say('interrupted: the rest is skipped after this step')
+  })
+}
 try {
   for (const step of steps) {
+    if (isInterrupted) break
     const isPossible = step.needsDatabase !== true || target.sql !== undefined
     if (isPossible) await progress.run(step, () => step.run(target))
     else progress.skip(step, 'it needs the database of the server')
   }
 } finally {
+  // Before the result: what is left behind is a fault, too.
+  progress.restored(await target.restore())
   await target.close()
 }
-process.exitCode = progress.finish() ? 0 : 1
+process.exitCode = progress.finish() && !isInterrupted ? 0 : 1
 
 async function openTarget({
   url,

@@ -9,7 +9,7 @@ export function createProgress(output: Output, total: number) {
   const isColoured = output.isTTY === true && (process.env['NO_COLOR'] ?? '') === ''
   const paint = (code: number, text: string) =>
     isColoured ? `\u001B[${code}m${text}\u001B[0m` : text
-  const counts = { stopped: 0, succeeded: 0, skipped: 0 }
+  const counts = { stopped: 0, succeeded: 0, skipped: 0, left: 0 }
   const started = performance.now()
   let number = 0
 
@@ -43,14 +43,22 @@ export function createProgress(output: Output, total: number) {
       counts.skipped++
       detail(paint(33, 'skipped'.padEnd(9)), reason)
     },
-    /** Prints the result. @returns whether every attack was stopped. */
+    /** Prints what could not be undone. */
+    restored(failures: readonly string[]): void {
+      line()
+      if (failures.length === 0) line('what the campaign changed is undone')
+      for (const failure of failures) line(paint(31, `NOT RESTORED ${failure}`))
+      counts.left += failures.length
+    },
+    /** Prints the result. @returns whether every attack was stopped, and nothing of them is left. */
     finish(): boolean {
       const seconds = ((performance.now() - started) / 1000).toFixed(1)
-      const { stopped, succeeded, skipped } = counts
+      const { stopped, succeeded, skipped, left } = counts
+      const isFine = succeeded === 0 && left === 0
       const result = `${stopped} stopped, ${succeeded} failed, ${skipped} skipped in ${seconds} s`
       line()
-      line(paint(succeeded === 0 ? 32 : 31, result))
-      return succeeded === 0
+      line(paint(isFine ? 32 : 31, result))
+      return isFine
     },
   }
 }

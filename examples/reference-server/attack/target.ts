@@ -1,4 +1,5 @@
 /** The server that is attacked: one of its own, which is thrown away, or a running one. */
+import { randomInt } from 'node:crypto'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -22,11 +23,15 @@ export interface Target {
   loginOf(user: DemoUser): { readonly login: string; readonly password: string }
   /** The tokens of a user, from a login that every step shares. */
   tokensOf(user: DemoUser): Promise<Answer['body']>
+  /** Call it before a change that would outlive the campaign. @param name what is not restored if it fails */
+  undoLater(name: string, undo: () => Promise<unknown>): void
+  /** Undoes the changes, the last first, and ends the sessions. @returns what could not be restored, with reasons */
+  restore(): Promise<readonly string[]>
   close(): Promise<void>
 }
 
-/** Addresses of RFC 5737, section 3: they belong to nobody. */
-const ATTACKERS = '198.51.100.'
+/** Addresses of RFC 3849: they belong to nobody. */
+const ATTACKERS = '2001:db8:'
 
 const users = ['admin', 'editor', 'viewer'] as const
 
@@ -101,9 +106,14 @@ function createTarget(
   passwords: Passwords,
   parts: Pick<Target, 'sql' | 'close'>,
 ): Target {
-  let next = 0
+  // Another campaign of the last hour must not count.
+  let next = randomInt(0x1_00_00)
   const tokens = new Map<DemoUser, Promise<Answer['body']>>()
-  const nextClient = () => new Client(url, `${ATTACKERS}${(next++ % 250) + 1}`)
+  const sessions = new Set<string>()
+  const undos: { readonly name: string; readonly undo: () => Promise<unknown> }[] = []
+  const note = (token: string) => void sessions.add(token)
+  const nextClient = () =>
+    new Client(url, `${ATTACKERS}${(next++ % 0x1_00_00).toString(16)}::1`, note)
   const loginOf = (user: DemoUser) => ({
     login: `${user}@server.localhost`,
     password: passwords[user],
@@ -115,11 +125,26 @@ function createTarget(
       throw new Error(`${login} could not log in: ${status} ${String(body['code'])}`)
     return body
   }
+  async function restore(): Promise<readonly string[]> {
+    const failures: string[] = []
+    for (const { name, undo } of undos.splice(0).toReversed()) {
+      await undo().catch((error: unknown) => failures.push(`${name}: ${(error as Error).message}`))
+    }
+    for (const token of sessions) {
+      // Most have ended: a step replaced the token, or the theft of it was noticed.
+      await nextClient()
+        .send('POST', '/api/v1/auth/logout', { token })
+        .catch(() => {})
+    }
+    return failures
+  }
   return {
     ...parts,
     url,
     nextClient,
     loginOf,
+    undoLater: (name, undo) => void undos.push({ name, undo }),
+    restore,
     tokensOf(user) {
       const known = tokens.get(user) ?? logIn(user)
       tokens.set(user, known)

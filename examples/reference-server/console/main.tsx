@@ -62,8 +62,16 @@ function App() {
     if (hasHint()) load()
     else leave()
     const onHash = () => setRoute(readRoute())
+    // Another tab has signed in or out; they share the cookies.
+    const onStorage = ({ key }: StorageEvent) => {
+      if (key === HINT) (hasHint() ? load : leave)()
+    }
     addEventListener('hashchange', onHash)
-    return () => removeEventListener('hashchange', onHash)
+    addEventListener('storage', onStorage)
+    return () => {
+      removeEventListener('hashchange', onHash)
+      removeEventListener('storage', onStorage)
+    }
   }, [])
 
   return (

@@ -34,7 +34,7 @@ import { ids } from './http/ids.ts'
 import { methodNotAllowed } from './http/method-not-allowed.ts'
 import { openapi } from './http/openapi.ts'
 import { problemBodies } from './http/problem-bodies.ts'
-import { retryAfter } from './http/retry-after.ts'
+import { requiredHeaders } from './http/required-headers.ts'
 import { createServerOptions } from './http/server-options.ts'
 import { createLog, guardLog } from './logging/log.ts'
 import { securityEventLog } from './logging/security-events.ts'
@@ -117,7 +117,7 @@ async function compose(app: FastifyInstance, given: Config, ports: Ports): Promi
   await app.register(secrets, createSecretsOptions(given))
   guardLog(app.log, app.secrets.leaks)
   await app.register(methodNotAllowed)
-  await app.register(retryAfter)
+  await app.register(requiredHeaders)
   await app.register(problemBodies)
   const isUrlFollowed = isFollowed(given, 'DATABASE_URL')
   await app.register(database, { ...given, sql: ports.sql, isUrlFollowed })

@@ -11,13 +11,13 @@ export const PARAPET_REFERENCE_DATA_IN_USE = createError<[string]>(
 )
 
 /**
- * The key file in the data folder cannot be read. No new keys are created, because they could not
+ * The key file in the data folder is damaged or lost. No new keys are created, because they could not
  * decrypt the existing data.
  * Fix: restore the file that the message names from a backup.
  */
 export const PARAPET_REFERENCE_KEYS_UNREADABLE = createError<[string]>(
   'PARAPET_REFERENCE_KEYS_UNREADABLE',
-  'The keys of this server cannot be read: the key file must be a JSON object. ' +
+  'The keys of this server cannot be read: the key file must exist and be a JSON object. ' +
     'Restore %s from a backup',
 )
 

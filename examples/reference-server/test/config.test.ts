@@ -38,6 +38,7 @@ await t.test('every variable has a default, and an empty variable counts as unse
       privacyLedgerDir: undefined,
       auditKey: undefined,
       auditDir: undefined,
+      auditOrigin: 'localhost:3000/audit',
       secretsDir: undefined,
       secrets: {},
       isProduction: true,
@@ -83,6 +84,7 @@ await t.test('every variable is read', async (t) => {
     PRIVACY_LEDGER_DIR: '/srv/ledger',
     AUDIT_KEY: '-----BEGIN PRIVATE KEY-----',
     AUDIT_DIR: '/srv/audit',
+    AUDIT_ORIGIN: 'old.example.com/audit',
     SECRETS_DIR: '/run/secrets',
     NODE_ENV: 'production',
     FILES_DIR: '/srv/files',
@@ -141,6 +143,7 @@ await t.test('every variable is read', async (t) => {
       privacyLedgerDir: '/srv/ledger',
       auditKey: '-----BEGIN PRIVATE KEY-----',
       auditDir: '/srv/audit',
+      auditOrigin: 'old.example.com/audit',
       secretsDir: '/run/secrets',
       secrets: {},
       isProduction: true,
@@ -156,6 +159,16 @@ await t.test('every variable is read', async (t) => {
       otelServiceName: 'booking',
     },
   )
+})
+
+await t.test('the demo is for this machine only', async (t) => {
+  t.equal(readConfig({ DEMO: 'on' }).demo, true)
+  const others: readonly Readonly<Record<string, string>>[] = [
+    { NODE_ENV: 'production' },
+    { HOST: '0.0.0.0' },
+    { PUBLIC_URL: 'https://api.example.com' },
+  ]
+  for (const env of others) t.equal(readConfig({ DEMO: 'on', ...env }).demo, false)
 })
 
 await t.test('the spool is in the data folder if the audit log has a key of its own', async (t) => {

@@ -103,6 +103,8 @@ await t.test(
     }
     const json = { method: 'POST', url: '/api/v1/files?name=a.txt', headers, payload: {} } as const
     t.equal((await send(json)).status, 415)
+    const { payload: _none, ...empty } = json
+    t.equal((await send(empty)).status, 415, 'no body and no type')
     t.equal((await upload({}, text)).status, 401)
     t.equal((await upload(await signIn(app, 'viewer', uuidV7()), text)).status, 404)
     t.same((await database.sql.query('SELECT 1 FROM files')).rows, [])

@@ -22,6 +22,7 @@ await t.test('the first start has users and content, and shows the passwords onc
   t.match(page, 'npm run demo:attack')
   t.match(page, `PGlite in ${DATA_DIR}`)
   t.match(page, /\d+ of \d+ need no session/)
+  t.match(page, 'all but admin keep these passwords')
   const piped = await renderStartPage(app, config, { isTerminal: false })
   t.match(piped, `password in ${DATA_DIR}/editor-password`)
   t.notMatch(piped, '\u001B')

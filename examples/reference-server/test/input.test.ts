@@ -36,6 +36,16 @@ await t.test('a search takes words, and nothing that looks like SQL', async (t) 
   }
 })
 
+await t.test('a name does not reorder the text beside it on a page', async (t) => {
+  const { app, ask, refuse } = await useApp(t)
+  const admin = await signIn(app, 'admin')
+  for (const name of ['\u202egnp.exe', 'a\u2066b', 'a\u200f']) {
+    await refuse(t, invalid, admin, 'POST', '/api/v1/artists', { ...artist, name })
+  }
+  const { status } = await ask(admin, 'POST', '/api/v1/artists', { ...artist, name: 'محمد علی‌پور' })
+  t.equal(status, 201)
+})
+
 await t.test('a script in content is removed before it is stored', async (t) => {
   const { app, ask, register } = await useApp(t)
   const { id: authorId } = await register('viewer')

@@ -1,5 +1,5 @@
 /** The saved keys of a server with an embedded database. */
-import { readFile, stat, writeFile } from 'node:fs/promises'
+import { readdir, readFile, stat, writeFile } from 'node:fs/promises'
 import t from 'tap'
 import { readConfig } from '../src/config/environment.ts'
 import { withSavedKeys } from '../src/config/saved-keys.ts'
@@ -39,6 +39,17 @@ await t.test('a file of an older version gets the keys that it lacks', async (t)
   t.match(made.sessionSecrets, [/^[\w-]{43}$/])
   t.equal(made.privacyLedgerDir, `${DATA_DIR}/ledger`)
   t.same(await withSavedKeys(readConfig({ DATA_DIR })), made)
+})
+
+await t.test('a lost key file stops the start, unless the environment has all keys', async (t) => {
+  const DATA_DIR = t.testdir({ audit: {} })
+  const read = (env = {}) => withSavedKeys(readConfig({ DATA_DIR, ...env }))
+  await t.rejects(read(), { code: 'PARAPET_REFERENCE_KEYS_UNREADABLE' })
+  t.same(await readdir(DATA_DIR), ['audit'], 'no new keys')
+  const other = t.testdir({ other: {} })
+  await withSavedKeys(readConfig({ DATA_DIR: other }))
+  const keys = JSON.parse(await readFile(`${other}/keys.json`, 'utf8')) as object
+  await t.resolves(read(keys))
 })
 
 await t.test('a damaged key file stops the start and is not replaced', async (t) => {

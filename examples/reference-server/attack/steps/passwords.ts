@@ -1,9 +1,33 @@
 /** Attacks on the login. */
+import { randomUUID } from 'node:crypto'
 import { must, requireRefusal, requireSame, type Step } from '../step.ts'
-import { tokenOf } from '../target.ts'
+import { tokenOf, type Target } from '../target.ts'
 
 const BLOCKED = 'PARAPET_ANOMALY_GUARD_BLOCKED'
-const guess = (index: number) => `not-the-password-${index}`
+// What was tried in an earlier campaign is known to the server.
+const campaign = randomUUID().slice(0, 8)
+const guess = (index: number) => `not-the-password-${campaign}-${index}`
+
+const RULES = '/api/v1/security/rules'
+const CONTAINMENTS = '/api/v1/security/containments'
+const rules = ['brute-force', 'spraying', 'scanner', 'payloads', 'mass-export'] as const
+
+/** Lifts at the end what contains the attackers and the demo users, but did not before. */
+async function liftLater(target: Target, token: string): Promise<void> {
+  const list = async () => {
+    const { body } = await target.nextClient().send('GET', `${CONTAINMENTS}?limit=100`, { token })
+    return body['items'] as readonly { readonly id: string; readonly target: string }[]
+  }
+  const before = new Set((await list()).map(({ id }) => id))
+  target.undoLater('containments', async () => {
+    for (const { id, target: contained } of await list()) {
+      if (before.has(id)) continue
+      const path = `${CONTAINMENTS}/${id}`
+      const { status } = await target.nextClient().send('DELETE', path, { token })
+      must(status === 204 || status === 404, `${contained} is still contained: ${status}`)
+    }
+  })
+}
 
 /** The rules of anomaly-guard begin by recording only; an administrator promotes them. */
 export const promoteRules: Step = {
@@ -12,13 +36,23 @@ export const promoteRules: Step = {
   seenIn: 'console › anomalies › rules',
   async run(target) {
     const token = await tokenOf(target, 'admin')
-    const rules = ['brute-force', 'spraying', 'scanner', 'payloads', 'mass-export']
+    await liftLater(target, token)
+    const list = await target.nextClient().send('GET', RULES, { token })
+    const modes = new Map(
+      (list.body['items'] as readonly { readonly name: string; readonly mode: string }[]).map(
+        ({ name, mode }) => [name, mode],
+      ),
+    )
     for (const rule of rules) {
-      const path = `/api/v1/security/rules/${rule}/mode`
-      const { status } = await target
-        .nextClient()
-        .send('PUT', path, { token, body: { mode: 'enforce' } })
-      must(status === 204, `${rule} could not be promoted: ${status}`)
+      const setMode = async (mode: string) => {
+        const path = `${RULES}/${rule}/mode`
+        const { status } = await target.nextClient().send('PUT', path, { token, body: { mode } })
+        must(status === 204, `${rule} could not be set to ${mode}: ${status}`)
+      }
+      const before = modes.get(rule)
+      must(before !== undefined, `there is no rule ${rule}`)
+      target.undoLater(`the mode of the rule ${rule}`, () => setMode(before))
+      await setMode('enforce')
     }
     return `${rules.length} rules enforce`
   },
@@ -48,7 +82,7 @@ export const stuffing: Step = {
   async run(target) {
     const attacker = target.nextClient()
     for (let index = 0; index < 8; index++) {
-      const answer = await attacker.logIn(`user-${index}@example.com`, guess(index))
+      const answer = await attacker.logIn(`user-${campaign}-${index}@example.com`, guess(index))
       if (answer.status === 403) break
     }
     const refused = await attacker.send('GET', '/api/v1/artists')
@@ -67,7 +101,10 @@ export const spraying: Step = {
     const attacker = target.nextClient()
     const statuses: number[] = []
     for (let index = 0; index < 10; index++) {
-      const answer = await attacker.logIn(`staff-${index}@example.com`, 'Summer2027!x')
+      const answer = await attacker.logIn(
+        `staff-${campaign}-${index}@example.com`,
+        `Summer${campaign}!x`,
+      )
       statuses.push(answer.status)
     }
     must(!statuses.includes(200), 'the password was accepted')
@@ -83,7 +120,10 @@ export const spreadSpraying: Step = {
   async run(target) {
     const attackers = Array.from({ length: 10 }, () => target.nextClient())
     for (const [index, attacker] of attackers.entries()) {
-      const { status } = await attacker.logIn(`crew-${index}@example.com`, 'Winter2027!x')
+      const { status } = await attacker.logIn(
+        `crew-${campaign}-${index}@example.com`,
+        `Winter${campaign}!x`,
+      )
       must(status === 401, `attempt ${index + 1} got ${status}`)
     }
     // The first seven are what honest people do, too.
@@ -93,6 +133,25 @@ export const spreadSpraying: Step = {
     must(honest.status === 200, 'an honest client was refused as well')
     return `${challenge}; other addresses are served`
   },
+}
+
+async function deleteUser(target: Target, token: string, email: string): Promise<void> {
+  let cursor: string | undefined
+  do {
+    const query = cursor === undefined ? '' : `&cursor=${cursor}`
+    const path = `/api/v1/users?limit=100${query}`
+    const { body } = await target.nextClient().send('GET', path, { token })
+    const items = body['items'] as readonly { readonly id: string; readonly email: string }[]
+    const found = items.find((user) => user.email === email)
+    if (found !== undefined) {
+      const own = `/api/v1/users/${found.id}`
+      const { status } = await target.nextClient().send('DELETE', own, { token })
+      must(status === 204, `${email} could not be deleted: ${status}`)
+      return
+    }
+    const next = body['nextCursor']
+    cursor = typeof next === 'string' ? next : undefined
+  } while (cursor !== undefined)
 }
 
 export const enumeration: Step = {
@@ -113,8 +172,11 @@ export const enumeration: Step = {
       target.nextClient().send('POST', '/api/v1/users', {
         body: { email, displayName: 'Guess', password: 'correct horse battery staple' },
       })
-    const taken = await register('press@example.com')
-    const again = await register('press@example.com')
+    const email = `attack-${campaign}@example.com`
+    const token = await tokenOf(target, 'admin')
+    target.undoLater('the registration', () => deleteUser(target, token, email))
+    const taken = await register(email)
+    const again = await register(email)
     requireSame([taken.status, taken.body], [again.status, again.body], 'the registration tells it')
     return `the same ${known.status} and ${taken.status} for both`
   },

@@ -70,6 +70,13 @@ export const totpReplay: Step = {
       body: confirmation,
     })
     must(confirmed.status === 200, `the app could not be enrolled: ${confirmed.status}`)
+    // A proof replaces the token.
+    const given = confirmed.body['access_token']
+    let proven = typeof given === 'string' ? given : token
+    target.undoLater("the viewer's second factor", async () => {
+      const { status } = await owner.send('DELETE', '/api/v1/mfa/totp', { token: proven })
+      must(status === 204, `it could not be removed: ${status}`)
+    })
 
     const code = totp.generate({ timestamp: Date.now() + 30_000 })
     const finish = async (client = owner) => {
@@ -78,7 +85,9 @@ export const totpReplay: Step = {
         body: { ticket: body['ticket'], code },
       })
     }
-    must((await finish()).status === 200, 'the owner could not log in with the code')
+    const finished = await finish()
+    must(finished.status === 200, 'the owner could not log in with the code')
+    proven = String(finished.body['access_token'])
     return requireRefusal(await finish(target.nextClient()), 409, 'PARAPET_MFA_CODE_USED')
   },
 }

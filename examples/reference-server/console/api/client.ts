@@ -40,9 +40,7 @@ type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE'
 
 /** Sends a request below the prefix, and returns the JSON of the response; `undefined` if it has none. */
 export async function send<T>(method: Method, path: string, body?: object): Promise<T> {
-  const response = await sendChecked(method, API + path, body)
-  const text = await response.text()
-  return (text === '' ? undefined : JSON.parse(text)) as T
+  return readJson(await sendChecked(method, API + path, body))
 }
 
 /** Reads JSON. */
@@ -69,8 +67,17 @@ export function open(path: string, signal: AbortSignal): Promise<Response> {
 export async function sendPlain<T>(method: Method, path: string, body?: object): Promise<T> {
   const response = await fetchOnce(method, API + path, body)
   if (!response.ok) throw await readProblem(response)
+  return readJson(response)
+}
+
+async function readJson<T>(response: Response): Promise<T> {
   const text = await response.text()
-  return (text === '' ? undefined : JSON.parse(text)) as T
+  try {
+    return (text === '' ? undefined : JSON.parse(text)) as T
+  } catch {
+    const message = 'The answer is not from the API. Is there a proxy or a login page in between?'
+    throw new Problem(response.status, 'NO_JSON', message)
+  }
 }
 
 async function sendChecked(
@@ -111,10 +118,18 @@ function askOnce(needsPasskey: boolean): Promise<boolean> {
 
 let refreshing: Promise<boolean> | undefined
 
-/** Exchanges the refresh cookie; requests at the same time share one exchange. */
+/**
+ * Exchanges the refresh cookie; requests at the same time share one exchange.
+ *
+ * @returns `false`: the session has ended
+ * @throws Problem the server could not answer, so that the session may go on
+ */
 function refresh(): Promise<boolean> {
   refreshing ??= fetchOnce('POST', `${API}/auth/refresh`)
-    .then((response) => response.ok)
+    .then(async (response) => {
+      if (response.status === 429 || response.status >= 500) throw await readProblem(response)
+      return response.ok
+    })
     .finally(() => (refreshing = undefined))
   return refreshing
 }

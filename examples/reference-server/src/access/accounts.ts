@@ -1,6 +1,14 @@
 /** Login accounts: the roles, the address and the password hash of each user. */
 import type { SqlClient } from '@parapet/kit'
-import type { Account, AccountDirectory, PasswordAccount, SessionUser } from '@parapet/sessions'
+import {
+  PARAPET_SESSIONS_ACCOUNT_UNREADABLE,
+  type Account,
+  type AccountDirectory,
+  type AccountStatus,
+  type PasswordAccount,
+  type Sessions,
+  type SessionUser,
+} from '@parapet/sessions'
 
 interface AccountRow {
   readonly id: string
@@ -88,6 +96,19 @@ export function createAccounts(sql: SqlClient): Accounts {
         throw error
       }
     },
+  }
+}
+
+/** Reads whether the account is locked; `undefined`: the record cannot be read, which closes the account. */
+export async function readAccountStatus(
+  sessions: Sessions,
+  id: string,
+): Promise<AccountStatus | undefined> {
+  try {
+    return await sessions.accountStatus(id)
+  } catch (error) {
+    if (error instanceof PARAPET_SESSIONS_ACCOUNT_UNREADABLE) return undefined
+    throw error
   }
 }
 

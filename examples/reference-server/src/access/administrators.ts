@@ -1,8 +1,8 @@
 /** Keeps at least one administrator: without one, nobody could give the role to anybody. */
 import type { SqlQueryable } from '@parapet/kit'
-import { PARAPET_SESSIONS_ACCOUNT_UNREADABLE } from '@parapet/sessions'
 import type { FastifyInstance } from 'fastify'
 import { PARAPET_REFERENCE_LAST_ADMIN } from '../errors.ts'
+import { readAccountStatus } from './accounts.ts'
 
 /**
  * Locks all administrators until the transaction ends, so that two of them cannot remove each other
@@ -33,17 +33,8 @@ export async function requireOtherLogin(app: FastifyInstance, locked: string): P
   )
   if (!rows.some(({ id }) => id === locked)) return
   for (const { id } of rows) {
-    if (await canLogIn(app, id)) return
+    if ((await readAccountStatus(app.sessions, id))?.locked === null) return
   }
   await app.sessions.unlockAccount(locked, { reason: 'no administrator could log in' })
   throw new PARAPET_REFERENCE_LAST_ADMIN()
-}
-
-async function canLogIn(app: FastifyInstance, id: string): Promise<boolean> {
-  try {
-    return (await app.sessions.accountStatus(id)).locked === null
-  } catch (error) {
-    if (error instanceof PARAPET_SESSIONS_ACCOUNT_UNREADABLE) return false
-    throw error
-  }
 }

@@ -6,8 +6,9 @@ import { randomBytes } from 'node:crypto'
 import { rmSync } from 'node:fs'
 import { readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { hashPassword, PARAPET_SESSIONS_ACCOUNT_UNREADABLE, type Sessions } from '@parapet/sessions'
+import { hashPassword } from '@parapet/sessions'
 import type { FastifyInstance } from 'fastify'
+import { readAccountStatus } from './accounts.ts'
 import { roles, type Role } from './policy.ts'
 
 /** The login of a user that the server creates by itself. It is not a real mailbox. */
@@ -102,7 +103,9 @@ async function renewUsedPasswords(
   users: readonly LocalUser[],
 ): Promise<void> {
   for (const { id, role } of users) {
-    if (role !== 'admin' || !(await isResetRequired(sessions, id))) continue
+    if (role !== 'admin') continue
+    // A record that cannot be read must not stop the start.
+    if ((await readAccountStatus(sessions, id))?.passwordResetRequired !== true) continue
     const hash = await hashPassword(await savePassword(dataDir, role))
     await sql.query('UPDATE users SET password_hash = $2 WHERE id::text = $1', [id, hash])
     await sessions.liftPasswordReset(id, {
@@ -113,15 +116,5 @@ async function renewUsedPasswords(
       { login: localEmail(role), see },
       'wrote a new first password: nobody replaced the last',
     )
-  }
-}
-
-/** A record that cannot be read closes its account, and must not stop the start. */
-async function isResetRequired(sessions: Sessions, id: string): Promise<boolean> {
-  try {
-    return (await sessions.accountStatus(id)).passwordResetRequired
-  } catch (error) {
-    if (error instanceof PARAPET_SESSIONS_ACCOUNT_UNREADABLE) return false
-    throw error
   }
 }

@@ -31,6 +31,7 @@ const members = {
   currency: Type.String({ enum: [...currencies], description: 'ISO 4217' }),
 }
 const bio = multiLineText(2000, 'About the artist; empty by default')
+const shownTo = { reveal: ['admin', 'booker'], mask: { default: mask.last(4) } }
 const phone = Encrypted(
   Type.String({
     pattern: String.raw`^\+[0-9]{7,15}$`,
@@ -38,7 +39,13 @@ const phone = Encrypted(
     description:
       'E.164 number; stored encrypted, returned in full to bookers and administrators only',
   }),
-  { reveal: ['admin', 'booker'], mask: { default: mask.last(4) } },
+  shownTo,
+)
+const shownPhone = Encrypted(
+  Type.String({
+    description: 'To everybody else than bookers and administrators, its last digits',
+  }),
+  shownTo,
 )
 const platforms = Type.Array(Platform, {
   maxItems: PLATFORMS.length,
@@ -61,7 +68,7 @@ export const NewArtist = closedObject({
 const ArtistChanges = changesOf(NewArtist)
 /** An artist as the routes return it. */
 export const Artist = closedObject(
-  { ...storedMembers, ...members, bio, available, platforms, phone: Type.Optional(phone) },
+  { ...storedMembers, ...members, bio, available, platforms, phone: Type.Optional(shownPhone) },
   { $id: 'Artist' },
 )
 

@@ -56,6 +56,8 @@ export interface Config {
   readonly auditKey: string | undefined
   /** Folder of the audit log's spool. Absolute. `undefined`: a temporary folder, without a key. */
   readonly auditDir: string | undefined
+  /** The name of the audit log. It must stay when the public URL changes. */
+  readonly auditOrigin: string
   /** Folder of files with secrets, which replace the variables and may change. Absolute. */
   readonly secretsDir: string | undefined
   /** Every secret of the variables, by name. */
@@ -64,7 +66,7 @@ export interface Config {
   readonly isProduction: boolean
   /** Folder of uploaded files. Absolute. */
   readonly filesDir: string
-  /** Whether the first start of an embedded database creates demo users and content. */
+  /** Whether the first start of an embedded database creates demo users and content; never where others reach it. */
   readonly demo: boolean
   /** How late the event loop may be; 0: no request is refused for it. */
   readonly maxEventLoopDelayMs: number
@@ -122,11 +124,12 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>): C
     privacyLedgerDir: pathOf(variables.PRIVACY_LEDGER_DIR),
     auditKey: textOf(variables.AUDIT_KEY, readPem),
     auditDir: auditDirOf(variables, DATA_DIR),
+    auditOrigin: variables.AUDIT_ORIGIN ?? `${new URL(variables.PUBLIC_URL).host}/audit`,
     secretsDir: pathOf(SECRETS_DIR),
     secrets: secretsOf(variables),
     isProduction: variables.NODE_ENV === 'production',
     filesDir: resolve(variables.FILES_DIR ?? join(DATA_DIR, 'files')),
-    demo: variables.DEMO === 'on' && variables.NODE_ENV !== 'production',
+    demo: allowsDemo(variables),
     maxEventLoopDelayMs: variables.MAX_EVENT_LOOP_DELAY_MS,
     metricsToken: textOf(variables.METRICS_TOKEN),
     incidentWebhookUrl: textOf(variables.INCIDENT_WEBHOOK_URL),
@@ -175,6 +178,12 @@ function pathOf(path: string | undefined): string | undefined {
 /** Whether clients on the network reach this server without TLS, as far as the settings tell. */
 export function servesWithoutTls({ host, publicUrl }: Config): boolean {
   return !isLoopback(host) && !publicUrl.startsWith('https:')
+}
+
+/** The users of the demo keep the passwords that the terminal showed: nobody else may reach them. */
+function allowsDemo({ DEMO, HOST, NODE_ENV, PUBLIC_URL }: Variables): boolean {
+  if (NODE_ENV === 'production' || PUBLIC_URL.startsWith('https:')) return false
+  return DEMO === 'on' && isLoopback(HOST)
 }
 
 function isLoopback(host: string): boolean {

@@ -1,4 +1,5 @@
 /** The encryption keys of a server with an embedded database, saved beside that database. */
+import { existsSync } from 'node:fs'
 import { readFile, rename, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { exportKeyset, generateKeyset } from '@parapet/field-encryption'
@@ -16,13 +17,16 @@ const KEYS_FILE = 'keys.json'
  *
  * The caller must hold the lock of the folder.
  *
- * @throws PARAPET_REFERENCE_KEYS_UNREADABLE the file is not readable JSON. No new keys are made,
- *   because they could not decrypt the existing data.
+ * @throws PARAPET_REFERENCE_KEYS_UNREADABLE the file is not readable JSON, or an earlier start had one and it is
+ *   lost. No new keys are made, because they could not decrypt the existing data.
  * @throws PARAPET_SECRETS_INVALID_ENVIRONMENT a key in the file is malformed.
  */
 export async function withSavedKeys(config: Config): Promise<Config> {
   const file = join(config.dataDir, KEYS_FILE)
   const known = await readKeys(file)
+  if (known === undefined && lacksKeys(config) && existsSync(embeddedAuditDir(config))) {
+    throw new PARAPET_REFERENCE_KEYS_UNREADABLE(file)
+  }
   // Refuses a malformed key before the file is changed.
   readConfig(known ?? {})
   const saved = readConfig(await completeKeys(file, known))
@@ -42,6 +46,11 @@ export async function withSavedKeys(config: Config): Promise<Config> {
 /** The folder of the audit log beside an embedded database. */
 export function embeddedAuditDir({ dataDir }: Pick<Config, 'dataDir'>): string {
   return join(dataDir, 'audit')
+}
+
+function lacksKeys(config: Config): boolean {
+  const { fieldKeyset, mfaKeys, privacyKeys, privacySecret, sessionSecrets } = config
+  return [fieldKeyset, mfaKeys, privacyKeys, privacySecret, sessionSecrets].includes(undefined)
 }
 
 type Keys = Readonly<Record<string, string>>

@@ -156,6 +156,14 @@ const schema = Type.Object({
       description: "Folder of the audit log's spool, a different one for each instance. [3]",
     }),
   ),
+  AUDIT_ORIGIN: optional(
+    Type.String({
+      maxLength: 255,
+      pattern: String.raw`^[^\s+]+$`,
+      description:
+        'Name of the audit log, which never changes. Unset: the host of `PUBLIC_URL` and `/audit`.',
+    }),
+  ),
   MFA_KEYS: optional(
     secretText({
       maxLength: 4096,
@@ -204,7 +212,7 @@ const schema = Type.Object({
   DEMO: Type.Union([Type.Literal('on'), Type.Literal('off')], {
     default: 'on',
     description:
-      '`off`: the first start of the embedded database creates no demo users and content.',
+      '`off`: the first start of the embedded database creates no demo users and content. [5]',
   }),
   MAX_EVENT_LOOP_DELAY_MS: Type.Integer({
     minimum: 0,

@@ -8,6 +8,7 @@ import {
   emptyBody,
   IdParams,
   PageQuery,
+  fileOf,
   problems,
   singleLineText,
   storedMembers,
@@ -74,7 +75,7 @@ export const contentRoutes = {
     tags: ['content'],
     params: IdParams,
     querystring: closedObject({ name: SafeFilename({ extensions: ['html'], maxBytes: 100 }) }),
-    response: { 200: { type: 'string', description: 'HTML, as an attachment' }, ...problems },
+    response: { 200: fileOf('text/html', 'HTML, as an attachment'), ...problems },
   },
 }
 

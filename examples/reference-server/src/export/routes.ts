@@ -8,7 +8,7 @@ import { freshFactor } from '../access/fresh-factor.ts'
 import { createArtists } from '../artists/repository.ts'
 import { createBookings } from '../bookings/repository.ts'
 import { createContent } from '../content/repository.ts'
-import { closedObject, problems } from '../http/schemas.ts'
+import { closedObject, fileOf, problems } from '../http/schemas.ts'
 import type { Table } from '../storage/table.ts'
 import { createUsers } from '../users/repository.ts'
 import { createVenues } from '../venues/repository.ts'
@@ -29,7 +29,7 @@ const exportRoute = {
       resource: Type.Unsafe<Name>(Type.String({ enum: [...names] })),
     }),
     response: {
-      200: { type: 'string', description: 'Lines of JSON, the oldest row first' },
+      200: fileOf(MEDIA_TYPE, 'Lines of JSON, the oldest row first'),
       ...problems,
     },
   },

@@ -1,8 +1,9 @@
 /** `/files`: files of an account. They are encrypted while they arrive; no plaintext touches the disk. */
+import { Readable } from 'node:stream'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { sendFile, type Files } from '@parapet/field-encryption'
 import { uuidV7, type SqlQueryable } from '@parapet/kit'
-import type { FastifyInstance, FastifyRequest } from 'fastify'
+import { errorCodes, type FastifyInstance, type FastifyRequest } from 'fastify'
 import { PARAPET_REFERENCE_FILE_REFUSED, PARAPET_REFERENCE_NOT_FOUND } from '../errors.ts'
 import { API } from '../http/api.ts'
 import { idOf } from '../http/schemas.ts'
@@ -11,11 +12,10 @@ import { actingAs } from '../storage/row-security.ts'
 import type { RowOf } from '../storage/table.ts'
 import { contentName, createContents, createMeter } from './contents.ts'
 import { countFiles, createFileTable, whole } from './repository.ts'
-import { fileRoutes, StoredFile, type FileValues } from './schemas.ts'
+import { FILE_TYPE, fileRoutes, StoredFile, type FileValues } from './schemas.ts'
 import { scheduleSweep } from './sweep.ts'
 
 const MAX_FILES = 1000
-const TYPE = 'application/octet-stream'
 const own = { rbac: { authenticated: 'the database shows own files only' } } as const
 
 /** A name may say what the file is about. */
@@ -71,7 +71,7 @@ export const files: FastifyPluginAsyncTypebox<FilesOptions> = async (app, { file
   app.addSchema(StoredFile)
   app.removeAllContentTypeParsers()
   // The handler reads the stream itself.
-  app.addContentTypeParser(TYPE, (_request, payload, done) => done(null, payload))
+  app.addContentTypeParser(FILE_TYPE, (_request, payload, done) => done(null, payload))
   scheduleSweep(app, contents)
   addReadRoutes(app, contents)
   addWriteRoutes(app, contents)
@@ -91,7 +91,7 @@ function addReadRoutes(app: App, contents: Files): void {
     const file = await findFile(app, request)
     return sendFile(request, reply, contents, {
       name: contentName(file),
-      contentType: TYPE,
+      contentType: FILE_TYPE,
       fileName: file.name ?? file.id,
     })
   })
@@ -99,9 +99,11 @@ function addReadRoutes(app: App, contents: Files): void {
 
 function addWriteRoutes(app: App, contents: Files): void {
   app.post('', upload, async (request, reply) => {
+    // Without a body and its type, Fastify calls no parser.
+    if (!(request.body instanceof Readable)) throw new errorCodes.FST_ERR_CTP_INVALID_MEDIA_TYPE()
     const pending = await beginUpload(app, request)
     try {
-      const meter = createMeter(request.body as AsyncIterable<Uint8Array>)
+      const meter = createMeter(request.body)
       await contents.put(contentName(pending), meter.stream)
       const file = await finishUpload(app, request, pending, meter.bytes)
       return await reply.code(201).header('location', `${API}/files/${file.id}`).send(show(file))

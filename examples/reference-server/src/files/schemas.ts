@@ -6,6 +6,7 @@ import { roles } from '../access/policy.ts'
 import {
   closedObject,
   emptyBody,
+  fileOf,
   IdParams,
   pageOf,
   PageQuery,
@@ -13,6 +14,9 @@ import {
   refTo,
   storedMembers,
 } from '../http/schemas.ts'
+
+/** The media type of every file. */
+export const FILE_TYPE = 'application/octet-stream'
 
 const name = SafeFilename({ maxBytes: 200, description: 'The name to show; stored encrypted' })
 // The database shows a file to its owner and to administrators only.
@@ -51,8 +55,9 @@ export const fileRoutes = {
     operationId: 'uploadFile',
     summary: 'Upload a file, at most 25 MiB, as application/octet-stream; it is stored encrypted',
     tags,
-    consumes: ['application/octet-stream'],
     querystring: closedObject({ name }),
+    // The handler reads and measures the stream.
+    body: { content: { [FILE_TYPE]: { schema: {} } } },
     response: { 201: refTo(StoredFile), ...problems },
   },
   list: {
@@ -75,7 +80,9 @@ export const fileRoutes = {
     tags,
     params: IdParams,
     response: {
-      200: { type: 'string', format: 'binary', description: 'The content, as an attachment' },
+      200: fileOf(FILE_TYPE, 'The content, as an attachment'),
+      206: fileOf(FILE_TYPE, 'The part that `Range` names'),
+      304: { type: 'null', description: '`If-None-Match` names the content' },
       ...problems,
     },
   },

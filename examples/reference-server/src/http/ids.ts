@@ -12,16 +12,17 @@ const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i
  */
 export const ids = fp(
   async (app: FastifyInstance): Promise<void> => {
-    app.addHook('preValidation', async ({ params, query }) => {
+    app.addHook('preValidation', ({ params, query }, _reply, done) => {
       for (const part of [params, query] as Record<string, unknown>[]) {
         for (const [name, value] of Object.entries(part)) {
           if (typeof value !== 'string') continue
           if (value.includes('\0')) {
-            throw new PARAPET_INPUT_GUARD_QUERY_REFUSED('contains the character U+0000')
+            return done(new PARAPET_INPUT_GUARD_QUERY_REFUSED('contains the character U+0000'))
           }
           if (UUID.test(value)) part[name] = value.toLowerCase()
         }
       }
+      done()
     })
   },
   { name: 'ids', fastify: '5.x' },

@@ -1,9 +1,27 @@
 /** `/openapi.json`: describes every route, from the schemas that validate it. @see OpenAPI 3.1.1 */
 import fastifySwagger from '@fastify/swagger'
 import { Type } from '@sinclair/typebox'
-import type { FastifyInstance } from 'fastify'
+import type { FastifyInstance, FastifySchema } from 'fastify'
 import fp from 'fastify-plugin'
-import { Problem, problems } from './schemas.ts'
+import { Problem, problem, problems } from './schemas.ts'
+
+interface DescribedResponse {
+  readonly description?: string
+  readonly additionalProperties?: unknown
+  readonly content?: Readonly<Record<string, { readonly schema?: DescribedResponse }>>
+}
+
+/** Plugins leave the body of an error open, because it is the app that writes it. This one writes problems. */
+function withProblems({ schema, url }: { readonly schema: FastifySchema; readonly url: string }) {
+  const response: Record<string, unknown> = {}
+  for (const [status, described] of Object.entries(schema.response ?? {})) {
+    const body = described as DescribedResponse
+    const [media = { schema: body }] = Object.values(body.content ?? {})
+    const isOpen = /^[45]/.test(status) && media.schema?.additionalProperties === true
+    response[status] = isOpen ? problem(body.description ?? 'The request was refused') : described
+  }
+  return { schema: { ...schema, response }, url }
+}
 
 async function openapiPlugin(app: FastifyInstance): Promise<void> {
   app.addSchema(Problem)
@@ -20,7 +38,7 @@ async function openapiPlugin(app: FastifyInstance): Promise<void> {
       },
     },
     // Called when the description is built: rbac is registered after this plugin.
-    transform: (route) => app.rbac.openapi(route),
+    transform: (route) => withProblems(app.rbac.openapi(route)),
     refResolver: {
       buildLocalReference: (schema, _base, _fragment, index) =>
         typeof schema['$id'] === 'string' ? schema['$id'] : `schema-${index}`,

@@ -10,16 +10,17 @@ import fp from 'fastify-plugin'
 const JSON_TYPE = /^application\/json\b/
 
 async function problemBodiesPlugin(app: FastifyInstance): Promise<void> {
-  app.addHook('onSend', async (request, reply, payload) => {
+  app.addHook('onSend', (request, reply, payload, done) => {
     const { statusCode } = reply
-    if (statusCode < 400 || typeof payload !== 'string' || !payload.startsWith('{')) return payload
-    if (!JSON_TYPE.test(String(reply.getHeader('content-type')))) return payload
+    if (statusCode < 400) return done()
+    if (typeof payload !== 'string' || !payload.startsWith('{')) return done()
+    if (!JSON_TYPE.test(String(reply.getHeader('content-type')))) return done()
     const { error, code } = JSON.parse(payload) as Readonly<Record<string, unknown>>
     // A route may describe a state with such a status, as readiness does.
-    if (error !== STATUS_CODES[statusCode]) return payload
+    if (error !== STATUS_CODES[statusCode]) return done()
     const problem = JSON.stringify(toProblem({ statusCode, code }, request.id))
     void reply.type(problemMediaType).header('content-length', Buffer.byteLength(problem))
-    return problem
+    done(null, problem)
   })
 }
 

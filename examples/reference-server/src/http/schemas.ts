@@ -23,11 +23,11 @@ export function changesOf<P extends TProperties>(schema: ReturnType<typeof close
 
 /**
  * One line of text in any script. Refuses control characters and lone surrogates, which databases
- * and logs do not handle, and white space at both ends.
+ * and logs do not handle, characters that reorder the text beside it on a page, and white space at both ends.
  */
 export function singleLineText(max: number, description: string) {
-  const character = String.raw`[^\p{Cc}\p{Cs}\p{Zl}\p{Zp}]`
-  const visible = String.raw`[^\s\p{Cc}\p{Cs}]`
+  const character = String.raw`[^\p{Cc}\p{Cs}\p{Zl}\p{Zp}\p{Bidi_Control}]`
+  const visible = String.raw`[^\s\p{Cc}\p{Cs}\p{Bidi_Control}]`
   const pattern = `^${visible}(?:${character}*${visible})?$`
   return Type.String({ minLength: 1, maxLength: max, pattern, description })
 }
@@ -85,6 +85,7 @@ export const Problem = Type.Object(
     detail: Type.Optional(Type.String({ description: 'The error as a sentence, for people' })),
     code: Type.Optional(Type.String({ description: 'The error as a stable code, for programs' })),
     requestId: Type.Optional(Type.String({ description: 'The id of the request in the log' })),
+    retryAfter: Type.Optional(Type.Integer({ description: 'Seconds until the limit allows more' })),
     errors: Type.Optional(
       Type.Array(
         closedObject({
@@ -99,7 +100,8 @@ export const Problem = Type.Object(
   { $id: 'Problem', ...closed },
 )
 
-const problem = (description: string) => ({
+/** An error response. */
+export const problem = (description: string) => ({
   description,
   content: { [problemMediaType]: { schema: refTo(Problem) } },
 })
@@ -108,6 +110,11 @@ const problem = (description: string) => ({
 export const problems = {
   '4xx': problem('The request was refused'),
   '5xx': problem('The server failed'),
+}
+
+/** The schema of a response that is no JSON. */
+export function fileOf(mediaType: string, description: string) {
+  return { description, content: { [mediaType]: { schema: { type: 'string' } } } }
 }
 
 /** The schema of a response without a body. */

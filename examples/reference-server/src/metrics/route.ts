@@ -3,7 +3,7 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { secretsEqual } from '@parapet/kit'
 import type { FastifyRequest } from 'fastify'
 import { PARAPET_REFERENCE_METRICS_REFUSED } from '../errors.ts'
-import { problems } from '../http/schemas.ts'
+import { fileOf, problems } from '../http/schemas.ts'
 
 /** The options of the plugin. */
 export interface MetricsRouteOptions {
@@ -16,7 +16,7 @@ const route = {
     operationId: 'getMetrics',
     summary: 'Read the metrics of this instance, for Prometheus',
     tags: ['health'],
-    response: { 200: { type: 'string', description: 'Text format 0.0.4' }, ...problems },
+    response: { 200: fileOf('text/plain', 'Text format 0.0.4'), ...problems },
   },
   config: {
     rbac: { public: 'the handler asks for the token of Prometheus or a permission' },

@@ -34,8 +34,9 @@ async function closeConnectionsPlugin(
     await drain(app.server, Math.min(DRAIN_MS, shutdownTimeoutMs / 2))
   })
   // Tells the client to send no further request on this connection, which then ends.
-  app.addHook('onSend', async (_request, reply) => {
+  app.addHook('onSend', (_request, reply, _payload, done) => {
     if (closing) reply.header('connection', 'close')
+    done()
   })
 }
 

@@ -71,13 +71,17 @@ async function users(
 ): Promise<readonly Line[]> {
   if (databaseUrl !== undefined) return []
   const lines: Line[] = []
+  let hasDemo = false
   for (const role of ['admin', ...demoRoles] as const) {
     const password = await readPassword(dataDir, role)
     if (password === undefined) continue
     const shown =
       app.areUsersNew && isTerminal ? password : `password in ${passwordFile(dataDir, role)}`
     lines.push([localEmail(role), shown])
+    if (role !== 'admin') hasDemo = true
   }
+  if (hasDemo)
+    lines.push(['for a try only', 'all but admin keep these passwords; DEMO=off: no such users'])
   return lines
 }
 

@@ -17,8 +17,7 @@ import { API, inApi } from '../http/api.ts'
  * of the spool. Without both, the log is in a temporary folder, which is deleted on close.
  */
 export function createAuditOptions(app: FastifyInstance, config: Config): AuditLogOptions {
-  const origin = `${new URL(config.publicUrl).host}/audit`
-  const { auditDir: directory, auditKey: pem } = config
+  const { auditDir: directory, auditKey: pem, auditOrigin: origin } = config
   const seal = createSeal(config)
   if (directory !== undefined) {
     const key = pem !== undefined && { key: { pem } }

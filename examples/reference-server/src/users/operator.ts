@@ -64,7 +64,8 @@ function addLock(app: App, requireUser: RequireUser): void {
 
   const unlocking = { schema: unlock, config: acting('user.unlock') }
   app.delete('/:id/lock', unlocking, async (request, reply) => {
-    await app.sessions.unlockAccount(await requireUser(request), by(request), request)
+    const action = { reason: 'by an administrator', ...by(request) }
+    await app.sessions.unlockAccount(await requireUser(request), action, request)
     return reply.code(204).send(null)
   })
 }
@@ -89,7 +90,8 @@ function addRequirements(app: App, requireUser: RequireUser): void {
 
   const lifting = { schema: liftFactor, config: acting('user.lift_second_factor') }
   app.delete(path, lifting, async (request, reply) => {
-    await app.sessions.liftSecondFactor(await requireUser(request), by(request), request)
+    const action = { reason: 'by an administrator', ...by(request) }
+    await app.sessions.liftSecondFactor(await requireUser(request), action, request)
     return reply.code(204).send(null)
   })
 }

@@ -13,6 +13,8 @@ import { API } from '../../src/http/api.ts'
 import { findPort, launch, openPage } from '../support/browser.ts'
 import { createTestApp, openDatabase, password } from '../support/test-app.ts'
 
+const heading = (page: Page, name: string) => page.getByRole('heading', { level: 1, name })
+const show = (page: Page, hash: string) => page.evaluate(`location.hash = '#/${hash}'`)
 const XSS = '<img src=x onerror="document.title=1">'
 
 await t.test('the states of the console', states)
@@ -261,5 +263,50 @@ async function states(t: Test): Promise<void> {
       await live.waitFor({ timeout: 500 }).catch(() => {})
     }
     t.ok(await live.isVisible())
+  })
+
+  await t.test('a long title stays on a narrow page', async (t) => {
+    const title = 'W'.repeat(150)
+    const { id } = await app.incidents.report({
+      type: 'brute_force',
+      severity: 'high',
+      title,
+      by: 'test',
+    })
+    const { page } = await open(t, 'admin', `incidents/${id}`)
+    await page.setViewportSize({ width: 400, height: 800 })
+    const box = await page.getByRole('heading', { level: 1, name: title }).boundingBox()
+    t.ok(box !== null && box.x + box.width <= 400, JSON.stringify(box))
+  })
+
+  // The last one: it exchanges the refresh token that the tests above share.
+  await t.test('tabs share a session, which only a refusal ends', async (t) => {
+    const { page } = await open(t, 'admin', 'blocks')
+    const { page: other } = await openPage(page.context())
+    await other.goto(`${origin}/console#/blocks`)
+    for (const each of [page, other]) await heading(each, 'Block list').waitFor()
+
+    await page.context().clearCookies({ name: '__Host-session' })
+    await page.route('**/auth/refresh', (route) => route.fulfill({ status: 503 }))
+    await show(page, 'keys')
+    await page.getByText('The server answered 503.').first().waitFor()
+    await heading(page, 'Keys and jobs').waitFor()
+    await page.unroute('**/auth/refresh')
+
+    await Promise.all([page, other].map((each) => show(each, 'sessions')))
+    for (const each of [page, other]) {
+      await each.getByText('this one').waitFor()
+      await heading(each, 'Sessions').waitFor()
+    }
+    await page.getByRole('button', { name: 'Sign out' }).click()
+    for (const each of [page, other]) await heading(each, 'Sign in to the console').waitFor()
+    await signInAs(page, 'admin')
+    await heading(other, 'Sessions').waitFor()
+
+    await page.route('**/console/containments?*', (route) =>
+      route.fulfill({ contentType: 'text/html', body: '<p>Sign in to the proxy' }),
+    )
+    await show(page, 'blocks')
+    await page.getByText('The answer is not from the API.').waitFor()
   })
 }

@@ -9,10 +9,13 @@ import { createTestApp, openDatabase } from '../support/test-app.ts'
 
 interface Operation {
   readonly parameters?: readonly { readonly in: string; readonly name: string }[]
-  readonly responses: Readonly<Record<string, unknown>>
+  readonly responses: Readonly<Record<string, Response>>
   readonly requestBody?: {
     readonly content: { readonly 'application/json'?: { readonly schema: Schema } }
   }
+}
+interface Response {
+  readonly content?: Readonly<Record<string, unknown>>
 }
 interface Schema {
   readonly properties?: Readonly<Record<string, unknown>>
@@ -97,8 +100,15 @@ await t.test('hostile requests get only responses that are described', async (t)
         const unchanged = JSON.stringify(await database.rows()) === rows
         if (!unchanged) throw new Error(`${status} changed a row`)
       }
-      if (!(String(status) in described) && !(`${String(status)[0]}XX` in described)) {
-        throw new Error(`${status} is not described`)
+      const response = described[status] ?? described[`${String(status)[0]}XX`]
+      if (response === undefined) throw new Error(`${status} is not described`)
+      const [type = ''] = String(headers['content-type'] ?? '').split(';')
+      const { content = {} } = response
+      if (answer.body !== '' && !(type in content) && !('*/*' in content)) {
+        throw new Error(`${status}: ${type} is not described`)
+      }
+      if (status === 401 && headers['www-authenticate'] === undefined) {
+        throw new Error('401 without a challenge')
       }
       if (headers['x-content-type-options'] !== 'nosniff')
         throw new Error(`${status} has no security headers`)

@@ -43,7 +43,10 @@ export const challengeSchemas = {
         type: 'object',
         properties: { next, failed: { type: 'string', enum: ['1'] } },
       },
-      response: { 200: { type: 'string', description: 'The page, as HTML' }, ...problems },
+      response: {
+        200: { description: 'The page', content: { 'text/html': { schema: { type: 'string' } } } },
+        ...problems,
+      },
     },
   },
   file: {

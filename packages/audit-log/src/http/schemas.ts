@@ -1,5 +1,6 @@
 /** Schemas of the routes, also for OpenAPI generators. */
 
+const plainText = { 'text/plain': { schema: { type: 'string' } } } as const
 const text = { type: 'string', maxLength: 1024 } as const
 const time = {
   description: 'Milliseconds since the Unix epoch, or an ISO 8601 date or time with its zone.',
@@ -132,7 +133,7 @@ export const checkpointSchema = {
   tags,
   summary: 'Get the latest signed checkpoint',
   description: 'Returns a C2SP tlog-checkpoint as text.',
-  response: { 200: { type: 'string' }, ...problems },
+  response: { 200: { description: 'The text', content: plainText }, ...problems },
 } as const
 
 /** `GET /cosigned` */
@@ -141,7 +142,7 @@ export const cosignedSchema = {
   tags,
   summary: 'Get the latest checkpoint that the witness cosigned',
   description: 'Returns a C2SP tlog-checkpoint with a tlog-cosignature as text.',
-  response: { 200: { type: 'string' }, ...problems },
+  response: { 200: { description: 'The text', content: plainText }, ...problems },
 } as const
 
 /** `GET /key` */
@@ -150,7 +151,7 @@ export const keySchema = {
   tags,
   summary: 'Get the public key of the log',
   description: 'Returns the key as `audit-log verify --key` takes it.',
-  response: { 200: { type: 'string' }, ...problems },
+  response: { 200: { description: 'The text', content: plainText }, ...problems },
 } as const
 
 /** `GET /tile/*` */
@@ -162,7 +163,10 @@ export const tileSchema = {
     'Returns bytes in the layout of C2SP tlog-tiles. Reading an entry bundle is recorded.',
   params: { type: 'object', properties: { '*': { type: 'string', maxLength: 128 } } },
   response: {
-    200: { description: 'The hashes or entries.', type: 'string', format: 'binary' },
+    200: {
+      description: 'The hashes or entries.',
+      content: { 'application/octet-stream': { schema: { type: 'string', format: 'binary' } } },
+    },
     ...problems,
   },
 } as const

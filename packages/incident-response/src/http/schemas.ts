@@ -230,6 +230,15 @@ export const schemas = {
         format: { type: 'string', enum: ['markdown', 'html', 'json'], default: 'markdown' },
       }),
     },
-    { 200: { type: 'string', description: 'The report' } },
+    {
+      200: {
+        description: 'The report',
+        content: {
+          'text/markdown': { schema: { type: 'string' } },
+          'text/html': { schema: { type: 'string' } },
+          'application/json': { schema: {} },
+        },
+      },
+    },
   ),
 } as const

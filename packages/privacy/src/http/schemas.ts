@@ -212,7 +212,12 @@ export const openRoutes = {
   }),
   archive: operation('Download an archive by its one-time link', {
     body: object({ link: token }),
-    response: { 200: { description: 'A ZIP file', type: 'string', format: 'binary' } },
+    response: {
+      200: {
+        description: 'A ZIP file',
+        content: { 'application/zip': { schema: { type: 'string', format: 'binary' } } },
+      },
+    },
   }),
   keys: operation('Read the key that verifies receipts', {
     ...one(object({ keys: list(anything) })),
@@ -258,7 +263,11 @@ export const officerRoutes = {
   register: operation('Read the register of processing activities (GDPR, article 30)', {
     ...one(anything),
   }),
-  registerPage: operation('Read the register as a page of Markdown', { ...one(string) }),
+  registerPage: operation('Read the register as a page of Markdown', {
+    response: {
+      200: { description: 'The page', content: { 'text/markdown': { schema: string } } },
+    },
+  }),
   inventory: operation('Read the inventory of personal data, and what the lint finds', {
     ...one(object({ items: list(anything), findings: list(finding) })),
   }),

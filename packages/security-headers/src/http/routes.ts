@@ -131,9 +131,11 @@ export function addSecurityTxtRoute(app: FastifyInstance, file: SecurityTxt): vo
         summary: 'Get security.txt: where to report a vulnerability',
         description: 'The file of RFC 9116 with contacts, policies and an expiry date.',
         tags: ['security'],
-        produces: ['text/plain'],
         response: {
-          200: { type: 'string', description: 'The file' },
+          200: {
+            description: 'The file',
+            content: { 'text/plain': { schema: { type: 'string' } } },
+          },
           '4xx': error,
           '5xx': error,
         },
