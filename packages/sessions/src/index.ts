@@ -19,6 +19,7 @@ import { createAccountOperations } from './service/account-operations.ts'
 import { createService } from './service/create-service.ts'
 import type { AccessToken } from './tokens/access-token.ts'
 
+export type { Resealed as ResealedAccounts } from '@parapet/kit'
 export type {
   Account,
   AccountDirectory,
@@ -97,7 +98,6 @@ export type {
   SecondFactorContext,
   SecondFactorProof,
 } from './second-factor/second-factor.ts'
-export type { ResealedAccounts } from './accounts/account-state.ts'
 export type { AccountOperations } from './service/account-operations.ts'
 export type { IdentityOperations, IdentityView } from './service/linked-identities.ts'
 export type { MayImpersonate, PlaceOf } from './users/ports.ts'

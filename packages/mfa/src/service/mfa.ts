@@ -1,6 +1,6 @@
 /** The service at `app.mfa`: the only entry to all factors, for routes and for the application. */
+import type { Resealed } from '@parapet/kit'
 import { hasFactor, type Account } from '../account/account.ts'
-import type { Resealed } from '../account/reseal-accounts.ts'
 import type { BackupCodes } from '../backup-codes/backup-codes.ts'
 import type { Devices } from '../devices/remembered-devices.ts'
 import { PARAPET_MFA_INVALID_ARGUMENT, PARAPET_MFA_PASSKEY_REFUSED } from '../errors.ts'
