@@ -99,6 +99,7 @@ export type {
   SecondFactorProof,
 } from './second-factor/second-factor.ts'
 export type { AccountOperations } from './service/account-operations.ts'
+export type { FactorChange } from './service/ways-back.ts'
 export type { IdentityOperations, IdentityView } from './service/linked-identities.ts'
 export type { MayImpersonate, PlaceOf } from './users/ports.ts'
 export type {

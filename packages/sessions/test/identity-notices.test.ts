@@ -86,7 +86,7 @@ await t.test('the way back to an address removes what was linked since the chang
   t.equal(reply.statusCode, 204)
   t.match(await app.sessions.listIdentities('ada'), [{ subject: 'own' }], 'the older link is kept')
   t.match(eventsOf(events, 'sessions.identity_unlinked'), [
-    { principalId: 'ada', details: { subject: 'alice', reason: 'the address was put back' } },
+    { principalId: 'ada', details: { subject: 'alice', reason: 'the account was put back' } },
   ])
   t.same(refusalOf(await thief.send('GET', '/me'))[0], 401, 'its session has ended')
   await thief.signOn()

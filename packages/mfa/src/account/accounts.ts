@@ -103,19 +103,19 @@ export function createAccounts(
         passkeys.map(({ id }) => id),
       )
     },
-    async resealAll() {
-      if (storage.list === undefined) {
-        throw new PARAPET_MFA_INVALID_ARGUMENT(
-          'app.mfa.resealAll needs the option "sql", or "accounts" with a method "list"',
-        )
-      }
-      return resealAll({
-        list: repository.list,
-        reseal: resealOne,
-        isUnreadable: (error) => error instanceof PARAPET_MFA_ACCOUNT_UNREADABLE,
-      })
-    },
+    resealAll: async () =>
+      resealAll({ list: requireList(storage, repository), reseal: resealOne, isUnreadable }),
   }
+}
+
+const isUnreadable = (error: unknown): boolean => error instanceof PARAPET_MFA_ACCOUNT_UNREADABLE
+
+/** @throws PARAPET_MFA_INVALID_ARGUMENT the storage cannot list its accounts. */
+function requireList(storage: AccountRepository, { list }: Required<AccountRepository>) {
+  if (storage.list !== undefined) return list
+  throw new PARAPET_MFA_INVALID_ARGUMENT(
+    'app.mfa.resealAll needs the option "sql", or "accounts" with a method "list"',
+  )
 }
 
 interface Loaded {

@@ -136,6 +136,7 @@ export function createMfa(parts: MfaParts): Mfa {
         if (parts.passkeys === undefined) throw new PARAPET_MFA_PASSKEY_REFUSED()
         return parts.passkeys.verify(...attempt)
       },
+      reset: (...given) => parts.resets.reset(...given),
       passkeyOptions: async (userId) => requirePasskeys().assertionOptions(userId),
     }),
     ...parts.resets,

@@ -17,12 +17,16 @@ interface AccountLock {
   readonly by: string | null
 }
 
-/** A way back to an address that was replaced. */
-interface WayBack {
+/** A way back to what an account was before a change. */
+export interface WayBack {
+  /** The address that the account had. */
   readonly email: string
   /** Of the secret in the link; `null`: no link was sent yet. */
   readonly hash: string | null
+  /** Different for each way back of an account. */
   readonly expiresAt: number
+  /** The account had no second factor, so its use removes those of now. */
+  readonly removesFactors?: true
 }
 
 /** The state of one account. */
@@ -118,6 +122,7 @@ export function createAccountStates(
     const resealed = text !== stored && (await repository.save(userId, stored, text))
     return { state, resealed }
   }
+  const reseal = async (userId: string): Promise<boolean> => (await load(userId)).resealed
   const update = (
     read: typeof parse,
     userId: string,
@@ -138,16 +143,7 @@ export function createAccountStates(
     read: async (userId) => (await load(userId)).state,
     update: (...given) => update(parse, ...given),
     replace: (...given) => update(parseOrFree, ...given),
-    async resealAll() {
-      if (repository.list === undefined) {
-        throw new PARAPET_SESSIONS_INVALID_ARGUMENT('sql', 'the option to be set', 'nothing')
-      }
-      return resealAll({
-        list: repository.list,
-        reseal: async (userId) => (await load(userId)).resealed,
-        isUnreadable,
-      })
-    },
+    resealAll: async () => resealAll({ list: listOf(repository), reseal, isUnreadable }),
     forget: (userId) =>
       retryConflicts<void>(async () => {
         const stored = await repository.load(userId)
@@ -155,6 +151,12 @@ export function createAccountStates(
         return undefined
       }, late),
   }
+}
+
+/** @throws PARAPET_SESSIONS_INVALID_ARGUMENT the storage cannot list its records. */
+function listOf(repository: AccountStateRepository) {
+  if (repository.list !== undefined) return repository.list.bind(repository)
+  throw new PARAPET_SESSIONS_INVALID_ARGUMENT('sql', 'the option to be set', 'nothing')
 }
 
 /** Without what is over; `null`: nothing is left to be stored. */

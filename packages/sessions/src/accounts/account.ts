@@ -61,6 +61,12 @@ export type NoticeKind =
   | 'password_reset_required'
   | 'second_factor_forced'
   | 'impersonated'
+  | 'factor_enrolled'
+  | 'factor_removed'
+  | 'factors_reset'
+  | 'factor_locked'
+  | 'factor_undone'
+  | 'backup_code_used'
 
 /** What a notice says beside its kind: a device, a place, a reason. */
 export type NoticeDetails = Readonly<Record<string, string | number | null>>
@@ -73,7 +79,7 @@ export interface AccountNotice {
   /** When it happened, in milliseconds since the Unix epoch. */
   readonly at: number
   readonly details: NoticeDetails
-  /** The way back after `email_changed`: it works for 72 hours. */
+  /** The way back after `email_changed`, and after `factor_enrolled` of a first factor: it works for 72 hours. */
   readonly undo?: Pick<LinkMessage, 'token' | 'link' | 'expiresAt'>
 }
 

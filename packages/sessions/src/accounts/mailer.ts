@@ -21,7 +21,7 @@ import {
   type AccountTokens,
   type TokenPurpose,
 } from './account-tokens.ts'
-import type { AccountStates } from './account-state.ts'
+import type { AccountStates, WayBack } from './account-state.ts'
 
 /** A message that a client asked for; it is sent only if the account exists. */
 export type RequestedMail = 'reset' | 'verify' | 'magic' | 'sign-up'
@@ -45,7 +45,14 @@ export interface Mailer {
    * Stores the notice to an address that is about to be replaced, with the way back. It is sent later, so that it
    * is not lost if this process ends at once.
    */
-  announceChange(userId: string, before: string): Promise<ChangeNotice>
+  announceChange(userId: string, way: WayBack): Promise<ChangeNotice>
+  /** A notice to the address of a way back, with the link. */
+  notifyWithWayBack(
+    userId: string,
+    kind: NoticeKind,
+    details: NoticeDetails,
+    way: WayBack,
+  ): Promise<void>
 }
 
 /** A notice that waits for a change of an address. */
@@ -89,6 +96,16 @@ interface MailJob extends JobData {
   readonly at: number
 }
 
+interface NoticeJob extends MailJob {
+  readonly notice: NoticeKind
+  readonly details: NoticeDetails
+}
+
+interface WayBackJob extends NoticeJob {
+  /** Names the way back. */
+  readonly expiresAt: number
+}
+
 /** Creates the mailer, and defines its job. */
 export function createMailer(settings: MailerSettings): Mailer {
   const { jobs, now } = settings
@@ -108,8 +125,9 @@ export function createMailer(settings: MailerSettings): Mailer {
     async notify(userId, notice, details = {}, email = '') {
       await enqueue({ kind: 'notice', userId, email, notice, details })
     },
-    async announceChange(userId, email) {
-      const data = { kind: 'changed', userId, email }
+    async announceChange(userId, { email, expiresAt }) {
+      const notice = { notice: 'email_changed', details: {} }
+      const data = { kind: 'changed', userId, email, expiresAt, ...notice }
       const { key } = await enqueue(data, { at: now() + NET_MS })
       const withdraw = async (): Promise<void> => void (await jobs.cancel(JOB, key))
       return {
@@ -119,6 +137,9 @@ export function createMailer(settings: MailerSettings): Mailer {
         },
         withdraw,
       }
+    },
+    async notifyWithWayBack(userId, notice, details, { email, expiresAt }) {
+      await enqueue({ kind: 'way-back', userId, email, expiresAt, notice, details })
     },
   }
 }
@@ -153,17 +174,18 @@ function createHandler(settings: MailerSettings): Handler {
       if (account === null) return
       // The change has failed after all.
       if (account.email === data.email) return
-      await sendWayBack(settings, account, data)
+      await sendWayBack(settings, account, data as WayBackJob)
+    },
+    async 'way-back'({ data }) {
+      const account = await findById(directory, data.userId)
+      if (account !== null) await sendWayBack(settings, account, data as WayBackJob)
     },
     // Writing a state leaves out the ways back that have expired.
     expire: async ({ data }) => void (await settings.states.update(data.userId, (state) => state)),
     async notice({ data }) {
       const account = await findById(directory, data.userId)
       if (account === null) return
-      const { notice, details, email, at } = data as MailJob & {
-        readonly notice: NoticeKind
-        readonly details: NoticeDetails
-      }
+      const { notice, details, email, at } = data as NoticeJob
       const to = email === '' ? account.email : email
       await callPort(() =>
         messages.sendNotice({ ...noticeOf(account, notice, at), email: to, details }),
@@ -218,22 +240,21 @@ async function sendChange(
 async function sendWayBack(
   { messages, states, pages, jobs }: MailerSettings,
   account: Account,
-  { email, userId, at }: MailJob,
+  { email, userId, at, expiresAt, notice: kind, details }: WayBackJob,
 ): Promise<void> {
   const [token, secret] = createLinkToken('undo', userId)
   const { waysBack } = await states.update(userId, (state) => ({
     ...state,
     waysBack: state.waysBack.map((way) =>
-      way.email === email ? { ...way, hash: hashSecret(secret) } : way,
+      way.expiresAt === expiresAt ? { ...way, hash: hashSecret(secret) } : way,
     ),
   }))
-  const way = waysBack.find((each) => each.email === email)
-  if (way === undefined) return
+  if (!waysBack.some((way) => way.expiresAt === expiresAt)) return
   const link = `${pages.undoEmailChange}#token=${token}`
-  const undo = { token, link, expiresAt: way.expiresAt }
-  const notice = { ...noticeOf(account, 'email_changed', at), email, undo }
+  const undo = { token, link, expiresAt }
+  const notice = { ...noticeOf(account, kind, at), email, details, undo }
   // A former address is not kept longer than it is needed.
-  await jobs.enqueue(JOB, { kind: 'expire', email: '', userId, at }, { at: way.expiresAt })
+  await jobs.enqueue(JOB, { kind: 'expire', email: '', userId, at }, { at: expiresAt })
   await callPort(() => messages.sendNotice(notice))
 }
 
