@@ -50,6 +50,7 @@ export type {
 } from './identities/identity-links.ts'
 export type { ClientKeyInput } from './oidc/client-key.ts'
 export {
+  acceptPromptAsLogin,
   allowInsecureProvider,
   type OidcProviderOptions,
   type ProviderProfile,
