@@ -114,3 +114,17 @@ await t.test('a provider that takes no pushed requests gives 503', async (t) => 
   const other = new Browser((await buildService(t, provider)).app)
   t.same(refusalOf(await other.send('GET', login)), unavailable, 'it answers 404')
 })
+
+await t.test('a login ends at an instance whose clock is behind', async (t) => {
+  const { issuer } = await startProvider(t)
+  const [ahead, behind] = await Promise.all(
+    [1, 2].map(() => buildService(t, { issuer, maxAgeMs: 0 })),
+  )
+  ahead!.clock.advance(3000)
+  const browser = new Browser(ahead!.app)
+  const { headers } = await browser.send('GET', login)
+  const other = new Browser(behind!.app)
+  Object.assign(other.cookies, browser.cookies)
+  const landed = await other.land(await comeBack(String(headers.location), browser.jar))
+  t.equal(landed.statusCode, 303)
+})

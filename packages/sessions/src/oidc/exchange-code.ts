@@ -71,14 +71,17 @@ export async function exchangeCode(
   return { claims, profile: joinClaims(claims, found), idToken }
 }
 
-/** The age counts from the start of the login: a slow consent after it makes no login too old. */
+/**
+ * The age counts from the start of the login: a slow consent after it makes no login too old. Another instance, whose
+ * clock is ahead, may have begun it: the library takes no negative age.
+ */
 function maxAgeOf(
   { maxAgeMs }: ProviderSettings,
   { startedAt }: LoginTicket,
   now: number,
 ): { readonly maxAge?: number } {
   if (maxAgeMs === undefined) return {}
-  return { maxAge: Math.floor((maxAgeMs + now - startedAt) / 1000) }
+  return { maxAge: Math.floor((maxAgeMs + Math.max(0, now - startedAt)) / 1000) }
 }
 
 /** The same for a provider that may leave out `auth_time`, and has not. */
