@@ -9,7 +9,7 @@ export interface Account {
   readonly isEmailVerified: boolean
   /** The result of `hashPassword`, a hash of the former system, or `null`: the account has no password. */
   readonly passwordHash: string | null
-  /** No message is sent to a disabled account, and no token works for it. @default false */
+  /** No link is sent for a disabled account, and none but a way back works. Notices are sent. @default false */
   readonly disabled?: boolean
   /** What the password must not be made of, beside the e-mail address: names. @default [] */
   readonly words?: readonly string[]

@@ -4,6 +4,7 @@
  */
 import { createHash, randomInt } from 'node:crypto'
 import type { Enqueued, EnqueueOptions, Job, JobData, Jobs, Store } from '@parapet/kit'
+import type { TokenEpochs } from '../revocation/epoch.ts'
 import { callPort } from '../second-factor/second-factor.ts'
 import type {
   Account,
@@ -33,8 +34,12 @@ type RequestedOrOwed = RequestedMail | 'owed-reset'
 export interface Mailer {
   /** Stores the wish for a message. Rejects with the error of the jobs. */
   request(kind: RequestedOrOwed, email: string): Promise<void>
-  /** A link to the new address of an account. */
-  requestChange(userId: string, email: string): Promise<void>
+  /**
+   * A link to the new address of an account.
+   *
+   * @param born see {@link AccountTokens.issue}: the wish may wait while the owner resets the password.
+   */
+  requestChange(userId: string, email: string, born: TokenEpochs): Promise<void>
   /**
    * A notice to the address of the account.
    *
@@ -119,8 +124,8 @@ export function createMailer(settings: MailerSettings): Mailer {
     async request(kind, email) {
       await enqueue({ kind, email }, { at: afterAnswer() })
     },
-    async requestChange(userId, email) {
-      await enqueue({ kind: 'change', userId, email }, { at: afterAnswer() })
+    async requestChange(userId, email, { user, fleet }) {
+      await enqueue({ kind: 'change', userId, email, born: { user, fleet } }, { at: afterAnswer() })
     },
     async notify(userId, notice, details = {}, email = '') {
       await enqueue({ kind: 'notice', userId, email, notice, details })
@@ -167,7 +172,9 @@ function createHandler(settings: MailerSettings): Handler {
         return sendNotice(settings, taken.email, noticeOf(taken, 'address_in_use', data.at))
       }
       const account = await findById(directory, data.userId)
-      if (account !== null) await sendChange(settings, account, data.email)
+      const { born } = data as MailJob & { readonly born: TokenEpochs }
+      if (account === null || account.disabled === true) return
+      await sendChange(settings, account, data.email, born)
     },
     async changed({ data }) {
       const account = await findById(directory, data.userId)
@@ -231,8 +238,9 @@ async function sendChange(
   { messages, tokens, pages }: MailerSettings,
   account: Account,
   email: string,
+  born: TokenEpochs,
 ): Promise<void> {
-  const issued = await tokens.issue('change', account, email)
+  const issued = await tokens.issue('change', account, email, born)
   const message = messageOf(account, email, pages.verifyEmail, issued)
   await callPort(() => messages.sendEmailVerification({ ...message, isChange: true }))
 }

@@ -120,6 +120,6 @@ export function createAccountParts(settings: AccountPartSettings): AccountParts 
   const waysBack = new WaysBack({ ...shared, ...links, secondFactor, endAccess })
   const steps = { secondStep, hashLogin, waysBack, policy }
   const accounts = new AccountService({ ...shared, ...links, ...steps })
-  const own = new OwnAccount({ ...shared, accounts, store, secondFactor })
+  const own = new OwnAccount({ ...shared, accounts, tokens, store, secondFactor })
   return { accounts, own, waysBack, mailer }
 }

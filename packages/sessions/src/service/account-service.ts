@@ -115,9 +115,14 @@ export class AccountService {
 
   /** Finishes a login by a magic link. @throws PARAPET_SESSIONS_LINK_REFUSED, and what a login throws. */
   async finishMagicLink(token: string, step: StepContext): Promise<LoginResult> {
+    const { directory, tokens, secondStep } = this.#settings
     const [found, account] = await this.#open('magic', token)
     await this.#take('magic', found)
-    return this.#settings.secondStep.begin(account.user, { amr: ['email'] }, step)
+    const isStillValid = async (): Promise<boolean> => {
+      const now = await findById(directory, found.userId)
+      return now !== null && tokens.isCurrent(found, now)
+    }
+    return secondStep.begin(account.user, { amr: ['email'] }, step, undefined, isStillValid)
   }
 
   /** Hashes a password that the policy accepts. @throws PARAPET_SESSIONS_PASSWORD_REFUSED */
