@@ -23,6 +23,7 @@ import {
   type TokenPurpose,
 } from './account-tokens.ts'
 import type { AccountStates, WayBack } from './account-state.ts'
+import { findByEmail, findById } from './find-account.ts'
 
 /** A message that a client asked for; it is sent only if the account exists. */
 export type RequestedMail = 'reset' | 'verify' | 'magic' | 'sign-up'
@@ -293,17 +294,4 @@ function messageOf(
 async function hasRoom(store: Store, kind: string, email: string): Promise<boolean> {
   const hash = createHash('sha256').update(email.toLowerCase()).digest('base64url')
   return (await store.count(`sessions:mail:${kind}:${hash}`, [PER_HOUR])).counted
-}
-
-/** @throws PARAPET_SESSIONS_UNAVAILABLE */
-export async function findById(
-  directory: AccountDirectory,
-  userId: string,
-): Promise<Account | null> {
-  return (await callPort(() => directory.findById(userId))) ?? null
-}
-
-/** @throws PARAPET_SESSIONS_UNAVAILABLE */
-async function findByEmail(directory: AccountDirectory, email: string): Promise<Account | null> {
-  return (await callPort(() => directory.findByEmail(email))) ?? null
 }

@@ -2,7 +2,8 @@
 import { clientKey, type SecurityEvents, type Store } from '@parapet/kit'
 import type { Account, AccountDirectory } from '../accounts/account.ts'
 import type { AccountTokens } from '../accounts/account-tokens.ts'
-import { findById, type Mailer } from '../accounts/mailer.ts'
+import { findById } from '../accounts/find-account.ts'
+import type { Mailer } from '../accounts/mailer.ts'
 import {
   PARAPET_SESSIONS_IMPERSONATED,
   PARAPET_SESSIONS_PROOF_REQUIRED,
