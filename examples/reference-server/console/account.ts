@@ -15,7 +15,7 @@ const ACTIONS: Readonly<Record<string, { readonly path: string; readonly done: s
   change: { path: '/auth/email/verify', done: 'The account has this address now.' },
   undo: {
     path: '/auth/email/undo',
-    done: 'The account has its former address again. We have sent a link to set a new password.',
+    done: 'The change is taken back. We have sent a link to set a new password.',
   },
 }
 

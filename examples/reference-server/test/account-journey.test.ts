@@ -4,6 +4,7 @@ import { URI, type TOTP } from 'otpauth'
 import { SMTPServer } from 'smtp-server'
 import t, { type Test } from 'tap'
 import { createSendMail } from '../src/mail/transport.ts'
+import { enrol } from './support/enrol.ts'
 import { createMailbox, tokenIn, type Mailbox } from './support/mailbox.ts'
 import {
   createClient,
@@ -157,6 +158,34 @@ await t.test('from the sign-up to the way back', async (t) => {
   t.equal((await post('/auth/password/reset', last)).status, 204)
   const back = await logInElsewhere(lastPassword, codes[3]!)
   t.match((await ask(bearer(back['access_token']), 'GET', '/api/v1/users/me')).body, { email })
+})
+
+await t.test('a factor that a thief enrolled goes by the way back in its notice', async (t) => {
+  const mailbox = createMailbox()
+  const { sendMail } = mailbox
+  const { ask, register, logIn } = await createTestApp(t, database, {}, { sendMail })
+  const post = (path: string, body: object, who = {}) => ask(who, 'POST', `/api/v1${path}`, body)
+  const { email } = await register('viewer')
+  const { headers: thief } = await enrol(
+    ask,
+    bearer((await logIn(email, password)).body['access_token']),
+  )
+  const notice = await mailbox.find(email, /Logins to your account ask for it now/)
+  t.match(notice.text, /factor: totp\nip: 127\.0\.0\.1/)
+
+  // A new password alone leaves the owner outside.
+  await post('/auth/password/forgot', { email })
+  const reset = { token: await mailbox.tokenTo(email, /Set a new password/), password: newPassword }
+  t.equal((await post('/auth/password/reset', reset)).status, 204)
+  t.equal((await logIn(email, newPassword)).status, 202, 'the code of the thief is asked for')
+
+  t.equal((await post('/auth/email/undo', { token: tokenIn(notice.text) })).status, 204)
+  await mailbox.find(email, /The second factors were removed/)
+  const another = new RegExp(`Set a new password within(?![^]*${reset.token})`)
+  const last = { token: await mailbox.tokenTo(email, another), password: lastPassword }
+  t.equal((await post('/auth/password/reset', last)).status, 204)
+  t.equal((await logIn(email, lastPassword)).status, 200)
+  t.equal((await ask(thief, 'GET', '/api/v1/users/me')).status, 401)
 })
 
 await t.test('a mail server that is away delays a message and nothing else', async (t) => {

@@ -122,7 +122,7 @@ await t.test('people sign up, forget, change and take back by links', async (t) 
   await says('The account has this address now.')
   await open(await mail(email, /go to another address now/))
   await press('Take it back')
-  await says('The account has its former address again.')
+  await says('The change is taken back.')
   await page.goto(`${origin}/account/undo`)
   await page.getByRole('alert').getByText('The link is not complete').waitFor()
   // Chromium reports each refused answer; anything else would be a fault of the pages.

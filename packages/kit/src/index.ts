@@ -14,6 +14,7 @@ export {
   type Sealer,
 } from './crypto/aead.ts'
 export { conflict, retryConflicts, updateText, type TextEdit } from './store/compare-and-set.ts'
+export { resealAll, type Resealed } from './store/reseal-all.ts'
 export {
   followSharedState,
   type SharedState,

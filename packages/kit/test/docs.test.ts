@@ -114,6 +114,7 @@ await t.test('the package exports what it promises, and nothing else', async (t)
     'readFastifyInternal',
     'readOptions',
     'requestSource',
+    'resealAll',
     'retryConflicts',
     'sealedTextLength',
     'secretsEqual',

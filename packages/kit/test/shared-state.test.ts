@@ -3,6 +3,7 @@ import {
   createManualClock,
   createMemoryStore,
   followSharedState,
+  resealAll,
   retryConflicts,
   updateText,
   type SharedStateSettings,
@@ -281,4 +282,24 @@ await t.test('64 conflicts in a row end with the given error', async (t) => {
     }, exhausted),
     { message: 'broken' },
   )
+})
+
+await t.test('records are sealed page by page, and unreadable ones are counted', async (t) => {
+  const ids = Array.from({ length: 200 }, (_, at) => String(1000 + at))
+  const pages: (string | null)[] = []
+  const list = async (after: string | null, limit: number): Promise<string[]> => {
+    pages.push(after)
+    return ids.filter((id) => after === null || id > after).slice(0, limit)
+  }
+  const unreadable = new Error('unreadable')
+  const isUnreadable = (error: unknown): boolean => error === unreadable
+  const reseal = async (id: string): Promise<boolean> => {
+    if (id === '1001') throw unreadable
+    return id !== '1000'
+  }
+  const found = await resealAll({ list, reseal, isUnreadable })
+  t.same(found, { accounts: 200, resealed: 198, unreadable: 1 })
+  t.same(pages, [null, '1099', '1199'], 'a full last page is followed by an empty one')
+  const broken = resealAll({ list, reseal, isUnreadable: () => false })
+  await t.rejects(broken, { message: 'unreadable' })
 })

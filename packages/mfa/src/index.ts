@@ -22,8 +22,8 @@ import type { MfaRule } from './step-up/rules.ts'
 
 // What an app needs beside the plugin, so that a strict package manager finds it.
 export { createRedisStore, createSqlClient, generateCipherKey } from '@parapet/kit'
+export type { Resealed } from '@parapet/kit'
 export type { RememberedDevice } from './account/account.ts'
-export type { Resealed } from './account/reseal-accounts.ts'
 export type {
   AccountRepository,
   CredentialChange,

@@ -70,3 +70,35 @@ await t.test('replacing a factor revokes what it proved and every remembered dev
   t.equal(outcome(await as('alice', { url: '/reports', session: 'thief' })), '401 STEP_UP_REQUIRED')
   t.same(await app.mfa.devices.list('alice'), [])
 })
+
+await t.test(
+  'a notice says whether a factor is the first one, and from where it came',
+  async (t) => {
+    const built = await build(t, { passkeys: RELYING_PARTY })
+    const { app, notices } = built
+    app.post('/undo', async (request) => {
+      await app.mfa.secondFactor.removeAll('alice', { request })
+    })
+    await enrol(built, 'alice')
+    await enrolPasskey(built, 'alice')
+    await app.mfa.backupCodes.replace('alice')
+    const device = await enrolPasskey(built, 'bob')
+    await enrol(built, 'bob')
+    await app.mfa.passkeys.revoke('bob', passkeyIdOf(device.id))
+    await app.mfa.totp.remove('bob', { ip: '192.0.2.9' })
+    t.match(notices.at(-1), { kind: 'removed', factor: 'totp', ip: '192.0.2.9' })
+    await enrol(built, 'bob')
+    const firsts = notices.filter(({ isFirst }) => isFirst === true)
+    t.same(
+      firsts.map(({ kind, userId, factor }) => [kind, userId, factor]),
+      [
+        ['enrolled', 'alice', 'totp'],
+        ['enrolled', 'bob', 'passkey'],
+        ['enrolled', 'bob', 'totp'],
+      ],
+    )
+    t.equal(outcome(await built.as('alice', post('/undo'))), '200')
+    t.match(await app.mfa.status('alice'), { enrolled: false, backupCodesLeft: 0 })
+    t.match(built.events.at(-1), { type: 'mfa.reset', details: { by: 'alice' } })
+  },
+)

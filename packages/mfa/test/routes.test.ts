@@ -42,6 +42,11 @@ await t.test('a user without a factor enrols the first one only soon after a log
     const header = 'Bearer error="insufficient_user_authentication", max_age="300"'
     t.equal(reply.headers['www-authenticate'], header)
   }
+  const future = await as('alice', {
+    ...changes[0]!,
+    authenticatedAt: clock.now() + 300_000,
+  })
+  t.equal(outcome(future), '401 RECENT_LOGIN_REQUIRED', 'it would be recent for too long')
   t.match(await app.mfa.status('alice'), { ...REMOVED, passkeys: [] }, 'nothing was enrolled')
   const recent = { ...changes[1]!, authenticatedAt: authenticatedAt + 1 }
   t.equal(outcome(await as('alice', recent)), '200', 'a login within the time')

@@ -69,6 +69,7 @@ declare module '@parapet/kit' {
     'sessions.email_verified': Readonly<Record<string, never>>
     'sessions.email_changed': Readonly<Record<string, never>>
     'sessions.email_change_undone': Readonly<Record<string, never>>
+    'sessions.factor_undone': Readonly<Record<string, never>>
     'sessions.account_locked': {
       reason: string
       /** Milliseconds since the Unix epoch; `null`: until it is unlocked. */
@@ -189,6 +190,12 @@ export const events = {
     outcome: 'success',
     description:
       'The owner of a former address took it back. All access was ended, the password is due.',
+  },
+  'sessions.factor_undone': {
+    severity: 'high',
+    outcome: 'success',
+    description:
+      'The owner removed second factors that someone else had enrolled. All access was ended, the password is due.',
   },
   'sessions.account_locked': {
     severity: 'high',

@@ -19,6 +19,7 @@ import { createAccountOperations } from './service/account-operations.ts'
 import { createService } from './service/create-service.ts'
 import type { AccessToken } from './tokens/access-token.ts'
 
+export type { Resealed as ResealedAccounts } from '@parapet/kit'
 export type {
   Account,
   AccountDirectory,
@@ -49,6 +50,7 @@ export type {
 } from './identities/identity-links.ts'
 export type { ClientKeyInput } from './oidc/client-key.ts'
 export {
+  acceptPromptAsLogin,
   allowInsecureProvider,
   type OidcProviderOptions,
   type ProviderProfile,
@@ -97,8 +99,8 @@ export type {
   SecondFactorContext,
   SecondFactorProof,
 } from './second-factor/second-factor.ts'
-export type { ResealedAccounts } from './accounts/account-state.ts'
 export type { AccountOperations } from './service/account-operations.ts'
+export type { FactorChange } from './service/ways-back.ts'
 export type { IdentityOperations, IdentityView } from './service/linked-identities.ts'
 export type { MayImpersonate, PlaceOf } from './users/ports.ts'
 export type {

@@ -255,6 +255,22 @@ await t.test('a message that cannot be sent is tried again with a new link', asy
   t.equal((await built.post('/password/reset', { token, password: newPassword })).statusCode, 204)
 })
 
+await t.test('a message of a newer version is left to an instance that knows it', async (t) => {
+  const clock = createManualClock(Date.UTC(2026, 0, 15))
+  const failures: unknown[] = []
+  const onError = (error: unknown) => void failures.push(error)
+  const jobs = createMemoryJobs({ clock, onNotice: () => {}, onError })
+  t.after(() => jobs.close())
+  await buildAccounts(t, { clock }, { jobs })
+  await jobs.start()
+  await jobs.enqueue('sessions.mail', { kind: 'new', email: '', userId: 'ada', at: 0 })
+  while (failures.length < 2) {
+    clock.advance(1000)
+    await new Promise((resolve) => setImmediate(resolve))
+  }
+  t.match(failures[0], { message: /no message of the kind "new"/ })
+})
+
 await t.test('a changed record of a link is refused and reported', async (t) => {
   const store = createMemoryStore()
   const { post, resetToken, events } = await buildAccounts(t, { store })

@@ -12,6 +12,7 @@ await t.test('the README and the exports match the code', (t) =>
     module: api,
     plugin: 'sessions',
     names: [
+      'acceptPromptAsLogin',
       'allowInsecureProvider',
       'allowRsa2048',
       'createJwsGate',

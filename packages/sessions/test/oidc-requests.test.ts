@@ -104,7 +104,7 @@ await t.test('exactly one of a secret and a key, and the key is read at boot', a
 })
 
 await t.test('the userinfo endpoint describes the user', async (t) => {
-  const { issuer } = await startProvider(t, {}, true)
+  const { issuer } = await startProvider(t, {}, { isConform: true })
   const seen: ProviderProfile[] = []
   const findUser = async (profile: ProviderProfile) => {
     seen.push(profile)

@@ -358,6 +358,11 @@ await t.test('an impersonation ends with the access of the operator', async (t) 
       reason: 'ticket',
     })
   }
+  const own = await app.sessions.start((await find('op'))!)
+  const stolen = await start()
+  await app.sessions.revoke({ userId: 'op', exceptSessionId: own.sessionId })
+  await refuses(stolen.accessToken, 'the operator ended all other sessions')
+  t.equal((await ask(own.accessToken)).status, 200)
   const first = await start()
   await app.sessions.lockAccount('op')
   await refuses(first.accessToken, 'the operator was locked')

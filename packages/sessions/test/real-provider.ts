@@ -33,11 +33,12 @@ export interface RealProvider {
  * A provider that logs in `account` without a form; with `login_hint` `nobody` it refuses.
  *
  * @param isConform leaves the claims about the user to the userinfo endpoint.
+ * @param claims of the scope `openid`.
  */
 export async function startProvider(
   t: Test,
   client: Partial<ClientMetadata> = {},
-  isConform = false,
+  { isConform = false, claims = ['sub', 'groups', 'auth_time', 'amr', 'acr'] } = {},
 ): Promise<RealProvider> {
   const server = createServer()
   server.listen(0, '127.0.0.1')
@@ -46,7 +47,8 @@ export async function startProvider(
   const issuer = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
   const reports: string[] = []
   const own = { client_id: 'app', client_secret: clientSecret, redirect_uris: [redirectUri] }
-  const provider = createProvider(issuer, { ...own, ...client }, isConform, reports)
+  const settings = { isConform, claims, reports }
+  const provider = createProvider(issuer, { ...own, ...client }, settings)
   const real: RealProvider = {
     issuer,
     server,
@@ -75,14 +77,17 @@ interface Reporter {
 function createProvider(
   issuer: string,
   client: ClientMetadata,
-  isConform: boolean,
-  reports: string[],
+  {
+    isConform,
+    claims,
+    reports,
+  }: { readonly isConform: boolean; readonly claims: string[]; readonly reports: string[] },
 ): Provider {
   return new Provider(issuer, {
     clients: [client],
     acrValues: [level],
     claims: {
-      openid: ['sub', 'groups', 'auth_time', 'amr', 'acr'],
+      openid: claims,
       email: ['email', 'email_verified'],
       profile: [],
     },

@@ -175,7 +175,7 @@ await t.test('a logout at the provider ends a session that stepped up', async (t
   const browser = new Browser(app)
   let sid = 'first'
   hostile.script.answer = (nonce) => ({
-    body: tokens(idToken({ ...hostile.claims(nonce), auth_time: at, sid })),
+    body: tokens(idToken({ ...hostile.claims(nonce), auth_time: at, iat: at, sid })),
   })
   const land = (to: string) => {
     const query = hostile.approve(new URL(to))

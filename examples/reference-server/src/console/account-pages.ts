@@ -50,9 +50,10 @@ const PAGES: Readonly<Record<string, AccountPage>> = {
     request: { path: '/auth/email/verification', lead: 'Get a link to verify your address.' },
   },
   undo: {
-    title: 'Take back the new address',
+    title: 'Take back the change',
     operationId: 'getUndoPage',
-    form: `<p>The account gets its former address back, and all sessions end. A link to set a new password follows.</p>
+    form: `<p>The account gets its former address back, loses a second factor that was added since and was the first one,
+    and all sessions end. A link to set a new password follows.</p>
     ${button('Take it back')}`,
   },
 }

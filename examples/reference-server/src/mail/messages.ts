@@ -50,6 +50,12 @@ const SUBJECTS: Readonly<Record<NoticeKind, string>> = {
   password_reset_required: 'set a new password',
   second_factor_forced: 'a second factor is required',
   impersonated: 'an operator uses your account',
+  factor_enrolled: 'a second factor was added to your account',
+  factor_removed: 'a second factor was removed from your account',
+  factors_reset: 'your second factors were removed',
+  factor_locked: 'your authenticator app was locked',
+  factor_undone: 'your account was put back',
+  backup_code_used: 'a backup code was used',
 }
 
 const TEXTS: Readonly<Record<NoticeKind, string>> = {
@@ -70,6 +76,15 @@ const TEXTS: Readonly<Record<NoticeKind, string>> = {
     'Your password does not log in any more. A link to set a new one follows.',
   second_factor_forced: 'At the next login you are asked to enrol a second factor.',
   impersonated: 'An operator of the service acts in your account for a short time.',
+  factor_enrolled: 'Logins to your account ask for it now. If it was not you, reset your password.',
+  factor_removed:
+    'Logins to your account do not ask for it any more. If it was not you, reset your password.',
+  factors_reset: 'Your password alone logs in now. If you did not ask for this, contact us.',
+  factor_locked:
+    'Someone sent too many wrong codes. If it was not you, your password is known: reset it.',
+  factor_undone:
+    'The second factors were removed, and all sessions were ended. A link to set a new password follows.',
+  backup_code_used: 'If it was not you, your password is known: reset it.',
 }
 
 function detailsOf({ details, at }: AccountNotice): string[] {

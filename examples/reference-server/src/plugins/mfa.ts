@@ -39,6 +39,7 @@ export function createMfaOptions(app: FastifyInstance, config: Config): MfaOptio
     // A session without a row is one of a user who was deleted meanwhile.
     accountName: async (_request, { id }) => (await accounts.findEmail(id)) ?? id,
     revokeSessions: (userId) => app.sessions.revoke({ userId }, 'second factors were reset'),
+    notify: (notice) => app.sessions.account.factorChanged(notice),
     async signIn(proof, request, reply) {
       const user = await accounts.findUser(proof.userId)
       // The passkey may belong to a user who was deleted.

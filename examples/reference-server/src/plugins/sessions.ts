@@ -73,6 +73,7 @@ export function createSessionsOptions(
       methodsOf: (...login) => app.mfa.secondFactor.methodsOf(...login),
       verify: (...login) => app.mfa.secondFactor.verify(...login),
       passkeyOptions: (...login) => app.mfa.secondFactor.passkeyOptions(...login),
+      removeAll: (...undone) => app.mfa.secondFactor.removeAll(...undone),
     },
     // Browsers get cookies that no script can read; other clients get tokens in the body.
     cookies: {},

@@ -1,10 +1,20 @@
 /** Reads accounts, and changes them by compare-and-set. */
-import { conflict, retryConflicts, withDeadline, type Clock } from '@parapet/kit'
-import { PARAPET_MFA_BUSY, PARAPET_MFA_INVALID_ARGUMENT } from '../errors.ts'
+import {
+  conflict,
+  resealAll,
+  retryConflicts,
+  withDeadline,
+  type Clock,
+  type Resealed,
+} from '@parapet/kit'
+import {
+  PARAPET_MFA_ACCOUNT_UNREADABLE,
+  PARAPET_MFA_BUSY,
+  PARAPET_MFA_INVALID_ARGUMENT,
+} from '../errors.ts'
 import { createAccount, type Account } from './account.ts'
 import type { AccountRepository, CredentialChange, StoredAccount } from './account-repository.ts'
 import type { AccountCipher } from './account-cipher.ts'
-import { resealAll, type Resealed } from './reseal-accounts.ts'
 import { openAccount, sealAccount } from './sealed-account.ts'
 
 /** The outcome of a change function. Without `next` nothing is written. */
@@ -36,6 +46,7 @@ const MAX_USER_ID = 300
 
 /** How long a storage may take for one call. */
 const DEADLINE_MS = 5000
+const busy = (): Error => new PARAPET_MFA_BUSY()
 
 /** Combines storage and cipher. */
 export function createAccounts(
@@ -56,6 +67,12 @@ export function createAccounts(
   /** @returns `false`: another writer was first, who has sealed it by the keys of its instance. */
   const reseal = async (userId: string, { account, version }: Loaded): Promise<boolean> =>
     repository.save(userId, version, await sealAccount(cipher, userId, account))
+  const resealOne = (userId: string): Promise<boolean> =>
+    retryConflicts<boolean>(async () => {
+      const loaded = await load(userId)
+      if (loaded.isCurrent === true) return false
+      return (await reseal(userId, loaded)) || conflict
+    }, busy)
   return {
     async read(userId) {
       const loaded = await load(userId)
@@ -64,16 +81,13 @@ export function createAccounts(
       return loaded.account
     },
     update: <T>(userId: string, change: (account: Account) => Change<T>): Promise<T> =>
-      retryConflicts<T>(
-        async () => {
-          const { account, version } = await load(userId)
-          const { next, credentials, result } = change(account)
-          if (next === undefined) return result
-          const sealed = await sealAccount(cipher, userId, next)
-          return (await repository.save(userId, version, sealed, credentials)) ? result : conflict
-        },
-        () => new PARAPET_MFA_BUSY(),
-      ),
+      retryConflicts<T>(async () => {
+        const { account, version } = await load(userId)
+        const { next, credentials, result } = change(account)
+        if (next === undefined) return result
+        const sealed = await sealAccount(cipher, userId, next)
+        return (await repository.save(userId, version, sealed, credentials)) ? result : conflict
+      }, busy),
     findByCredential: (credentialId) => repository.findByCredential(credentialId),
     async remove(userId) {
       requireUserId(userId)
@@ -89,13 +103,19 @@ export function createAccounts(
         passkeys.map(({ id }) => id),
       )
     },
-    resealAll: () =>
-      resealAll(storage.list === undefined ? undefined : repository.list, async (userId) => {
-        const loaded = await load(userId)
-        if (loaded.isCurrent === true) return 'current'
-        return (await reseal(userId, loaded)) ? 'resealed' : conflict
-      }),
+    resealAll: async () =>
+      resealAll({ list: requireList(storage, repository), reseal: resealOne, isUnreadable }),
   }
+}
+
+const isUnreadable = (error: unknown): boolean => error instanceof PARAPET_MFA_ACCOUNT_UNREADABLE
+
+/** @throws PARAPET_MFA_INVALID_ARGUMENT the storage cannot list its accounts. */
+function requireList(storage: AccountRepository, { list }: Required<AccountRepository>) {
+  if (storage.list !== undefined) return list
+  throw new PARAPET_MFA_INVALID_ARGUMENT(
+    'app.mfa.resealAll needs the option "sql", or "accounts" with a method "list"',
+  )
 }
 
 interface Loaded {
@@ -122,7 +142,7 @@ function withBusyErrors(storage: AccountRepository, clock: Clock): Required<Acco
 
 async function callStorage<T>(work: () => Promise<T>, clock: Clock): Promise<T> {
   try {
-    return await withDeadline(work(), DEADLINE_MS, () => new PARAPET_MFA_BUSY(), clock)
+    return await withDeadline(work(), DEADLINE_MS, busy, clock)
   } catch (error) {
     const { code } = error as { readonly code?: unknown }
     if (typeof code === 'string' && code.startsWith('PARAPET_')) throw error

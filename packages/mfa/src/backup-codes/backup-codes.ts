@@ -13,7 +13,13 @@ import {
   type CodeVerified,
   type RefusedAttempt,
 } from '../factors/code-attempt.ts'
-import { issueProof, revokeProofs, type FactorContext, type Origin } from '../factors/context.ts'
+import {
+  issueProof,
+  reportChange,
+  revokeProofs,
+  type FactorContext,
+  type Origin,
+} from '../factors/context.ts'
 import { countFailure, NO_FAILURES, refundSuccess } from '../limits/wrong-codes.ts'
 import {
   createBackupCodes,
@@ -60,8 +66,7 @@ export class BackupCodes {
     // Backup codes replace a lost factor, so a user without a factor gets none.
     if (!replaced) throw new PARAPET_MFA_NOT_FOUND()
     await revokeProofs(context, userId, ['backup-code'])
-    context.emit('mfa.enrolled', userId, { factor: 'backup-code' }, origin)
-    context.notify({ kind: 'enrolled', userId, factor: 'backup-code' })
+    reportChange(context, 'enrolled', userId, 'backup-code', origin)
     return codes
   }
 

@@ -28,6 +28,10 @@ export interface Notice {
   /** Milliseconds since the Unix epoch. */
   readonly at: number
   readonly factor?: Method
+  /** For `enrolled`: the account had no second factor, so a login was enough to enrol it. */
+  readonly isFirst?: boolean
+  /** The client address. */
+  readonly ip?: string
   /** For `reset`: the id of the user who did it. */
   readonly by?: string
 }
@@ -51,6 +55,21 @@ export interface FactorContext {
 }
 
 type MfaEvent = Extract<SecurityEventType, `mfa.${string}`>
+
+/** Reports that a user has changed a factor. */
+export function reportChange(
+  context: FactorContext,
+  kind: 'enrolled' | 'removed',
+  userId: string,
+  factor: Method,
+  origin: Origin,
+  isFirst = false,
+): void {
+  const { ip } = origin
+  context.emit(`mfa.${kind}`, userId, { factor }, origin)
+  const source = ip === undefined ? undefined : { ip }
+  context.notify({ kind, userId, factor, ...source, ...(isFirst ? { isFirst } : undefined) })
+}
 
 /** Creates a proof and emits `mfa.verified`. */
 export function issueProof(

@@ -17,7 +17,8 @@ export interface RecentLoginSettings {
 
 /**
  * Creates the check. Where there is no factor to prove, the login is the proof: a stolen session must not
- * enrol a factor of the thief. A login without `authenticatedAt` is logged once.
+ * enrol a factor of the thief. A login of the future is none: it would be recent for too long. One without
+ * `authenticatedAt` is logged once.
  *
  * @see OWASP ASVS 5.0, 7.5.1; NIST SP 800-63B-4, 4.1.2
  */
@@ -33,7 +34,7 @@ export function createRecentLogin(settings: RecentLoginSettings): RequireRecentL
     const isRecent =
       authenticatedAt === undefined
         ? !refusesUnknownAge
-        : now() - authenticatedAt < manageMaxAgeSeconds * 1000
+        : Math.abs(now() - authenticatedAt) < manageMaxAgeSeconds * 1000
     if (isRecent) return caller
     throw challenge(
       new PARAPET_MFA_RECENT_LOGIN_REQUIRED(),

@@ -1,11 +1,12 @@
 /** Enrols a passkey. */
-import { changeFactors, type Account, type StoredPasskey } from '../account/account.ts'
+import { changeFactors, hasFactor, type Account, type StoredPasskey } from '../account/account.ts'
+import type { Change } from '../account/accounts.ts'
 import {
   PARAPET_MFA_CHALLENGE_REFUSED,
   PARAPET_MFA_PASSKEY_NOT_ADDED,
   PARAPET_MFA_PASSKEY_REFUSED,
 } from '../errors.ts'
-import type { Origin } from '../factors/context.ts'
+import { reportChange, type Origin } from '../factors/context.ts'
 import { redeemChallenge, reportPasskeyFailure, type PasskeyContext } from './challenges.ts'
 import {
   createRegistrationOptions,
@@ -53,23 +54,32 @@ export async function finishEnrolment(
   // Only another owner is refused here. For the user's own passkeys the account decides, because an
   // index entry may be left over from a write that failed.
   const owner = await factors.accounts.findByCredential(passkey.id)
-  const refusal =
-    owner !== null && owner !== userId
-      ? alreadyEnrolled
-      : await factors.accounts.update(userId, (account) => addPasskey(account, passkey, epoch))
-  if (refusal !== null) throw refusal()
-  factors.emit('mfa.enrolled', userId, { factor: 'passkey' }, origin)
-  factors.notify({ kind: 'enrolled', userId, factor: 'passkey' })
+  if (owner !== null && owner !== userId) throw alreadyEnrolled()
+  const { refusal, isFirst } = await factors.accounts.update(userId, (account) =>
+    addPasskey(account, passkey, epoch),
+  )
+  if (refusal !== undefined) throw refusal()
+  reportChange(factors, 'enrolled', userId, 'passkey', origin, isFirst)
   return passkey
 }
 
-/** Adds a passkey to an account. The result is a function that creates the error, or `null`. */
-function addPasskey(account: Account, passkey: StoredPasskey, epoch: number | undefined) {
-  if (account.passkeys.some(({ id }) => id === passkey.id)) return { result: alreadyEnrolled }
-  if (account.passkeys.length >= MAX_PASSKEYS) return { result: tooMany }
-  if (account.epoch !== epoch) return { result: epochChanged }
+/** Whether the passkey is the first factor of the account, or what creates the error. */
+interface Added {
+  readonly refusal?: () => Error
+  readonly isFirst?: boolean
+}
+
+function addPasskey(
+  account: Account,
+  passkey: StoredPasskey,
+  epoch: number | undefined,
+): Change<Added> {
+  const isKnown = account.passkeys.some(({ id }) => id === passkey.id)
+  if (isKnown) return { result: { refusal: alreadyEnrolled } }
+  if (account.passkeys.length >= MAX_PASSKEYS) return { result: { refusal: tooMany } }
+  if (account.epoch !== epoch) return { result: { refusal: epochChanged } }
   // Adding a factor removes none, so remembered devices stay valid.
   const { devices } = account
   const next = changeFactors(account, { passkeys: [...account.passkeys, passkey], devices })
-  return { next, credentials: { add: passkey.id }, result: null }
+  return { next, credentials: { add: passkey.id }, result: { isFirst: !hasFactor(account) } }
 }

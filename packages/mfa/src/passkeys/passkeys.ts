@@ -1,7 +1,7 @@
 /** The passkeys of users, at `app.mfa.passkeys`. */
 import { changeFactors } from '../account/account.ts'
 import { PARAPET_MFA_NOT_FOUND } from '../errors.ts'
-import { revokeProofs, type FactorContext, type Origin } from '../factors/context.ts'
+import { reportChange, revokeProofs, type FactorContext, type Origin } from '../factors/context.ts'
 import type { MfaProof } from '../proofs/proof.ts'
 import type { PasskeyContext } from './challenges.ts'
 import { beginEnrolment, finishEnrolment } from './enrol-passkey.ts'
@@ -91,6 +91,5 @@ async function revoke(
   })
   if (!found) throw new PARAPET_MFA_NOT_FOUND()
   await revokeProofs(factors, userId, ['passkey'])
-  factors.emit('mfa.removed', userId, { factor: 'passkey' }, origin)
-  factors.notify({ kind: 'removed', userId, factor: 'passkey' })
+  reportChange(factors, 'removed', userId, 'passkey', origin)
 }

@@ -1,6 +1,6 @@
 /** The service at `app.mfa`: the only entry to all factors, for routes and for the application. */
+import type { Resealed } from '@parapet/kit'
 import { hasFactor, type Account } from '../account/account.ts'
-import type { Resealed } from '../account/reseal-accounts.ts'
 import type { BackupCodes } from '../backup-codes/backup-codes.ts'
 import type { Devices } from '../devices/remembered-devices.ts'
 import { PARAPET_MFA_INVALID_ARGUMENT, PARAPET_MFA_PASSKEY_REFUSED } from '../errors.ts'
@@ -136,6 +136,7 @@ export function createMfa(parts: MfaParts): Mfa {
         if (parts.passkeys === undefined) throw new PARAPET_MFA_PASSKEY_REFUSED()
         return parts.passkeys.verify(...attempt)
       },
+      reset: (...given) => parts.resets.reset(...given),
       passkeyOptions: async (userId) => requirePasskeys().assertionOptions(userId),
     }),
     ...parts.resets,

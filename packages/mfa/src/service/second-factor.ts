@@ -6,6 +6,7 @@ import { PARAPET_MFA_INVALID_ARGUMENT } from '../errors.ts'
 import type { Method } from '../events.ts'
 import type { FactorContext, Origin } from '../factors/context.ts'
 import type { MfaProof } from '../proofs/proof.ts'
+import type { Resets } from './reset-and-recovery.ts'
 
 /** The request in which a login is made. A Fastify request satisfies it. */
 export interface LoginRequest {
@@ -63,6 +64,8 @@ export interface SecondFactor {
     proof: SecondFactorProof,
     context: SecondFactorContext,
   ): Promise<SecondFactorResult>
+  /** Removes every factor of a user who has proved that someone else enrolled the first one. */
+  removeAll(userId: string, context: Pick<SecondFactorContext, 'request'>): Promise<void>
   /** Options for `navigator.credentials.get`. @throws PARAPET_MFA_INVALID_ARGUMENT no `passkeys` */
   passkeyOptions(userId: string, context: SecondFactorContext): Promise<object>
 }
@@ -76,6 +79,7 @@ export interface SecondFactorParts {
   readonly verifyCode: (userId: string, code: string, origin: Origin) => Promise<MfaProof>
   readonly verifyPasskey: (userId: string, response: object, origin: Origin) => Promise<MfaProof>
   readonly passkeyOptions: (userId: string) => Promise<object>
+  readonly reset: Resets['reset']
 }
 
 /** Creates the second step. */
@@ -102,6 +106,7 @@ export function createSecondFactor(parts: SecondFactorParts): SecondFactor {
       const bind = (sessionId: string) => parts.assure(proof, sessionId)
       return { amr, acr: acrOfProof(proof), authenticatedAt, bind }
     },
+    removeAll: (userId, { request }) => parts.reset(userId, userId, { ip: request.ip, request }),
     passkeyOptions: (userId) => parts.passkeyOptions(userId),
   }
 }

@@ -1,5 +1,5 @@
 /** Enrols and removes authenticator apps. */
-import { changeFactors, type BackupCodeSet } from '../account/account.ts'
+import { changeFactors, hasFactor, type BackupCodeSet } from '../account/account.ts'
 import {
   PARAPET_MFA_CODE_REFUSED,
   PARAPET_MFA_NOT_FOUND,
@@ -7,7 +7,13 @@ import {
 } from '../errors.ts'
 import { failed, type Outcome } from '../factors/attempt.ts'
 import type { CodeVerified } from '../factors/code-attempt.ts'
-import { issueProof, revokeProofs, type FactorContext, type Origin } from '../factors/context.ts'
+import {
+  issueProof,
+  reportChange,
+  revokeProofs,
+  type FactorContext,
+  type Origin,
+} from '../factors/context.ts'
 import { normalizeCode } from '../factors/typed-code.ts'
 import { NO_FAILURES } from '../limits/wrong-codes.ts'
 import type { OneTimeTokens } from '../tokens/one-time-token.ts'
@@ -108,8 +114,7 @@ export class TotpEnrolments {
     )
     if (!removed) throw new PARAPET_MFA_NOT_FOUND()
     await revokeProofs(context, userId, ['totp'])
-    context.emit('mfa.removed', userId, { factor: 'totp' }, origin)
-    context.notify({ kind: 'removed', userId, factor: 'totp' })
+    reportChange(context, 'removed', userId, 'totp', origin)
   }
 
   async #confirm(
@@ -152,15 +157,15 @@ export class TotpEnrolments {
     const backupCodes = await this.#settings.backupCodes.hash(pending.backupCodes, enrolledAt)
     const totp = { secret: pending.secret, enrolledAt, lastStep, drift }
     const fresh = { totp, totpThrottle: NO_FAILURES, backupCodes, backupThrottle: NO_FAILURES }
-    const epoch = await context.accounts.update(userId, (account) => {
+    const enrolled = await context.accounts.update(userId, (account) => {
       if (account.epoch !== pending.epoch) return { result: null }
       const next = changeFactors(account, fresh)
-      return { next, result: next.epoch }
+      return { next, result: { epoch: next.epoch, isFirst: !hasFactor(account) } }
     })
-    if (epoch === null) return null
+    if (enrolled === null) return null
+    const { epoch, isFirst } = enrolled
     await revokeProofs(context, userId, ['totp', 'backup-code'])
-    context.emit('mfa.enrolled', userId, { factor: 'totp' }, origin)
-    context.notify({ kind: 'enrolled', userId, factor: 'totp' })
+    reportChange(context, 'enrolled', userId, 'totp', origin, isFirst)
     const proof = issueProof(context, { userId, method: 'totp', epoch }, origin, drift)
     return { proof, driftSteps: drift, backupCodesLeft: backupCodes.hashes.length }
   }

@@ -1,5 +1,5 @@
 /** What an operator, or a change of the address, has set on an account. One sealed record a user. */
-import { conflict, retryConflicts } from '@parapet/kit'
+import { conflict, resealAll, retryConflicts, type Resealed } from '@parapet/kit'
 import {
   PARAPET_SESSIONS_ACCOUNT_UNREADABLE,
   PARAPET_SESSIONS_INVALID_ARGUMENT,
@@ -17,12 +17,16 @@ interface AccountLock {
   readonly by: string | null
 }
 
-/** A way back to an address that was replaced. */
-interface WayBack {
+/** A way back to what an account was before a change. */
+export interface WayBack {
+  /** The address that the account had. */
   readonly email: string
   /** Of the secret in the link; `null`: no link was sent yet. */
   readonly hash: string | null
+  /** Different for each way back of an account. */
   readonly expiresAt: number
+  /** The account had no second factor, so its use removes those of now. */
+  readonly removesFactors?: true
 }
 
 /** The state of one account. */
@@ -46,16 +50,6 @@ export interface AccountStateRepository {
   list?(after: string | null, limit: number): Promise<readonly string[]>
 }
 
-/** What {@link AccountStates.resealAll} found. */
-export interface ResealedAccounts {
-  /** How many accounts have a record. */
-  readonly accounts: number
-  /** How many were sealed again, because another secret had sealed them. */
-  readonly resealed: number
-  /** How many have a seal that none of the secrets gives. */
-  readonly unreadable: number
-}
-
 /** See {@link createAccountStates}. */
 export interface AccountStates {
   /**
@@ -76,7 +70,7 @@ export interface AccountStates {
   /** As `update`, also where the record cannot be read: for a change that opens nothing. */
   replace(userId: string, change: (state: AccountState) => AccountState): Promise<AccountState>
   /** Seals every record by the newest secret; then an older one can be removed. @throws PARAPET_SESSIONS_INVALID_ARGUMENT */
-  resealAll(): Promise<ResealedAccounts>
+  resealAll(): Promise<Resealed>
   /** Deletes the state of a user who does not exist any more, also one that another writer has forged. */
   forget(userId: string): Promise<void>
 }
@@ -94,8 +88,9 @@ export function isLockedAt({ lock }: AccountState, now: number): boolean {
   return lock !== null && (lock.until === null || lock.until > now)
 }
 
+const isUnreadable = (error: unknown): boolean =>
+  error instanceof PARAPET_SESSIONS_ACCOUNT_UNREADABLE
 const late = (): Error => new PARAPET_SESSIONS_UNAVAILABLE()
-const PAGE = 100
 
 /** Creates the states over a storage. */
 export function createAccountStates(
@@ -114,7 +109,7 @@ export function createAccountStates(
     try {
       return parse(userId, text)
     } catch (error) {
-      if (error instanceof PARAPET_SESSIONS_ACCOUNT_UNREADABLE) return FREE
+      if (isUnreadable(error)) return FREE
       throw error
     }
   }
@@ -127,6 +122,7 @@ export function createAccountStates(
     const resealed = text !== stored && (await repository.save(userId, stored, text))
     return { state, resealed }
   }
+  const reseal = async (userId: string): Promise<boolean> => (await load(userId)).resealed
   const update = (
     read: typeof parse,
     userId: string,
@@ -147,7 +143,7 @@ export function createAccountStates(
     read: async (userId) => (await load(userId)).state,
     update: (...given) => update(parse, ...given),
     replace: (...given) => update(parseOrFree, ...given),
-    resealAll: () => resealEach(repository, load),
+    resealAll: async () => resealAll({ list: listOf(repository), reseal, isUnreadable }),
     forget: (userId) =>
       retryConflicts<void>(async () => {
         const stored = await repository.load(userId)
@@ -157,43 +153,16 @@ export function createAccountStates(
   }
 }
 
+/** @throws PARAPET_SESSIONS_INVALID_ARGUMENT the storage cannot list its records. */
+function listOf(repository: AccountStateRepository) {
+  if (repository.list !== undefined) return repository.list.bind(repository)
+  throw new PARAPET_SESSIONS_INVALID_ARGUMENT('sql', 'the option to be set', 'nothing')
+}
+
 /** Without what is over; `null`: nothing is left to be stored. */
 function keptOf(state: AccountState, now: number): AccountState | null {
   const waysBack = state.waysBack.filter(({ expiresAt }) => expiresAt > now)
   const kept = { ...state, lock: isLockedAt(state, now) ? state.lock : null, waysBack }
   const isFree = kept.lock === null && kept.resetRequiredSince === null
   return isFree && kept.secondFactorSince === null && waysBack.length === 0 ? null : kept
-}
-
-/** Seals one record by the newest secret. */
-type Reseal = (userId: string) => Promise<{ readonly resealed: boolean }>
-
-async function resealEach(
-  repository: AccountStateRepository,
-  reseal: Reseal,
-): Promise<ResealedAccounts> {
-  if (repository.list === undefined) {
-    throw new PARAPET_SESSIONS_INVALID_ARGUMENT('sql', 'the option to be set', 'nothing')
-  }
-  const count = { accounts: 0, current: 0, resealed: 0, unreadable: 0 }
-  let ids: readonly string[] = []
-  do {
-    ids = await repository.list(ids.at(-1) ?? null, PAGE)
-    for (const id of ids) count[await resealOne(id, reseal)]++
-    count.accounts += ids.length
-  } while (ids.length === PAGE)
-  const { accounts, resealed, unreadable } = count
-  return { accounts, resealed, unreadable }
-}
-
-async function resealOne(
-  userId: string,
-  reseal: Reseal,
-): Promise<'current' | 'resealed' | 'unreadable'> {
-  try {
-    return (await reseal(userId)).resealed ? 'resealed' : 'current'
-  } catch (error) {
-    if (error instanceof PARAPET_SESSIONS_ACCOUNT_UNREADABLE) return 'unreadable'
-    throw error
-  }
 }

@@ -41,11 +41,18 @@ export interface FoundToken {
 
 /** See {@link createAccountTokens}. Methods reject with the store's error. */
 export interface AccountTokens {
-  /** Makes a token, and makes the one before invalid. */
+  /** Since when the sessions of a user have not ended, for {@link AccountTokens.issue}. */
+  birthOf(userId: string): Promise<TokenEpochs>
+  /**
+   * Makes a token, and makes the one before invalid.
+   *
+   * @param born when it was asked for: the token ends with the sessions of then. @default now
+   */
   issue(
     purpose: TokenPurpose,
     account: Account,
     newEmail?: string,
+    born?: TokenEpochs,
   ): Promise<{ readonly token: string; readonly expiresAt: number }>
   /** `null`: the token is malformed, unknown, expired, used or replaced. */
   find(purpose: TokenPurpose, token: string): Promise<FoundToken | null>
@@ -92,15 +99,20 @@ class StoredAccountTokens implements AccountTokens {
     this.#markKeys = settings.secrets.map((secret) => deriveKey(secret, 'password mark'))
   }
 
+  async birthOf(userId: string): Promise<TokenEpochs> {
+    return birthOf(await this.#settings.epochs.open(userId))
+  }
+
   async issue(
     purpose: TokenPurpose,
     account: Account,
     newEmail?: string,
+    born?: TokenEpochs,
   ): Promise<{ readonly token: string; readonly expiresAt: number }> {
-    const { store, seal, epochs, now } = this.#settings
+    const { store, seal, now } = this.#settings
     const { id } = account.user
     const [token, secret] = createLinkToken(purpose, id)
-    const { user, fleet } = birthOf(await epochs.open(id))
+    const { user, fleet } = born ?? (await this.birthOf(id))
     const expiresAt = now() + TOKEN_LIFETIMES_MS[purpose]
     const record: StoredToken = {
       h: hashSecret(secret),

@@ -9,7 +9,7 @@ export interface Account {
   readonly isEmailVerified: boolean
   /** The result of `hashPassword`, a hash of the former system, or `null`: the account has no password. */
   readonly passwordHash: string | null
-  /** No message is sent to a disabled account, and no token works for it. @default false */
+  /** No link is sent for a disabled account, and none but a way back works. Notices are sent. @default false */
   readonly disabled?: boolean
   /** What the password must not be made of, beside the e-mail address: names. @default [] */
   readonly words?: readonly string[]
@@ -61,6 +61,12 @@ export type NoticeKind =
   | 'password_reset_required'
   | 'second_factor_forced'
   | 'impersonated'
+  | 'factor_enrolled'
+  | 'factor_removed'
+  | 'factors_reset'
+  | 'factor_locked'
+  | 'factor_undone'
+  | 'backup_code_used'
 
 /** What a notice says beside its kind: a device, a place, a reason. */
 export type NoticeDetails = Readonly<Record<string, string | number | null>>
@@ -73,7 +79,7 @@ export interface AccountNotice {
   /** When it happened, in milliseconds since the Unix epoch. */
   readonly at: number
   readonly details: NoticeDetails
-  /** The way back after `email_changed`: it works for 72 hours. */
+  /** The way back after `email_changed`, and after `factor_enrolled` of a first factor: it works for 72 hours. */
   readonly undo?: Pick<LinkMessage, 'token' | 'link' | 'expiresAt'>
 }
 

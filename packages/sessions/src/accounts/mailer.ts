@@ -4,6 +4,7 @@
  */
 import { createHash, randomInt } from 'node:crypto'
 import type { Enqueued, EnqueueOptions, Job, JobData, Jobs, Store } from '@parapet/kit'
+import type { TokenEpochs } from '../revocation/epoch.ts'
 import { callPort } from '../second-factor/second-factor.ts'
 import type {
   Account,
@@ -21,7 +22,8 @@ import {
   type AccountTokens,
   type TokenPurpose,
 } from './account-tokens.ts'
-import type { AccountStates } from './account-state.ts'
+import type { AccountStates, WayBack } from './account-state.ts'
+import { findByEmail, findById } from './find-account.ts'
 
 /** A message that a client asked for; it is sent only if the account exists. */
 export type RequestedMail = 'reset' | 'verify' | 'magic' | 'sign-up'
@@ -33,8 +35,12 @@ type RequestedOrOwed = RequestedMail | 'owed-reset'
 export interface Mailer {
   /** Stores the wish for a message. Rejects with the error of the jobs. */
   request(kind: RequestedOrOwed, email: string): Promise<void>
-  /** A link to the new address of an account. */
-  requestChange(userId: string, email: string): Promise<void>
+  /**
+   * A link to the new address of an account.
+   *
+   * @param born see {@link AccountTokens.issue}: the wish may wait while the owner resets the password.
+   */
+  requestChange(userId: string, email: string, born: TokenEpochs): Promise<void>
   /**
    * A notice to the address of the account.
    *
@@ -45,7 +51,14 @@ export interface Mailer {
    * Stores the notice to an address that is about to be replaced, with the way back. It is sent later, so that it
    * is not lost if this process ends at once.
    */
-  announceChange(userId: string, before: string): Promise<ChangeNotice>
+  announceChange(userId: string, way: WayBack): Promise<ChangeNotice>
+  /** A notice to the address of a way back, with the link. */
+  notifyWithWayBack(
+    userId: string,
+    kind: NoticeKind,
+    details: NoticeDetails,
+    way: WayBack,
+  ): Promise<void>
 }
 
 /** A notice that waits for a change of an address. */
@@ -89,6 +102,16 @@ interface MailJob extends JobData {
   readonly at: number
 }
 
+interface NoticeJob extends MailJob {
+  readonly notice: NoticeKind
+  readonly details: NoticeDetails
+}
+
+interface WayBackJob extends NoticeJob {
+  /** Names the way back. */
+  readonly expiresAt: number
+}
+
 /** Creates the mailer, and defines its job. */
 export function createMailer(settings: MailerSettings): Mailer {
   const { jobs, now } = settings
@@ -102,14 +125,15 @@ export function createMailer(settings: MailerSettings): Mailer {
     async request(kind, email) {
       await enqueue({ kind, email }, { at: afterAnswer() })
     },
-    async requestChange(userId, email) {
-      await enqueue({ kind: 'change', userId, email }, { at: afterAnswer() })
+    async requestChange(userId, email, { user, fleet }) {
+      await enqueue({ kind: 'change', userId, email, born: { user, fleet } }, { at: afterAnswer() })
     },
     async notify(userId, notice, details = {}, email = '') {
       await enqueue({ kind: 'notice', userId, email, notice, details })
     },
-    async announceChange(userId, email) {
-      const data = { kind: 'changed', userId, email }
+    async announceChange(userId, { email, expiresAt }) {
+      const notice = { notice: 'email_changed', details: {} }
+      const data = { kind: 'changed', userId, email, expiresAt, ...notice }
       const { key } = await enqueue(data, { at: now() + NET_MS })
       const withdraw = async (): Promise<void> => void (await jobs.cancel(JOB, key))
       return {
@@ -119,6 +143,9 @@ export function createMailer(settings: MailerSettings): Mailer {
         },
         withdraw,
       }
+    },
+    async notifyWithWayBack(userId, notice, details, { email, expiresAt }) {
+      await enqueue({ kind: 'way-back', userId, email, expiresAt, notice, details })
     },
   }
 }
@@ -146,24 +173,27 @@ function createHandler(settings: MailerSettings): Handler {
         return sendNotice(settings, taken.email, noticeOf(taken, 'address_in_use', data.at))
       }
       const account = await findById(directory, data.userId)
-      if (account !== null) await sendChange(settings, account, data.email)
+      const { born } = data as MailJob & { readonly born: TokenEpochs }
+      if (account === null || account.disabled === true) return
+      await sendChange(settings, account, data.email, born)
     },
     async changed({ data }) {
       const account = await findById(directory, data.userId)
       if (account === null) return
       // The change has failed after all.
       if (account.email === data.email) return
-      await sendWayBack(settings, account, data)
+      await sendWayBack(settings, account, data as WayBackJob)
+    },
+    async 'way-back'({ data }) {
+      const account = await findById(directory, data.userId)
+      if (account !== null) await sendWayBack(settings, account, data as WayBackJob)
     },
     // Writing a state leaves out the ways back that have expired.
     expire: async ({ data }) => void (await settings.states.update(data.userId, (state) => state)),
     async notice({ data }) {
       const account = await findById(directory, data.userId)
       if (account === null) return
-      const { notice, details, email, at } = data as MailJob & {
-        readonly notice: NoticeKind
-        readonly details: NoticeDetails
-      }
+      const { notice, details, email, at } = data as NoticeJob
       const to = email === '' ? account.email : email
       await callPort(() =>
         messages.sendNotice({ ...noticeOf(account, notice, at), email: to, details }),
@@ -174,7 +204,10 @@ function createHandler(settings: MailerSettings): Handler {
     const { kind, email } = job.data
     const isLimited = LIMITED.has(kind) && job.attempt === 1
     if (isLimited && !(await hasRoom(settings.store, kind, email))) return
-    await handlers[kind]?.(job)
+    const send = handlers[kind]
+    // An instance of a newer version has made the job, and sends it when the job is tried again.
+    if (send === undefined) throw new Error(`this version knows no message of the kind "${kind}"`)
+    await send(job)
   }
 }
 
@@ -209,8 +242,9 @@ async function sendChange(
   { messages, tokens, pages }: MailerSettings,
   account: Account,
   email: string,
+  born: TokenEpochs,
 ): Promise<void> {
-  const issued = await tokens.issue('change', account, email)
+  const issued = await tokens.issue('change', account, email, born)
   const message = messageOf(account, email, pages.verifyEmail, issued)
   await callPort(() => messages.sendEmailVerification({ ...message, isChange: true }))
 }
@@ -218,22 +252,21 @@ async function sendChange(
 async function sendWayBack(
   { messages, states, pages, jobs }: MailerSettings,
   account: Account,
-  { email, userId, at }: MailJob,
+  { email, userId, at, expiresAt, notice: kind, details }: WayBackJob,
 ): Promise<void> {
   const [token, secret] = createLinkToken('undo', userId)
   const { waysBack } = await states.update(userId, (state) => ({
     ...state,
     waysBack: state.waysBack.map((way) =>
-      way.email === email ? { ...way, hash: hashSecret(secret) } : way,
+      way.expiresAt === expiresAt ? { ...way, hash: hashSecret(secret) } : way,
     ),
   }))
-  const way = waysBack.find((each) => each.email === email)
-  if (way === undefined) return
+  if (!waysBack.some((way) => way.expiresAt === expiresAt)) return
   const link = `${pages.undoEmailChange}#token=${token}`
-  const undo = { token, link, expiresAt: way.expiresAt }
-  const notice = { ...noticeOf(account, 'email_changed', at), email, undo }
+  const undo = { token, link, expiresAt }
+  const notice = { ...noticeOf(account, kind, at), email, details, undo }
   // A former address is not kept longer than it is needed.
-  await jobs.enqueue(JOB, { kind: 'expire', email: '', userId, at }, { at: way.expiresAt })
+  await jobs.enqueue(JOB, { kind: 'expire', email: '', userId, at }, { at: expiresAt })
   await callPort(() => messages.sendNotice(notice))
 }
 
@@ -261,17 +294,4 @@ function messageOf(
 async function hasRoom(store: Store, kind: string, email: string): Promise<boolean> {
   const hash = createHash('sha256').update(email.toLowerCase()).digest('base64url')
   return (await store.count(`sessions:mail:${kind}:${hash}`, [PER_HOUR])).counted
-}
-
-/** @throws PARAPET_SESSIONS_UNAVAILABLE */
-export async function findById(
-  directory: AccountDirectory,
-  userId: string,
-): Promise<Account | null> {
-  return (await callPort(() => directory.findById(userId))) ?? null
-}
-
-/** @throws PARAPET_SESSIONS_UNAVAILABLE */
-async function findByEmail(directory: AccountDirectory, email: string): Promise<Account | null> {
-  return (await callPort(() => directory.findByEmail(email))) ?? null
 }

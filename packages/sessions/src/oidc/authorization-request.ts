@@ -1,7 +1,7 @@
 /** The parameters with which the browser goes to a provider. */
 import type * as client from 'openid-client'
 import type { LoginTicket, Purpose } from './login-ticket.ts'
-import type { ProviderSettings } from './provider.ts'
+import { acceptPromptAsLogin, type ProviderSettings } from './provider.ts'
 
 /**
  * What is asked of a provider for a purpose. A link or a step-up is never answered by a session of the
@@ -12,6 +12,14 @@ export function settingsFor(provider: ProviderSettings, purpose: Purpose): Provi
   if (purpose === 'link') return { ...provider, prompt: provider.prompt ?? ['login'] }
   const { acrValues = provider.acrValues, maxAgeMs = 0, prompt = ['login'] } = provider.stepUp ?? {}
   return { ...provider, acrValues, maxAgeMs, prompt }
+}
+
+/** Whether a visit counts as a login where the provider does not say when the user authenticated. */
+export function isPromptEnough({
+  prompt,
+  [acceptPromptAsLogin]: accepts,
+}: ProviderSettings): boolean {
+  return accepts && prompt?.includes('login') === true
 }
 
 /** @see OpenID Connect Core 1.0, section 3.1.2.1; OAuth 2.0 Form Post Response Mode, section 2 */

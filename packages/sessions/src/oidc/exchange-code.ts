@@ -6,10 +6,14 @@ import type {
   UserInfoResponse,
 } from 'openid-client'
 import { PARAPET_SESSIONS_SSO_REFUSED, PARAPET_SESSIONS_UNAVAILABLE } from '../errors.ts'
+import { isPromptEnough } from './authorization-request.ts'
 import { loadClient } from './discovery.ts'
 import { isForThisLogin, joinClaims, type IdTokenClaims } from './id-token.ts'
 import type { LoginTicket } from './login-ticket.ts'
 import type { ProviderSettings } from './provider.ts'
+
+/** How far the clock of a provider may be behind. The library has the same. */
+const TOLERANCE_MS = 30_000
 
 /** What a provider said about a user. */
 export interface ProviderClaims {
@@ -47,13 +51,15 @@ export async function exchangeCode(
       expectedState: ticket.state,
       expectedNonce: ticket.nonce,
       idTokenExpected: true,
-      ...maxAgeOf(provider, ticket, now),
+      // The library requires `auth_time` with it.
+      ...(isPromptEnough(provider) ? undefined : maxAgeOf(provider, ticket, now)),
     })
   } catch (error) {
     throw refusalFor(error)
   }
   const claims = tokens.claims()!
   if (!isForThisLogin(claims, tokens, clientId)) throw new PARAPET_SESSIONS_SSO_REFUSED()
+  if (isTooOld(claims, provider, ticket)) throw new PARAPET_SESSIONS_SSO_REFUSED()
   // A provider may ignore `acr_values`.
   if (acrValues !== undefined && !acrValues.some((level) => level === claims['acr'])) {
     throw new PARAPET_SESSIONS_SSO_REFUSED()
@@ -65,14 +71,28 @@ export async function exchangeCode(
   return { claims, profile: joinClaims(claims, found), idToken }
 }
 
-/** The age counts from the start of the login: a slow consent after it makes no login too old. */
+/**
+ * The age counts from the start of the login: a slow consent after it makes no login too old. Another instance, whose
+ * clock is ahead, may have begun it: the library takes no negative age.
+ */
 function maxAgeOf(
   { maxAgeMs }: ProviderSettings,
   { startedAt }: LoginTicket,
   now: number,
 ): { readonly maxAge?: number } {
   if (maxAgeMs === undefined) return {}
-  return { maxAge: Math.floor((maxAgeMs + now - startedAt) / 1000) }
+  return { maxAge: Math.floor((maxAgeMs + Math.max(0, now - startedAt)) / 1000) }
+}
+
+/** The same for a provider that may leave out `auth_time`, and has not. */
+function isTooOld(
+  { auth_time: authTime }: IdTokenClaims,
+  provider: ProviderSettings,
+  { startedAt }: LoginTicket,
+): boolean {
+  const { maxAgeMs } = provider
+  if (!isPromptEnough(provider) || authTime === undefined || maxAgeMs === undefined) return false
+  return Number(authTime) * 1000 + maxAgeMs + TOLERANCE_MS < startedAt
 }
 
 /** Refuses the claims of another subject. @see OpenID Connect Core 1.0, section 5.3.2 */

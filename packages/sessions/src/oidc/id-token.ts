@@ -6,6 +6,7 @@ import { parseJsonSegment } from '../tokens/parse-jws.ts'
 import type { SessionOrigin } from '../users/session-origin.ts'
 import { isName, isNameList } from '../users/names.ts'
 import { requireUser, UNPROVED_AT, type SessionProof, type SessionUser } from '../users/user.ts'
+import { isPromptEnough } from './authorization-request.ts'
 import type { ProviderSettings } from './provider.ts'
 
 /** A login that succeeded. */
@@ -140,17 +141,24 @@ export function joinClaims(
  * Only `auth_time` proves when it was. Without it, the provider may have answered from a session of any age,
  * also where it was asked with `prompt=login`: that is in a URL, which the user can change.
  *
+ * @param startedAt when the visit began: with {@link isPromptEnough} the user authenticated after it.
  * @see OpenID Connect Core 1.0, sections 2 and 3.1.2.1
  */
-export function proofOf(claims: IdTokenClaims, provider: ProviderSettings): SessionProof {
+export function proofOf(
+  claims: IdTokenClaims,
+  provider: ProviderSettings,
+  startedAt: number,
+): SessionProof {
   const { acr, auth_time: authTime } = claims
   const authenticatedAt = Number(authTime) * 1000
   const isTime = Number.isSafeInteger(authenticatedAt) && authenticatedAt >= 0
   const methods = trustedMethodsOf(claims, provider)
+  const isPrompted = authTime === undefined && isPromptEnough(provider)
+  const unsaid = isPrompted ? startedAt : UNPROVED_AT
   return {
     amr: methods.length > 0 ? methods : ['oidc'],
     ...(methods.length > 0 && isName(acr) ? { acr } : undefined),
-    authenticatedAt: isTime ? authenticatedAt : UNPROVED_AT,
+    authenticatedAt: isTime ? authenticatedAt : unsaid,
   }
 }
 

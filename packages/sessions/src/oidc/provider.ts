@@ -6,6 +6,13 @@ import type { ClientKeyInput } from './client-key.ts'
 /** Allows a provider over plain HTTP. What is lost: anybody on the network can read the client secret. */
 export const allowInsecureProvider: unique symbol = Symbol('allowInsecureProvider')
 
+/**
+ * Takes a visit that was asked for with `prompt=login` as a login of its own where the ID token has no `auth_time`. What
+ * is lost: a provider that ignores `prompt` proves nothing, and without `pushRequests` neither does any other, because
+ * a person at the browser can remove `prompt` from the URL.
+ */
+export const acceptPromptAsLogin: unique symbol = Symbol('acceptPromptAsLogin')
+
 /** A user as a provider describes them. The signature of the ID token is verified. */
 export interface ProviderProfile {
   /** The name of the provider in the option `oidc`. */
@@ -55,6 +62,11 @@ export interface OidcProviderOptions {
   readonly scopes?: readonly string[] | undefined
   /** How the code comes back. `form_post` keeps it out of URLs and their logs. @default 'query' */
   readonly responseMode?: ResponseMode | undefined
+  /**
+   * Whether the request goes to the provider directly, so that nobody at the browser can read or change it (RFC 9126).
+   * The provider must support that. @default false
+   */
+  readonly pushRequests?: boolean | undefined
   /** What the provider asks the user, even if it knows the user already. @default its own choice */
   readonly prompt?: readonly Prompt[] | undefined
   /** The levels that are asked for. A login at none of them is refused. @default none */
@@ -94,17 +106,25 @@ export interface OidcProviderOptions {
     | ((profile: ProviderProfile) => Promise<SessionUser | null | undefined>)
     | undefined
   readonly [allowInsecureProvider]?: true
+  readonly [acceptPromptAsLogin]?: true
 }
 
 /** The options of a provider with the defaults filled in. */
 export type ProviderSettings = Omit<
   OidcProviderOptions,
-  typeof allowInsecureProvider | 'responseMode' | 'userinfo' | 'keepIdToken'
+  | typeof allowInsecureProvider
+  | typeof acceptPromptAsLogin
+  | 'responseMode'
+  | 'pushRequests'
+  | 'userinfo'
+  | 'keepIdToken'
 > & {
   readonly responseMode: ResponseMode
   readonly userinfo: boolean
   readonly keepIdToken: boolean
+  readonly pushRequests: boolean
   readonly [allowInsecureProvider]: boolean
+  readonly [acceptPromptAsLogin]: boolean
 }
 
 const DAY_MS = 86_400_000
@@ -144,6 +164,7 @@ export function createProviderReader(
       }),
     ),
     responseMode: option.oneOf<ResponseMode>(['query', 'form_post'], { default: 'query' }),
+    pushRequests: option.boolean({ default: false }),
     prompt: prompts,
     acrValues: levels,
     maxAgeMs: age,
@@ -163,5 +184,6 @@ export function createProviderReader(
       option.callback<(profile: ProviderProfile) => Promise<SessionUser | null>>(),
     ),
     [allowInsecureProvider]: option.danger(),
+    [acceptPromptAsLogin]: option.danger(),
   })
 }

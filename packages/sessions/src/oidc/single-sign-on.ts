@@ -110,10 +110,12 @@ export function createSingleSignOn(settings: SingleSignOnSettings): SingleSignOn
       const client = await loadClient()
       const parameters = await requestParameters(client, provider, ticket)
       try {
-        const url = client.buildAuthorizationUrl(configuration, parameters)
+        const url = provider.pushRequests
+          ? await client.buildAuthorizationUrlWithPAR(configuration, parameters)
+          : client.buildAuthorizationUrl(configuration, parameters)
         return { url: url.href, state, cookie, responseMode: provider.responseMode }
       } catch (error) {
-        // The metadata name no endpoint, or one that is no HTTPS URL.
+        // The metadata name no endpoint, or one that is no HTTPS URL, or it does not take the request.
         throw new PARAPET_SESSIONS_UNAVAILABLE({ cause: error })
       }
     },
@@ -140,9 +142,9 @@ function createDescription(
   said: ProviderClaims,
 ) => Promise<FinishedVisit> {
   return async (ticket, provider, { claims, profile, idToken }) => {
-    const { provider: name, purpose, returnTo, sessionId } = ticket
+    const { provider: name, purpose, returnTo, sessionId, startedAt } = ticket
     const origin = originOf(name, claims)
-    const proof = proofOf(claims, provider)
+    const proof = proofOf(claims, provider, startedAt)
     if (purpose !== 'login') {
       await requests.keepIdToken(origin, idToken)
       const methods = trustedMethodsOf(claims, provider)

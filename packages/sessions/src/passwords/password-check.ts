@@ -20,6 +20,11 @@ export interface Credentials {
 export interface AuthenticatedUser extends SessionUser {
   /** The methods. @default ['pwd'] @see RFC 8176 */
   readonly amr?: readonly string[]
+  /**
+   * Asked after the session has begun: whether the credentials still log in. Without it, a login that is on its way
+   * while the password is reset outlives the reset.
+   */
+  readonly isStillValid?: () => Promise<boolean>
 }
 
 /**
@@ -111,6 +116,14 @@ export function createCheck(
     )
     if (!isRight || account === null) return null
     if (renewed !== undefined) await upgrade(account, renewed)
-    return { ...account.user, amr: ['pwd'] }
+    const known = [account.passwordHash, renewed]
+    const isStillValid = async (): Promise<boolean> => {
+      const now = (await findAccount(login)) ?? null
+      if (now === null || now.disabled === true || now.user.id !== account.user.id) return false
+      if (known.includes(now.passwordHash)) return true
+      // Another login may have upgraded the hash.
+      return (await queue.run(() => verifier.verify(now, password, () => false))).isRight
+    }
+    return { ...account.user, amr: ['pwd'], isStillValid }
   }
 }

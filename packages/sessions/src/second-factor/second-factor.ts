@@ -36,6 +36,12 @@ export interface SecondFactor {
   /** Options for `navigator.credentials.get`. @default passkeys are not offered */
   passkeyOptions?(userId: string, context: SecondFactorContext): Promise<object>
   /**
+   * Removes every factor: for an owner who shows, within 72 hours, that someone else enrolled the first one.
+   *
+   * @default such a factor stays
+   */
+  removeAll?(userId: string, context: Pick<SecondFactorContext, 'request'>): Promise<void>
+  /**
    * The path of the page for the second step. A login at an identity provider is redirected there, with
    * the query `returnTo`. Required with `oidc` and `cookies`.
    */

@@ -2,6 +2,7 @@
 import type { NoticeDetails, NoticeKind } from '../accounts/account.ts'
 import { PARAPET_SESSIONS_INVALID_ARGUMENT } from '../errors.ts'
 import type { AccountParts } from './account-parts.ts'
+import type { FactorChange } from './ways-back.ts'
 
 /** The operations at `app.sessions.account`. */
 export interface AccountOperations {
@@ -12,16 +13,22 @@ export interface AccountOperations {
   signedUp(email: string): Promise<void>
   /** Sends a notice to the address of a user. */
   notify(userId: string, kind: NoticeKind, details?: NoticeDetails): Promise<void>
+  /**
+   * Sends a notice of a change of second factors: give it to the option `notify` of `@parapet/mfa`. After the first
+   * factor it has a way back for 72 hours, if `secondFactor` has `removeAll`.
+   */
+  factorChanged(change: FactorChange): Promise<void>
 }
 
 /** Creates the operations. Without the option `account` they throw PARAPET_SESSIONS_INVALID_ARGUMENT. */
 export function createAccountOperations(parts: AccountParts | undefined): AccountOperations {
-  const requireMailer = () => {
-    if (parts !== undefined) return parts.mailer
+  const requireParts = () => {
+    if (parts !== undefined) return parts
     throw new PARAPET_SESSIONS_INVALID_ARGUMENT('account', 'the option to be set', 'nothing')
   }
   return {
-    signedUp: async (email) => requireMailer().request('sign-up', email),
-    notify: async (userId, kind, details) => requireMailer().notify(userId, kind, details),
+    signedUp: async (email) => requireParts().mailer.request('sign-up', email),
+    notify: async (userId, kind, details) => requireParts().mailer.notify(userId, kind, details),
+    factorChanged: async (change) => requireParts().waysBack.reportFactor(change),
   }
 }

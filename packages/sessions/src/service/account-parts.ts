@@ -3,7 +3,8 @@ import { createMemoryJobs, type Clock, type Jobs, type SecurityEvents } from '@p
 import type { AccountDirectory, AccountMessages, AccountPages } from '../accounts/account.ts'
 import type { AccountStates } from '../accounts/account-state.ts'
 import { createAccountTokens } from '../accounts/account-tokens.ts'
-import { createMailer, findById, type Mailer } from '../accounts/mailer.ts'
+import { findById } from '../accounts/find-account.ts'
+import { createMailer, type Mailer } from '../accounts/mailer.ts'
 import { createPasswordPolicy, type PasswordPolicy } from '../password-policy/password-policy.ts'
 import type { SecondFactor } from '../second-factor/second-factor.ts'
 import type { LoginHash } from '../secrets/login-hash.ts'
@@ -14,6 +15,7 @@ import type { LinkedIdentities } from './linked-identities.ts'
 import { OwnAccount } from './own-account.ts'
 import type { SecondStep } from './second-step.ts'
 import type { SessionService } from './session-service.ts'
+import { WaysBack } from './ways-back.ts'
 
 /** The option `account` with the defaults filled in. */
 export interface AccountOptionSettings {
@@ -88,6 +90,7 @@ export function createAccountMail(settings: AccountMailSettings): AccountMail {
 export interface AccountParts {
   readonly accounts: AccountService
   readonly own: OwnAccount
+  readonly waysBack: WaysBack
   readonly mailer: Mailer
 }
 
@@ -112,7 +115,12 @@ export function createAccountParts(settings: AccountPartSettings): AccountParts 
   const { store, now } = context
   const shared = { directory, mailer, sessions, securityEvents, now }
   const { hashLogin, secondFactor, identities } = settings
-  const links = { tokens, states, secondStep, hashLogin, identities }
-  const accounts = new AccountService({ ...shared, ...links, policy })
-  return { accounts, own: new OwnAccount({ ...shared, accounts, store, secondFactor }), mailer }
+  const links = { tokens, states, identities }
+  const endAccess = (userId: string): Promise<void> =>
+    sessions.revoke({ userId }, 'the account was put back')
+  const waysBack = new WaysBack({ ...shared, ...links, secondFactor, endAccess })
+  const steps = { secondStep, hashLogin, waysBack, policy }
+  const accounts = new AccountService({ ...shared, ...links, ...steps })
+  const own = new OwnAccount({ ...shared, accounts, tokens, store, secondFactor })
+  return { accounts, own, waysBack, mailer }
 }

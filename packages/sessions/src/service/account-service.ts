@@ -2,14 +2,9 @@
 import type { SecurityEvents } from '@parapet/kit'
 import type { Account, AccountDirectory } from '../accounts/account.ts'
 import type { AccountStates } from '../accounts/account-state.ts'
-import {
-  hashSecret,
-  readLinkToken,
-  type AccountTokens,
-  type FoundToken,
-  type TokenPurpose,
-} from '../accounts/account-tokens.ts'
-import { findById, type Mailer, type RequestedMail } from '../accounts/mailer.ts'
+import type { AccountTokens, FoundToken, TokenPurpose } from '../accounts/account-tokens.ts'
+import { findById } from '../accounts/find-account.ts'
+import type { Mailer, RequestedMail } from '../accounts/mailer.ts'
 import { PARAPET_SESSIONS_LINK_REFUSED, PARAPET_SESSIONS_LOGIN_FAILED } from '../errors.ts'
 import { requireAccepted } from '../password-policy/require-accepted.ts'
 import type { PasswordPolicy } from '../password-policy/password-policy.ts'
@@ -19,6 +14,7 @@ import { sourceOf, type RequestLike } from '../users/request-like.ts'
 import type { LinkedIdentities } from './linked-identities.ts'
 import type { SessionOperations } from './operations.ts'
 import type { LoginResult, SecondStep, StepContext } from './second-step.ts'
+import type { WaysBack } from './ways-back.ts'
 
 /** What {@link AccountService} needs. */
 export interface AccountServiceSettings {
@@ -32,7 +28,7 @@ export interface AccountServiceSettings {
   readonly securityEvents: SecurityEvents
   readonly hashLogin: (login: string) => string
   readonly identities: Pick<LinkedIdentities, 'removeSince'>
-  readonly now: () => number
+  readonly waysBack: WaysBack
 }
 
 /** A new password, and whether it ends the API keys as well. */
@@ -120,46 +116,14 @@ export class AccountService {
 
   /** Finishes a login by a magic link. @throws PARAPET_SESSIONS_LINK_REFUSED, and what a login throws. */
   async finishMagicLink(token: string, step: StepContext): Promise<LoginResult> {
+    const { directory, tokens, secondStep } = this.#settings
     const [found, account] = await this.#open('magic', token)
     await this.#take('magic', found)
-    return this.#settings.secondStep.begin(account.user, { amr: ['email'] }, step)
-  }
-
-  /**
-   * Puts the address before a change back, ends every session and API key, removes the identities that were linked
-   * since the change, and asks for a new password: the person who changed the address may know the old one. @throws PARAPET_SESSIONS_LINK_REFUSED
-   */
-  async undoEmailChange(token: string, request: RequestLike): Promise<void> {
-    const { directory, states, tokens, mailer, identities, securityEvents, now } = this.#settings
-    const link = readLinkToken('undo', token)
-    if (link === null) throw new PARAPET_SESSIONS_LINK_REFUSED()
-    const { userId } = link
-    const hash = hashSecret(link.secret)
-    const { waysBack } = await states.read(userId)
-    const index = waysBack.findIndex((way) => way.hash === hash && way.expiresAt > now())
-    const account = index === -1 ? null : await findById(directory, userId)
-    if (account === null) throw new PARAPET_SESSIONS_LINK_REFUSED()
-    const { email, expiresAt } = waysBack[index]!
-    await tokens.clear(userId)
-    const isBack =
-      account.email === email ||
-      (await callPort(() => directory.saveEmail(userId, email, account.email)))
-    if (!isBack) throw new PARAPET_SESSIONS_LINK_REFUSED()
-    await identities.removeSince(userId, expiresAt - WAY_BACK_MS, 'the address was put back')
-    // The ways back of later changes belong to the person who made them. Last, so that a click after a crash goes on.
-    await states.update(userId, (state) => {
-      const end = state.waysBack.findIndex((way) => way.hash === hash)
-      const left = end === -1 ? state.waysBack : state.waysBack.slice(0, end)
-      return { ...state, resetRequiredSince: now(), waysBack: left }
-    })
-    await this.#endAccess(userId, false)
-    securityEvents.emit(
-      'sessions.email_change_undone',
-      { principalId: userId, details: {} },
-      request,
-    )
-    await mailer.notify(userId, 'email_change_undone', sourceOf(request))
-    await mailer.request('owed-reset', email)
+    const isStillValid = async (): Promise<boolean> => {
+      const now = await findById(directory, found.userId)
+      return now !== null && tokens.isCurrent(found, now)
+    }
+    return secondStep.begin(account.user, { amr: ['email'] }, step, undefined, isStillValid)
   }
 
   /** Hashes a password that the policy accepts. @throws PARAPET_SESSIONS_PASSWORD_REFUSED */
@@ -192,46 +156,21 @@ export class AccountService {
   }
 
   async #changeEmail(token: string, request: RequestLike): Promise<void> {
-    const { directory, states, mailer, securityEvents, now } = this.#settings
+    const { directory, waysBack, securityEvents } = this.#settings
     const [found, account] = await this.#open('change', token)
     const { newEmail } = found
     if (newEmail === null) throw new PARAPET_SESSIONS_LINK_REFUSED()
     await this.#take('change', found)
-    // The former address may be that of someone else: a way back there would give them the account.
-    if (!account.isEmailVerified) return this.#replaceUnverified(account, newEmail, request)
     const { id } = account.user
-    const way = { email: account.email, hash: null, expiresAt: now() + WAY_BACK_MS }
-    let isFull = false
-    await states.update(id, (state) => {
-      const kept = state.waysBack.filter(({ expiresAt }) => expiresAt > now())
-      isFull = kept.length >= MAX_WAYS_BACK
-      return isFull ? null : { ...state, waysBack: [...kept, way] }
-    })
-    // Otherwise many changes in a row would push the first address out of the list.
-    if (isFull) throw new PARAPET_SESSIONS_LINK_REFUSED()
-    const notice = await mailer.announceChange(id, account.email)
-    if (!(await callPort(() => directory.saveEmail(id, newEmail, account.email)))) {
-      await notice.withdraw()
-      await states.update(id, (state) => ({
-        ...state,
-        waysBack: state.waysBack.filter(({ email, hash }) => email !== way.email || hash !== null),
-      }))
-      throw new PARAPET_SESSIONS_LINK_REFUSED()
+    const save = async (): Promise<boolean> => {
+      const isSaved = await callPort(() => directory.saveEmail(id, newEmail, account.email))
+      const fields = { principalId: id, details: {} }
+      if (isSaved) securityEvents.emit('sessions.email_changed', fields, request)
+      return isSaved
     }
-    securityEvents.emit('sessions.email_changed', { principalId: id, details: {} }, request)
-    await notice.send()
-  }
-
-  async #replaceUnverified(
-    { user, email }: Account,
-    newEmail: string,
-    request: RequestLike,
-  ): Promise<void> {
-    const { directory, securityEvents } = this.#settings
-    const isSaved = await callPort(() => directory.saveEmail(user.id, newEmail, email))
-    if (!isSaved) throw new PARAPET_SESSIONS_LINK_REFUSED()
-    const fields = { principalId: user.id, details: {} }
-    securityEvents.emit('sessions.email_changed', fields, request)
+    // The former address may be that of someone else: a way back there would give them the account.
+    if (account.isEmailVerified) await waysBack.replaceAddress(account, request, save)
+    else if (!(await save())) throw new PARAPET_SESSIONS_LINK_REFUSED()
   }
 
   /** @throws PARAPET_SESSIONS_LINK_REFUSED */
@@ -256,8 +195,3 @@ export class AccountService {
     await this.#settings.sessions.revoke({ userId, keepApiKeys }, 'the password was replaced')
   }
 }
-
-/** How long the way back to an address works, in milliseconds. */
-const WAY_BACK_MS = 259_200_000
-/** How often an address can be changed within that time. */
-const MAX_WAYS_BACK = 5

@@ -1,5 +1,5 @@
 /** Creates the service: connects sessions, API keys, logins, operators and accounts. */
-import { findById } from '../accounts/mailer.ts'
+import { findById } from '../accounts/find-account.ts'
 import { createApiKeys } from '../api-keys/api-keys.ts'
 import { createSqlApiKeys } from '../api-keys/repository-postgres.ts'
 import { createRecentKeys } from '../api-keys/recent-keys.ts'

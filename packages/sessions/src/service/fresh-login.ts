@@ -34,7 +34,7 @@ export async function requireFreshLogin(
 /** Whether the user has a second factor. A remembered device saves a login the factor, but not a change of the account. */
 export async function hasFactor(
   secondFactor: SecondFactor | undefined,
-  { user, amr }: AccessToken,
+  { user, amr }: Pick<AccessToken, 'user' | 'amr'>,
   request: RequestLike,
 ): Promise<boolean> {
   if (secondFactor === undefined) return false

@@ -19,6 +19,7 @@ import { callPort } from '../second-factor/second-factor.ts'
 import { lookUpUser, type SessionContext } from '../session/context.ts'
 import { endSession } from '../session/end-session.ts'
 import { sessionsOf } from '../session/provider-session.ts'
+import { CLOCK_SKEW_MS } from '../tokens/claims.ts'
 import { describeValue } from '../users/describe-value.ts'
 import { isName } from '../users/names.ts'
 import { sourceOf, type RequestLike } from '../users/request-like.ts'
@@ -116,7 +117,8 @@ export class LinkedIdentities implements IdentityOperations {
     const { links } = this.#settings
     if (links === undefined) return
     for (const identity of await callPort(() => links.list(userId))) {
-      if (identity.linkedAt < since) continue
+      // Another instance may have made the link.
+      if (identity.linkedAt < since - CLOCK_SKEW_MS) continue
       const { provider, subject } = identity
       const result = await callPort(() => links.remove(userId, { provider, subject }, () => true))
       if (result === 'removed') await this.#reportRemoved(userId, identity, reason)

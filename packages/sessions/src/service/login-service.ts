@@ -73,16 +73,26 @@ export function createLoginService(settings: LoginServiceSettings): LoginService
     return typeof token === 'object' ? token.sessionId : null
   }
 
+  function reportFailure({ login }: Credentials, { request }: StepContext): void {
+    const details = { method: 'pwd', loginHash: hashLogin(login) }
+    securityEvents.emit('sessions.login_failed', { details }, request)
+  }
+
   const service: LoginService = {
     ...providerLogins,
     async logIn(check, credentials, step) {
       const found = await callPort(() => check(credentials), readUser)
       if (found === null) {
-        const details = { method: 'pwd', loginHash: hashLogin(credentials.login) }
-        securityEvents.emit('sessions.login_failed', { details }, step.request)
+        reportFailure(credentials, step)
         throw new PARAPET_SESSIONS_LOGIN_FAILED()
       }
-      return secondStep.begin(found.user, found.proof, step)
+      const { user, proof, isStillValid } = found
+      try {
+        return await secondStep.begin(user, proof, step, undefined, isStillValid)
+      } catch (error) {
+        if (error instanceof PARAPET_SESSIONS_LOGIN_FAILED) reportFailure(credentials, step)
+        throw error
+      }
     },
     async endReplaced(refreshToken, request) {
       const ended = await endSessionByRefreshToken(context, refreshToken)
@@ -114,13 +124,18 @@ export function createLoginService(settings: LoginServiceSettings): LoginService
   return service
 }
 
+interface FoundUser {
+  readonly user: SessionUser
+  readonly proof: LoginProof
+}
+
 /** Reads what the credential check returned; `null`: it refused. */
 function readUser(
   found: AuthenticatedUser | null | undefined,
-): { readonly user: SessionUser; readonly proof: LoginProof } | null {
+): (Pick<AuthenticatedUser, 'isStillValid'> & FoundUser) | null {
   if (found === null || found === undefined) return null
-  const { amr, ...user } = found
+  const { amr, isStillValid, ...user } = found
   const proof = amr === undefined ? {} : { amr }
   requireProof(proof, 0)
-  return { user: requireUser(user), proof }
+  return { user: requireUser(user), proof, ...(isStillValid && { isStillValid }) }
 }

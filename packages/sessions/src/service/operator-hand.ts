@@ -46,15 +46,32 @@ export function createOperatorHand(settings: OperatorHandSettings): OperatorHand
     lockAccount: (...given) => hand.lock(...given),
     unlockAccount: (...given) => hand.unlock(...given),
     requirePasswordReset: (...given) => hand.requireReset(...given),
-    liftPasswordReset: (...given) => hand.liftReset(...given),
+    liftPasswordReset: (...given) => hand.lift(RESET, ...given),
     forceSecondFactor: (...given) => hand.forceFactor(...given),
-    liftSecondFactor: (...given) => hand.liftFactor(...given),
+    liftSecondFactor: (...given) => hand.lift(FACTOR, ...given),
     resealAccounts: () => settings.states.resealAll(),
     accountStatus: (userId) => hand.status(userId),
     impersonate: (...given) => hand.impersonate(...given),
     forgetUser: (userId) => hand.forget(userId),
   }
 }
+
+/** What can be required of an account until its owner has done it. */
+const RESET = {
+  member: 'resetRequiredSince',
+  required: 'sessions.password_reset_required',
+  lifted: 'sessions.password_reset_lifted',
+  notice: 'password_reset_required',
+  ends: 'the password must be reset',
+} as const
+const FACTOR = {
+  member: 'secondFactorSince',
+  required: 'sessions.second_factor_forced',
+  lifted: 'sessions.second_factor_lifted',
+  notice: 'second_factor_forced',
+  ends: 'a second factor is required',
+} as const
+type Requirement = typeof RESET | typeof FACTOR
 
 class Operations {
   readonly #settings: OperatorHandSettings
@@ -90,51 +107,28 @@ class Operations {
     action: ResetAction = {},
     request?: RequestLike,
   ): Promise<void> {
-    const { context, states, securityEvents, notify, sendReset } = this.#settings
     const { exceptSessionId } = action
     const details = readAction(userId, action, ['exceptSessionId'])
     if (exceptSessionId !== undefined) requireText('exceptSessionId', exceptSessionId)
-    await states.update(userId, (state) => ({ ...state, resetRequiredSince: context.now() }))
-    await this.#endSessions(userId, 'the password must be reset', exceptSessionId)
-    const fields = { ...about(userId), details }
-    securityEvents.emit('sessions.password_reset_required', fields, request)
-    await notify(userId, 'password_reset_required', { reason: details.reason })
-    await sendReset(userId)
+    await this.#require(RESET, userId, details, request, exceptSessionId)
+    await this.#settings.sendReset(userId)
   }
 
-  async liftReset(
+  async forceFactor(userId: string, action?: OperatorAction, request?: RequestLike): Promise<void> {
+    await this.#require(FACTOR, userId, readAction(userId, action), request)
+  }
+
+  /** Takes back what is required of an account. */
+  async lift(
+    { member, lifted }: Requirement,
     userId: string,
-    action: OperatorAction = {},
+    action?: OperatorAction,
     request?: RequestLike,
   ): Promise<void> {
     const { states, securityEvents } = this.#settings
     const details = readAction(userId, action)
-    await states.update(userId, (state) => ({ ...state, resetRequiredSince: null }))
-    securityEvents.emit('sessions.password_reset_lifted', { ...about(userId), details }, request)
-  }
-
-  async forceFactor(
-    userId: string,
-    action: OperatorAction = {},
-    request?: RequestLike,
-  ): Promise<void> {
-    const { context, states, securityEvents, notify } = this.#settings
-    const details = readAction(userId, action)
-    await states.update(userId, (state) => ({ ...state, secondFactorSince: context.now() }))
-    await this.#endSessions(userId, 'a second factor is required')
-    securityEvents.emit('sessions.second_factor_forced', { ...about(userId), details }, request)
-    await notify(userId, 'second_factor_forced', { reason: details.reason })
-  }
-
-  async liftFactor(
-    userId: string,
-    action: OperatorAction = {},
-    request?: RequestLike,
-  ): Promise<void> {
-    const { states, securityEvents } = this.#settings
-    const details = readAction(userId, action)
-    await states.update(userId, (state) => ({ ...state, secondFactorSince: null }))
-    securityEvents.emit('sessions.second_factor_lifted', { ...about(userId), details }, request)
+    await states.update(userId, (state) => ({ ...state, [member]: null }))
+    securityEvents.emit(lifted, { ...about(userId), details }, request)
   }
 
   async status(userId: string): Promise<AccountStatus> {
@@ -179,6 +173,20 @@ class Operations {
     for (const each of stored) await each.forget(userId)
   }
 
+  async #require(
+    { member, required, notice, ends }: Requirement,
+    userId: string,
+    details: ReadAction,
+    request?: RequestLike,
+    exceptSessionId?: string,
+  ): Promise<void> {
+    const { context, states, securityEvents, notify } = this.#settings
+    await states.update(userId, (state) => ({ ...state, [member]: context.now() }))
+    await this.#endSessions(userId, ends, exceptSessionId)
+    securityEvents.emit(required, { ...about(userId), details }, request)
+    await notify(userId, notice, { reason: details.reason })
+  }
+
   /** After the state was written: a login in between is ended by one of the two. */
   async #endSessions(userId: string, reason: string, exceptSessionId?: string): Promise<void> {
     const except = exceptSessionId === undefined ? undefined : { exceptSessionId }
@@ -217,12 +225,18 @@ function resourceOf(userId: string) {
   return { resourceType: 'user', resourceId: userId }
 }
 
+/** Why an operator acts, and who it is; `null`: the service. */
+interface ReadAction {
+  readonly reason: string
+  readonly by: string | null
+}
+
 /** Before anything is written. A misspelt `until` would lock for ever. */
 function readAction(
   userId: string,
-  action: OperatorAction,
+  action: OperatorAction = {},
   others: readonly string[] = [],
-): { readonly reason: string; readonly by: string | null } {
+): ReadAction {
   requireUserId(userId)
   const { reason = 'by the service', by } = action
   const known = ['reason', 'by', ...others]

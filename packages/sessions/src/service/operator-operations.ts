@@ -1,5 +1,5 @@
 /** The operations at `app.sessions` on the accounts of others. */
-import type { ResealedAccounts } from '../accounts/account-state.ts'
+import type { Resealed } from '@parapet/kit'
 import type { SessionGrant } from '../session/grant.ts'
 import type { AccessToken } from '../tokens/access-token.ts'
 import type { RequestLike } from '../users/request-like.ts'
@@ -75,7 +75,7 @@ export interface OperatorHand {
    *
    * @throws PARAPET_SESSIONS_INVALID_ARGUMENT
    */
-  resealAccounts(): Promise<ResealedAccounts>
+  resealAccounts(): Promise<Resealed>
   /**
    * Starts a session in which an operator acts as a user: with the method `imp`, the claim `act`, no proof of any
    * factor, and an end. It changes no password, address or factor. The user gets a notice.

@@ -1,7 +1,9 @@
 /** What users change of their own account while they are logged in. */
 import { clientKey, type SecurityEvents, type Store } from '@parapet/kit'
 import type { Account, AccountDirectory } from '../accounts/account.ts'
-import { findById, type Mailer } from '../accounts/mailer.ts'
+import type { AccountTokens } from '../accounts/account-tokens.ts'
+import { findById } from '../accounts/find-account.ts'
+import type { Mailer } from '../accounts/mailer.ts'
 import {
   PARAPET_SESSIONS_IMPERSONATED,
   PARAPET_SESSIONS_PROOF_REQUIRED,
@@ -21,6 +23,7 @@ export interface OwnAccountSettings {
   readonly accounts: AccountService
   readonly directory: AccountDirectory
   readonly mailer: Mailer
+  readonly tokens: Pick<AccountTokens, 'birthOf'>
   readonly store: Store
   readonly sessions: Pick<SessionOperations, 'revoke'>
   /** `undefined`: no user has a second factor. */
@@ -75,9 +78,11 @@ export class OwnAccount {
     email: string,
     request: RequestLike,
   ): Promise<void> {
-    const { mailer } = this.#settings
+    const { mailer, tokens } = this.#settings
+    // Before the proof, which may be none any more when the message is sent.
+    const born = await tokens.birthOf(token.user.id)
     const { user } = await this.#prove(token, current, request)
-    await mailer.requestChange(user.id, email)
+    await mailer.requestChange(user.id, email, born)
     await mailer.notify(user.id, 'email_change_requested', sourceOf(request))
   }
 

@@ -55,13 +55,17 @@ export interface SecondStep {
    * Starts the session, or a second step where the user has a factor.
    *
    * @param provider what a login at an identity provider has shown.
+   * @param isStillValid whether the first factor still logs in, asked after the session has begun: what ends the sessions
+   *   of the user from then on ends this one as well.
    * @throws PARAPET_SESSIONS_SSO_REFUSED its link has been removed meanwhile.
+   * @throws PARAPET_SESSIONS_LOGIN_FAILED the first factor does not log in any more.
    */
   begin(
     user: SessionUser,
     proof: LoginProof,
     step: StepContext,
     provider?: FirstStepAtProvider,
+    isStillValid?: () => Promise<boolean>,
   ): Promise<SessionGrant | PendingTicket>
   /** @throws PARAPET_SESSIONS_TICKET_REFUSED, PARAPET_SESSIONS_UNAVAILABLE */
   options(
@@ -101,6 +105,20 @@ class PortedSecondStep implements SecondStep {
   }
 
   async begin(
+    user: SessionUser,
+    proof: LoginProof,
+    step: StepContext,
+    provider?: FirstStepAtProvider,
+    isStillValid?: () => Promise<boolean>,
+  ): Promise<SessionGrant | PendingTicket> {
+    const result = await this.#begin(user, proof, step, provider)
+    if (isStillValid === undefined || (await callPort(isStillValid))) return result
+    // Nobody has seen a ticket.
+    if ('sessionId' in result) await endSession(this.#settings.context, result.sessionId)
+    throw new PARAPET_SESSIONS_LOGIN_FAILED()
+  }
+
+  async #begin(
     given: SessionUser,
     proof: LoginProof,
     step: StepContext,
@@ -158,27 +176,34 @@ class PortedSecondStep implements SecondStep {
   }
 
   async #requirePending(ticket: string): Promise<[PendingLogin, SecondFactor]> {
-    const { context, secondFactor } = this.#settings
+    const { secondFactor } = this.#settings
     const login = await this.#pending.find(ticket)
     if (login === null || secondFactor === undefined) throw new PARAPET_SESSIONS_TICKET_REFUSED()
-    const pair = await context.epochs.read(login.user.id)
-    // The user was disabled or changed the password since the first step.
-    if (hasEnded('', login.born, pair)) throw new PARAPET_SESSIONS_TICKET_REFUSED()
+    await this.#requireCurrent(login)
     return [login, secondFactor]
   }
 
+  /** Refuses the login of a user who was disabled, or changed the password, since the first step. */
+  async #requireCurrent({ user, born }: PendingLogin): Promise<void> {
+    const pair = await this.#settings.context.epochs.read(user.id)
+    if (hasEnded('', born, pair)) throw new PARAPET_SESSIONS_TICKET_REFUSED()
+  }
+
   async #start(
-    { user, proof, origin, isLinked = false }: PendingLogin,
+    login: PendingLogin,
     shown: ShownFactor,
     { request }: StepContext,
   ): Promise<SessionGrant> {
     const { context } = this.#settings
+    const { user, proof, origin, isLinked = false } = login
     const { findUser, now } = context
     const current = findUser === undefined ? user : await lookUpUser(findUser, user.id)
     if (current === null) throw new PARAPET_SESSIONS_LOGIN_FAILED()
     const joined = joinProofs(proof, shown, now())
     const grant = await this.#startSession(current, joined, request, origin && { origin, isLinked })
     try {
+      // Again: a session that begins while all of its user end begins anew.
+      await this.#requireCurrent(login)
       await shown.bind?.(grant.sessionId)
       return grant
     } catch (error) {

@@ -190,10 +190,10 @@ export class SessionService implements SessionOperations {
     const { context, securityEvents, apiKeys } = this.#settings
     const { exceptSessionId, keepApiKeys = exceptSessionId !== undefined } = target
     const userId = requireUserId(target.userId)
-    if (exceptSessionId === undefined) {
-      await endAllSessions(context, userId)
-      await this.#endImpersonations(userId)
-    } else await endOtherSessions(context, userId, requireId('exceptSessionId', exceptSessionId))
+    if (exceptSessionId === undefined) await endAllSessions(context, userId)
+    else await endOtherSessions(context, userId, requireId('exceptSessionId', exceptSessionId))
+    // Also of a user who keeps one session: the others may have begun them.
+    await this.#endImpersonations(userId)
     if (!keepApiKeys) await apiKeys.revokeAll(userId)
     emitRevoked(securityEvents, 'user', reason, { principalId: userId })
   }

@@ -4,7 +4,7 @@ import { isName, isNameList, isUserId } from '../users/names.ts'
 import type { AccessToken, TokenFault } from './access-token.ts'
 
 /** How far the clock of another instance may be ahead, in milliseconds. */
-const CLOCK_SKEW_MS = 5000
+export const CLOCK_SKEW_MS = 5000
 
 /** What valid claims say. */
 interface ReadClaims {

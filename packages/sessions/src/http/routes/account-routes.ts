@@ -75,7 +75,7 @@ function registerLinkRoutes(app: FastifyInstance, settings: AccountRouteSettings
   const undo = { schema: accountSchemas.undo, config: open }
   app.post<{ Body: Bodies['token'] }>(`${prefix}/email/undo`, undo, async (request, reply) => {
     transport.requireSameOrigin(request)
-    await accounts.undoEmailChange(request.body.token, request)
+    await settings.account.waysBack.use(request.body.token, request)
     return done(reply)
   })
 }

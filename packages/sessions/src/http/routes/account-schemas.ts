@@ -64,7 +64,8 @@ export const accountSchemas = {
   },
   undo: {
     operationId: 'undoEmailChange',
-    summary: 'Take back a change of the address by the link in its notice; ends all sessions',
+    summary:
+      'Take back a new address or a first second factor by the link in its notice; ends all sessions',
     tags,
     body: closed({ token }),
     response: done,
