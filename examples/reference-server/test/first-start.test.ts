@@ -1,13 +1,11 @@
-/** The first start with nothing configured: what a newcomer sees, and what `migrate` leaves. */
+/** The first start with nothing configured: what a newcomer sees. */
 import { existsSync } from 'node:fs'
 import { mkdir, readFile, rmdir, stat } from 'node:fs/promises'
 import { setTimeout } from 'node:timers/promises'
-import { usePostgres } from '@parapet/testing'
 import t from 'tap'
 import { buildApp } from '../src/app.ts'
 import { readConfig } from '../src/config/environment.ts'
 import { renderStartPage } from '../src/operation/start-page.ts'
-import { spawnServer, startServer } from './support/server-process.ts'
 import { calm, createDataFolder, createMemoryLog } from './support/test-app.ts'
 
 await t.test('the first start has users and content, and shows the passwords once', async (t) => {
@@ -110,28 +108,4 @@ await t.test('a service of its own gets no demo', async (t) => {
     t.same(rows, [{ roles: ['admin'] }], JSON.stringify(env))
     await app.close()
   }
-})
-
-await t.test('migrate is a step of its own: idempotent, and beside a running server', async (t) => {
-  const postgres = await usePostgres(t)
-  if (postgres === null) return
-  const env = { DATABASE_URL: postgres.url }
-  const migrate = async () => {
-    const { exited, output } = spawnServer(t, env, [], ['migrate'])
-    t.equal((await exited)[0], 0, output())
-    return output()
-  }
-  const both = await Promise.all([migrate(), migrate()])
-  const applied = both.filter((text) => text.includes('applied database migrations'))
-  t.equal(applied.length, 1, 'one of two writers applied the migrations')
-  const readLedger = async () =>
-    (await postgres.pool.query<object>('SELECT * FROM parapet_migrations ORDER BY package, id'))
-      .rows
-  const ledger = await readLedger()
-  t.ok(ledger.length > 10)
-  const server = await startServer(t, env)
-  t.same(await readLedger(), ledger, 'the start had nothing left to do')
-  t.match(await migrate(), 'the database is up to date')
-  t.same(await readLedger(), ledger)
-  t.equal((await fetch(`${server.url}/ready`)).status, 200)
 })
