@@ -10,9 +10,11 @@ const NEAR = 32
 export const NUL = -1
 const LONE_SURROGATE = -2
 
+const NOTHING = Buffer.alloc(0)
+
 /** Searches one text after the other. Found positions are kept, so that no byte is searched twice. */
 export class StringEnds {
-  #bytes: Buffer = Buffer.alloc(0)
+  #bytes: Buffer = NOTHING
   #quoteAt = -1
   #backslashAt = -1
 
@@ -23,7 +25,7 @@ export class StringEnds {
 
   /** Releases the text. */
   stop(): void {
-    this.#bytes = Buffer.alloc(0)
+    this.#bytes = NOTHING
   }
 
   /** The next quote, or the length of the text. */
