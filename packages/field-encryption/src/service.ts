@@ -1,5 +1,5 @@
 /** Assembles `app.fieldEncryption`. It does not depend on Fastify. */
-import { withDeadline, type Cipher } from '@parapet/kit'
+import { replaceForeignErrors, withDeadline, type Cipher } from '@parapet/kit'
 import { callOption, checkCall } from './call-options.ts'
 import { createAeadCipher } from './crypto/keyset-cipher.ts'
 import {
@@ -80,12 +80,12 @@ function assembleService(
 ): FieldEncryption {
   const { provider } = settings
   return {
-    rotate: (target) => replaceForeignErrors(admin.rotate(target)),
-    retire: (keyId, target) => replaceForeignErrors(admin.retire(keyId, target)),
-    forget: (request) => replaceForeignErrors(admin.forget(request)),
-    hold: (request) => replaceForeignErrors(admin.hold(request)),
-    release: (target) => replaceForeignErrors(admin.release(target)),
-    keyStatus: (target) => replaceForeignErrors(admin.keyStatus(target)),
+    rotate: (target) => orUnavailable(admin.rotate(target)),
+    retire: (keyId, target) => orUnavailable(admin.retire(keyId, target)),
+    forget: (request) => orUnavailable(admin.forget(request)),
+    hold: (request) => orUnavailable(admin.hold(request)),
+    release: (target) => orUnavailable(admin.release(target)),
+    keyStatus: (target) => orUnavailable(admin.keyStatus(target)),
     provider: provider?.describe() ?? null,
     health: () => checkHealth(settings, check),
     files: (store) => createFiles(store, keys),
@@ -141,12 +141,9 @@ async function checkHealth(
 }
 
 /** Errors of the key store and the provider become the cause of a 503: their messages may have internals. */
-async function replaceForeignErrors<T>(work: Promise<T>): Promise<T> {
-  try {
-    return await work
-  } catch (error) {
-    const { code } = error as { readonly code?: unknown }
-    if (typeof code === 'string' && code.startsWith('PARAPET_')) throw error
-    throw Object.assign(new PARAPET_FIELD_ENCRYPTION_KEY_UNAVAILABLE(), { cause: error })
-  }
+function orUnavailable<T>(work: Promise<T>): Promise<T> {
+  return replaceForeignErrors(
+    () => work,
+    (cause) => Object.assign(new PARAPET_FIELD_ENCRYPTION_KEY_UNAVAILABLE(), { cause }),
+  )
 }

@@ -45,3 +45,20 @@ export function createError(
     }
   }
 }
+
+/**
+ * Replaces what `work` throws, unless it is an error of this family: messages of others may name hosts and values.
+ *
+ * @param replace makes the error that callers get.
+ */
+export async function replaceForeignErrors<T>(
+  work: () => Promise<T>,
+  replace: (cause: unknown) => Error,
+): Promise<T> {
+  try {
+    return await work()
+  } catch (error) {
+    const { code } = (error ?? {}) as { readonly code?: unknown }
+    throw typeof code === 'string' && code.startsWith('PARAPET_') ? error : replace(error)
+  }
+}

@@ -69,7 +69,12 @@ export { createManualClock, systemClock, type Clock, type ManualClock } from './
 export { secretsEqual } from './crypto/constant-time.ts'
 export { withDeadline } from './time/deadline.ts'
 export { createEventFold, type EventFoldLimits } from './time/event-fold.ts'
-export { createError, type CodedError, type CodedErrorConstructor } from './error.ts'
+export {
+  createError,
+  replaceForeignErrors,
+  type CodedError,
+  type CodedErrorConstructor,
+} from './error.ts'
 export * from './errors.ts'
 export { createMemoryStore, type MemoryStoreOptions } from './store/memory-store.ts'
 export {

@@ -12,6 +12,7 @@ import {
   parseAddress,
   problemErrorHandler,
   problemNotFoundHandler,
+  replaceForeignErrors,
   secretsEqual,
   systemClock,
   takeRandom,
@@ -416,4 +417,21 @@ await t.test('an answer that arrived during a busy spell is no timeout', async (
   const never = withDeadline(new Promise(() => {}), 1000, () => new Error('late'), clock)
   clock.advance(1000)
   await t.rejects(never, { message: 'late' })
+})
+
+await t.test('errors of others are replaced, those of the family are not', async (t) => {
+  const replaced = new Error('try again later')
+  const run = (error: unknown) =>
+    replaceForeignErrors(
+      async () => {
+        throw error
+      },
+      (cause) => Object.assign(replaced, { cause }),
+    )
+  const own = Object.assign(new Error('known'), { code: 'PARAPET_KIT_SQL_TIMEOUT' })
+  await t.rejects(run(own), own)
+  for (const error of [new Error('db.internal'), { code: 'ECONNREFUSED' }, { code: 5 }, null]) {
+    await t.rejects(run(error), { message: replaced.message })
+    t.equal(replaced.cause, error)
+  }
 })

@@ -113,6 +113,7 @@ await t.test('the package exports what it promises, and nothing else', async (t)
     'readCookie',
     'readFastifyInternal',
     'readOptions',
+    'replaceForeignErrors',
     'requestSource',
     'resealAll',
     'retryConflicts',

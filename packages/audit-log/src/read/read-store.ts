@@ -1,4 +1,5 @@
 /** Reads of the store that may be down. */
+import { replaceForeignErrors } from '@parapet/kit'
 import { PARAPET_AUDIT_LOG_UNAVAILABLE } from '../errors.ts'
 
 /**
@@ -6,11 +7,9 @@ import { PARAPET_AUDIT_LOG_UNAVAILABLE } from '../errors.ts'
  *
  * @throws PARAPET_AUDIT_LOG_UNAVAILABLE the store did not answer; the reason is its `cause`.
  */
-export async function readStore<T>(work: Promise<T>): Promise<T> {
-  try {
-    return await work
-  } catch (error) {
-    if (String((error as { code?: unknown } | null)?.code).startsWith('PARAPET_')) throw error
-    throw Object.assign(new PARAPET_AUDIT_LOG_UNAVAILABLE(), { cause: error })
-  }
+export function readStore<T>(work: Promise<T>): Promise<T> {
+  return replaceForeignErrors(
+    () => work,
+    (cause) => Object.assign(new PARAPET_AUDIT_LOG_UNAVAILABLE(), { cause }),
+  )
 }

@@ -1,4 +1,5 @@
 /** Says that the storage has failed, in place of the errors of its driver: they name the database, and are no 503. */
+import { replaceForeignErrors } from '@parapet/kit'
 import { PARAPET_INCIDENT_RESPONSE_UNAVAILABLE } from '../errors.ts'
 import type { IncidentStore } from './incident-store.ts'
 
@@ -10,13 +11,9 @@ export function withKnownErrors(store: IncidentStore): IncidentStore {
 
 function guarded(member: unknown): unknown {
   if (typeof member !== 'function') return member
-  return async (...args: unknown[]): Promise<unknown> => {
-    try {
-      return (await Reflect.apply(member, undefined, args)) as unknown
-    } catch (cause) {
-      const { code } = (cause ?? {}) as { readonly code?: unknown }
-      if (typeof code === 'string' && code.startsWith('PARAPET_')) throw cause
-      throw new PARAPET_INCIDENT_RESPONSE_UNAVAILABLE({ cause })
-    }
-  }
+  return (...args: unknown[]): Promise<unknown> =>
+    replaceForeignErrors(
+      async (): Promise<unknown> => Reflect.apply(member, undefined, args),
+      (cause) => new PARAPET_INCIDENT_RESPONSE_UNAVAILABLE({ cause }),
+    )
 }

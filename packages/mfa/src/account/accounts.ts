@@ -1,6 +1,7 @@
 /** Reads accounts, and changes them by compare-and-set. */
 import {
   conflict,
+  replaceForeignErrors,
   resealAll,
   retryConflicts,
   withDeadline,
@@ -140,14 +141,11 @@ function withBusyErrors(storage: AccountRepository, clock: Clock): Required<Acco
   }
 }
 
-async function callStorage<T>(work: () => Promise<T>, clock: Clock): Promise<T> {
-  try {
-    return await withDeadline(work(), DEADLINE_MS, busy, clock)
-  } catch (error) {
-    const { code } = error as { readonly code?: unknown }
-    if (typeof code === 'string' && code.startsWith('PARAPET_')) throw error
-    throw Object.assign(new PARAPET_MFA_BUSY(), { cause: error })
-  }
+function callStorage<T>(work: () => Promise<T>, clock: Clock): Promise<T> {
+  return replaceForeignErrors(
+    async () => withDeadline(work(), DEADLINE_MS, busy, clock),
+    (cause) => Object.assign(busy(), { cause }),
+  )
 }
 
 function requireUserId(userId: string): void {

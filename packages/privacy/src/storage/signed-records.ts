@@ -5,6 +5,7 @@
  * surrogate, which names and reasons may contain. A row that is deleted, or replaced by an older version of
  * itself, is not noticed.
  */
+import { replaceForeignErrors } from '@parapet/kit'
 import { PARAPET_PRIVACY_RECORD_DAMAGED, PARAPET_PRIVACY_UNAVAILABLE } from '../errors.ts'
 import type { Pseudonyms } from '../identity/pseudonyms.ts'
 import type { RecordFilter, RecordKind, Records, StoredRecord } from './records.ts'
@@ -101,14 +102,8 @@ export class SignedRecords implements Records {
 }
 
 /** The errors of a driver name the database, and are no 503. */
-async function ask<T>(call: () => Promise<T>): Promise<T> {
-  try {
-    return await call()
-  } catch (cause) {
-    const { code } = (cause ?? {}) as { readonly code?: unknown }
-    if (typeof code === 'string' && code.startsWith('PARAPET_')) throw cause
-    throw new PARAPET_PRIVACY_UNAVAILABLE({ cause })
-  }
+function ask<T>(call: () => Promise<T>): Promise<T> {
+  return replaceForeignErrors(call, (cause) => new PARAPET_PRIVACY_UNAVAILABLE({ cause }))
 }
 
 /** Every column, so that none of them can be changed alone. */
